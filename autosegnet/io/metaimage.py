@@ -102,7 +102,7 @@ def read_metaimage(path: Path) -> DecodedImage:
         header = _parse(file.read(_LONGEST_HEADER), path)
         voxels = np.empty(header.size[::-1], header.dtype)
         _check_payload(header, voxels.nbytes, file_size(file), path)
-        buffer = memoryview(voxels.reshape(-1).view(np.uint8))
+        buffer = voxels.reshape(-1).view(np.uint8).data
         file.seek(header.start)
         if header.compressed:
             inflate_into(file, buffer, path=path)
@@ -127,7 +127,7 @@ def encode_metaimage(image: "SimpleITK.Image") -> Iterator[bytes]:
     assert image.GetDimension() == 3
     assert voxels.dtype.name in _WRITTEN_TYPES, f"{voxels.dtype} is not written"
     packer = zlib.compressobj(_COMPRESSION_LEVEL)
-    packed = [packer.compress(np.ascontiguousarray(plane, voxels.dtype.newbyteorder("<"))) for plane in voxels]
+    packed = [packer.compress(plane.astype(voxels.dtype.newbyteorder("<")).tobytes()) for plane in voxels]
     packed.append(packer.flush())
     direction = image.GetDirection()
     fields = {

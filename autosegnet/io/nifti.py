@@ -75,7 +75,7 @@ def read_nifti(path: Path) -> DecodedImage:
             )
         check_inflatable(file_size(file), needed, path)
         voxels = np.empty(header.size[::-1], header.dtype)
-        read_into(stream, memoryview(voxels.reshape(-1).view(np.uint8)), path=path)
+        read_into(stream, voxels.reshape(-1).view(np.uint8).data, path=path)
         if stream.read(1):
             raise InputError(f"there are bytes behind the {needed} bytes of voxels, expected none, in {shown(path)}")
     if not voxels.dtype.isnative:
@@ -109,7 +109,7 @@ def encode_nifti(image: "SimpleITK.Image", *, compressed: bool) -> Iterator[byte
 
 def _planes(voxels: NDArray[Any]) -> Iterator[bytes]:
     for plane in voxels:
-        yield np.ascontiguousarray(plane, voxels.dtype.newbyteorder("<")).tobytes()
+        yield plane.astype(voxels.dtype.newbyteorder("<")).tobytes()
 
 
 def _encoded_header(image: "SimpleITK.Image", dtype: np.dtype[Any]) -> bytes:
@@ -158,7 +158,7 @@ def _parse(stream: BinaryIO, path: Path) -> _Header:
     head += _exactly(stream, length - len(head), path)
     if head[_MAGIC_AT[length] :][: len(_MAGIC[length])] != _MAGIC[length]:
         raise InputError(f"found no single-file NIfTI image (magic n+1 or n+2), in {shown(path)}")
-    kind = nibabel.Nifti1Header if length == 348 else nibabel.Nifti2Header
+    kind: Any = nibabel.Nifti1Header if length == 348 else nibabel.Nifti2Header
     with np.errstate(all="ignore"):
         fields = kind(head, check=False)
         size, dtype = _size(fields, path), _dtype(fields, path)
