@@ -1,0 +1,120 @@
+"""Simulated studies → files: the layout of autoPET and tcia2nifti, the platform's layout, and the table of cases.
+
+Files are written beside their place and then renamed, so that a study is complete or absent.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.errors import OutputError
+from autosegnet_training.simulate.study import SimulatedStudy
+
+COLUMNS = ("case", "patient", "cohort", "suv", "ct", "seg", "seed")
+FILES = {"suv": "SUV.nii.gz", "ct": "CTres.nii.gz", "seg": "SEG.nii.gz"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A row of cases.csv: the study's names and its seed; paths are relative to the table."""
+
+    index: int
+    patient: str
+    study: str
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the study, relative to the table."""
+        return Path(self.patient) / self.study
+
+
+def as_image(values: NDArray[Any], study: SimulatedStudy) -> Any:
+    """Return an array of a study as a `SimpleITK.Image`."""
+    import SimpleITK as sitk  # noqa: N813 (the name everybody knows); only writing needs it
+
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing(study.spacing_mm)
+    image.SetOrigin(study.origin_mm)
+    image.SetDirection(study.direction)
+    return image
+
+
+def write_autopet(study: SimulatedStudy, folder: Path) -> None:
+    """Write SUV.nii.gz, CTres.nii.gz and SEG.nii.gz into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for values, name in ((study.suv, FILES["suv"]), (study.ct, FILES["ct"]), (study.truth, FILES["seg"])):
+        _write(as_image(values, study), folder / name)
+
+
+def write_platform(study: SimulatedStudy, folder: Path) -> tuple[Path, Path]:
+    """Write images/pet/<uuid>.mha and images/ct/<uuid>.mha; return their paths. The names follow from the seed."""
+    paths = []
+    for values, kind, stream in ((study.suv, "pet", 1), (study.ct, "ct", 2)):
+        random = np.random.SeedSequence([study.seed, stream]).generate_state(4, np.uint32).tobytes()
+        path = folder / "images" / kind / f"{UUID(bytes=random, version=4)}.mha"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(as_image(values, study), path)
+        paths.append(path)
+    return paths[0], paths[1]
+
+
+def write_truth(study: SimulatedStudy, path: Path) -> None:
+    """Write the truth as one file, uint8 0/1 on the PET's grid."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(as_image(study.truth, study), path)
+
+
+def _write(image: Any, path: Path) -> None:
+    import SimpleITK as sitk  # noqa: N813
+
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        sitk.WriteImage(image, str(partial), useCompression=True)
+        partial.replace(path)
+    except (RuntimeError, OSError) as error:
+        raise OutputError(f"cannot write {path}: {str(error).splitlines()[-1]}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def is_complete(folder: Path) -> bool:
+    """Tell whether a study has all its files."""
+    return all((folder / name).is_file() for name in FILES.values())
+
+
+def write_case_table(rows: Iterable[dict[str, str]], path: Path) -> None:
+    """Write cases.csv, atomically."""
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    with partial.open("w", newline="") as stream:
+        table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    partial.replace(path)
+
+
+def case_row(case: Case, cohort: str) -> dict[str, str]:
+    """Return the row of a study in cases.csv."""
+    paths = {key: (case.folder / name).as_posix() for key, name in FILES.items()}
+    return {"case": case.study, "patient": case.patient, "cohort": cohort, **paths, "seed": str(case.seed)}
+
+
+
+
+
+def write_description(study: SimulatedStudy, path: Path) -> None:
+    """Write what is known of a study beside it, as JSON: cohort, seed, weight and lesions."""
+    lesions = [asdict(lesion) for lesion in study.lesions]
+    text = json.dumps({"simulated": True, "cohort": study.cohort, "seed": study.seed, "weight_kg": round(study.weight_kg, 1),
+                       "lesions": lesions}, indent=1)  # fmt: skip
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial.write_text(text)
+    partial.replace(path)
