@@ -1,0 +1,112 @@
+"""The command line: `autosegnet predict | evaluate | rank | weights`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from autosegnet import __version__, console
+from autosegnet.errors import UsageError
+from autosegnet.recipe import Recipe
+
+log = logging.getLogger("autosegnet")
+
+
+def main() -> None:
+    """Runs the command line and exits with the contract's code."""
+    sys.exit(console.run(_command_line))
+
+
+def _command_line() -> None:
+    parser = console.Parser(prog="autosegnet", description="Lesion segmentation in whole-body FDG PET/CT.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_predict(commands.add_parser("predict", help="segment the lesions of one study"))
+    _add_weights(commands.add_parser("weights", help="verify, describe or import the folds"))
+    args = parser.parse_args()
+    console.log_to(sys.stderr)
+    args.run(args)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pet", type=Path, required=True, help="PET in SUV: .mha, .nii or .nii.gz")
+    parser.add_argument("--ct", type=Path, required=True, help="CT in HU, on any grid: .mha, .nii or .nii.gz")
+    parser.add_argument("--output", type=Path, required=True, metavar="MASK", help="mask on the PET's grid")
+    console.add_engine_arguments(parser)
+    parser.set_defaults(run=_predict)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from autosegnet.engines import open_engine
+    from autosegnet.io import probe_output, read_image, write_image
+    from autosegnet.pipeline import segment
+    from autosegnet.study import checked_study
+    from autosegnet.weights import open_weights
+
+    probe_output(args.output)
+    weights = open_weights(args.weights)
+    study = checked_study(pet=read_image(args.pet), ct=read_image(args.ct))
+    engine = open_engine(weights, device=args.device)
+    console.log_engine(engine, weights)
+    with console.passes_shown(sys.stderr) as progress:
+        found = segment(study, engine, weights.recipe, progress=progress)
+    write_image(found.mask, args.output)
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    verify = actions.add_parser("verify", help="check every fold: SHA-256, keys, shapes, finite values")
+    verify.set_defaults(run=_verify)
+    info = actions.add_parser("info", help="what the weights are and how they were made")
+    info.set_defaults(run=_info)
+    for action in (verify, info):
+        action.add_argument("--weights", type=Path, metavar="DIR", help="default: as for predict")
+    imported = actions.add_parser("import", help="make a folder of weights from plain .pth state dicts, one a fold")
+    imported.add_argument("folds", type=Path, nargs="+", metavar="FOLD.pth")
+    imported.add_argument("--output", type=Path, required=True, metavar="DIR")
+    imported.add_argument("--fold-weights", type=float, nargs="+", default=[], metavar="W", help="default: plain mean")
+    imported.add_argument("--validation-dsc", type=float, nargs="+", default=[], metavar="DSC")
+    imported.add_argument("--crop", choices=["body", "ct_foreground"], default="ct_foreground", help="%(default)s fits the authors' folds")
+    imported.add_argument("--description", default="", help="what the folds were trained on, in one sentence")
+    imported.set_defaults(run=_import)
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from autosegnet.weights import open_weights, verify
+
+    weights = open_weights(args.weights)
+    verify(weights)
+    print(f"{len(weights.recipe.folds)} folds verified in {weights.folder}")
+
+
+def _info(args: argparse.Namespace) -> None:
+    from autosegnet.recipe import to_json
+    from autosegnet.weights import digest, open_weights
+
+    weights = open_weights(args.weights)
+    print(to_json(weights.recipe), end="")
+    log.info("weights %s in %s", digest(weights)[:12], weights.folder)
+
+
+def _import(args: argparse.Namespace) -> None:
+    from autosegnet.weights import import_folds
+
+    for name, values in (("--fold-weights", args.fold_weights), ("--validation-dsc", args.validation_dsc)):
+        if values and len(values) != len(args.folds):
+            raise UsageError(f"{name} has {len(values)} values for {len(args.folds)} folds")
+    if any(not w > 0 for w in args.fold_weights):
+        raise UsageError("--fold-weights must be positive")
+    recipe = import_folds(
+        args.folds,
+        args.output,
+        recipe=Recipe(crop=args.crop, description=args.description),
+        weights=args.fold_weights,
+        validation_dsc=args.validation_dsc,
+    )
+    print(f"{len(recipe.folds)} folds imported into {args.output}")
+
+
+if __name__ == "__main__":
+    main()

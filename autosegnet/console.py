@@ -1,0 +1,127 @@
+"""What a person at a terminal, or a log, sees of a run: lines, progress, and the last line with its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, TextIO
+
+from autosegnet import __version__
+from autosegnet.engines import Engine
+from autosegnet.errors import AutosegnetError, UsageError
+from autosegnet.weights import Weights, digest
+
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors end the run like every other."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError after the usage text."""
+        self.print_usage(sys.stderr)
+        raise UsageError(message)
+
+
+def run(action: Callable[[], None]) -> int:
+    """Runs an action and returns the exit code of the contract.
+
+    0 done, 2 usage, 3 input, 4 weights, 5 output: for 2 to 5 the last line on stderr is
+    `autosegnet: error: <what was found, what was expected, where>`. 1 is a bug and leaves a traceback. SIGTERM and
+    Ctrl-C unwind the run, so that temporary files go, and end it with 143 and 130.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        action()
+    except AutosegnetError as error:
+        return _last_line(str(error), error.exit_code)
+    except MemoryError:
+        return _last_line("out of memory: the study needs more than this machine or container allows", 3)
+    except KeyboardInterrupt:
+        return 130
+    except Exception:  # the contract's exit code of a bug
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signum)
+
+
+def _last_line(message: str, code: int) -> int:
+    sys.stdout.flush()
+    print("autosegnet: error: " + " ".join(message.split()), file=sys.stderr, flush=True)  # noqa: T201 - the contract
+    return code
+
+
+def log_to(stream: TextIO) -> None:
+    """Sends the program's log to a stream, a line each with the time of day."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    root = logging.getLogger("autosegnet")
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    root.propagate = False
+
+
+@contextmanager
+def passes_shown(stream: TextIO) -> Iterator[Callable[[int, int], None]]:
+    """Shows the passes of the network: a bar on a terminal, elsewhere a line every ten seconds at most.
+
+    Yields:
+        What `predict.probability` calls with (done, all).
+    """
+    if stream.isatty():
+        from tqdm import tqdm
+
+        with tqdm(desc="windows x folds", file=stream, unit="pass") as bar:
+
+            def advance(done: int, of: int) -> None:
+                bar.total = of
+                bar.update(done - bar.n)
+
+            yield advance
+    else:
+        yield _TimedLines()
+
+
+class _TimedLines:
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, done: int, of: int) -> None:
+        now = time.monotonic()
+        if now - self._last < _SECONDS_BETWEEN_LINES and done != of:
+            return
+        self._last = now
+        rate = (now - self._start) / done
+        log.info("pass %d of %d, %.2f s per pass, %.0f s left", done, of, rate, rate * (of - done))
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that choose weights and device."""
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="folder with recipe.json and folds (default: $AUTOSEGNET_WEIGHTS, /opt/ml/model, the bundled weights)",
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
+
+
+def log_engine(engine: Engine, weights: Weights) -> None:
+    """Logs what runs: versions, device, weights."""
+    log.info("autosegnet %s, python %s, %s", __version__, platform.python_version(), engine.name)
+    log.info("%d folds, weights %s: %s", engine.folds, digest(weights)[:12], weights.recipe.description)

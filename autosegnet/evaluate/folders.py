@@ -1,0 +1,111 @@
+"""Masks of two folders, matched by the name of the case, measured and written as a CSV.
+
+The name of a case is its place below the folder: `<case>.mha`, `.nii` or `.nii.gz` is `<case>`;
+`<patient>/<study>/SEG.nii.gz`, as in the autoPET data, is `<patient>_<study>`; `<patient>/<study>.mha` is so, too.
+Parts are joined by "_" and not by "/", so that a flat folder of predictions can carry the same names.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, fields
+from io import StringIO
+from pathlib import Path
+
+from tqdm import tqdm
+
+from autosegnet.errors import InputError
+from autosegnet.evaluate.metrics import CaseMetrics, Convention, measure
+from autosegnet.io import image_stem, read_mask
+
+SUFFIXES = (".mha", ".nii", ".nii.gz")
+MASK_STEM = (
+    "SEG"  # beside SUV and CTres in the autoPET data (github.com/lab-midas/TCIA_processing, tcia_dicom_to_nifti.py)
+)
+NNUNET_LABELS = "labelsTr"  # beside imagesTr in an nnU-Net raw folder
+NAMES_SHOWN = 10
+
+
+def evaluate_folders(prediction: Path, truth: Path, *, convention: Convention = "autopet2") -> dict[str, CaseMetrics]:
+    """The metrics of every case, in the order of their names.
+
+    Args:
+        prediction, truth: folders as `find_masks` takes them; the two may be laid out differently
+    Raises:
+        InputError: the folders do not hold the same cases, or a case cannot be measured
+    """
+    predictions, truths = find_masks(prediction), find_masks(truth)
+    _check_same_cases(predictions, truths)
+    return {
+        case: _measure_files(predictions[case], truths[case], case=case, convention=convention)
+        for case in tqdm(truths, desc="evaluate", unit="case", disable=None)  # None: silent unless on a terminal
+    }
+
+
+def find_masks(folder: Path) -> dict[str, Path]:
+    """The masks below a folder by the name of their case, sorted.
+
+    Args:
+        folder: flat (`<case>.mha`, `.nii`, `.nii.gz`), the autoPET tree, or an nnU-Net raw folder, of which
+            `labelsTr` is taken. Where any file is called SEG, only such files count; hidden files never do.
+    Raises:
+        InputError: no folder, no mask in it, or two masks for one case
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; expected one with masks ({', '.join(SUFFIXES)})")
+    root = folder / NNUNET_LABELS if (folder / NNUNET_LABELS).is_dir() else folder
+    paths = [path for path in sorted(root.rglob("*")) if _is_image(path)]
+    named = [path for path in paths if image_stem(path) == MASK_STEM]
+    masks: dict[str, Path] = {}
+    for path in named or paths:
+        case = _case_name(path.relative_to(root))
+        if case in masks:
+            raise InputError(f"two masks for case {case}: {masks[case]} and {path}; expected one")
+        masks[case] = path
+    if not masks:
+        raise InputError(f"no mask ({', '.join(SUFFIXES)}) below {root}; expected one per case")
+    return dict(sorted(masks.items()))
+
+
+def format_csv(table: Mapping[str, CaseMetrics]) -> str:
+    """The cases as CSV with a heading, one a line; floats with all their digits, NaN as `nan`."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["case", *(field.name for field in fields(CaseMetrics))])
+    writer.writerows([case, *astuple(metrics)] for case, metrics in table.items())
+    return text.getvalue()
+
+
+def list_names(names: Iterable[str]) -> str:
+    """The first few names, sorted, and how many there are in all where not all are shown."""
+    names = sorted(names)
+    shown = ", ".join(names[:NAMES_SHOWN])
+    return shown if len(names) <= NAMES_SHOWN else f"{shown}, ... ({len(names)} in all)"
+
+
+def _is_image(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()
+
+
+def _case_name(path: Path) -> str:
+    stem = image_stem(path)
+    folders = path.parent.parts
+    return "_".join(folders if folders and stem == MASK_STEM else (*folders, stem))
+
+
+def _check_same_cases(predictions: Mapping[str, Path], truths: Mapping[str, Path]) -> None:
+    without_prediction, without_truth = truths.keys() - predictions.keys(), predictions.keys() - truths.keys()
+    problems = []
+    if without_prediction:
+        problems.append(f"{len(without_prediction)} without a prediction: {list_names(without_prediction)}")
+    if without_truth:
+        problems.append(f"{len(without_truth)} without a truth: {list_names(without_truth)}")
+    if problems:
+        raise InputError(f"cases {'; '.join(problems)}; expected the same cases in both folders")
+
+
+def _measure_files(prediction: Path, truth: Path, *, case: str, convention: Convention) -> CaseMetrics:
+    masks = read_mask(prediction), read_mask(truth)
+    try:
+        return measure(*masks, convention=convention)
+    except InputError as error:
+        raise InputError(f"case {case}: {error} ({prediction}, {truth})") from error

@@ -1,0 +1,164 @@
+"""DSC, FPV and FNV of one case, by equations (3) to (5) of section 2.6 of the paper.
+
+    DSC = 2 |G ∩ P| / (|G| + |P|)        FPV = v Σ |P_l| δ(|P_l ∩ G|)        FNV = v Σ |G_l| δ(|G_l ∩ P|)
+
+G, P: truth and prediction; G_l, P_l: their lesions, 18-connected (`autosegnet.lesions`); v: volume of a voxel in ml;
+δ(0) = 1, else 0. Voxels are counted as integers and multiplied by v once at the end, as the equations are written:
+the sums are exact, and the only roundings are those of v, of the last product and of the quotient.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.errors import InputError
+from autosegnet.lesions import label_lesions, lesion_voxels, voxel_volume_ml
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+Convention = Literal["autopet2", "autopet3"]
+"""What a case without lesions in its truth scores.
+
+autopet2: DSC 0 whatever the prediction, FNV 0 (leaderboard of autoPET II).
+autopet3: DSC and FNV are NaN, so that means are over the positives (autoPET III).
+FPV follows equation (4) in both: 0 for an empty prediction, otherwise all that was predicted.
+"""
+CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
+
+# Largest shift of a voxel centre between two grids taken as the same. A text header with six significant digits
+# moves the far end of 400 voxels of 2.03642 mm by 0.002 mm, NIfTI's float32 by less: five times that passes. It is
+# 1/200 of a 2 mm voxel, so that no mask that was made on another grid does.
+GRID_TOLERANCE_MM = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class CaseMetrics:
+    """What one case scores, and what was counted; volumes in ml."""
+
+    dsc: float
+    fpv_ml: float
+    fnv_ml: float
+    truth_volume_ml: float
+    prediction_volume_ml: float
+    n_truth_lesions: int
+    n_predicted_lesions: int
+    n_missed: int
+    """Lesions of the truth that touch no prediction."""
+    n_false: int
+    """Lesions of the prediction that touch no truth."""
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether the truth holds a lesion."""
+        return self.n_truth_lesions > 0
+
+
+def measure(
+    prediction: "SimpleITK.Image", truth: "SimpleITK.Image", *, convention: Convention = "autopet2"
+) -> CaseMetrics:
+    """The metrics of one case.
+
+    Args:
+        prediction, truth: masks as `autosegnet.io.read_mask` returns them, on one grid
+    Raises:
+        InputError: the grids differ
+    """
+    import SimpleITK
+
+    _check_same_grid(prediction, truth)
+    return measure_masks(
+        SimpleITK.GetArrayViewFromImage(prediction),
+        SimpleITK.GetArrayViewFromImage(truth),
+        spacing_mm=truth.GetSpacing()[::-1],
+        convention=convention,
+    )
+
+
+def measure_masks(
+    prediction: NDArray[Any], truth: NDArray[Any], *, spacing_mm: tuple[float, ...], convention: Convention = "autopet2"
+) -> CaseMetrics:
+    """The metrics of one case, from arrays.
+
+    Args:
+        prediction, truth: of one shape, three axes in any order; bool or integer, lesion where not 0
+        spacing_mm: of the voxels, in the arrays' axis order
+    """
+    assert prediction.shape == truth.shape, "prediction and truth have one shape"
+    assert convention in CONVENTIONS, f"convention is one of {CONVENTIONS}"
+    p, g = _crop_to_union(_as_bool(prediction), _as_bool(truth))
+    n_predicted, n_false, voxels_false = _untouched(p, g)
+    n_truth, n_missed, voxels_missed = _untouched(g, p)
+    voxels_p, voxels_g = np.count_nonzero(p), np.count_nonzero(g)
+    v = voxel_volume_ml(spacing_mm)
+    healthy = float("nan") if convention == "autopet3" else 0.0
+    return CaseMetrics(
+        dsc=2 * np.count_nonzero(p & g) / (voxels_g + voxels_p) if voxels_g else healthy,
+        fpv_ml=v * voxels_false,
+        fnv_ml=v * voxels_missed if voxels_g else healthy,
+        truth_volume_ml=v * voxels_g,
+        prediction_volume_ml=v * voxels_p,
+        n_truth_lesions=n_truth,
+        n_predicted_lesions=n_predicted,
+        n_missed=n_missed,
+        n_false=n_false,
+    )
+
+
+def _as_bool(mask: NDArray[Any]) -> NDArray[np.bool_]:
+    assert mask.ndim == 3, "a mask has three axes"
+    assert mask.dtype.kind in "biu", "a mask is not a probability"
+    return mask.astype(bool, copy=False)
+
+
+def _crop_to_union(p: NDArray[np.bool_], g: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Both masks cropped to the bounding box of their union; components and counts stay the same."""
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        occupied = np.flatnonzero(p.any(axis=others) | g.any(axis=others))
+        box = slice(occupied[0], occupied[-1] + 1) if occupied.size else slice(0, 0)
+        crop = (slice(None),) * axis + (box,)
+        p, g = p[crop], g[crop]
+    return p, g
+
+
+def _untouched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """How many lesions a mask has, how many of them touch nothing of the other, and the voxels of these."""
+    labels, n = label_lesions(mask)
+    untouched = np.ones(n + 1, bool)
+    untouched[labels[other]] = False
+    return n, int(untouched[1:].sum()), int(lesion_voxels(labels, n)[untouched[1:]].sum())
+
+
+def _check_same_grid(prediction: "SimpleITK.Image", truth: "SimpleITK.Image") -> None:
+    """Raises InputError unless the voxel centres of both masks lie at the same places."""
+    size = np.array(truth.GetSize())
+    if prediction.GetSize() != truth.GetSize():
+        raise InputError(
+            f"prediction has {_by(prediction.GetSize())} voxels, truth {_by(truth.GetSize())}; expected the same grid"
+        )
+    spacing = _difference(prediction.GetSpacing(), truth.GetSpacing())
+    origin = _difference(prediction.GetOrigin(), truth.GetOrigin())
+    direction = _difference(prediction.GetDirection(), truth.GetDirection())
+    extent_mm = float(((size - 1) * truth.GetSpacing()).max())
+    found = {
+        "spacing (mm)": (spacing, spacing * (int(size.max()) - 1)),
+        "origin (mm)": (origin, origin),
+        "direction (cosine)": (direction, direction * extent_mm),
+    }
+    wrong = [f"{name} by {by:.3g}" for name, (by, shift_mm) in found.items() if not shift_mm <= GRID_TOLERANCE_MM]
+    if wrong:
+        raise InputError(
+            f"prediction and truth differ in {', '.join(wrong)}; expected the same grid, "
+            f"voxel centres within {GRID_TOLERANCE_MM} mm"
+        )
+
+
+def _difference(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    return float(np.abs(np.subtract(a, b)).max())
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))

@@ -1,0 +1,179 @@
+"""Grids in physical space, resampling onto them, and the way back.
+
+World coordinates are LPS in mm, as in DICOM and SimpleITK. A grid's tuples are in (x, y, z) order of its own axes;
+`SimpleITK.GetArrayFromImage` lists the same axes in reverse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""Half-open voxel ranges ((x0, x1), (y0, y1), (z0, z1)) of one grid."""
+
+# The patient's Superior, Anterior and Right in LPS, in this order: an image on a grid with these axes has an array,
+# listed in reverse, in MONAI's RAS order, with no copy.
+_SUPERIOR_ANTERIOR_RIGHT = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A regular voxel grid in physical space, without the voxels.
+
+    Args:
+        size: voxels along (x, y, z).
+        spacing_mm: distance of neighbouring voxel centres along (x, y, z).
+        origin_mm: LPS position of the centre of voxel (0, 0, 0).
+        direction: 3x3 cosines, row by row; column k is the unit vector of axis k.
+    """
+
+    size: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> Grid:
+        """The grid of an image."""
+        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    @property
+    def steps_mm(self) -> NDArray[np.float64]:
+        """(3, 3) matrix whose column k leads from one voxel to the next along axis k."""
+        return np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing_mm)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(np.prod(self.spacing_mm)) / 1000.0
+
+    def position_mm(self, index: tuple[float, float, float]) -> tuple[float, float, float]:
+        """The LPS position of a continuous voxel index (x, y, z)."""
+        x, y, z = np.asarray(self.origin_mm) + self.steps_mm @ np.asarray(index, dtype=float)
+        return (float(x), float(y), float(z))
+
+    def crop(self, box: Box) -> Grid:
+        """The part of this grid inside a box of its voxels."""
+        start = (box[0][0], box[1][0], box[2][0])
+        size = (box[0][1] - box[0][0], box[1][1] - box[1][0], box[2][1] - box[2][0])
+        return replace(self, size=size, origin_mm=self.position_mm(start))
+
+    def box_of(self, part: Grid) -> Box:
+        """Where `part`, made by `crop`, lies in this grid: the inverse of `crop`."""
+        offset_mm = np.asarray(part.origin_mm) - np.asarray(self.origin_mm)
+        start = np.rint(np.linalg.solve(self.steps_mm, offset_mm)).astype(int).tolist()
+        x, y, z = ((first, first + count) for first, count in zip(start, part.size, strict=True))
+        return (x, y, z)
+
+
+def working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Grid:
+    """The grid on which the network sees a region, with axes along (Superior, Anterior, Right).
+
+    An image on it has an array in the network's order: x towards the patient's Right, y Anterior, z Superior. The axes
+    are the region's own, permuted and flipped to the nearest anatomical ones: an oblique region stays oblique. The
+    first voxel centres coincide, and the size is `round((n - 1) * spacing / new spacing) + 1`.
+
+    Args:
+        region: the cropped PET grid.
+        spacing_mm: along the network's (x, y, z).
+
+    Source: MONAI 1.6 `Orientationd(axcodes="RAS")` followed by `Spacingd` with its defaults, as in the published
+        inference pipeline. The nearest axes are chosen together, not one by one as nibabel does, so that the choice
+        does not depend on the order in which the axes are stored; it differs beyond about 35 degrees of tilt only.
+    """
+    axes = np.reshape(region.direction, (3, 3))
+    cosines = _SUPERIOR_ANTERIOR_RIGHT @ axes
+    order = max(permutations(range(3)), key=lambda p: float(sum(abs(cosines[k, p[k]]) for k in range(3))))
+    backwards = [cosines[k, order[k]] < 0 for k in range(3)]
+    first = [0, 0, 0]
+    for k in range(3):
+        first[order[k]] = region.size[order[k]] - 1 if backwards[k] else 0
+    direction = np.stack([-axes[:, order[k]] if backwards[k] else axes[:, order[k]] for k in range(3)], axis=1)
+    spacing = (spacing_mm[2], spacing_mm[1], spacing_mm[0])
+    extents_mm = [(region.size[order[k]] - 1) * region.spacing_mm[order[k]] for k in range(3)]
+    x, y, z = (round(extent / step) + 1 for extent, step in zip(extents_mm, spacing, strict=True))
+    return Grid((x, y, z), spacing, region.position_mm((first[0], first[1], first[2])), tuple(direction.ravel()))
+
+
+def resample(image: sitk.Image, grid: Grid, *, outside: float | None) -> sitk.Image:
+    """The image, interpolated linearly in physical space, as float32 on a grid.
+
+    Args:
+        image: any scalar image.
+        grid: where to interpolate.
+        outside: value of the voxels beyond the image; None repeats the nearest voxel of its border.
+    """
+    import SimpleITK as sitk
+
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(grid.size)
+    resampler.SetOutputSpacing(grid.spacing_mm)
+    resampler.SetOutputOrigin(grid.origin_mm)
+    resampler.SetOutputDirection(grid.direction)
+    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.SetOutputPixelType(sitk.sitkFloat32)
+    resampler.SetUseNearestNeighborExtrapolator(outside is None)
+    resampler.SetDefaultPixelValue(0.0 if outside is None else outside)
+    return resampler.Execute(image)
+
+
+def cut(image: sitk.Image, region: Grid) -> sitk.Image:
+    """The voxels of an image inside a region that `Grid.crop` made of its grid."""
+    import SimpleITK as sitk
+
+    box = Grid.of(image).box_of(region)
+    return sitk.RegionOfInterest(image, region.size, [start for start, _ in box])
+
+
+def voxels(image: sitk.Image) -> NDArray[Any]:
+    """A read-only view (z, y, x) of an image's voxels, without a copy, that keeps the image alive.
+
+    `SimpleITK.GetArrayViewFromImage` alone does not: once its image is gone, its view silently shows whatever memory
+    comes next.
+    """
+    return np.asarray(_Buffer(image))
+
+
+class _Buffer:
+    """Lends an image's voxels to numpy, which holds on to the lender."""
+
+    def __init__(self, image: sitk.Image) -> None:
+        import SimpleITK as sitk
+
+        view = sitk.GetArrayViewFromImage(image)
+        self.image = image
+        self.__array_interface__ = {**view.__array_interface__, "data": (view.ctypes.data, True)}
+
+
+def image_on(array: NDArray[Any], grid: Grid) -> sitk.Image:
+    """An image from an array in SimpleITK's order, axes reversed: (grid z, grid y, grid x)."""
+    import SimpleITK as sitk
+
+    assert array.shape == grid.size[::-1]
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(grid.spacing_mm)
+    image.SetOrigin(grid.origin_mm)
+    image.SetDirection(grid.direction)
+    return image
+
+
+def same_grid(a: Grid, b: Grid, *, tolerance: float = 1e-3) -> bool:
+    """Whether two grids share every voxel centre, to a fraction of the smallest voxel side.
+
+    The tolerance is relative to the voxel: rounding of headers (float32 in NIfTI, decimal strings in DICOM) moves
+    centres by less than a thousandth of a voxel, while any deliberate difference of grids moves some by much more.
+    """
+    if a.size != b.size:
+        return False
+    limit_mm = tolerance * min(*a.spacing_mm, *b.spacing_mm)
+    corners = [(x, y, z) for x in (0, a.size[0] - 1) for y in (0, a.size[1] - 1) for z in (0, a.size[2] - 1)]
+    apart = np.array([a.position_mm(c) for c in corners]) - np.array([b.position_mm(c) for c in corners])
+    return bool(np.all(np.linalg.norm(apart, axis=1) <= limit_mm))

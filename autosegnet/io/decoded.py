@@ -1,0 +1,144 @@
+"""What every reader hands over, and the bounds an image has to keep before its voxels are believed.
+
+World coordinates are LPS in mm, as SimpleITK has them; voxel arrays are (z, y, x).
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.errors import InputError
+from autosegnet.io.wording import shown
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+# Whole-body PET, CT and their resampled grids lie between 0.5 and 6 mm; 20 mm and 0.3 mm leave room on both sides.
+SPACING_LIMITS_MM = (0.3, 20.0)
+# Twice the largest study that has to work (700 x 700 x 1100 = 5.4e8 voxels): 4.4 GB as float32.
+MAX_VOXELS = 1_100_000_000
+# A scan of 2 m at the smallest spacing has 6667 slices.
+MAX_AXIS = 7_000
+# How far direction @ direction.T may lie from the identity, largest entry.
+ORTHONORMAL_TOLERANCE = 1e-3
+# Types that reach the caller as they are; every other numeric type becomes float32.
+_KEPT_TYPES = frozenset({"int8", "uint8", "int16", "uint16", "float32"})
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """Voxels and geometry as a file states them.
+
+    Attributes:
+        voxels: (z, y, x), native byte order, C-contiguous, of the file's own type or of its scaled values
+        spacing: (x, y, z) mm
+        origin: (x, y, z) mm, LPS, centre of the first voxel
+        direction: 9 numbers, row-major, columns are the axes, as `SimpleITK.Image.GetDirection`
+    """
+
+    voxels: NDArray[Any]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+
+def check_size(size: tuple[int, ...], path: Path) -> None:
+    """Refuse sizes (x, y, z) that no study has, before anything is allocated.
+
+    Raises:
+        InputError: an axis without voxels or too long, or too many voxels in all
+    """
+    text = " x ".join(str(count) for count in size)
+    if min(size) < 1:
+        raise InputError(f"image size is {text} voxels, expected at least 1 along every axis, in {shown(path)}")
+    if max(size) > MAX_AXIS or math.prod(size) > MAX_VOXELS:
+        raise InputError(
+            f"image size is {text} voxels, expected at most {MAX_AXIS} along an axis and {MAX_VOXELS} in all, "
+            f"in {shown(path)}"
+        )
+
+
+def check_geometry(
+    spacing: tuple[float, ...], origin: tuple[float, ...], direction: tuple[float, ...], path: Path
+) -> None:
+    """Refuse a grid that is not a possible PET or CT grid.
+
+    Raises:
+        InputError: spacing outside 0.3-20 mm, origin not finite, or direction not orthonormal to 1e-3
+    """
+    low, high = SPACING_LIMITS_MM
+    if not all(low <= value <= high for value in spacing):
+        raise InputError(
+            f"voxel spacing is {_numbers(spacing)} mm, expected {low:g} to {high:g} mm along every axis, "
+            f"in {shown(path)}; export the image again from its source"
+        )
+    if not all(math.isfinite(value) for value in origin):
+        raise InputError(f"origin is {_numbers(origin)} mm, expected finite numbers, in {shown(path)}")
+    matrix = np.array(direction, np.float64).reshape(3, 3)
+    if not np.isfinite(matrix).all() or np.abs(matrix).max() > 2:
+        raise InputError(f"direction holds {_numbers(direction)}, expected direction cosines, in {shown(path)}")
+    error = float(np.abs(matrix @ matrix.T - np.eye(3)).max())
+    if error > ORTHONORMAL_TOLERANCE:
+        raise InputError(
+            f"image axes are not perpendicular unit vectors (off by {error:.2g}, expected at most "
+            f"{ORTHONORMAL_TOLERANCE:g}), in {shown(path)}; a sheared image has to be resampled first"
+        )
+
+
+def check_finite(voxels: NDArray[Any], path: Path) -> None:
+    """Refuse NaN and infinite voxels, slice by slice, so that no second volume is needed.
+
+    Raises:
+        InputError: with their count and the index (x, y, z) of the first
+    """
+    if voxels.dtype.kind != "f":
+        return
+    count, first = 0, None
+    for z, plane in enumerate(voxels):
+        bad = ~np.isfinite(plane)
+        found = int(np.count_nonzero(bad))
+        if found and first is None:
+            y, x = np.argwhere(bad)[0]
+            first = (int(x), int(y), z)
+        count += found
+    if count:
+        raise InputError(
+            f"{count} voxels are NaN or infinite, the first at index (x, y, z) = {first}, expected finite numbers, "
+            f"in {shown(path)}"
+        )
+
+
+def as_kept_type(voxels: NDArray[Any], path: Path) -> NDArray[Any]:
+    """The voxels as 8- or 16-bit integers or float32: itself where it is one of them, else float32.
+
+    Raises:
+        InputError: float64 values beyond the range of float32 (3.4e38)
+    """
+    if voxels.dtype.name in _KEPT_TYPES:
+        return voxels
+    narrow = np.empty(voxels.shape, np.float32)
+    with np.errstate(over="ignore"):
+        for z, plane in enumerate(voxels):
+            narrow[z] = plane
+    if voxels.dtype.kind == "f" and not np.isfinite(narrow).all():
+        raise InputError(f"voxel values exceed the range of 32-bit floating point (3.4e38) in {shown(path)}")
+    return narrow
+
+
+def to_sitk(decoded: DecodedImage) -> "SimpleITK.Image":
+    """The image in SimpleITK, its spacing, origin and direction bit for bit those of `decoded`."""
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray(decoded.voxels)
+    image.SetSpacing(decoded.spacing)
+    image.SetOrigin(decoded.origin)
+    image.SetDirection(decoded.direction)
+    return image
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,0 +1,149 @@
+"""The network of the paper, and one fold of it: reading, checking and converting its weights.
+
+A fold is the `state_dict` of MONAI's `UNet` with its keys unchanged, stored in float16 safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autosegnet.errors import WeightsError
+from autosegnet.recipe import Fold
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+TRAINABLE_PARAMETERS = 19_223_525  # paper, section 2.3
+
+_POINTER = b"version https://git-lfs"
+
+
+def build_network() -> nn.Module:
+    """MONAI's residual U-Net as in the paper: (B, 2, X, Y, Z) -> logits (B, 2, X, Y, Z), background and lesion.
+
+    X, Y and Z are multiples of 16. Batch norm gives the paper's number of parameters; instance norm would not.
+
+    Source: paper, section 2.3.
+    """
+    from monai.networks.nets import UNet
+
+    network: nn.Module = UNet(
+        spatial_dims=3,
+        in_channels=2,
+        out_channels=2,
+        channels=(32, 64, 128, 256, 512),
+        strides=(2, 2, 2, 2),
+        num_res_units=2,
+        norm="batch",
+    )
+    return network
+
+
+def load_fold(path: Path, fold: Fold) -> nn.Module:
+    """The network with the weights of one fold, in float32 and evaluation mode, after every check.
+
+    Raises:
+        WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys or shapes, or holds NaN or
+            infinity.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    data = read_verified(path, fold.sha256)
+    try:
+        state = load(data)
+    except SafetensorError as error:
+        raise WeightsError(f"{path.name} is not a safetensors file: {error}") from error
+    return network_of(state, where=path.name)
+
+
+def network_of(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
+    """The network with a state dict's weights, in float32 and evaluation mode.
+
+    Raises:
+        WeightsError: keys or shapes are not the network's, or a value is NaN or infinite.
+    """
+    import torch
+
+    network = build_network()
+    expected = network.state_dict()
+    missing, unexpected = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or unexpected:
+        raise WeightsError(
+            f"{where} is not this network: {len(missing)} keys missing{_example(missing)}, "
+            f"{len(unexpected)} unexpected{_example(unexpected)}"
+        )
+    for key, tensor in state.items():
+        if tensor.shape != expected[key].shape:
+            raise WeightsError(f"{where}: {key} has shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{where}: {key} holds NaN or infinity")
+    network.load_state_dict(state, strict=True)
+    return network.float().eval()
+
+
+def _example(keys: list[str]) -> str:
+    return f" ({keys[0]})" if keys else ""
+
+
+def read_verified(path: Path, sha256: str) -> bytes:
+    """The bytes of a file whose SHA-256 is the expected one.
+
+    Raises:
+        WeightsError: no such file, or another sum.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"fold {path.name} is missing: {path} cannot be read ({error.strerror})") from error
+    if data.startswith(_POINTER):
+        raise WeightsError(f"{path} is a Git LFS pointer, not weights; fetch the file itself")
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise WeightsError(
+            f"{path} has SHA-256 {found[:12]}…, expected {sha256[:12]}…: the file is not the one released"
+        )
+    return data
+
+
+def fold_bytes(state: dict[str, torch.Tensor], *, where: str) -> bytes:
+    """A fold as the bytes of a float16 safetensors file; integer buffers keep their type.
+
+    Raises:
+        WeightsError: not this network's weights, or a value beyond float16.
+    """
+    import torch
+    from safetensors.torch import save
+
+    network_of(state, where=where)
+    half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+    beyond = [k for k, v in half.items() if not bool(torch.isfinite(v).all())]
+    if beyond:
+        raise WeightsError(f"{where}: {beyond[0]} holds values beyond the range of float16 (65504)")
+    return save(half)
+
+
+def read_pth(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a plain `state_dict` that `torch.save` wrote; nothing in the file is executed.
+
+    Raises:
+        WeightsError: missing, damaged, or anything but a flat mapping of names to tensors.
+    """
+    import pickle
+
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror})") from error
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{path.name} holds more than tensors and is refused: save a plain state_dict") from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path.name} is not a file of torch.save, or it is damaged") from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError(f"{path.name} is not a plain state_dict: expected a mapping of names to tensors")
+    return dict(state)

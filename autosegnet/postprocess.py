@@ -1,0 +1,31 @@
+"""From the probability on the network's grid to the mask on the PET's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.geometry import Grid, image_on, resample, voxels
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+
+def restore(probability: NDArray[np.float32], *, grid: Grid, region: Grid, whole: Grid) -> sitk.Image:
+    """The lesion mask on the PET's grid: uint8, 1 where the probability, interpolated linearly, is above 0.5.
+
+    Probabilities are interpolated and then thresholded, never the mask. Outside the region there is no lesion.
+
+    Args:
+        probability: (X, Y, Z) float32 on `grid`.
+        grid: as in `preprocess.Prepared`.
+        region: as in `preprocess.Prepared`.
+        whole: the PET's grid.
+    """
+    inside = voxels(resample(image_on(probability, grid), region, outside=None))
+    mask = np.zeros(whole.size[::-1], dtype=np.uint8)
+    x, y, z = (slice(*bounds) for bounds in whole.box_of(region))
+    np.greater(inside, 0.5, out=mask[z, y, x].view(np.bool_))
+    return image_on(mask, whole)

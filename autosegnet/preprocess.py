@@ -1,0 +1,128 @@
+"""From a study to what the network sees. The only definition of it: training calls this module, too.
+
+Order (paper, section 2.2): CT onto the PET's grid, CT clipped and scaled, crop outside the body, both to the recipe's
+spacing by linear interpolation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.geometry import Box, Grid, cut, resample, same_grid, voxels, working_grid
+from autosegnet.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
+from autosegnet.study import AIR_HU, Study
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+# The body rule's own numbers. Changing one changes the input of weights that were trained with it.
+_COARSE_MM = 6.0  # the body's outline needs no more; keeps the search below a quarter of a second
+_TISSUE_HU = -500.0  # half-way from air to soft tissue; the lungs are enclosed by it
+_LIVING_SUV = 0.25  # mean of a limb is above (fat 0.3, muscle 0.8); tables and pads carry no tracer
+_UPTAKE_SUV = 1.0  # beyond a truncated CT, only uptake shows that the patient goes on
+_MARGIN_MM = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The network's input and where it lies.
+
+    Args:
+        array: (2, X, Y, Z) float32 in RAS; channel 0 the CT in [0, 1], channel 1 the PET in SUV (g/ml).
+        grid: of the array; axes (Superior, Anterior, Right), so that an image on it has (X, Y, Z) as its array.
+        region: the part of the PET's grid that the array covers.
+    """
+
+    array: NDArray[np.float32]
+    grid: Grid
+    region: Grid
+
+
+def prepare(study: Study, recipe: Recipe) -> Prepared:
+    """The network's input for a checked study.
+
+    Source: paper, section 2.2 (i)-(iv). CT outside its field of view is air. Negative SUV, which only noise makes,
+        is set to 0.
+    """
+    import SimpleITK as sitk
+
+    region = body_region(study) if recipe.crop == "body" else _foreground_region(study, recipe.ct_window_hu[0])
+    low, high = recipe.ct_window_hu
+    ct = sitk.IntensityWindowing(sitk.Cast(_ct_on(region, study), sitk.sitkFloat32), low, high, 0.0, 1.0)
+    pet = sitk.Clamp(cut(study.pet, region), sitk.sitkFloat32, 0.0)
+    grid = working_grid(region, spacing_mm=recipe.spacing_mm)
+    array = np.empty((2, *grid.size[::-1]), dtype=np.float32)
+    for channel, image in ((CT_CHANNEL, ct), (PET_CHANNEL, pet)):
+        array[channel] = voxels(resample(image, grid, outside=None))
+    return Prepared(array, grid, region)
+
+
+def _ct_on(region: Grid, study: Study) -> sitk.Image:
+    if same_grid(Grid.of(study.ct), Grid.of(study.pet)):
+        # The same voxel centres to a thousandth of a voxel: cut by the voxels of the CT itself.
+        box = Grid.of(study.pet).box_of(region)
+        return cut(study.ct, Grid.of(study.ct).crop(box))
+    return resample(study.ct, region, outside=AIR_HU)
+
+
+def _foreground_region(study: Study, low_hu: float) -> Grid:
+    """The smallest part of the PET's grid that holds every voxel with CT > low_hu.
+
+    Source: MONAI `CropForegroundd(source_key=CT)` after `ScaleIntensityRanged`, as in the published inference.
+    """
+    import SimpleITK as sitk
+
+    grid = Grid.of(study.pet)
+    return _region(grid, voxels(_ct_on(grid, study)) > low_hu, margin_mm=0.0, stride=(1, 1, 1))
+
+
+def body_region(study: Study) -> Grid:
+    """The part of the PET's grid that holds the patient and a margin of 16 mm.
+
+    The patient is the largest connected tissue of the CT, every other tissue that has taken up tracer (arms and legs
+    apart from the trunk; a table has not), and uptake beyond the CT's field of view. Nothing that a lesion could be in
+    is left out for speed. Where no tissue is found, the region is the whole grid.
+
+    Source: paper, section 2.2 (iii), whose rule is not given.
+    """
+    import SimpleITK as sitk
+    from scipy import ndimage
+
+    grid = Grid.of(study.pet)
+    stride = [max(1, round(_COARSE_MM / s)) for s in grid.spacing_mm]
+    pet = study.pet[:: stride[0], :: stride[1], :: stride[2]]
+    suv = voxels(pet)
+    hu = voxels(resample(study.ct, Grid.of(pet), outside=AIR_HU))
+    tissue = ndimage.binary_opening(hu > _TISSUE_HU)
+    labels, count = ndimage.label(tissue)
+    if count == 0:
+        return grid
+    sizes = np.bincount(labels.ravel())
+    mean_suv = np.bincount(labels.ravel(), weights=suv.ravel()) / np.maximum(sizes, 1)
+    living = mean_suv > _LIVING_SUV
+    living[np.argmax(sizes[1:]) + 1] = True
+    living[0] = False
+    body = living[labels] | ndimage.binary_opening(suv > _UPTAKE_SUV)
+    return _region(grid, body, margin_mm=_MARGIN_MM, stride=(stride[0], stride[1], stride[2]))
+
+
+def _region(grid: Grid, inside: NDArray[np.bool_], *, margin_mm: float, stride: tuple[int, int, int]) -> Grid:
+    """The bounding box, with a margin, of a mask (z, y, x) that samples every stride-th voxel of a grid."""
+    if not inside.any():
+        return grid
+    box: list[tuple[int, int]] = []
+    for axis in range(3):
+        array_axis = 2 - axis
+        others = tuple(a for a in range(3) if a != array_axis)
+        found = np.flatnonzero(inside.any(axis=others))
+        margin = int(np.ceil(margin_mm / grid.spacing_mm[axis]))
+        # A sampled voxel speaks for its neighbours up to the next sample.
+        first = int(found[0]) * stride[axis] - (stride[axis] - 1) - margin
+        last = int(found[-1]) * stride[axis] + (stride[axis] - 1) + margin
+        box.append((max(0, first), min(grid.size[axis], last + 1)))
+    whole: Box = (box[0], box[1], box[2])
+    return grid.crop(whole)

@@ -1,0 +1,141 @@
+import argparse
+
+import numpy as np
+import pytest
+
+from autosegnet.errors import InputError, UsageError
+from autosegnet.evaluate import format_csv, format_standings, measure_masks, rank_teams
+from autosegnet.evaluate.command import add_rank_arguments, run_rank
+
+HEADING = "case,dsc,fpv_ml,fnv_ml\n"
+
+
+@pytest.fixture
+def teams(tmp_path):
+    """Writes a CSV per team, of rows (dsc, fpv_ml, fnv_ml) for the cases a, b, …"""
+
+    def written(**rows):
+        files = {}
+        for team, values in rows.items():
+            lines = [f"{case},{','.join(map(str, row))}" for case, row in zip("abcdef", values, strict=False)]
+            files[team] = tmp_path / f"{team}.csv"
+            files[team].write_text(HEADING + "\n".join(lines) + "\n")
+        return files
+
+    return written
+
+
+def positions(standings):
+    return [(standing.position, standing.team, standing.score) for standing in standings]
+
+
+def test_the_score_weighs_the_three_ranks(teams):
+    # means: A 0.7, 2, 9 · B 0.6, 1, 5 · C 0.5, 3, 1; ranks A 1 2 3, B 2 1 2, C 3 3 1
+    files = teams(A=[(0.8, 1, 9), (0.6, 3, 9)], B=[(0.5, 1, 4), (0.7, 1, 6)], C=[(0.5, 3, 1), (0.5, 3, 1)])
+    standings = rank_teams(files)
+    assert positions(standings) == [(1, "A", 0.5 + 0.5 + 0.75), (2, "B", 1 + 0.25 + 0.5), (3, "C", 2.5)]
+    best = standings[0]
+    assert (best.dsc, best.fpv_ml, best.fnv_ml, best.n_cases) == (pytest.approx(0.7), 2.0, 9.0, 2)
+    assert (best.rank_dsc, best.rank_fpv, best.rank_fnv) == (1, 2, 3)
+
+
+def test_equal_scores_are_ordered_by_dsc(teams):
+    # B: ranks 1 2 2 -> 1.5; A: ranks 2 1 1 -> 1.5
+    assert positions(rank_teams(teams(A=[(0.5, 1, 1)], B=[(0.6, 2, 2)]))) == [(1, "B", 1.5), (2, "A", 1.5)]
+
+
+def test_equal_values_share_the_best_rank_and_the_next_is_left_out(teams):
+    standings = rank_teams(teams(A=[(0.5, 1, 1)], B=[(0.5, 1, 1)], C=[(0.4, 2, 2)]))
+    assert positions(standings) == [(1, "A", 1.0), (1, "B", 1.0), (3, "C", 3.0)]
+
+
+def test_the_order_of_the_cases_does_not_break_a_tie(teams, tmp_path):
+    values = [(0.1, 1e16, 0), (0.2, 1, 0), (0.3, 1, 0)]  # summed from the left, 1e16 swallows each 1
+    files = teams(A=values)
+    files["B"] = tmp_path / "B.csv"
+    lines = files["A"].read_text().splitlines()
+    files["B"].write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    assert [standing.position for standing in rank_teams(files)] == [1, 1]
+
+
+def test_nan_of_healthy_cases_is_left_out_of_the_mean(teams):
+    (standing,) = rank_teams(teams(A=[(0.5, 1, 1), ("nan", 3, "nan"), ("", 2, "")]))
+    assert (standing.dsc, standing.fpv_ml, standing.fnv_ml, standing.n_cases) == (0.5, 2.0, 1.0, 3)
+
+
+def test_teams_under_different_conventions_are_not_compared(teams):
+    with pytest.raises(InputError, match=r"A and B hold NaN in different cases \(b\)"):
+        rank_teams(teams(A=[(0.5, 1, 1), (0, 1, 0)], B=[(0.5, 1, 1), ("nan", 1, "nan")]))
+
+
+def test_nothing_but_nan_cannot_be_ranked(teams):
+    with pytest.raises(InputError, match="dsc of A is NaN in every case"):
+        rank_teams(teams(A=[("nan", 1, "nan")]))
+
+
+def test_teams_must_hold_the_same_cases(teams):
+    with pytest.raises(InputError, match="A lacks c; expected the same cases from every team"):
+        rank_teams(teams(A=[(0.5, 1, 1)] * 2, B=[(0.5, 1, 1)] * 3))
+
+
+def test_a_csv_that_evaluate_wrote_is_read_back_to_the_last_digit(tmp_path):
+    rng = np.random.default_rng(5)
+    p, g = rng.random((2, 6, 7, 8)) < 0.1
+    metrics = measure_masks(p, g, spacing_mm=(2.0364, 2.0364, 3.0))
+    healthy = measure_masks(p, g & False, spacing_mm=(2.0364, 2.0364, 3.0), convention="autopet3")
+    (tmp_path / "A.csv").write_text(format_csv({"a": metrics, "b": healthy}))
+    (standing,) = rank_teams({"A": tmp_path / "A.csv"})
+    assert (standing.dsc, standing.fnv_ml) == (metrics.dsc, metrics.fnv_ml)
+    assert standing.fpv_ml == (metrics.fpv_ml + healthy.fpv_ml) / 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no column case, dsc, fnv_ml, fpv_ml"),
+        ("case,dsc\na,1\n", "no column fnv_ml, fpv_ml"),
+        (HEADING, "no case"),
+        (HEADING + "a,0.5,1,1\na,0.5,1,1\n", "case a stands twice"),
+        (HEADING + "a,0.5,1\n", "fnv_ml of case a is None"),
+        (HEADING + "a,high,1,1\n", "dsc of case a is 'high'"),
+        (HEADING + "a,1.5,1,1\n", "dsc of case a is '1.5'"),
+        (HEADING + "a,0.5,-1,1\n", "fpv_ml of case a is '-1'"),
+        (HEADING + "a,0.5,1,inf\n", "fnv_ml of case a is 'inf'"),
+    ],
+)
+def test_a_csv_that_cannot_be_trusted_is_refused(tmp_path, text, message):
+    path = tmp_path / "A.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"{message}.*A.csv"):
+        rank_teams({"A": path})
+
+
+def test_a_file_that_is_no_text_or_absent_is_refused(tmp_path):
+    (tmp_path / "A.csv").write_bytes(b"\xff\xfe\x00\x81")
+    for name in ("A.csv", "absent.csv"):
+        with pytest.raises(InputError, match=f"{name} cannot be read as CSV"):
+            rank_teams({"A": tmp_path / name})
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    add_rank_arguments(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def test_the_command_writes_and_prints_the_standings(teams, tmp_path, capsys):
+    files = teams(A=[(0.5, 1, 1)], B=[(0.6, 0.5, 0.25)])
+    output = tmp_path / "ranks.csv"
+    run_rank(arguments("--output", output, *(f"{team}={path}" for team, path in files.items())))
+    assert output.read_text() == (
+        "position,team,score,dsc,fpv_ml,fnv_ml,rank_dsc,rank_fpv,rank_fnv,n_cases\n"
+        "1,B,1.0,0.6,0.5,0.25,1,1,1,1\n"
+        "2,A,2.0,0.5,1.0,1.0,2,2,2,1\n"
+    )
+    assert capsys.readouterr().out == format_standings(rank_teams(files)) + "\n"
+
+
+@pytest.mark.parametrize("words", [["A"], ["=a.csv"], ["A="], ["A=a.csv", "A=b.csv"]])
+def test_teams_are_given_as_team_and_csv_once(words, tmp_path):
+    with pytest.raises(UsageError, match="expected"):
+        run_rank(arguments("--output", tmp_path / "ranks.csv", *words))
