@@ -43,10 +43,10 @@ AnatomySource = Callable[[np.random.Generator, Point], Anatomy]
 def draw_stature(rng: np.random.Generator) -> Stature:
     """Return a random patient: mostly grown-up, 4 % children; body-mass index 17–45 kg/m² with a mean of about 26."""
     sex = "F" if rng.random() < 0.45 else "M"
-    arms = str(rng.choice(["up", "down", "crossed"], p=[0.72, 0.18, 0.10]))
+    arms = str(rng.choice(["up", "raised", "down", "crossed"], p=[0.47, 0.25, 0.18, 0.10]))
     whole = rng.random()
     lower = -30.0 if whole < 0.08 else float(rng.uniform(640, 780))
-    upper = 2000.0 if whole < 0.08 and arms == "up" else float(rng.choice([1775.0, 1680.0, 1600.0], p=[0.6, 0.3, 0.1]))
+    upper = 2000.0 if whole < 0.08 and arms in ("up", "raised") else float(rng.choice([1775.0, 1680.0, 1600.0], p=[0.6, 0.3, 0.1]))
     if rng.random() < 0.04:
         height = float(rng.uniform(1100, 1500))
         return Stature(sex, height, 1.0 + 0.35 * (1750 - height) / 650, float(rng.uniform(14, 20)), arms, upper, lower)
@@ -83,7 +83,7 @@ def fit_lattice(frame: Frame, build: Build, heights: tuple[float, float], spacin
     """Return the voxels that hold a body, its arms and the table between two heights of the reference body."""
     widest, deepest = max(frame.scale_x), max(frame.scale_y)
     limb = 0.5 * build.fat_mm + 25
-    half_width = widest * ((270 if build.arms != "up" else 265) + limb)
+    half_width = widest * (270 + limb)
     front = deepest * ((200 if build.arms == "crossed" else 110 + 1.1 * build.fat_mm) + limb)
     back = deepest * (112 + 1.1 * build.fat_mm) + 75
     low, high = np.interp(heights, frame.reference_z, frame.z)
@@ -96,6 +96,7 @@ def paint_patient(canvas: Canvas, build: Build, lattice: Lattice, rng: np.random
     """Paint the whole procedural body, from the outside in and from the soft to the hard."""
     sizes = organs.Sizes(rng)
     body.paint_outline(canvas, build)
+    body.paint_fasciae(canvas, lattice.spacing_mm, rng)
     organs.paint_head(canvas, sizes)
     organs.paint_thorax(canvas, sizes)
     organs.paint_bowel(canvas, sizes)

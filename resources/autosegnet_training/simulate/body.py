@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from autosegnet_training.simulate.shapes import Box, Canvas, Mask, Point, Volume, allow
+from autosegnet_training.simulate.shapes import Box, Canvas, Mask, Point, Volume, allow, smooth_field
 from autosegnet_training.simulate.tissue import Tissue
 
 T = Tissue
@@ -25,7 +25,7 @@ OUTLINE = np.array(
 # Height, half width and half depth of the cavity inside ribs and abdominal wall.
 CAVITY = np.array(
     [
-        (870, 60, 50), (905, 82, 62), (960, 100, 70), (1040, 112, 76), (1110, 118, 80), (1160, 124, 84),
+        (852, 6, 6), (872, 48, 42), (905, 82, 62), (960, 100, 70), (1040, 112, 76), (1110, 118, 80), (1160, 124, 84),
         (1220, 129, 87), (1290, 128, 88), (1350, 119, 82), (1410, 96, 70), (1450, 68, 54), (1478, 34, 30), (1488, 8, 8),
     ],
     dtype=np.float64,
@@ -42,7 +42,8 @@ SPINE = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How a patient is built. sex: F or M; fat_mm: subcutaneous fat at the abdomen; arms: up, down or crossed."""
+    """How a patient is built. sex: F or M; fat_mm: subcutaneous fat at the abdomen;
+    arms: up (bent over the head), raised (straight), down or crossed (on the belly)."""
 
     sex: str
     fat_mm: float
@@ -104,6 +105,8 @@ def arm_line(side: int, arms: str) -> list[Point]:
     s = float(side)
     if arms == "up":
         return [(s * 165, 5, 1425), (s * 215, -5, 1690), (s * 75, -10, 1850), (s * 10, -10, 1960)]
+    if arms == "raised":
+        return [(s * 165, 5, 1425), (s * 138, 0, 1700), (s * 100, 0, 1930), (s * 90, 0, 2060)]
     if arms == "crossed":
         return [(s * 165, 5, 1425), (s * 222, 10, 1130), (s * 70, -150, 1090), (s * 5, -155, 1080)]
     return [(s * 165, 5, 1425), (s * 215, 20, 1120), (s * 225, -5, 880), (s * 215, -15, 740)]
@@ -111,14 +114,20 @@ def arm_line(side: int, arms: str) -> list[Point]:
 
 def cavity_radius(canvas: Canvas) -> tuple[Box, Volume] | None:
     """Return a box and in it the radius of the body cavity (1 on its wall), from the pelvis to the lungs' apex."""
-    box = canvas.box((-150, -120, 872), (150, 120, 1488))
+    box = canvas.box((-150, -120, 853), (150, 120, 1488))
     if box is None:
         return None
     heights = canvas.axis_z[box[0]]
     a = np.interp(heights, CAVITY[:, 0], CAVITY[:, 1], left=1.0, right=1.0)
     b = np.interp(heights, CAVITY[:, 0], CAVITY[:, 2], left=1.0, right=1.0)
-    middle = np.interp(heights, [870, 1110, 1290, 1450], [10, -5, -2, 15])
+    middle = np.interp(heights, [852, 870, 1110, 1290, 1450], [18, 10, -5, -2, 15])
     return box, superellipse(canvas, box, a, b, middle)
+
+
+def paint_fasciae(canvas: Canvas, spacing_mm: Point, rng: np.random.Generator) -> None:
+    """Part the muscles by sheets of fat: the zeros of a random field."""
+    sheets = np.abs(smooth_field(canvas.tissue.shape, spacing_mm, 55.0, rng)) < 0.09
+    canvas.tissue[sheets & (canvas.tissue == T.MUSCLE) & (canvas.z < 1460)] = T.FAT
 
 
 def paint_skin(canvas: Canvas) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from autosegnet.errors import OutputError, UsageError
+from autosegnet.errors import UsageError
+from autosegnet.io import write_text
 from autosegnet_training.simulate import sample, writer
 from autosegnet_training.simulate.anatomy import AnatomySource, procedural
 from autosegnet_training.simulate.lesions import COHORT_STUDIES, COHORTS
@@ -82,13 +83,9 @@ def _check_settings(output: Path, settings: dict[str, object]) -> None:
     """Refuse to mix studies of different settings in one folder; a resumed run must ask for the same ones."""
     path = output / "simulation.json"
     text = json.dumps(settings, indent=1)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.write_text(text)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error}") from error
-    if path.read_text() != text:
+    if not path.exists():
+        write_text(text, path)
+    elif path.read_text() != text:
         raise UsageError(f"{path} names other settings than this run; use them or another --output")
 
 
@@ -111,7 +108,7 @@ def make(job: Job) -> tuple[int, str]:
     """Make and write one study, unless it is complete; return its index and cohort."""
     folder = job.output / job.case.folder
     note = folder / "study.json"
-    if note.is_file() and writer.is_complete(folder):
+    if note.is_file():
         return job.case.index, str(json.loads(note.read_text())["cohort"])
     study = simulate_study(job.case.seed, anatomy=anatomy_source(job.organ_map), protocol=job.protocol)
     writer.write_autopet(study, folder)

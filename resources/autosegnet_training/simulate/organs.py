@@ -66,6 +66,7 @@ def _paint_brain(canvas: Canvas) -> None:
         canvas.paint(box, cerebrum & ((radius < ribbon) & (np.abs(x) > 7)), T.WHITE_MATTER)
         canvas.paint(box, cerebrum & (np.abs(x) < 2) & (z > 1670), T.CSF)
     for side in (-1.0, 1.0):
+        canvas.paint_ellipsoid((side * 42, -16, 1610), (17, 30, 16), T.GREY_MATTER)
         canvas.paint_ellipsoid((side * 25, -5, 1655), (12, 22, 13), T.GREY_MATTER)
         canvas.paint_ellipsoid((side * 9, 5, 1665), (5, 26, 9), T.CSF)
         canvas.paint_ellipsoid((side * 23, 46, 1611), (25, 22, 20), T.CEREBELLUM)
@@ -143,7 +144,7 @@ def paint_upper_abdomen(canvas: Canvas, sizes: Sizes) -> None:
         return
     box, radius = found
     x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
-    lower = 1098 + sizes.rng.normal(0, 14) + 0.72 * np.maximum(x + 118, 0) + 0.25 * np.maximum(y, -30)
+    lower = 1078 + sizes.rng.normal(0, 14) + 0.62 * np.maximum(x + 118, 0) + 0.25 * np.maximum(y, -30)
     liver = (radius < 0.93) & (z < dome_height(x, y) - 4) & (z > lower) & (x < 68 + sizes.rng.normal(0, 10))
     liver &= ~((np.abs(x) < 34) & (y > 12))
     canvas.paint(box, liver, T.LIVER, over=allow(T.FAT, T.MUSCLE))

@@ -13,9 +13,9 @@ from autosegnet_training.simulate.scanner import Scanner
 from autosegnet_training.simulate.shapes import Point
 from autosegnet_training.simulate.study import Protocol, SimulatedStudy, simulate_study
 
-SEED = 20230
+SEED = 20280
 STEP = 1.0 / 64.0  # of the SUV: far below the noise, and it compresses
-CHILD = Stature("F", 1290.0, 1.2, 15.5, "up", upper=1752.0, lower=800.0)
+CHILD = Stature("F", 1290.0, 1.2, 15.5, "raised", upper=1752.0, lower=800.0)
 SCANNER = Scanner(
     fwhm_mm=5.0,
     noise_at_liver=0.11,
@@ -36,6 +36,6 @@ def sample_study() -> SimulatedStudy:
     def child(rng: np.random.Generator, spacing_mm: Point) -> Anatomy:
         return from_stature(CHILD, rng, spacing_mm)
 
-    protocol = Protocol((4.0, 4.0, 4.5), 440.0, "lung_cancer")
+    protocol = Protocol((4.0, 4.0, 4.5), 420.0, "lung_cancer")
     study = simulate_study(SEED, anatomy=child, protocol=protocol, scanner=SCANNER)
     return replace(study, suv=np.rint(study.suv / STEP).astype(np.float32) * np.float32(STEP))

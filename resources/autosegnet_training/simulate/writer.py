@@ -1,11 +1,11 @@
 """Simulated studies → files: the layout of autoPET and tcia2nifti, the platform's layout, and the table of cases.
 
-Files are written beside their place and then renamed, so that a study is complete or absent.
+`autosegnet.io` writes every file whole or not at all; study.json comes last and marks a study as complete.
 """
 
 import csv
+import io
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.errors import OutputError
+from autosegnet.io import write_image, write_text
 from autosegnet_training.simulate.study import SimulatedStudy
 
 COLUMNS = ("case", "patient", "cohort", "suv", "ct", "seg", "seed")
@@ -50,9 +50,8 @@ def as_image(values: NDArray[Any], study: SimulatedStudy) -> Any:
 
 def write_autopet(study: SimulatedStudy, folder: Path) -> None:
     """Write SUV.nii.gz, CTres.nii.gz and SEG.nii.gz into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     for values, name in ((study.suv, FILES["suv"]), (study.ct, FILES["ct"]), (study.truth, FILES["seg"])):
-        _write(as_image(values, study), folder / name)
+        write_image(as_image(values, study), folder / name)
 
 
 def write_platform(study: SimulatedStudy, folder: Path) -> tuple[Path, Path]:
@@ -61,44 +60,23 @@ def write_platform(study: SimulatedStudy, folder: Path) -> tuple[Path, Path]:
     for values, kind, stream in ((study.suv, "pet", 1), (study.ct, "ct", 2)):
         random = np.random.SeedSequence([study.seed, stream]).generate_state(4, np.uint32).tobytes()
         path = folder / "images" / kind / f"{UUID(bytes=random, version=4)}.mha"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(as_image(values, study), path)
+        write_image(as_image(values, study), path)
         paths.append(path)
     return paths[0], paths[1]
 
 
 def write_truth(study: SimulatedStudy, path: Path) -> None:
     """Write the truth as one file, uint8 0/1 on the PET's grid."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(as_image(study.truth, study), path)
-
-
-def _write(image: Any, path: Path) -> None:
-    import SimpleITK as sitk  # noqa: N813
-
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        sitk.WriteImage(image, str(partial), useCompression=True)
-        partial.replace(path)
-    except (RuntimeError, OSError) as error:
-        raise OutputError(f"cannot write {path}: {str(error).splitlines()[-1]}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def is_complete(folder: Path) -> bool:
-    """Tell whether a study has all its files."""
-    return all((folder / name).is_file() for name in FILES.values())
+    write_image(as_image(study.truth, study), path)
 
 
 def write_case_table(rows: Iterable[dict[str, str]], path: Path) -> None:
     """Write cases.csv, atomically."""
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    with partial.open("w", newline="") as stream:
-        table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    partial.replace(path)
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(text.getvalue(), path)
 
 
 def case_row(case: Case, cohort: str) -> dict[str, str]:
@@ -115,6 +93,4 @@ def write_description(study: SimulatedStudy, path: Path) -> None:
     lesions = [asdict(lesion) for lesion in study.lesions]
     text = json.dumps({"simulated": True, "cohort": study.cohort, "seed": study.seed, "weight_kg": round(study.weight_kg, 1),
                        "lesions": lesions}, indent=1)  # fmt: skip
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    partial.write_text(text)
-    partial.replace(path)
+    write_text(text, path)
