@@ -29,7 +29,7 @@ class StrictLoader(ImageLoader):  # type: ignore[misc]
     @staticmethod
     def hash_image(image: sitk.Image) -> int:
         """A checksum of the voxels."""
-        return zlib.crc32(voxels(image))
+        return zlib.crc32(voxels(image).data)
 
 
 class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
@@ -61,11 +61,16 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
         engine = open_engine(weights, device=self._device)
         console.log_engine(engine, weights)
         with console.passes_shown(sys.stdout) as progress:
-            return segment(study, engine, weights.recipe, progress=progress).mask
+            mask = segment(study, engine, weights.recipe, progress=progress).mask
+        console.log_lesions(mask)
+        return mask
 
     def save(self) -> None:
         """Writes every file of the job, or none."""
-        files = {self._files.mask: self._mask, self._files.results: json.dumps(self._case_results)}
+        files: dict[Path, sitk.Image | str] = {
+            self._files.mask: self._mask,
+            self._files.results: json.dumps(self._case_results),
+        }
         if self._files.data_centric is not None:
             files[self._files.data_centric] = json.dumps(False)
         write_all(files)
@@ -80,7 +85,9 @@ def main() -> None:
     parser = console.Parser(prog="process.py", description=__doc__)
     parser.add_argument("--input", type=Path, default=Path("/input"), help="folder of the job's input sockets")
     parser.add_argument("--output", type=Path, default=Path("/output"), help="folder of the job's output sockets")
-    parser.add_argument("--edition", default=challenge.DEFAULT_EDITION, help="autopet1 to autopet5 (default %(default)s)")
+    parser.add_argument(
+        "--edition", default=challenge.DEFAULT_EDITION, help="autopet1 to autopet5 (default %(default)s)"
+    )
     console.add_engine_arguments(parser)
     args = parser.parse_args()
     console.log_to(sys.stdout)  # the platform marks a job with a warning for anything on stderr

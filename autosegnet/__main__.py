@@ -24,6 +24,8 @@ def _command_line() -> None:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_predict(commands.add_parser("predict", help="segment the lesions of one study"))
+    _add_evaluate(commands.add_parser("evaluate", help="DSC, FPV and FNV of masks against the truth"))
+    _add_rank(commands.add_parser("rank", help="the challenge's ranking of several teams' metrics"))
     _add_weights(commands.add_parser("weights", help="verify, describe or import the folds"))
     args = parser.parse_args()
     console.log_to(sys.stderr)
@@ -53,6 +55,21 @@ def _predict(args: argparse.Namespace) -> None:
     with console.passes_shown(sys.stderr) as progress:
         found = segment(study, engine, weights.recipe, progress=progress)
     write_image(found.mask, args.output)
+    console.log_lesions(found.mask)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    from autosegnet.evaluate.command import add_evaluate_arguments, run_evaluate
+
+    add_evaluate_arguments(parser)
+    parser.set_defaults(run=run_evaluate)
+
+
+def _add_rank(parser: argparse.ArgumentParser) -> None:
+    from autosegnet.evaluate.command import add_rank_arguments, run_rank
+
+    add_rank_arguments(parser)
+    parser.set_defaults(run=run_rank)
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +85,9 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     imported.add_argument("--output", type=Path, required=True, metavar="DIR")
     imported.add_argument("--fold-weights", type=float, nargs="+", default=[], metavar="W", help="default: plain mean")
     imported.add_argument("--validation-dsc", type=float, nargs="+", default=[], metavar="DSC")
-    imported.add_argument("--crop", choices=["body", "ct_foreground"], default="ct_foreground", help="%(default)s fits the authors' folds")
+    imported.add_argument(
+        "--crop", choices=["body", "ct_foreground"], default="ct_foreground", help="%(default)s fits the authors' folds"
+    )
     imported.add_argument("--description", default="", help="what the folds were trained on, in one sentence")
     imported.set_defaults(run=_import)
 
@@ -78,7 +97,7 @@ def _verify(args: argparse.Namespace) -> None:
 
     weights = open_weights(args.weights)
     verify(weights)
-    print(f"{len(weights.recipe.folds)} folds verified in {weights.folder}")
+    sys.stdout.write(f"{len(weights.recipe.folds)} folds verified in {weights.folder}\n")
 
 
 def _info(args: argparse.Namespace) -> None:
@@ -86,7 +105,7 @@ def _info(args: argparse.Namespace) -> None:
     from autosegnet.weights import digest, open_weights
 
     weights = open_weights(args.weights)
-    print(to_json(weights.recipe), end="")
+    sys.stdout.write(to_json(weights.recipe))
     log.info("weights %s in %s", digest(weights)[:12], weights.folder)
 
 
@@ -105,7 +124,7 @@ def _import(args: argparse.Namespace) -> None:
         weights=args.fold_weights,
         validation_dsc=args.validation_dsc,
     )
-    print(f"{len(recipe.folds)} folds imported into {args.output}")
+    sys.stdout.write(f"{len(recipe.folds)} folds imported into {args.output}\n")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from autosegnet import __version__
 from autosegnet.engines import Engine
 from autosegnet.errors import AutosegnetError, UsageError
 from autosegnet.weights import Weights, digest
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 
 def _last_line(message: str, code: int) -> int:
     sys.stdout.flush()
-    print("autosegnet: error: " + " ".join(message.split()), file=sys.stderr, flush=True)  # noqa: T201 - the contract
+    sys.stderr.write("autosegnet: error: " + " ".join(message.split()) + "\n")
     return code
 
 
@@ -125,3 +128,13 @@ def log_engine(engine: Engine, weights: Weights) -> None:
     """Logs what runs: versions, device, weights."""
     log.info("autosegnet %s, python %s, %s", __version__, platform.python_version(), engine.name)
     log.info("%d folds, weights %s: %s", engine.folds, digest(weights)[:12], weights.recipe.description)
+
+
+def log_lesions(mask: sitk.Image) -> None:
+    """Logs how many lesions a mask holds, and their volume."""
+    from autosegnet.geometry import voxels
+    from autosegnet.lesions import label_lesions, lesion_volumes_ml
+
+    labels, count = label_lesions(voxels(mask))
+    volume_ml = float(lesion_volumes_ml(labels, count, spacing_mm=mask.GetSpacing()).sum())
+    log.info("%d lesions, %.2f ml", count, volume_ml)

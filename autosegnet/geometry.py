@@ -48,12 +48,8 @@ class Grid:
     @property
     def steps_mm(self) -> NDArray[np.float64]:
         """(3, 3) matrix whose column k leads from one voxel to the next along axis k."""
-        return np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing_mm)
-
-    @property
-    def voxel_volume_ml(self) -> float:
-        """Volume of one voxel in millilitres."""
-        return float(np.prod(self.spacing_mm)) / 1000.0
+        steps: NDArray[np.float64] = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing_mm)
+        return steps
 
     def position_mm(self, index: tuple[float, float, float]) -> tuple[float, float, float]:
         """The LPS position of a continuous voxel index (x, y, z)."""
@@ -122,7 +118,8 @@ def resample(image: sitk.Image, grid: Grid, *, outside: float | None) -> sitk.Im
     resampler.SetOutputPixelType(sitk.sitkFloat32)
     resampler.SetUseNearestNeighborExtrapolator(outside is None)
     resampler.SetDefaultPixelValue(0.0 if outside is None else outside)
-    return resampler.Execute(image)
+    resampled: sitk.Image = resampler.Execute(image)
+    return resampled
 
 
 def cut(image: sitk.Image, region: Grid) -> sitk.Image:
@@ -130,7 +127,8 @@ def cut(image: sitk.Image, region: Grid) -> sitk.Image:
     import SimpleITK as sitk
 
     box = Grid.of(image).box_of(region)
-    return sitk.RegionOfInterest(image, region.size, [start for start, _ in box])
+    part: sitk.Image = sitk.RegionOfInterest(image, region.size, [start for start, _ in box])
+    return part
 
 
 def voxels(image: sitk.Image) -> NDArray[Any]:

@@ -74,7 +74,6 @@ def _foreground_region(study: Study, low_hu: float) -> Grid:
 
     Source: MONAI `CropForegroundd(source_key=CT)` after `ScaleIntensityRanged`, as in the published inference.
     """
-    import SimpleITK as sitk
 
     grid = Grid.of(study.pet)
     return _region(grid, voxels(_ct_on(grid, study)) > low_hu, margin_mm=0.0, stride=(1, 1, 1))
@@ -89,7 +88,6 @@ def body_region(study: Study) -> Grid:
 
     Source: paper, section 2.2 (iii), whose rule is not given.
     """
-    import SimpleITK as sitk
     from scipy import ndimage
 
     grid = Grid.of(study.pet)

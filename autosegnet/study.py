@@ -94,7 +94,7 @@ def _check_ct_unit(ct: NDArray[Any]) -> None:
         )
     if low >= 0.0:
         raise InputError(
-            f"CT lies in [{low:g}, {high:g}], which looks like SUV or scaled values; expected HU, below 0 in fat and air"
+            f"CT lies in [{low:g}, {high:g}], which looks like SUV or scaled values; expected HU (air -1000)"
         )
 
 

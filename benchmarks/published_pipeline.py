@@ -31,6 +31,7 @@ from monai.transforms import (
     ScaleIntensityRanged,
     Spacingd,
 )
+from numpy.typing import NDArray
 
 from autosegnet.network import load_fold
 from autosegnet.weights import Weights, open_weights
@@ -79,7 +80,7 @@ def segment_as_published(pet: Path, ct: Path, weights: Weights) -> sitk.Image:
     return _on_grid_of(np.asarray(mask[0]).astype(np.uint8), sitk.ReadImage(str(pet)))
 
 
-def _on_grid_of(array: np.ndarray, pet: sitk.Image) -> sitk.Image:  # type: ignore[type-arg]
+def _on_grid_of(array: NDArray[np.uint8], pet: sitk.Image) -> sitk.Image:
     image = sitk.GetImageFromArray(array.transpose(2, 1, 0))
     image.CopyInformation(pet)
     return image

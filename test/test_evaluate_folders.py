@@ -61,6 +61,13 @@ def test_hidden_files_and_other_files_do_not_count(tmp_path):
     assert list(find_masks(tmp_path)) == ["a"]
 
 
+def test_cases_in_linked_folders_count(tmp_path):
+    write(tmp_path / "elsewhere" / "SEG.nii.gz", masks(1)[0])
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "a").symlink_to(tmp_path / "elsewhere")
+    assert list(find_masks(tmp_path / "truth")) == ["a"]
+
+
 def test_two_masks_for_one_case_are_refused(tmp_path):
     write(tmp_path / "a_b.mha", masks(1)[0])
     write(tmp_path / "a" / "b.nii.gz", masks(1)[0])
@@ -83,9 +90,9 @@ def test_missing_and_extra_cases_are_one_error_with_a_capped_list(tmp_path):
     write(tmp_path / "prediction" / "other.mha", mask)
     with pytest.raises(InputError) as error:
         evaluate_folders(tmp_path / "prediction", tmp_path / "truth")
-    shown = ", ".join(f"case_{number:02}" for number in range(1, 11))
+    shown = ", ".join(f"case_{number:02}" for number in range(1, 9))
     assert str(error.value) == (
-        f"cases 24 without a prediction: {shown}, ... (24 in all); 1 without a truth: other; "
+        f"cases 24 without a prediction: {shown} and 16 more; 1 without a truth: other; "
         "expected the same cases in both folders"
     )
 

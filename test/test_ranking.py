@@ -74,7 +74,7 @@ def test_nothing_but_nan_cannot_be_ranked(teams):
 
 
 def test_teams_must_hold_the_same_cases(teams):
-    with pytest.raises(InputError, match="A lacks c; expected the same cases from every team"):
+    with pytest.raises(InputError, match="A lacks 1: c; expected the same cases from every team"):
         rank_teams(teams(A=[(0.5, 1, 1)] * 2, B=[(0.5, 1, 1)] * 3))
 
 
@@ -96,6 +96,8 @@ def test_a_csv_that_evaluate_wrote_is_read_back_to_the_last_digit(tmp_path):
         ("case,dsc\na,1\n", "no column fnv_ml, fpv_ml"),
         (HEADING, "no case"),
         (HEADING + "a,0.5,1,1\na,0.5,1,1\n", "case a stands twice"),
+        (HEADING + "a,0,5,1,1\n", "case 1 has no name or more cells than the heading"),
+        (HEADING + ",0.5,1,1\n", "case 1 has no name"),
         (HEADING + "a,0.5,1\n", "fnv_ml of case a is None"),
         (HEADING + "a,high,1,1\n", "dsc of case a is 'high'"),
         (HEADING + "a,1.5,1,1\n", "dsc of case a is '1.5'"),

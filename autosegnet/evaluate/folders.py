@@ -6,7 +6,8 @@ Parts are joined by "_" and not by "/", so that a flat folder of predictions can
 """
 
 import csv
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import astuple, fields
 from io import StringIO
 from pathlib import Path
@@ -16,13 +17,13 @@ from tqdm import tqdm
 from autosegnet.errors import InputError
 from autosegnet.evaluate.metrics import CaseMetrics, Convention, measure
 from autosegnet.io import image_stem, read_mask
+from autosegnet.io.wording import listed, shown
 
 SUFFIXES = (".mha", ".nii", ".nii.gz")
 MASK_STEM = (
     "SEG"  # beside SUV and CTres in the autoPET data (github.com/lab-midas/TCIA_processing, tcia_dicom_to_nifti.py)
 )
 NNUNET_LABELS = "labelsTr"  # beside imagesTr in an nnU-Net raw folder
-NAMES_SHOWN = 10
 
 
 def evaluate_folders(prediction: Path, truth: Path, *, convention: Convention = "autopet2") -> dict[str, CaseMetrics]:
@@ -51,18 +52,18 @@ def find_masks(folder: Path) -> dict[str, Path]:
         InputError: no folder, no mask in it, or two masks for one case
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; expected one with masks ({', '.join(SUFFIXES)})")
+        raise InputError(f"{shown(folder)} is not a folder; expected one with masks ({', '.join(SUFFIXES)})")
     root = folder / NNUNET_LABELS if (folder / NNUNET_LABELS).is_dir() else folder
-    paths = [path for path in sorted(root.rglob("*")) if _is_image(path)]
+    paths = _images_below(root)
     named = [path for path in paths if image_stem(path) == MASK_STEM]
     masks: dict[str, Path] = {}
     for path in named or paths:
         case = _case_name(path.relative_to(root))
         if case in masks:
-            raise InputError(f"two masks for case {case}: {masks[case]} and {path}; expected one")
+            raise InputError(f"two masks for case {shown(case)}: {shown(masks[case])} and {shown(path)}; expected one")
         masks[case] = path
     if not masks:
-        raise InputError(f"no mask ({', '.join(SUFFIXES)}) below {root}; expected one per case")
+        raise InputError(f"no mask ({', '.join(SUFFIXES)}) below {shown(root)}; expected one per case")
     return dict(sorted(masks.items()))
 
 
@@ -75,15 +76,10 @@ def format_csv(table: Mapping[str, CaseMetrics]) -> str:
     return text.getvalue()
 
 
-def list_names(names: Iterable[str]) -> str:
-    """The first few names, sorted, and how many there are in all where not all are shown."""
-    names = sorted(names)
-    shown = ", ".join(names[:NAMES_SHOWN])
-    return shown if len(names) <= NAMES_SHOWN else f"{shown}, ... ({len(names)} in all)"
-
-
-def _is_image(path: Path) -> bool:
-    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()
+def _images_below(root: Path) -> list[Path]:
+    # Links are followed: Path.rglob leaves linked folders out, and their cases would be missing without a word.
+    files = [Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names]
+    return sorted(path for path in files if path.name.lower().endswith(SUFFIXES) and not path.name.startswith("."))
 
 
 def _case_name(path: Path) -> str:
@@ -96,9 +92,9 @@ def _check_same_cases(predictions: Mapping[str, Path], truths: Mapping[str, Path
     without_prediction, without_truth = truths.keys() - predictions.keys(), predictions.keys() - truths.keys()
     problems = []
     if without_prediction:
-        problems.append(f"{len(without_prediction)} without a prediction: {list_names(without_prediction)}")
+        problems.append(f"{len(without_prediction)} without a prediction: {listed([*without_prediction])}")
     if without_truth:
-        problems.append(f"{len(without_truth)} without a truth: {list_names(without_truth)}")
+        problems.append(f"{len(without_truth)} without a truth: {listed([*without_truth])}")
     if problems:
         raise InputError(f"cases {'; '.join(problems)}; expected the same cases in both folders")
 
@@ -108,4 +104,4 @@ def _measure_files(prediction: Path, truth: Path, *, case: str, convention: Conv
     try:
         return measure(*masks, convention=convention)
     except InputError as error:
-        raise InputError(f"case {case}: {error} ({prediction}, {truth})") from error
+        raise InputError(f"case {shown(case)}: {error} ({shown(prediction)}, {shown(truth)})") from error

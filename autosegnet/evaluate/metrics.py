@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
+from autosegnet.geometry import voxels
 from autosegnet.lesions import label_lesions, lesion_voxels, voxel_volume_ml
 
 if TYPE_CHECKING:
@@ -66,12 +67,10 @@ def measure(
     Raises:
         InputError: the grids differ
     """
-    import SimpleITK
-
     _check_same_grid(prediction, truth)
     return measure_masks(
-        SimpleITK.GetArrayViewFromImage(prediction),
-        SimpleITK.GetArrayViewFromImage(truth),
+        voxels(prediction),
+        voxels(truth),
         spacing_mm=truth.GetSpacing()[::-1],
         convention=convention,
     )

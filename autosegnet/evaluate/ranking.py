@@ -18,8 +18,8 @@ from io import StringIO
 from pathlib import Path
 
 from autosegnet.errors import InputError
-from autosegnet.evaluate.folders import list_names
 from autosegnet.evaluate.summary import markdown
+from autosegnet.io.wording import listed, shown
 
 METRICS = ("dsc", "fpv_ml", "fnv_ml")
 SIGNS = (-1, 1, 1)  # of the metrics, so that the lowest is the best
@@ -90,18 +90,25 @@ def read_scores(path: Path) -> Scores:
             missing = {"case", *METRICS} - set(reader.fieldnames or ())
             if missing:
                 raise InputError(
-                    f"no column {', '.join(sorted(missing))} in {path}; expected case, dsc, fpv_ml, fnv_ml"
+                    f"no column {', '.join(sorted(missing))} in {shown(path)}; expected case, dsc, fpv_ml, fnv_ml"
                 )
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as CSV ({error}); expected one as evaluate writes it") from error
+        raise InputError(
+            f"{shown(path)} cannot be read as CSV ({error}); expected one as evaluate writes it"
+        ) from error
     scores: dict[str, Sequence[float]] = {}
-    for row in rows:
-        if row["case"] in scores:
-            raise InputError(f"case {row['case']} stands twice in {path}; expected once")
-        scores[row["case"]] = [_value(row, metric, path) for metric in METRICS]
+    for line, row in enumerate(rows, start=1):
+        case = row["case"]
+        if not case or None in row:  # None: cells beyond the heading, as decimal commas make them
+            raise InputError(
+                f"case {line} has no name or more cells than the heading in {shown(path)}; expected as many"
+            )
+        if case in scores:
+            raise InputError(f"case {shown(case)} stands twice in {shown(path)}; expected once")
+        scores[case] = [_value(row[metric], metric, f"case {shown(case)}", path) for metric in METRICS]
     if not scores:
-        raise InputError(f"no case in {path}; expected one a line")
+        raise InputError(f"no case in {shown(path)}; expected one a line")
     return scores
 
 
@@ -125,14 +132,13 @@ def standings_csv(standings: Sequence[Standing]) -> str:
     return text.getvalue()
 
 
-def _value(row: Mapping[str, str | None], metric: str, path: Path) -> float:
-    text = row[metric]
+def _value(text: str | None, metric: str, case: str, path: Path) -> float:
     try:
         value = float(text or "nan") if text is not None else math.inf
     except ValueError:
         value = math.inf
     if math.isinf(value) or value < 0 or (metric == "dsc" and value > 1):
-        raise InputError(f"{metric} of case {row['case']} is {text!r} in {path}; expected a number from 0, DSC up to 1")
+        raise InputError(f"{metric} of {case} is {text!r} in {shown(path)}; expected a number from 0, DSC up to 1")
     return value
 
 
@@ -140,14 +146,14 @@ def _check_same_cases(tables: Mapping[str, Scores]) -> None:
     every = set().union(*tables.values())
     missing = {team: every - table.keys() for team, table in tables.items() if every - table.keys()}
     if missing:
-        listed = "; ".join(f"{team} lacks {list_names(cases)}" for team, cases in missing.items())
-        raise InputError(f"{listed}; expected the same cases from every team")
+        lacking = "; ".join(f"{team} lacks {len(cases)}: {listed([*cases])}" for team, cases in missing.items())
+        raise InputError(f"{lacking}; expected the same cases from every team")
     first, *others = tables
     for team in others:
         differ = [case for case in every if _is_nan(tables[team][case]) != _is_nan(tables[first][case])]
         if differ:
             raise InputError(
-                f"{first} and {team} hold NaN in different cases ({list_names(differ)}); expected one convention"
+                f"{first} and {team} hold NaN in different cases ({listed(differ)}); expected one convention"
             )
 
 

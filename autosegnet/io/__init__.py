@@ -4,7 +4,7 @@ Importing this imports neither SimpleITK nor nibabel; they are imported when an 
 """
 
 from autosegnet.io.files import probe_output, write_bytes, write_text
-from autosegnet.io.images import image_stem, only_image, read_image, read_mask, write_image
+from autosegnet.io.images import image_stem, only_image, read_image, read_mask, write_all, write_image
 
 __all__ = [
     "image_stem",
@@ -12,6 +12,7 @@ __all__ = [
     "probe_output",
     "read_image",
     "read_mask",
+    "write_all",
     "write_bytes",
     "write_image",
     "write_text",

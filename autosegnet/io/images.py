@@ -3,6 +3,7 @@
 `.mha`, `.nii` and `.nii.gz`; images are `SimpleITK.Image` in LPS, mm.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io.decoded import DecodedImage, as_kept_type, check_finite, to_sitk
-from autosegnet.io.files import write_chunks
+from autosegnet.io.files import write_chunks, write_text
 from autosegnet.io.wording import listed, shown
 
 if TYPE_CHECKING:
@@ -79,6 +80,26 @@ def write_image(image: "SimpleITK.Image", path: Path) -> None:
         from autosegnet.io.nifti import encode_nifti
 
         write_chunks(encode_nifti(image, compressed=suffix == ".nii.gz"), path)
+
+
+def write_all(files: "Mapping[Path, SimpleITK.Image | str]") -> None:
+    """Write several images and texts, each whole; where one cannot be written, none of them stays.
+
+    Args:
+        files: image or text by path, in the order of writing
+
+    Raises:
+        OutputError: one of them cannot be written
+    """
+    done: list[Path] = []
+    try:
+        for path, content in files.items():
+            write_text(content, path) if isinstance(content, str) else write_image(content, path)
+            done.append(path)
+    except BaseException:
+        for path in done:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def only_image(folder: Path) -> Path:
