@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Position = tuple[float, float, float]
 """LPS, mm."""
 
-# Fixed thresholds of the literature: 4.0 and 2.5 (Barrington et al. 2021, doi:10.2967/jnumed.119.238923), and 41 % of
-# the maximum (Boellaard et al. 2015, EANM guideline 2.0, doi:10.1007/s00259-014-2961-x).
+# Fixed thresholds of the literature: 4.0 (Barrington et al. 2021, J Nucl Med 62:332), 2.5 and 41 % of the maximum
+# (Ilyas et al. 2018, doi:10.1007/s00259-018-3953-z).
 _SUV_4: Final = 4.0
 _SUV_2_5: Final = 2.5
 _SHARE_41: Final = 0.41
