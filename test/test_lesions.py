@@ -173,6 +173,7 @@ def test_suv_peak_of_a_cone_of_uptake_is_its_mean_over_the_sphere():
     assert lesion.suv_max == 12.0
     assert lesion.suv_peak_at_max == pytest.approx(12.0 - 0.75 * PEAK_RADIUS_MM, rel=0.005)  # mean distance: 3/4 r
     assert lesion.suv_peak == lesion.suv_peak_at_max
+    np.testing.assert_allclose(lesion.suv_max_mm, top_mm, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -250,6 +251,7 @@ def test_the_figures_do_not_depend_on_how_the_axes_are_stored():
             for name in ("number", "voxels", "suv_max", "suv_mean", "suv_peak", "suv_peak_at_max", "tlg_g"):
                 assert getattr(a, name) == pytest.approx(getattr(b, name), rel=1e-12)
             np.testing.assert_allclose(a.centroid_mm, b.centroid_mm, atol=1e-9)
+            np.testing.assert_allclose(a.suv_max_mm, b.suv_max_mm, atol=1e-9)
             np.testing.assert_allclose(a.box_mm, b.box_mm, atol=1e-9)
         for name in ("tmtv_ml", "tlg_g", "dmax_centroids_mm", "dmax_voxels_mm", "suv_4_ml", "percent_41_ml"):
             assert getattr(table.body, name) == pytest.approx(getattr(other.body, name), rel=1e-12)
@@ -304,6 +306,7 @@ def test_the_csv_gives_every_figure_back_to_the_last_digit():
         assert [int(row[f"box_{axis}_{end}_voxel"]) for axis in "xyz" for end in ("first", "end")] == [
             bound for pair in lesion.box for bound in pair
         ]
+        assert tuple(float(row[f"suv_max_{axis}_mm"]) for axis in "xyz") == lesion.suv_max_mm
         assert float(row["box_z_max_mm"]) == lesion.box_mm[2][1]
         assert float(row["volume_ge_41_percent_of_suv_max_ml"]) == lesion.percent_41_ml
         assert row["connectivity"] == "18"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ class Lesion:
         suv_mean: mean SUV in the lesion.
         suv_peak: highest mean of a 1 cm3 sphere around any voxel of the lesion (IBSI: global intensity peak).
         suv_peak_at_max: mean of the 1 cm3 sphere around the hottest voxel (IBSI: local intensity peak).
+        suv_max_mm: centre of the hottest voxel; of several, the one that suv_peak_at_max was taken at.
         tlg_g: total lesion glycolysis, volume_ml x suv_mean.
         centroid_mm: mean of the voxel centres, LPS.
         box: half-open voxel ranges (x, y, z) of the PET's grid.
@@ -57,6 +58,7 @@ class Lesion:
     suv_mean: float
     suv_peak: float
     suv_peak_at_max: float
+    suv_max_mm: Position
     tlg_g: float
     centroid_mm: Position
     box: Box
@@ -151,7 +153,7 @@ def _lesion(
 ) -> Lesion:
     volume_ml = voxel_volume_ml(grid.spacing_mm)
     highest, mean = float(suv.max()), float(suv.mean())
-    centre = index.mean(axis=0)
+    hottest = int(np.where(suv == highest, means, -np.inf).argmax())
     x, y, z = zip(index.min(axis=0).tolist(), (index.max(axis=0) + 1).tolist(), strict=True)
     centres_mm = index @ grid.steps_mm.T + grid.origin_mm
     half_mm = np.abs(grid.steps_mm).sum(axis=1) / 2  # a voxel's body reaches this far from its centre
@@ -164,15 +166,20 @@ def _lesion(
         suv_max=highest,
         suv_mean=mean,
         suv_peak=float(means.max()),
-        suv_peak_at_max=float(means[suv == highest].max()),
+        suv_peak_at_max=float(means[hottest]),
+        suv_max_mm=_position(index[hottest], grid),
         tlg_g=len(suv) * volume_ml * mean,
-        centroid_mm=grid.position_mm((float(centre[0]), float(centre[1]), float(centre[2]))),
+        centroid_mm=_position(index.mean(axis=0), grid),
         box=(x, y, z),
         box_mm=(left, posterior, superior),
         suv_4_ml=int((suv >= _SUV_4).sum()) * volume_ml,
         suv_2_5_ml=int((suv >= _SUV_2_5).sum()) * volume_ml,
         percent_41_ml=int((suv >= _SHARE_41 * highest).sum()) * volume_ml,
     )
+
+
+def _position(index: NDArray[Any], grid: Grid) -> Position:
+    return grid.position_mm((float(index[0]), float(index[1]), float(index[2])))
 
 
 def _body(lesions: tuple[Lesion, ...], index: NDArray[np.int64], grid: Grid) -> BodyFigures:

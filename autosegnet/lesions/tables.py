@@ -29,7 +29,7 @@ _NAMES = {
 
 COLUMNS: Final = (
     *_NAMES.values(),
-    *(f"centroid_{axis}_mm" for axis in _AXES),
+    *(f"{place}_{axis}_mm" for place in ("centroid", "suv_max") for axis in _AXES),
     *_SUMMED.values(),
     *(f"box_{axis}_{end}_voxel" for axis in _AXES for end in ("first", "end")),
     *(f"box_{axis}_{end}_mm" for axis in _AXES for end in ("min", "max")),
@@ -71,7 +71,7 @@ def json_text(table: LesionTable) -> str:
 
 def _row(lesion: Lesion, connectivity: int) -> dict[str, Any]:
     values: list[Any] = [getattr(lesion, name) for name in _NAMES]
-    values += lesion.centroid_mm
+    values += [*lesion.centroid_mm, *lesion.suv_max_mm]
     values += [getattr(lesion, name) for name in _SUMMED]
     values += [bound for pair in (*lesion.box, *lesion.box_mm) for bound in pair]
     return dict(zip(COLUMNS, [*values, connectivity], strict=True))
