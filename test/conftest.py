@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from random_folds import write_random_weights
+from untrained_folds import write_untrained_weights
 
 from autosegnet.recipe import PET_CHANNEL, Fold, Recipe
 from autosegnet.study import Study
@@ -32,9 +32,9 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    """Two random folds of different weight that run on 32^3 windows."""
+    """Two untrained folds of different weight that run on 32^3 windows."""
     folder = tmp_path_factory.mktemp("weights")
-    write_random_weights(folder, folds=2, recipe=TINY)
+    write_untrained_weights(folder, folds=2, recipe=TINY)
     return open_weights(folder)
 
 
