@@ -273,7 +273,7 @@ BAD = {
         metaimage(zlib.compress(VOXELS), CompressedData="True", CompressedDataSize="0"),
         "expected 0",
     ),
-    "compressed_cut": (compressed(zlib.compress(VOXELS)[:-5]), "end after"),
+    "compressed_cut": (compressed(zlib.compress(VOXELS)[:-5]), "end too early"),
     "compressed_checksum": (compressed(zlib.compress(VOXELS)[:-1] + b"\0"), "damaged"),
     "compressed_noise": (compressed(b"\x99" * 40), "damaged"),
     "compressed_too_much": (compressed(zlib.compress(VOXELS + b"\0")), "more than the 48 bytes"),

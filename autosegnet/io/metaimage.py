@@ -18,7 +18,7 @@ import numpy as np
 
 from autosegnet.errors import InputError
 from autosegnet.io.decoded import DecodedImage, check_geometry, check_size
-from autosegnet.io.inflate import check_inflatable, inflate_into, read_into
+from autosegnet.io.inflate import ZLIB_OR_GZIP, check_inflatable, inflate_into, read_into
 from autosegnet.io.metatags import LONGEST_HEADER, Tags, parse_tags
 from autosegnet.io.stored import file_size, opened_image
 from autosegnet.io.wording import shown
@@ -102,7 +102,7 @@ def read_metaimage(path: Path) -> DecodedImage:
         buffer = voxels.reshape(-1).view(np.uint8).data
         file.seek(header.start)
         if header.compressed:
-            inflate_into(file, buffer, path=path)
+            inflate_into(file, buffer, wbits=ZLIB_OR_GZIP, several=False, path=path)
         else:
             read_into(file, buffer, path=path)
     if not voxels.dtype.isnative:
