@@ -7,8 +7,9 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autosegnet.errors import OutputError
@@ -79,8 +80,7 @@ def probe_output(path: Path) -> None:
     with _reported(path):
         _refuse_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name as long as the output's own, so that a name too long is found as well.
-        temporary = path.parent / f".{secrets.token_hex(8)}{path.name}"[: max(len(path.name), 17)]
+        temporary = path.parent / f".{secrets.token_hex(8)}.part"
         try:
             _write_flushed((_PROBE_BYTES,), temporary)
         finally:
@@ -99,8 +99,10 @@ def _reported(path: Path) -> Iterator[None]:
 
 
 def _refuse_folder(path: Path) -> None:
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    """Raise OSError for a folder, and for names that the file system does not take."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def _write_flushed(chunks: Iterable[bytes], temporary: Path) -> bytes:

@@ -66,8 +66,9 @@ def parse_header(head: bytes, path: Path) -> NiftiHeader:
     """
     import nibabel
 
-    sizes = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
-    length = next((size for size in _MAGIC if size in sizes), 0)
+    # nibabel would guess the byte order from dim[0], which may be damaged.
+    orders = {int.from_bytes(head[:4], "little"): "<", int.from_bytes(head[:4], "big"): ">"}
+    length = next((size for size in _MAGIC if size in orders), 0)
     if not length or len(head) < length:
         raise InputError(f"found no NIfTI header, expected a NIfTI-1 or NIfTI-2 image, in {shown(path)}")
     head, magic = head[:length], _MAGIC[length]
@@ -75,7 +76,7 @@ def parse_header(head: bytes, path: Path) -> NiftiHeader:
         raise InputError(f"found no single-file NIfTI image (magic n+1 or n+2), in {shown(path)}")
     kind: Any = nibabel.Nifti1Header if length == 348 else nibabel.Nifti2Header
     with np.errstate(all="ignore"):
-        fields = kind(head, check=False)
+        fields = kind(head, endianness=orders[length], check=False)
         size, dtype = _size(fields, path), _dtype(fields, path)
         spacing, origin, direction = _grid(fields, size, path)
         slope, intercept = _scaling(fields, path)
