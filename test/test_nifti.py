@@ -134,6 +134,12 @@ def test_form_with_code_0_does_not_count(file, kept):
     assert np.allclose(affine_of(read_image(file)), oblique(), atol=1e-4)
 
 
+def test_qfac_0_means_1(file):
+    file.write_bytes(content(changed(pixdim=(0, 2, 3, 4, 1, 1, 1, 1), sform_code=0)))
+    theirs = SimpleITK.ReadImage(str(file))
+    assert np.allclose(affine_of(read_image(file)), affine_of(theirs), atol=1e-4)
+
+
 def test_unknown_unit_is_read_as_mm(file):
     file.write_bytes(content(changed(xyzt_units=0)))
     assert np.allclose(read_image(file).GetSpacing(), (2, 3, 4))
@@ -205,8 +211,10 @@ BAD = {
     "voxels_in_header": (content(changed(vox_offset=0)), "vox_offset is 0"),
     "voxels_beyond": (content(changed(vox_offset=1e30)), "vox_offset is 1e+30"),
     "voxels_nowhere": (content(changed(vox_offset=np.nan)), "vox_offset is nan"),
-    "slope_infinite": (content(changed(scl_slope=np.inf)), "scl_slope inf"),
+    "slope_infinite": (content(changed(scl_slope=np.inf)), "scl_slope is inf"),
     "intercept_nan": (content(changed(scl_slope=2, scl_inter=np.nan)), "scl_inter nan"),
+    "slope_subnormal": (content(changed(scl_slope=1e-40)), "scl_slope is 9.99995e-41"),
+    "intercept_subnormal": (content(changed(scl_inter=1e-40)), "scl_inter 9.99995e-41"),
     "slope_too_large": (content(changed(scl_slope=3e38)), "3.4e38"),
     "metres": (content(changed(xyzt_units=1)), "unit code is 1"),
     "micrometres": (content(changed(xyzt_units=3)), "unit code is 3"),
@@ -221,6 +229,7 @@ BAD = {
     "sform_zero": (content(changed(srow_x=0, srow_y=0, srow_z=0, qform_code=0)), "spacing is 0, 0, 0"),
     "forms_differ": (content(apart(0.6)), "voxels apart"),
     "forms_mirrored": (content(changed(pixdim=(-1, 2, 3, 4, 1, 1, 1, 1))), "voxels apart"),
+    "qfac": (content(changed(pixdim=(3, 2, 3, 4, 1, 1, 1, 1))), "qfac (pixdim[0]) is 3"),
     "quaternion": (content(changed(quatern_b=1, quatern_c=1, quatern_d=1, sform_code=0)), "not a rotation"),
     "quaternion_nan": (content(changed(quatern_b=np.nan, sform_code=0)), "not a rotation|spacing|direction"),
 }

@@ -27,8 +27,10 @@ _MOST_BEFORE_VOXELS = 64 << 20
 # sform and qform may place the far corner this far apart, in voxels. A quaternion in float32 with a half-turn loses
 # half of its digits: 3e-4 rad, which is 0.3 mm at 1 m. From half a voxel on, the two place a voxel differently.
 FORMS_TOLERANCE_VOXELS = 0.25
-# pixdim and the length of the sform's columns are the same numbers in float32; nibabel and ITK each take another one.
-_PIXDIM_TOLERANCE = 1e-3
+# pixdim and the length of the sform's columns are one number; nibabel and ITK each take another one of them. 1e-4 is
+# a tenth of a voxel after a thousand, and a thousand times what float32 rounds.
+_PIXDIM_TOLERANCE = 1e-4
+_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _MILLIMETRE, _UNKNOWN_UNIT = 2, 0
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
 
@@ -119,8 +121,11 @@ def _scaling(fields: Any, path: Path) -> tuple[float, float]:
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
     if slope == 0 or math.isnan(slope):
         return 1.0, 0.0
-    if not math.isfinite(slope) or not math.isfinite(intercept):
-        raise InputError(f"scl_slope {slope:g} and scl_inter {intercept:g}, expected finite numbers, in {shown(path)}")
+    if not all(value == 0 or _SMALLEST_NORMAL <= abs(value) < math.inf for value in (slope, intercept)):
+        raise InputError(
+            f"scl_slope is {slope:g} and scl_inter {intercept:g}, expected finite numbers (or 0) within the range of "
+            f"float32, in {shown(path)}"
+        )
     return slope, intercept
 
 
@@ -160,6 +165,7 @@ def _affine(fields: Any, size: tuple[int, int, int], path: Path) -> NDArray[np.f
     if qform_code == 0:
         return sform
     try:
+        fields["pixdim"][0] = _qfac(fields, path)
         qform = np.asarray(fields.get_qform(), np.float64)
     except ValueError as error:
         raise InputError(f"the qform's quaternion is not a rotation, expected one, in {shown(path)}") from error
@@ -172,6 +178,14 @@ def _affine(fields: Any, size: tuple[int, int, int], path: Path) -> NDArray[np.f
             f"in {shown(path)}; write the image again with the right one in both"
         )
     return sform
+
+
+def _qfac(fields: Any, path: Path) -> float:
+    """1 or -1, the handedness of the qform; 0 means 1 (nifti1.h, "METHOD 2")."""
+    qfac = float(fields["pixdim"][0])
+    if qfac not in {-1.0, 0.0, 1.0}:
+        raise InputError(f"qfac (pixdim[0]) is {qfac:g}, expected 1 or -1, in {shown(path)}")
+    return qfac or 1.0
 
 
 def voxels_apart(first: NDArray[np.float64], second: NDArray[np.float64], size: tuple[int, ...]) -> float:
