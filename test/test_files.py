@@ -74,6 +74,25 @@ def test_interruption_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
+def test_error_of_the_program_is_not_taken_for_one_of_the_disk(tmp_path):
+    def chunks():
+        yield b"new"
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        files.write_chunks(chunks(), tmp_path / "a.txt")
+
+
+def test_error_of_the_program_is_not_taken_for_a_bad_file(tmp_path, monkeypatch):
+    def broken(*_):
+        raise ValueError("a bug")
+
+    write_image(image(), tmp_path / "a.mha")
+    monkeypatch.setattr("autosegnet.io.metaimage.parse_tags", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        read_image(tmp_path / "a.mha")
+
+
 def test_what_reads_back_differently_is_not_renamed(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_digest", lambda path: b"another")
     with pytest.raises(OutputError, match="differs"):
@@ -257,6 +276,11 @@ def test_unknown_suffix_is_not_read(tmp_path):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(InputError, match=r"\.mha, \.nii or \.nii\.gz"):
             read_image(tmp_path / name)
+
+
+def test_nul_in_the_name_of_an_image_is_said_so():
+    with pytest.raises(InputError, match="not a usable file name"):
+        read_image(Path("a\0.mha"))
 
 
 def test_missing_image_is_said_so(tmp_path):

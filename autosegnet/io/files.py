@@ -9,7 +9,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from autosegnet.errors import OutputError
@@ -91,18 +91,20 @@ def probe_output(path: Path) -> None:
 def _reported(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        reason = (error.strerror if isinstance(error, OSError) else None) or "not a usable file name"
-        advice = f"; {_ADVICE[number]}" if number in _ADVICE else ""
-        raise OutputError(f"cannot write {shown(path)}: {reason}{advice}") from error
+    except OSError as error:
+        advice = f"; {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
+        raise OutputError(f"cannot write {shown(path)}: {error.strerror or 'output error'}{advice}") from error
 
 
 def _refuse_folder(path: Path) -> None:
     """Raise OSError for a folder, and for names that the file system does not take."""
-    with suppress(FileNotFoundError):
+    try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except FileNotFoundError:
+        return
+    except ValueError as error:  # a NUL in the name
+        raise OSError(errno.EINVAL, "not a usable file name") from error
 
 
 def _write_flushed(chunks: Iterable[bytes], temporary: Path) -> bytes:

@@ -2,8 +2,8 @@
 
 import zlib
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import Any
 
 from autosegnet.errors import InputError
 from autosegnet.io.wording import shown
@@ -31,7 +31,7 @@ def check_inflatable(stored: int, needed: int, path: Path) -> None:
         )
 
 
-def read_into(file: Any, buffer: memoryview, *, path: Path) -> None:
+def read_into(file: FileIO, buffer: memoryview, *, path: Path) -> None:
     """Fill the buffer with the next bytes of a file opened without buffering.
 
     Raises:
@@ -45,7 +45,7 @@ def read_into(file: Any, buffer: memoryview, *, path: Path) -> None:
         filled += count
 
 
-def inflate_into(file: Any, buffer: memoryview, *, wbits: int, several: bool, path: Path) -> None:
+def inflate_into(file: FileIO, buffer: memoryview, *, wbits: int, several: bool, path: Path) -> None:
     """Fill the buffer with what the rest of the file inflates to, checksums included.
 
     Args:
@@ -73,7 +73,7 @@ def inflate_into(file: Any, buffer: memoryview, *, wbits: int, several: bool, pa
         )
 
 
-def inflate_first(file: Any, count: int, *, wbits: int, path: Path) -> bytes:
+def inflate_first(file: FileIO, count: int, *, wbits: int, path: Path) -> bytes:
     """The first `count` bytes that the rest of the file inflates to, or as many as there are.
 
     Raises:
@@ -87,7 +87,7 @@ def inflate_first(file: Any, count: int, *, wbits: int, path: Path) -> bytes:
     return first[:count]
 
 
-def _inflated(file: Any, *, wbits: int, several: bool, path: Path) -> Iterator[bytes]:
+def _inflated(file: FileIO, *, wbits: int, several: bool, path: Path) -> Iterator[bytes]:
     done = 0
     stream = zlib.decompressobj(wbits)
     packed = file.read(_READ_BYTES)
