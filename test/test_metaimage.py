@@ -244,6 +244,7 @@ BAD = {
     "origin_nan": (metaimage(Offset="nan 0 0"), "no valid Offset"),
     "origin_infinite": (metaimage(Offset="0 inf 0"), "no valid Offset"),
     "origin_overflows": (metaimage(Offset="0 1e999 0"), "too large"),
+    "origin_subnormal": (metaimage(Offset="0 1e-320 0"), "too small"),
     "origin_missing": (metaimage(Offset=None), "no Offset"),
     "origins_differ": (metaimage(Origin="7 8 9"), "Offset and Origin differ"),
     "directions_differ": (metaimage(Orientation="1 0 0 0 1 0 0 0 1"), "TransformMatrix and Orientation differ"),

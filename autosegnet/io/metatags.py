@@ -7,6 +7,7 @@ No message repeats a value, for a header may hold a patient's name.
 
 import math
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _LINE = re.compile(r"([^=:]*?)[ \t]*[=:][=: \t]*(.*)", re.DOTALL)
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+# MetaIO reads smaller ones as 0.
+_SMALLEST_NORMAL = sys.float_info.min
 _BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
@@ -49,8 +52,8 @@ class Tags:
         if len(words) != count or not all(_NUMBER.fullmatch(word) for word in words):
             raise self.refusal(f"the header has no valid {key}, expected {count} finite numbers")
         values = [float(word) for word in words]
-        if not all(map(math.isfinite, values)):
-            raise self.refusal(f"{key} is too large a number, expected finite numbers")
+        if not all(value == 0 or _SMALLEST_NORMAL <= abs(value) < math.inf for value in values):
+            raise self.refusal(f"{key} holds a number too large or too small, expected numbers that a double can hold")
         return values
 
     def integers(self, key: str, count: int) -> list[int]:
