@@ -145,6 +145,11 @@ class TestUnwritable:
         assert "a folder has that name" in self.refusal(write, tmp_path / "a.mha")
         assert everything_in(tmp_path) == ["a.mha"]
 
+    def test_pipe_of_that_name(self, write, tmp_path):
+        os.mkfifo(tmp_path / "a.mha")
+        assert "not a file" in self.refusal(write, tmp_path / "a.mha")
+        assert (tmp_path / "a.mha").is_fifo()
+
     def test_file_where_a_folder_should_be(self, write, tmp_path):
         (tmp_path / "file").write_text("x")
         assert "part of the path is a file" in self.refusal(write, tmp_path / "file" / "a.mha")
