@@ -5,11 +5,21 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autosegnet import __version__, console
 from autosegnet.errors import UsageError
 from autosegnet.recipe import Recipe
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from autosegnet.engines import Engine
+    from autosegnet.pipeline import Maps
+    from autosegnet.study import Study
+    from autosegnet.weights import Weights
 
 log = logging.getLogger("autosegnet")
 
@@ -36,26 +46,86 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pet", type=Path, required=True, help="PET in SUV: .mha, .nii or .nii.gz")
     parser.add_argument("--ct", type=Path, required=True, help="CT in HU, on any grid: .mha, .nii or .nii.gz")
     parser.add_argument("--output", type=Path, required=True, metavar="MASK", help="mask on the PET's grid")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="also report.html, its pictures, lesions.csv and .json"
+    )
+    parser.add_argument("--probability", type=Path, metavar="FILE", help="also the probability of lesion, float32")
+    parser.add_argument(
+        "--uncertainty",
+        type=Path,
+        metavar="FILE",
+        help="also the standard deviation between the folds' probabilities; takes 4 bytes x voxels x folds more memory",
+    )
     console.add_engine_arguments(parser)
     parser.set_defaults(run=_predict)
 
 
 def _predict(args: argparse.Namespace) -> None:
     from autosegnet.engines import open_engine
-    from autosegnet.io import probe_output, read_image, write_image
+    from autosegnet.io import read_image, write_all
     from autosegnet.pipeline import segment
+    from autosegnet.report import remove_outdated
     from autosegnet.study import checked_study
     from autosegnet.weights import open_weights
 
-    probe_output(args.output)
+    _probe_outputs(args)
     weights = open_weights(args.weights)
-    study = checked_study(pet=read_image(args.pet), ct=read_image(args.ct))
-    engine = open_engine(weights, device=args.device)
-    console.log_engine(engine, weights)
-    with console.passes_shown(sys.stderr) as progress:
-        found = segment(study, engine, weights.recipe, progress=progress)
-    write_image(found.mask, args.output)
+    if args.uncertainty and len(weights.recipe.folds) < 2:
+        raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
+    with console.study_warnings_kept() as warnings:
+        study = checked_study(pet=read_image(args.pet), ct=read_image(args.ct))
+        engine = open_engine(weights, device=args.device)
+        console.log_engine(engine, weights)
+        with console.passes_shown(sys.stderr) as progress:
+            found = segment(study, engine, weights.recipe, maps=_maps(args), progress=progress)
+    files: dict[Path, sitk.Image | str | bytes] = {args.output: found.mask}
+    for path, image in ((args.probability, found.probability), (args.uncertainty, found.uncertainty)):
+        if path is not None and image is not None:
+            files[path] = image
+    pages = {} if args.report is None else _report(study, found.mask, engine, weights, warnings)
+    write_all({**files, **{args.report / name: content for name, content in pages.items()}})
+    if pages:
+        remove_outdated(args.report, pages)
     console.log_lesions(found.mask)
+
+
+def _probe_outputs(args: argparse.Namespace) -> None:
+    from autosegnet.io import probe_image, probe_output
+    from autosegnet.report import REPORT_PAGE
+
+    images = [path for path in (args.output, args.probability, args.uncertainty) if path is not None]
+    if len({path.resolve() for path in images}) < len(images):
+        raise UsageError("--output, --probability and --uncertainty name the same file; expected one each")
+    for path in images:
+        probe_image(path)
+    if args.report is not None:
+        probe_output(args.report / REPORT_PAGE)
+
+
+def _maps(args: argparse.Namespace) -> Maps:
+    if args.uncertainty is not None:
+        return "probability and uncertainty"
+    return "none" if args.probability is None else "probability"
+
+
+def _report(
+    study: Study, mask: sitk.Image, engine: Engine, weights: Weights, warnings: list[str]
+) -> dict[str, bytes | str]:
+    """The files of the report, by name."""
+    from autosegnet.lesions import measure_lesions
+    from autosegnet.report import Provenance, report_files
+    from autosegnet.weights import digest
+
+    provenance = Provenance(
+        software=f"autosegnet {__version__}",
+        engine=engine.name,
+        weights=digest(weights),
+        description=weights.recipe.description,
+        suv=("The PET was given in SUV (body weight, g/ml); nothing was converted.",),
+        warnings=tuple(warnings),
+        made=datetime.now().astimezone(),
+    )
+    return report_files(study, mask, measure_lesions(mask, study.pet), provenance)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
