@@ -60,8 +60,8 @@ def paint_outline(canvas: Canvas, build: Build) -> None:
         canvas.paint_tube([(0, -25, 1575), (0, -62, 1562)], 46 + 0.25 * fat, label)
         canvas.paint_tube([(0, -95, 1625), (0, -104, 1605)], 11, label)
         for side in (-1, 1):
-            for points, radii in _limbs(side, build.arms):
-                canvas.paint_tube(points, [r + 0.35 * fat for r in radii], label)
+            for points, radii, share in _limbs(side, build.arms):
+                canvas.paint_tube(points, [r + f * fat for r, f in zip(radii, share, strict=True)], label)
     if build.sex == "F":
         for side in (-1, 1):
             size = 38 + 0.7 * build.fat_mm
@@ -91,15 +91,15 @@ def superellipse(canvas: Canvas, box: Box, a: Profile, b: Profile, middle: Profi
     return np.asarray(x * x * np.sqrt(x) + y * y * np.sqrt(y), dtype=np.float32)
 
 
-def _limbs(side: int, arms: str) -> list[tuple[list[Point], list[float]]]:
+def _limbs(side: int, arms: str) -> list[tuple[list[Point], list[float], list[float]]]:
+    """Return polylines, radii without fat, and what share of the abdomen's fat covers them."""
     s = float(side)
-    limbs: list[tuple[list[Point], list[float]]] = [
-        ([(s * 88, 0, 880), (s * 92, 5, 700), (s * 95, 8, 480)], [80, 74, 50]),
-        ([(s * 95, 8, 480), (s * 93, 25, 360), (s * 88, 20, 75)], [50, 52, 32]),
-        ([(s * 88, 25, 45), (s * 98, -120, 25)], [36, 28]),
+    return [
+        ([(s * 88, 0, 880), (s * 92, 5, 700), (s * 95, 8, 480)], [80, 74, 50], [0.9, 0.7, 0.3]),
+        ([(s * 95, 8, 480), (s * 93, 25, 360), (s * 88, 20, 75)], [50, 52, 32], [0.3, 0.3, 0.15]),
+        ([(s * 88, 25, 45), (s * 98, -120, 25)], [36, 28], [0.1, 0.05]),
+        (arm_line(side, arms), [46, 38, 27, 26], [0.45, 0.35, 0.15, 0.05]),
     ]
-    limbs.append((arm_line(side, arms), [46, 38, 27, 26]))
-    return limbs
 
 
 def arm_line(side: int, arms: str) -> list[Point]:

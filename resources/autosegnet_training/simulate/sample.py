@@ -15,7 +15,7 @@ from autosegnet_training.simulate.study import Protocol, SimulatedStudy, simulat
 
 SEED = 20280
 STEP = 1.0 / 64.0  # of the SUV: far below the noise, and it compresses
-CHILD = Stature("F", 1290.0, 1.2, 15.5, "raised", upper=1752.0, lower=800.0)
+CHILD = Stature("M", 1290.0, 1.2, 15.5, "raised", upper=1752.0, lower=800.0)
 SCANNER = Scanner(
     fwhm_mm=5.0,
     noise_at_liver=0.11,
