@@ -14,6 +14,7 @@ from autosegnet_training.simulate.tissue import Tissue
 
 T = Tissue
 Profile = NDArray[np.float64]
+SOFT_OR_BONE = allow(T.FAT, T.MUSCLE, T.MEDIASTINUM, T.SKIN, T.CORTEX)
 SOFT = allow(T.FAT, T.MUSCLE, T.MEDIASTINUM, T.SKIN)
 # Height, half width and half depth of the trunk without its subcutaneous fat.
 OUTLINE = np.array(
@@ -128,7 +129,7 @@ def cavity_radius(canvas: Canvas) -> tuple[Box, Volume] | None:
 
 def paint_fasciae(canvas: Canvas, spacing_mm: Point, rng: np.random.Generator) -> None:
     """Part the muscles by sheets of fat: the zeros of a random field."""
-    sheets = np.abs(smooth_field(canvas.tissue.shape, spacing_mm, 55.0, rng)) < 0.09
+    sheets = np.abs(smooth_field(canvas.tissue.shape, spacing_mm, 55.0, rng)) < 0.075
     canvas.tissue[sheets & (canvas.tissue == T.MUSCLE) & (canvas.z < 1460)] = T.FAT
 
 
@@ -185,8 +186,16 @@ def paint_bones(canvas: Canvas, build: Build) -> None:
 def _paint_pelvis(canvas: Canvas, s: float) -> None:
     marrow = (4.0, int(T.RED_MARROW))
     hip: Point = (s * 84, 8, 925)
-    for crest in ((62, 60, 1030), (98, 40, 1055), (122, 8, 1052), (128, -28, 1020), (115, -45, 985)):
-        canvas.paint_tube([hip, (s * crest[0], crest[1], crest[2])], [17, 8], T.CORTEX, core=marrow, over=SOFT)
+    crest = np.array(
+        [(62, 60, 1030), (98, 40, 1055), (122, 8, 1052), (128, -28, 1020), (115, -45, 985)], dtype=np.float64
+    )
+    fan = [tuple(np.interp(t, range(5), crest[:, axis]) for axis in range(3)) for t in np.arange(0, 4.1, 0.4)]
+    for label, thinner in (
+        (T.CORTEX, 0.0),
+        (T.RED_MARROW, 4.0),
+    ):  # a wing: capsules from the hip to points of the crest
+        for x, y, z in fan:
+            canvas.paint_tube([hip, (s * x, y, z)], [17 - thinner, 7.5 - thinner], label, over=SOFT_OR_BONE)
     canvas.paint_tube([(s * 82, 25, 905), (s * 60, 48, 845)], [16, 14], T.CORTEX, core=marrow)
     canvas.paint_tube([(s * 80, -12, 908), (s * 12, -48, 890)], [13, 10], T.CORTEX, core=marrow)
     canvas.paint_tube([(s * 14, -44, 884), (s * 56, 35, 845)], 7, T.CORTEX)

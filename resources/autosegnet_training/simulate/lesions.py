@@ -178,9 +178,7 @@ def _melanoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion | None]
     hot = _lognormal(rng, 9.0, 0.5, 2.5, 35)
     number = int(_lognormal(rng, 4.0, 0.9, 1, 45))
     return [
-        _at(
-            anatomy, str(rng.choice(chosen)), _lognormal(rng, 7.5, 0.5, 3, 40), hot * float(rng.uniform(0.4, 1.1)), rng
-        )
+        _at(anatomy, str(rng.choice(chosen)), _lognormal(rng, 7.5, 0.5, 3, 40), hot * float(rng.uniform(0.4, 1.1)), rng)
         for _ in range(number)
     ]
 

@@ -114,8 +114,7 @@ def from_organ_map(organ_map: OrganMap, rng: np.random.Generator, spacing_mm: Po
     labels = _resampled(organ_map, frame, lattice)
     canvas = prepare_canvas(frame, lattice, rng)
     _paint(canvas, labels, build, lattice, rng)
-    trunk = (frame.z[-1] - frame.z[0]) / (frame.reference_z[-1] - frame.reference_z[0])
-    height = 1750.0 * trunk
+    height = 1750.0 * frame.scale_y[0]  # the frame's lower end has the scale of the trunk
     return Anatomy(canvas, lattice, build, height, bmi * (height / 1000.0) ** 2)
 
 
@@ -123,8 +122,7 @@ def fit_frame(organ_map: OrganMap) -> Frame:
     """Return the frame that puts the reference body's lungs, brain, kidneys and bladder where the map has them."""
     lungs = organ_map.find(LUNGS)
     assert lungs is not None
-    trunk = (lungs[2, 4] - lungs[2, 0]) / (LUNG_APEX - LUNG_BASE)
-    trunk = float(np.clip(trunk, 0.75, 1.25))
+    trunk = _trunk_scale(organ_map, lungs)
     wide = float(np.clip((lungs[0, 4] - lungs[0, 0]) / 252.0, 0.7, 1.35))
     deep = float(np.clip((lungs[1, 4] - lungs[1, 0]) / 162.0, 0.7, 1.45))
     x, y = (lungs[0, 0] + lungs[0, 4]) / 2, (lungs[1, 0] + lungs[1, 4]) / 2
@@ -140,6 +138,16 @@ def fit_frame(organ_map: OrganMap) -> Frame:
     if brain is not None and brain[2, 0] > lungs[2, 4] + 30:
         knots += _head_knots(brain, organ_map)
     return _with_ends(knots, trunk, (x, y))
+
+
+def _trunk_scale(organ_map: OrganMap, lungs: NDArray[np.float64]) -> float:
+    """Return patient mm per reference mm along the trunk: from bladder to brain, or the lungs' height without them."""
+    bladder, brain = organ_map.find(BLADDER), organ_map.find(BRAIN)
+    if bladder is not None and brain is not None:
+        scale = (brain[2, 0] - bladder[2, 2]) / (BRAIN_BASE - BLADDER_MIDDLE)
+    else:  # lungs are seen in expiration, 4/5 of the reference body's
+        scale = (lungs[2, 4] - lungs[2, 0]) / (0.8 * (LUNG_APEX - LUNG_BASE))
+    return float(np.clip(scale, 0.6, 1.25))
 
 
 Knot = tuple[float, float, float, float, float, float]

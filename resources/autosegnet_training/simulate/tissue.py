@@ -95,7 +95,7 @@ UPTAKE: dict[Tissue, Uptake] = {
     T.GAS: Uptake(0.15, 0.2),
     T.BLOOD: Uptake(1.7, 0.15, 0.03, 0.03),
     T.MYOCARDIUM: Uptake(3.2, 0.75, 0.10, 0.20),
-    T.LIVER: Uptake(2.8, 0.15, 0.04, 0.03),
+    T.LIVER: Uptake(2.65, 0.15, 0.04, 0.03),
     T.SPLEEN: Uptake(2.05, 0.15, 0.04, 0.03),
     T.STOMACH_WALL: Uptake(2.5, 0.35, 0.10, 0.20),
     T.STOMACH_CONTENT: Uptake(0.8, 0.3),
@@ -204,7 +204,7 @@ def _with_variants(suv: NDArray[np.float32], rng: np.random.Generator) -> NDArra
         suv[Tissue.COLON_WALL] *= rng.uniform(2.5, 5.0)
         suv[Tissue.SMALL_BOWEL] *= rng.uniform(1.2, 3.0)
     if rng.random() < 0.12:  # growth factors, anaemia, infection
-        suv[Tissue.RED_MARROW] *= rng.uniform(1.8, 3.5)
+        suv[Tissue.RED_MARROW] *= rng.uniform(1.5, 2.8)
         suv[Tissue.SPLEEN] *= rng.uniform(1.1, 1.8)
     if rng.random() < 0.08:
         suv[Tissue.BROWN_FAT] = rng.uniform(3.0, 14.0)
