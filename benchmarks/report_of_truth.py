@@ -1,4 +1,4 @@
-"""A report of a study with its known lesions in place of a network's: to look at reports, and for their picture in the docs.
+"""A report of a study with its known lesions in place of a network's: to look at, and for its picture in the docs.
 
     python benchmarks/report_of_truth.py STUDY OUTPUT
 
