@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "report": {"geometry", "study", "lesions", "report"},
     "recipe": {"errors"},
     "study": {"errors", "geometry"},
-    "io": {"errors", "study", "io"},
+    "io": {"errors", "study", "suv", "io"},
     "preprocess": {"recipe", "study", "geometry"},
     "network": {"errors", "recipe"},
     "weights": {"errors", "recipe", "network", "io"},
@@ -28,8 +28,10 @@ MAY_IMPORT = {
     "evaluate": {"errors", "io", "geometry", "lesions", "evaluate"},
     "pipeline": {"study", "recipe", "geometry", "preprocess", "engines", "predict", "postprocess"},
     "challenge": {"errors", "io"},
+    "suv": {"errors", "study", "suv"},
+    "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
-AT_THE_TOP = {"__main__", "console"}
+AT_THE_TOP = {"__main__", "commands", "console"}
 
 
 def ours(path: Path) -> set[str]:

@@ -3,6 +3,7 @@
 `.mha`, `.nii` and `.nii.gz`; images are `SimpleITK.Image` in LPS, mm.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,7 +144,7 @@ def only_image(folder: Path) -> Path:
         found = f"{len(images)} images" if images else "no image"
         holds = f"which holds {listed(names)}" if names else "which is empty"
         raise InputError(f"found {found}, expected exactly one (.mha, .nii, .nii.gz), in {shown(folder)}, {holds}")
-    if not images[0].resolve().is_relative_to(folder.resolve()):
+    if not Path(os.path.realpath(images[0])).is_relative_to(os.path.realpath(folder)):
         raise InputError(
             f"{shown(images[0].name, 80)} is a link to outside of {shown(folder)}, expected the image itself"
         )
