@@ -14,6 +14,7 @@ from untrained_folds import write_untrained_weights
 from autosegnet import __main__ as command
 from autosegnet.errors import OutputError
 from autosegnet.io import write_all, write_image
+from autosegnet.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +127,16 @@ def test_a_file_that_fails_takes_the_others_with_it(tmp_path) -> None:
 
 
 def test_warnings_about_the_study_reach_the_report(predict, tmp_path, monkeypatch) -> None:
-    from autosegnet import study
+    from autosegnet import inputs
 
     def warned(**images):
-        logging.getLogger("autosegnet.study").warning("uptake lies outside of the CT")
+        # As `inputs.log_conversion` passes on what the conversion to SUV found, and as an engine warns.
+        inputs.log.warning("SUV: the weight was given by --weight-kg")
         logging.getLogger("autosegnet.engines").warning("nothing of the reader's concern")
-        return study.Study(**images)
+        return Study(**images)
 
-    monkeypatch.setattr(study, "checked_study", warned)
+    monkeypatch.setattr(inputs, "checked_study", warned)
     assert predict("--output", tmp_path / "mask.mha", "--report", tmp_path / "r")[0] == 0
     page = (tmp_path / "r" / "report.html").read_text()
-    assert "uptake lies outside of the CT" in page
+    assert "the weight was given by --weight-kg" in page
     assert "concern" not in page
