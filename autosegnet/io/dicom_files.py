@@ -167,12 +167,9 @@ def private(header: Header, group: int, creator: str, element: int) -> Any:
     from pydicom.tag import Tag
 
     with quiet():
-        owners = {
-            tag: str(header.dataset[tag].value).strip()
-            for tag in header.dataset.group_dataset(group)
-            if isinstance(tag, int) and 0x10 <= tag & 0xFFFF <= 0xFF
-        }
-        blocks = [tag & 0xFF for tag, owner in owners.items() if owner.upper() == creator.upper()]
+        of_group = header.dataset.group_dataset(group)
+        owners = {e.tag.element: str(e.value).strip() for e in of_group if 0x10 <= e.tag.element <= 0xFF}
+        blocks = [block for block, owner in owners.items() if owner.upper() == creator.upper()]
         block = blocks[0] if blocks else None if owners else 0x10
         found = None if block is None else header.dataset.get(Tag(group, block << 8 | element))
         value = None if found is None else found.value

@@ -176,12 +176,9 @@ def _pictures(header: Header) -> list[str]:
 
 def _pet_fault(headers: list[Header]) -> str:
     types = {h.text("SeriesType").upper().split("\\")[0] for h in headers}
-    for motion in ("DYNAMIC", "GATED"):
+    for motion in ("DYNAMIC", "GATED"):  # NumberOfTimeSlices is no sign: it counts slices in some static GE series
         if motion in types:
             return f"{motion.lower()} series, {named('SeriesType')}"
-    for keyword, motion in (("NumberOfTimeSlices", "dynamic"), ("NumberOfTimeSlots", "gated")):
-        if (headers[0].number(keyword) or 0) > 1:
-            return f"{motion} series, {named(keyword)}"
     if any("ATTN" not in h.text("CorrectedImage").upper().split("\\") for h in headers):
         return f"not corrected for attenuation: no ATTN in {named('CorrectedImage')}"
     declared = Counter(h.number("NumberOfSlices") for h in headers).most_common(1)[0][0]
