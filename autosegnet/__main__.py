@@ -34,6 +34,7 @@ def _command_line() -> None:
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
+    from autosegnet.dicom_out.command import add_result_arguments
     from autosegnet.suv_command import add_input_arguments
 
     parser.add_argument("--pet", type=Path, required=True, help="PET in SUV, .mha, .nii or .nii.gz, or a DICOM folder")
@@ -42,11 +43,13 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="MASK", help="mask on the PET's grid")
     add_input_arguments(parser)
+    add_result_arguments(parser)
     console.add_engine_arguments(parser)
     parser.set_defaults(run=_predict)
 
 
 def _predict(args: argparse.Namespace) -> None:
+    from autosegnet.dicom_out.command import wanted_results, write_wanted
     from autosegnet.engines import open_engine
     from autosegnet.inputs import load_study
     from autosegnet.io import probe_output, write_image
@@ -54,6 +57,7 @@ def _predict(args: argparse.Namespace) -> None:
     from autosegnet.suv_command import input_options
     from autosegnet.weights import open_weights
 
+    results = wanted_results(args)
     probe_output(args.output)
     weights = open_weights(args.weights)
     loaded = load_study(pet=args.pet, ct=args.ct, options=input_options(args))
@@ -62,6 +66,11 @@ def _predict(args: argparse.Namespace) -> None:
     with console.passes_shown(sys.stderr) as progress:
         found = segment(loaded.study, engine, weights.recipe, progress=progress)
     write_image(found.mask, args.output)
+    try:
+        write_wanted(found.mask, loaded, results)
+    except BaseException:
+        args.output.unlink(missing_ok=True)
+        raise
     console.log_lesions(found.mask)
 
 

@@ -98,3 +98,26 @@ def dose_of(dataset: Dataset) -> Dataset:
     """The radiopharmaceutical of a slice."""
     item: Dataset = dataset.RadiopharmaceuticalInformationSequence[0]
     return item
+
+
+def write_image(image: Any, folder: Path, *, kind: str, slope: float, intercept: float = 0.0) -> Path:
+    """Writes an image as a series: PET in SUV (GML), or CT in HU; its axes may lie in any direction."""
+    from autosegnet.geometry import Grid, voxels
+
+    values, grid = voxels(image), Grid.of(image)
+    axes = np.reshape(grid.direction, (3, 3))
+    assert np.linalg.det(axes) > 0, "slices are stacked along the normal of a right-handed grid"
+
+    def edit(dataset: Dataset, k: int) -> None:
+        stored_values = np.rint((values[k] - intercept) / slope).astype("<i2")
+        dataset.Rows, dataset.Columns = values.shape[1:]
+        dataset.PixelData = stored_values.tobytes()
+        dataset.PixelSpacing = [grid.spacing_mm[1], grid.spacing_mm[0]]
+        dataset.SliceThickness = f"{grid.spacing_mm[2]:.6f}"
+        dataset.ImageOrientationPatient = [f"{v:.12f}" for v in (*axes[:, 0], *axes[:, 1])]
+        dataset.ImagePositionPatient = [f"{v:.9f}"[:16] for v in grid.position_mm((0, 0, k))]
+        dataset.RescaleSlope, dataset.RescaleIntercept = f"{slope:g}", f"{intercept:g}"
+        if kind == "PET":
+            dataset.Units, dataset.NumberOfSlices = "GML", values.shape[0]
+
+    return write_series(folder, kind=kind, edit=edit, slices=values.shape[0])

@@ -17,7 +17,11 @@ MAY_IMPORT = {
     "lesions": set(),
     "recipe": {"errors"},
     "study": {"errors", "geometry"},
-    "io": {"errors", "study", "io"},
+    "suv": {"errors", "suv"},
+    "io": {"errors", "study", "io", "suv"},
+    "inputs": {"errors", "io", "study", "geometry", "suv"},
+    "suv_command": {"inputs", "io", "suv"},
+    "dicom_out": {"errors", "io", "geometry", "lesions", "inputs", "dicom_out"},
     "preprocess": {"recipe", "study", "geometry"},
     "network": {"errors", "recipe"},
     "weights": {"errors", "recipe", "network", "io"},
@@ -87,4 +91,6 @@ def test_nothing_in_the_package_imports_evalutils_or_benchmarks(path: Path) -> N
 def test_the_command_line_starts_without_heavy_packages() -> None:
     code = "import autosegnet.__main__, sys; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert not {"torch", "monai", "SimpleITK", "nibabel", "scipy", "openvino", "pydicom"} & set(loaded.split())
+    assert not {"torch", "monai", "SimpleITK", "nibabel", "scipy", "openvino", "pydicom", "highdicom"} & set(
+        loaded.split()
+    )

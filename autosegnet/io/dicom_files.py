@@ -88,20 +88,23 @@ def named(keyword: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps pydicom from warning, because its warnings quote values."""
+    """Keeps pydicom and highdicom from warning, because their warnings quote values."""
     from pydicom import config
 
-    log, mode = logging.getLogger("pydicom"), config.settings.reading_validation_mode
-    level = log.level
+    logs, settings = [logging.getLogger(name) for name in ("pydicom", "highdicom")], config.settings
+    levels = [log.level for log in logs]
+    reading, writing = settings.reading_validation_mode, settings.writing_validation_mode
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        log.setLevel(logging.CRITICAL + 1)
-        config.settings.reading_validation_mode = config.IGNORE
+        for log in logs:
+            log.setLevel(logging.CRITICAL + 1)
+        settings.reading_validation_mode = settings.writing_validation_mode = config.IGNORE
         try:
             yield
         finally:
-            config.settings.reading_validation_mode = mode
-            log.setLevel(level)
+            settings.reading_validation_mode, settings.writing_validation_mode = reading, writing
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
 
 
 def find_headers(folder: Path) -> list[Header]:
@@ -124,6 +127,18 @@ def find_headers(folder: Path) -> list[Header]:
     if not headers:
         raise InputError(f"found {len(paths)} files and no DICOM object among them, in {shown(folder)}")
     return headers
+
+
+def read_header(path: Path) -> Header:
+    """The header of a file that is known to be DICOM.
+
+    Raises:
+        InputError: it is gone, no DICOM, or damaged.
+    """
+    header = _read(path)
+    if header is None:
+        raise InputError(f"found a file that is no longer DICOM: {shown(path.name, 80)}")
+    return header
 
 
 def _read(path: Path) -> Header | None:

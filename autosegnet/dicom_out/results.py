@@ -1,0 +1,99 @@
+"""Writes the DICOM results that a person asked for, all of them or none."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autosegnet.io import write_bytes
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+    from pydicom import Dataset
+
+    from autosegnet.dicom_out.origin import Origin
+    from autosegnet.io.dicom import DicomSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicomResults:
+    """Where results go; None for one that is not wanted.
+
+    Args:
+        per_lesion: a segment a lesion, instead of one in all.
+    """
+
+    segmentation: Path | None = None
+    report: Path | None = None
+    structure_set: Path | None = None
+    per_lesion: bool = False
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files to be written."""
+        return tuple(p for p in (self.segmentation, self.report, self.structure_set) if p is not None)
+
+
+def write_results(mask: sitk.Image, suv: sitk.Image, source: DicomSource, results: DicomResults) -> None:
+    """Writes the wanted results of a mask.
+
+    Args:
+        mask: on the PET's grid, whose z axis runs along `source.files`.
+        suv: the PET.
+
+    Raises:
+        InputError: a file of the PET is gone.
+        OutputError: a result cannot be written; none stays then.
+    """
+    if not results.paths:
+        return
+    from autosegnet.dicom_out.origin import open_origin
+
+    made = _made(mask, suv, open_origin(source), results)
+    done: list[Path] = []
+    try:
+        for path, dataset in made.items():
+            write_bytes(_encoded(dataset), path)
+            done.append(path)
+    except BaseException:
+        for path in done:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _made(mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResults) -> dict[Path, Dataset]:
+    from pydicom.uid import generate_uid
+
+    from autosegnet.geometry import Grid
+    from autosegnet.lesions import measure_lesions, number_lesions
+
+    labels, count = number_lesions(mask)
+    uids = tuple(str(generate_uid()) for _ in range(count))
+    made: dict[Path, Dataset] = {}
+    if results.segmentation is not None:
+        from autosegnet.dicom_out.seg import segmentation
+
+        spacing_mm = float(mask.GetSpacing()[2])
+        made[results.segmentation] = segmentation(
+            labels, origin, tracking_uids=uids, per_lesion=results.per_lesion, spacing_mm=spacing_mm
+        )
+    if results.report is not None:
+        from autosegnet.dicom_out.report import measurement_report
+
+        made[results.report] = measurement_report(measure_lesions(mask, suv), origin, tracking_uids=uids)
+    if results.structure_set is not None:
+        from autosegnet.dicom_out.rtstruct import structure_set
+
+        made[results.structure_set] = structure_set(labels, count, origin, Grid.of(mask))
+    return made
+
+
+def _encoded(dataset: Dataset) -> bytes:
+    from autosegnet.io.dicom_files import quiet
+
+    buffer = io.BytesIO()
+    with quiet():
+        dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
