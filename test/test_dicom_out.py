@@ -13,10 +13,10 @@ from test_contours import filled
 
 from autosegnet import console
 from autosegnet.__main__ import _command_line
-from autosegnet.dicom_out import DicomResults, write_results
+from autosegnet.dicom_out import DicomResults, encoded_results
 from autosegnet.geometry import Grid, image_on, voxels
 from autosegnet.inputs import load_study
-from autosegnet.io import read_mask
+from autosegnet.io import read_mask, write_all
 from autosegnet.lesions import measure_lesions, number_lesions
 
 KINDS = ("segmentation", "report", "structure_set")
@@ -54,7 +54,8 @@ def mask_of(loaded, *, suv=2.0):
 
 def write(loaded, mask, folder, *, kinds=KINDS, per_lesion=False):
     paths = {kind: folder / f"{kind}.dcm" for kind in kinds}
-    write_results(mask, loaded.study.pet, loaded.source, DicomResults(**paths, per_lesion=per_lesion))
+    results = DicomResults(**paths, per_lesion=per_lesion)
+    write_all(encoded_results(mask, loaded.study.pet, loaded.source, results))
     return {kind: dcmread(path) for kind, path in paths.items()}
 
 
@@ -182,7 +183,7 @@ def test_patient_module_is_kept_and_what_is_missing_is_empty(tmp_path):
     pet = read_dicom_pet(choose_pet(series_in(tmp_path / "in")))
     mask = image_on((voxels(pet.image) > np.median(voxels(pet.image))).astype(np.uint8), Grid.of(pet.image))
     paths = {kind: tmp_path / f"{kind}.dcm" for kind in KINDS}
-    write_results(mask, pet.image, pet.source, DicomResults(**paths))
+    write_all(encoded_results(mask, pet.image, pet.source, DicomResults(**paths)))
     for path in paths.values():
         made = dcmread(path)
         assert str(made.PatientName) == "Müller^Jörg"
@@ -237,10 +238,8 @@ def test_dicom_results_need_a_pet_in_dicom(tmp_path, monkeypatch, capfd):
     assert run(monkeypatch, *words[:-1], "--dicom-seg-segments", "per-lesion") == 2
 
 
-def test_result_that_cannot_be_written_leaves_none(loaded, tmp_path):
-    results = DicomResults(segmentation=tmp_path / "a.dcm", report=tmp_path / "a.dcm" / "b.dcm")
-    from autosegnet.errors import OutputError
-
-    with pytest.raises(OutputError):
-        write_results(mask_of(loaded), loaded.study.pet, loaded.source, results)
-    assert not (tmp_path / "a.dcm").exists()
+def test_outputs_need_different_files(loaded, tmp_path, monkeypatch, capfd):
+    folder, output = loaded.source.files[0].parent, tmp_path / "m.mha"
+    words = ["predict", "--pet", folder, "--ct", folder, "--output", output, "--rtstruct", output]
+    assert run(monkeypatch, *words) == 2
+    assert "name the same file" in capfd.readouterr().err.splitlines()[-1]

@@ -4,6 +4,6 @@ Every object belongs to the study of the PET it was found in, keeps its patient 
 lies in its frame of reference. What the PET's files leave empty stays empty.
 """
 
-from autosegnet.dicom_out.results import DicomResults, write_results
+from autosegnet.dicom_out.results import DicomResults, encoded_results
 
-__all__ = ["DicomResults", "write_results"]
+__all__ = ["DicomResults", "encoded_results"]

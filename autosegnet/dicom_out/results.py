@@ -1,4 +1,4 @@
-"""Writes the DICOM results that a person asked for, all of them or none."""
+"""Makes the DICOM results that a person asked for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from autosegnet.io import write_bytes
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -36,8 +34,8 @@ class DicomResults:
         return tuple(p for p in (self.segmentation, self.report, self.structure_set) if p is not None)
 
 
-def write_results(mask: sitk.Image, suv: sitk.Image, source: DicomSource, results: DicomResults) -> None:
-    """Writes the wanted results of a mask.
+def encoded_results(mask: sitk.Image, suv: sitk.Image, source: DicomSource, results: DicomResults) -> dict[Path, bytes]:
+    """The wanted results of a mask, as the bytes of their files.
 
     Args:
         mask: on the PET's grid, whose z axis runs along `source.files`.
@@ -45,22 +43,11 @@ def write_results(mask: sitk.Image, suv: sitk.Image, source: DicomSource, result
 
     Raises:
         InputError: a file of the PET is gone.
-        OutputError: a result cannot be written; none stays then.
     """
-    if not results.paths:
-        return
     from autosegnet.dicom_out.origin import open_origin
 
     made = _made(mask, suv, open_origin(source), results)
-    done: list[Path] = []
-    try:
-        for path, dataset in made.items():
-            write_bytes(_encoded(dataset), path)
-            done.append(path)
-    except BaseException:
-        for path in done:
-            path.unlink(missing_ok=True)
-        raise
+    return {path: _encoded(dataset) for path, dataset in made.items()}
 
 
 def _made(mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResults) -> dict[Path, Dataset]:

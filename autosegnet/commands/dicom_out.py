@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autosegnet.dicom_out.results import DicomResults
+from autosegnet.dicom_out import DicomResults
 from autosegnet.errors import UsageError
-from autosegnet.io import probe_output
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -31,11 +30,10 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def wanted_results(args: argparse.Namespace) -> DicomResults:
-    """The results asked for, each probed for whether it can be written.
+    """The results asked for.
 
     Raises:
-        UsageError: the PET is no DICOM folder, or two results have one path.
-        OutputError: a result cannot be written.
+        UsageError: the PET is no DICOM folder, or options that contradict each other.
     """
     per_lesion = args.dicom_seg_segments == "per-lesion"
     results = DicomResults(
@@ -45,21 +43,14 @@ def wanted_results(args: argparse.Namespace) -> DicomResults:
         raise UsageError("--dicom-seg, --dicom-sr and --rtstruct need a PET in DICOM; --pet is no folder")
     if per_lesion and results.segmentation is None:
         raise UsageError("--dicom-seg-segments is for --dicom-seg FILE, which is missing")
-    if len({path.resolve() for path in (*results.paths, args.output)}) <= len(results.paths):
-        raise UsageError("--output, --dicom-seg, --dicom-sr and --rtstruct need different files")
-    for path in results.paths:
-        probe_output(path)
     return results
 
 
-def write_wanted(mask: sitk.Image, loaded: LoadedStudy, results: DicomResults) -> None:
-    """Writes the results asked for, all or none.
+def result_files(mask: sitk.Image, loaded: LoadedStudy, results: DicomResults) -> dict[Path, bytes]:
+    """The files of the results asked for, by path."""
+    if not results.paths:
+        return {}
+    from autosegnet.dicom_out import encoded_results
 
-    Raises:
-        OutputError: one cannot be written.
-    """
-    if results.paths:
-        from autosegnet.dicom_out.results import write_results
-
-        assert loaded.source is not None
-        write_results(mask, loaded.study.pet, loaded.source, results)
+    assert loaded.source is not None
+    return encoded_results(mask, loaded.study.pet, loaded.source, results)
