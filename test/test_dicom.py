@@ -159,6 +159,14 @@ def test_study_in_one_folder_is_paired_and_localizers_are_put_aside(tmp_path):
     assert choose_ct(found, pet=choose_pet(found)).uid == CT_SERIES
 
 
+def test_missing_frames_of_reference_are_no_pair(tmp_path):
+    write_series(tmp_path / "1", edit=without("FrameOfReferenceUID"))
+    write_series(tmp_path / "2", kind="CT", edit=without("FrameOfReferenceUID"))
+    found = series_in(tmp_path)
+    with pytest.raises(InputError, match=r"FrameOfReferenceUID \(0020,0052\) is missing"):
+        choose_ct(found, pet=choose_pet(found))
+
+
 def test_uncorrected_twin_is_put_aside_for_the_corrected_one(tmp_path):
     def uncorrected(dataset, k):
         dataset.SeriesInstanceUID, dataset.CorrectedImage = OTHER, ["DECY"]

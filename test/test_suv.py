@@ -270,6 +270,12 @@ def test_start_taken_for_admin_is_46_percent():
     assert HOUR / only(HEADER, decay_correction="ADMIN") - 1 == pytest.approx(0.46, abs=0.005)
 
 
+def test_claims_about_decay_that_contradict_each_other_are_reported():
+    assert convert(replace(HEADER, corrected="DECY\\ATTN")).warnings == ()
+    assert "says otherwise" in convert(replace(HEADER, corrected="ATTN")).warnings[0]
+    assert "says otherwise" in convert(replace(HEADER, corrected="DECY\\ATTN", decay_correction="NONE")).warnings[0]
+
+
 def test_private_factors_of_philips_are_checked_against_each_other():
     counts = replace(HEADER, units="CNTS", philips_suv_factor=HOUR * 2, philips_activity_factor=2.0)
     assert convert(counts).warnings == ()

@@ -6,6 +6,7 @@ What pydicom says about odd headers goes nowhere: its warnings quote values, and
 import logging
 import os
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _PREAMBLE = 128
+_ONE_AT_A_TIME = threading.RLock()  # what `quiet` changes, it changes for all threads
 # What pydicom raises, besides its own errors, on damaged files.
 DAMAGE = (ValueError, EOFError, OSError, KeyError, AttributeError, TypeError, NotImplementedError, struct.error)
 
@@ -92,9 +94,9 @@ def quiet() -> Iterator[None]:
     from pydicom import config
 
     logs, settings = [logging.getLogger(name) for name in ("pydicom", "highdicom")], config.settings
-    levels = [log.level for log in logs]
-    reading, writing = settings.reading_validation_mode, settings.writing_validation_mode
-    with warnings.catch_warnings():
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        levels = [log.level for log in logs]
+        reading, writing = settings.reading_validation_mode, settings.writing_validation_mode
         warnings.simplefilter("ignore")
         for log in logs:
             log.setLevel(logging.CRITICAL + 1)
@@ -119,7 +121,7 @@ def find_headers(folder: Path) -> list[Header]:
         raise InputError(f"found no folder, expected one with DICOM files, at {shown(folder)}")
     paths = sorted(
         Path(root) / name
-        for root, folders, names in os.walk(folder)
+        for root, _, names in os.walk(folder, onerror=_refuse_folder)
         for name in names
         if not name.startswith(".") and name.upper() != "DICOMDIR"
     )
@@ -127,6 +129,10 @@ def find_headers(folder: Path) -> list[Header]:
     if not headers:
         raise InputError(f"found {len(paths)} files and no DICOM object among them, in {shown(folder)}")
     return headers
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(f"cannot list a folder of DICOM files: {error.strerror}") from error
 
 
 def read_header(path: Path) -> Header:

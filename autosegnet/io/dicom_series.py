@@ -70,6 +70,10 @@ def series_in(folder: Path) -> list[Series]:
     for header in find_headers(folder):
         kind = _kind(header)
         if kind:
+            if not header.text("SeriesInstanceUID"):
+                raise InputError(
+                    f"{named('SeriesInstanceUID')} is missing in {header.where}; expected it in every image"
+                )
             groups.setdefault((kind, header.text("SeriesInstanceUID")), []).append(header)
     return [Series(kind, uid, tuple(headers), _fault(kind, headers)) for (kind, uid), headers in groups.items()]
 
@@ -97,6 +101,8 @@ def choose_ct(found: list[Series], *, uid: str = "", pet: Series | None = None) 
         InputError: none, several, or one with a fault or in another frame of reference.
     """
     candidates = [s for s in found if s.kind == "CT"]
+    if pet is not None and not pet.frame_uid:
+        raise InputError(f"{named('FrameOfReferenceUID')} is missing in the {pet.summary}; CT and PET are paired by it")
     if pet is not None and not uid:
         paired = [s for s in candidates if s.frame_uid == pet.frame_uid and s.study_uid == pet.study_uid]
         if candidates and not paired:
