@@ -136,9 +136,13 @@ def measured(made):
 def test_report_holds_the_figures_of_the_table(loaded, tmp_path):
     mask = mask_of(loaded)
     table = measure_lesions(mask, loaded.study.pet)
-    body, *lesions = measured(write(loaded, mask, tmp_path, kinds=["report"])["report"])
+    made = write(loaded, mask, tmp_path, kinds=["report"])["report"]
+    body, *lesions = measured(made)
     assert body[1]["Number of lesions (observable entity)", ""] == (2.0, "1")
     assert body[1]["Volume", "Total"] == (pytest.approx(table.body.tmtv_ml, rel=1e-9), "ml")
+    hottest = voxels(loaded.study.pet) * voxels(mask)
+    shown = dcmread(loaded.source.files[int(hottest.max(axis=(1, 2)).argmax())], stop_before_pixels=True)
+    assert str(shown.SOPInstanceUID) in str(made.ContentSequence)
     for (name, values), lesion in zip(lesions, table.lesions, strict=True):
         assert name == f"Lesion {lesion.number}"
         assert values["Volume", ""] == (pytest.approx(lesion.volume_ml, rel=1e-9), "ml")

@@ -5,6 +5,7 @@ Source: DICOM PS3.16 TID 1500 and 1501, CID 218, 7464, 7466 and 7469.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from autosegnet import __version__
@@ -21,11 +22,14 @@ _DEVICE_UID = "2.25.311695176761309527867074830372048780180"
 """Of this software, a UUID drawn once."""
 
 
-def measurement_report(table: LesionTable, origin: Origin, *, tracking_uids: tuple[str, ...]) -> Dataset:
+def measurement_report(
+    table: LesionTable, origin: Origin, *, tracking_uids: tuple[str, ...], slice_of: Callable[[Lesion], int]
+) -> Dataset:
     """The measurement report of a table of lesions; one without lesion reports none, and volume 0.
 
     Args:
         tracking_uids: of the lesions, in the order of their numbers.
+        slice_of: which slice shows a lesion at its hottest; the lesion's group refers to it.
     """
     import highdicom as hd
     from pydicom.sr.codedict import codes
@@ -36,7 +40,8 @@ def measurement_report(table: LesionTable, origin: Origin, *, tracking_uids: tup
             uid=_DEVICE_UID, name=NAME, manufacturer_name=NAME, model_name=f"{NAME} {__version__}"
         )
         groups = [_body(table.body)]
-        groups += [_lesion(lesion, uid) for lesion, uid in zip(table.lesions, tracking_uids, strict=True)]
+        for lesion, uid in zip(table.lesions, tracking_uids, strict=True):
+            groups.append(_lesion(lesion, uid, hottest=sources[slice_of(lesion)]))
         content = hd.sr.MeasurementReport(
             observation_context=hd.sr.ObservationContext(
                 observer_device_context=hd.sr.ObserverContext(
@@ -46,7 +51,6 @@ def measurement_report(table: LesionTable, origin: Origin, *, tracking_uids: tup
             procedure_reported=codes.cid100.PETCTFDGImagingOfWholeBody,
             imaging_measurements=groups,
             title=codes.cid7021.PETMeasurementReport,
-            referenced_images=sources,
         )
         made = hd.sr.ComprehensiveSR(
             evidence=sources,
@@ -77,7 +81,7 @@ def _algorithm() -> Any:
     return hd.sr.AlgorithmIdentification(name=NAME, version=__version__)
 
 
-def _lesion(lesion: Lesion, uid: str) -> Any:
+def _lesion(lesion: Lesion, uid: str, *, hottest: Dataset) -> Any:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -87,6 +91,7 @@ def _lesion(lesion: Lesion, uid: str) -> Any:
         tracking_identifier=hd.sr.TrackingIdentifier(uid=uid, identifier=f"Lesion {lesion.number}"),
         finding_type=codes.SCT.Lesion,
         algorithm_id=_algorithm(),
+        source_images=[hd.sr.SourceImageForMeasurementGroup.from_source_image(hottest)],
         measurements=[
             _number(codes.SCT.Volume, lesion.volume_ml, ml),
             _number(suv, lesion.suv_max, g_per_ml, of.Maximum),

@@ -69,7 +69,12 @@ def _made(mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResul
     if results.report is not None:
         from autosegnet.dicom_out.report import measurement_report
 
-        made[results.report] = measurement_report(measure_lesions(mask, suv), origin, tracking_uids=uids)
+        made[results.report] = measurement_report(
+            measure_lesions(mask, suv),
+            origin,
+            tracking_uids=uids,
+            slice_of=lambda lesion: mask.TransformPhysicalPointToIndex(lesion.suv_max_mm)[2],
+        )
     if results.structure_set is not None:
         from autosegnet.dicom_out.rtstruct import structure_set
 
