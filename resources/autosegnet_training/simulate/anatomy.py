@@ -14,7 +14,7 @@ from autosegnet_training.simulate.shapes import Canvas, Point
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """A patient. canvas: tissue labels and reference coordinates on the lattice; the PET's field of view may be wider."""
+    """A patient. canvas: tissue and reference coordinates on the lattice; the PET's field of view may be wider."""
 
     canvas: Canvas
     lattice: Lattice
@@ -46,7 +46,11 @@ def draw_stature(rng: np.random.Generator) -> Stature:
     arms = str(rng.choice(["up", "raised", "down", "crossed"], p=[0.47, 0.25, 0.18, 0.10]))
     whole = rng.random()
     lower = -30.0 if whole < 0.08 else float(rng.uniform(640, 780))
-    upper = 2000.0 if whole < 0.08 and arms in ("up", "raised") else float(rng.choice([1775.0, 1680.0, 1600.0], p=[0.6, 0.3, 0.1]))
+    upper = (
+        2000.0
+        if whole < 0.08 and arms in ("up", "raised")
+        else float(rng.choice([1775.0, 1680.0, 1600.0], p=[0.6, 0.3, 0.1]))
+    )
     if rng.random() < 0.04:
         height = float(rng.uniform(1100, 1500))
         return Stature(sex, height, 1.0 + 0.35 * (1750 - height) / 650, float(rng.uniform(14, 20)), arms, upper, lower)
@@ -75,7 +79,7 @@ def from_stature(stature: Stature, rng: np.random.Generator, spacing_mm: Point) 
 
 
 def fat_thickness_mm(bmi: float, sex: str) -> float:
-    """Return the subcutaneous fat at the abdomen for a body-mass index in kg/m² (a rule of thumb, not a measurement)."""
+    """Return the subcutaneous fat at the abdomen for a body-mass index in kg/m²; a rule of thumb."""
     return float(np.clip(2.5 * (bmi - 17.5), 4.0, 70.0)) * (1.15 if sex == "F" else 0.9)
 
 
@@ -83,30 +87,34 @@ def fit_lattice(frame: Frame, build: Build, heights: tuple[float, float], spacin
     """Return the voxels that hold a body, its arms and the table between two heights of the reference body."""
     widest, deepest = max(frame.scale_x), max(frame.scale_y)
     limb = 0.5 * build.fat_mm + 25
-    half_width = widest * (270 + limb)
+    half_width = widest * ((200 if build.arms == "raised" else 270) + limb)
     front = deepest * ((200 if build.arms == "crossed" else 110 + 1.1 * build.fat_mm) + limb)
     back = deepest * (112 + 1.1 * build.fat_mm) + 75
     low, high = np.interp(heights, frame.reference_z, frame.z)
-    counts = [int(np.ceil(n)) for n in
-              ((high - low) / spacing_mm[2], (front + back) / spacing_mm[1], 2 * half_width / spacing_mm[0])]  # fmt: skip
+    lengths = (high - low, front + back, 2 * half_width)
+    counts = [int(np.ceil(length / step)) for length, step in zip(lengths, spacing_mm[::-1], strict=True)]
     return Lattice((counts[0], counts[1], counts[2]), spacing_mm, (-half_width, -front, float(low)))
 
 
 def paint_patient(canvas: Canvas, build: Build, lattice: Lattice, rng: np.random.Generator) -> None:
     """Paint the whole procedural body, from the outside in and from the soft to the hard."""
-    sizes = organs.Sizes(rng)
+    paint_soft_tissue(canvas, build, lattice, organs.Sizes(rng))
+    body.paint_spine(canvas)
+    body.paint_bones(canvas, build)
+    paint_rib_cage(canvas, lattice)
+    body.paint_skin(canvas)
+
+
+def paint_soft_tissue(canvas: Canvas, build: Build, lattice: Lattice, sizes: organs.Sizes) -> None:
+    """Paint outline, muscle and organs."""
     body.paint_outline(canvas, build)
-    body.paint_fasciae(canvas, lattice.spacing_mm, rng)
+    body.paint_fasciae(canvas, lattice.spacing_mm, sizes.rng)
     organs.paint_head(canvas, sizes)
     organs.paint_thorax(canvas, sizes)
     organs.paint_bowel(canvas, sizes)
     organs.paint_upper_abdomen(canvas, sizes)
     organs.paint_pelvis(canvas, sizes, build)
     organs.paint_brown_fat(canvas)
-    body.paint_spine(canvas)
-    body.paint_bones(canvas, build)
-    paint_rib_cage(canvas, lattice)
-    body.paint_skin(canvas)
 
 
 def paint_rib_cage(canvas: Canvas, lattice: Lattice) -> None:

@@ -6,12 +6,14 @@ All lengths in mm of the reference body (see `shapes`). The proportions are draw
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from autosegnet_training.simulate.shapes import Box, Canvas, Mask, Point, Volume, allow, smooth_field
 from autosegnet_training.simulate.tissue import Tissue
 
 T = Tissue
+Profile = NDArray[np.float64]
 SOFT = allow(T.FAT, T.MUSCLE, T.MEDIASTINUM, T.SKIN)
 # Height, half width and half depth of the trunk without its subcutaneous fat.
 OUTLINE = np.array(
@@ -81,7 +83,7 @@ def _paint_trunk(canvas: Canvas, label: int, fat_mm: float) -> None:
     canvas.paint(box, superellipse(canvas, box, a, b, middle) < 1.0, label)
 
 
-def superellipse(canvas: Canvas, box: Box, a: Volume, b: Volume, middle: Volume) -> Volume:
+def superellipse(canvas: Canvas, box: Box, a: Profile, b: Profile, middle: Profile) -> Volume:
     """Return the radius (1 on the surface) of an upright shape with half axes a and b and centre y at each slice."""
     x = np.abs(canvas.x[box]) * (1.0 / a[:, None, None]).astype(np.float32)
     y = np.abs(canvas.y[box] - middle[:, None, None].astype(np.float32)) * (1.0 / b[:, None, None]).astype(np.float32)

@@ -39,7 +39,9 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("--output", type=Path, required=True, help="folder for the studies and cases.csv")
     parser.add_argument("--number", type=int, required=True, help="studies to make")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same studies")
-    parser.add_argument("--anatomy", default="procedural", help="'procedural', or a folder of organ label maps (.nii.gz)")
+    parser.add_argument(
+        "--anatomy", default="procedural", help="'procedural', or a folder of organ label maps (.nii.gz)"
+    )
     parser.add_argument("--cohort", choices=(*COHORTS, "sarcoma"), help="default: drawn, %(default)s")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--spacing", type=float, nargs=3, default=SPACING_MM, metavar=("X", "Y", "Z"), help="mm")
@@ -101,7 +103,9 @@ def plan(arguments: argparse.Namespace, maps: list[Path], protocol: Protocol) ->
         organ_map = maps[index % len(maps)] if maps else None
         # Studies of one organ map are one patient, so that a splitter by patient keeps an anatomy in one fold.
         patient = f"sim_{organ_map.name.removesuffix('.nii.gz')}" if organ_map else f"sim_{arguments.seed}_{index:05d}"
-        yield Job(Case(index, patient, f"sim_{arguments.seed}_{index:05d}", seed), arguments.output, organ_map, protocol)
+        yield Job(
+            Case(index, patient, f"sim_{arguments.seed}_{index:05d}", seed), arguments.output, organ_map, protocol
+        )
 
 
 def make(job: Job) -> tuple[int, str]:

@@ -37,7 +37,8 @@ class Lattice:
 
     def axis(self, dimension: int) -> NDArray[np.float64]:
         """Return the positions in mm of the voxels along x (0), y (1) or z (2)."""
-        return self.origin_mm[dimension] + self.spacing_mm[dimension] * np.arange(self.shape[2 - dimension])
+        steps = np.arange(self.shape[2 - dimension], dtype=np.float64)
+        return np.asarray(self.origin_mm[dimension] + self.spacing_mm[dimension] * steps, dtype=np.float64)
 
     @property
     def voxel_ml(self) -> float:
@@ -66,26 +67,23 @@ def stature_frame(height_mm: float, head_share: float, girth: float, belly: floa
 def prepare_canvas(frame: Frame, lattice: Lattice, rng: np.random.Generator) -> Canvas:
     """Return an empty canvas: the lattice in reference coordinates, bent by a smooth warp of about 4 mm."""
     z_mm = lattice.axis(2)
-    axis_z = _extrapolate(z_mm, frame.z, frame.reference_z)
+    heights = _extrapolate(z_mm, frame.z, frame.reference_z).astype(np.float32)
     scale_x, scale_y = (np.interp(z_mm, frame.z, s)[:, None] for s in (frame.scale_x, frame.scale_y))
     centre_x, centre_y = (np.interp(z_mm, frame.z, c)[:, None] for c in (frame.centre_x, frame.centre_y))
-    axis_x = ((lattice.axis(0)[None] - centre_x) / scale_x).astype(np.float32)
-    axis_y = ((lattice.axis(1)[None] - centre_y) / scale_y).astype(np.float32)
-    axis_z = axis_z.astype(np.float32)
+    axis_x: Volume = ((lattice.axis(0)[None] - centre_x) / scale_x).astype(np.float32)
+    axis_y: Volume = ((lattice.axis(1)[None] - centre_y) / scale_y).astype(np.float32)
     x = axis_x[:, None, :] + _warp(lattice, rng)
     y = axis_y[:, :, None] + _warp(lattice, rng)
-    z = axis_z[:, None, None] + _warp(lattice, rng)
-    return Canvas(np.zeros(lattice.shape, np.uint8), x, y, z, axis_z, axis_x, axis_y)
+    z = heights[:, None, None] + _warp(lattice, rng)
+    return Canvas(np.zeros(lattice.shape, np.uint8), x, y, z, heights, axis_x, axis_y)
 
 
 def _warp(lattice: Lattice, rng: np.random.Generator) -> Volume:
     field = smooth_field(lattice.shape, lattice.spacing_mm, 130.0, rng)
-    return np.clip(field * np.float32(4.0), -WARP_MM, WARP_MM)
+    return np.asarray(np.clip(field * np.float32(4.0), -WARP_MM, WARP_MM), dtype=np.float32)
 
 
-def _extrapolate(
-    at: NDArray[np.float64], knots: tuple[float, ...], values: tuple[float, ...]
-) -> NDArray[np.float64]:
+def _extrapolate(at: NDArray[np.float64], knots: tuple[float, ...], values: tuple[float, ...]) -> NDArray[np.float64]:
     first = (values[1] - values[0]) / (knots[1] - knots[0])
     last = (values[-1] - values[-2]) / (knots[-1] - knots[-2])
     inside = np.interp(at, knots, values)

@@ -84,18 +84,36 @@ def _faded(lesion: Lesion, rng: np.random.Generator) -> Lesion:
     return Lesion(lesion.site, lesion.voxel, lesion.radius_mm, suv, lesion.hu, lesion.necrosis, lesion.irregular)
 
 
-def _at(anatomy: Anatomy, site: str, radius: float, suv: float, rng: np.random.Generator, **more: float) -> Lesion | None:
+def _at(
+    anatomy: Anatomy,
+    site: str,
+    radius: float,
+    suv: float,
+    rng: np.random.Generator,
+    necrosis: float = 0.0,
+    irregular: float = 0.12,
+) -> Lesion | None:
     voxel = find_site(anatomy, site, rng)
     if voxel is None:
         return None
     hu = {"lung": 30.0, "liver": 38.0, "spleen": 38.0, "bone": float(rng.choice([70.0, 600.0]))}.get(site, 42.0)
     shown: float | None = None if site == "bone" and rng.random() < 0.5 else hu + float(rng.normal(0, 8))
-    return Lesion(site, voxel, radius, suv, shown, **more)
+    return Lesion(site, voxel, radius, suv, shown, necrosis, irregular)
 
 
 def _lymphoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion | None]:
     hot = _lognormal(rng, 15.0, 0.4, 4, 40) if rng.random() < 0.7 else _lognormal(rng, 6.0, 0.35, 2.5, 13)
-    chains = ["cervical", "supraclavicular", "axillary", "mediastinal", "hilar", "para-aortic", "mesenteric", "iliac", "inguinal"]
+    chains = [
+        "cervical",
+        "supraclavicular",
+        "axillary",
+        "mediastinal",
+        "hilar",
+        "para-aortic",
+        "mesenteric",
+        "iliac",
+        "inguinal",
+    ]
     chosen = rng.choice(chains, size=int(rng.integers(1, 7)), replace=False, p=_shares([3, 2, 2, 4, 2, 3, 2, 2, 2]))
     lesions: list[Lesion | None] = []
     for chain in chosen.tolist():
@@ -109,7 +127,9 @@ def _lymphoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion | None]
     for site, chance in (("spleen", 0.15), ("bone", 0.18), ("liver", 0.08), ("soft tissue", 0.08), ("bowel", 0.06)):
         if rng.random() < chance:
             for _ in range(1 + int(rng.poisson(3.0))):
-                lesions.append(_at(anatomy, site, _lognormal(rng, 9, 0.4, 4, 30), hot * float(rng.uniform(0.4, 0.9)), rng))
+                lesions.append(
+                    _at(anatomy, site, _lognormal(rng, 9, 0.4, 4, 30), hot * float(rng.uniform(0.4, 0.9)), rng)
+                )
     return lesions
 
 
@@ -125,21 +145,41 @@ def _lung_cancer(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion | No
     if rng.random() < 0.55:
         for _ in range(1 + int(rng.poisson(2.0))):
             site = str(rng.choice(["mediastinal", "hilar", "supraclavicular"], p=[0.55, 0.35, 0.1]))
-            lesions.append(_at(anatomy, site, _lognormal(rng, 7.5, 0.4, 3.5, 22), hot * float(rng.uniform(0.4, 0.95)), rng))
+            lesions.append(
+                _at(anatomy, site, _lognormal(rng, 7.5, 0.4, 3.5, 22), hot * float(rng.uniform(0.4, 0.95)), rng)
+            )
     if rng.random() < 0.35:
         for _ in range(1 + int(rng.poisson(3.5))):
             site = str(rng.choice(["bone", "liver", "adrenal", "lung", "soft tissue"], p=[0.4, 0.22, 0.13, 0.17, 0.08]))
-            lesions.append(_at(anatomy, site, _lognormal(rng, 8.5, 0.4, 3, 28), hot * float(rng.uniform(0.4, 1.0)), rng))
+            lesions.append(
+                _at(anatomy, site, _lognormal(rng, 8.5, 0.4, 3, 28), hot * float(rng.uniform(0.4, 1.0)), rng)
+            )
     return lesions
 
 
 def _melanoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion | None]:
-    sites = ["skin", "soft tissue", "axillary", "inguinal", "cervical", "lung", "liver", "bone", "muscle", "bowel", "iliac"]
-    chosen = rng.choice(sites, size=int(rng.integers(1, 5)), replace=False, p=_shares([3, 3, 2.5, 2.5, 1.5, 3, 2, 2, 1.2, 0.8, 1]))
+    sites = [
+        "skin",
+        "soft tissue",
+        "axillary",
+        "inguinal",
+        "cervical",
+        "lung",
+        "liver",
+        "bone",
+        "muscle",
+        "bowel",
+        "iliac",
+    ]
+    chosen = rng.choice(
+        sites, size=int(rng.integers(1, 5)), replace=False, p=_shares([3, 3, 2.5, 2.5, 1.5, 3, 2, 2, 1.2, 0.8, 1])
+    )
     hot = _lognormal(rng, 9.0, 0.5, 2.5, 35)
     number = int(_lognormal(rng, 4.0, 0.9, 1, 45))
     return [
-        _at(anatomy, str(rng.choice(chosen)), _lognormal(rng, 6.5, 0.45, 3, 32), hot * float(rng.uniform(0.4, 1.1)), rng)
+        _at(
+            anatomy, str(rng.choice(chosen)), _lognormal(rng, 6.5, 0.45, 3, 32), hot * float(rng.uniform(0.4, 1.1)), rng
+        )
         for _ in range(number)
     ]
 
@@ -151,16 +191,30 @@ def _sarcoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion | None]:
     site = str(rng.choice(["muscle", "soft tissue"]))
     lesions = [_at(anatomy, site, radius, hot, rng, necrosis=necrosis, irregular=0.25)]
     if rng.random() < 0.25:
-        lesions += [_at(anatomy, "lung", _lognormal(rng, 6, 0.4, 3, 18), 0.7 * hot, rng) for _ in range(1 + int(rng.poisson(2)))]
+        lesions += [
+            _at(anatomy, "lung", _lognormal(rng, 6, 0.4, 3, 18), 0.7 * hot, rng) for _ in range(1 + int(rng.poisson(2)))
+        ]
     return lesions
+
+
+# Site, share of studies, median radius in mm, median SUV: this project's choice (Shreve et al. 1999 lists the kinds).
+BENIGN = (
+    ("joint", 0.35, 7.0, 3.0),
+    ("facet", 0.30, 5.0, 3.5),
+    ("hilar", 0.18, 5.5, 3.2),
+    ("axillary", 0.08, 5.0, 2.5),
+    ("inguinal", 0.12, 4.5, 2.2),
+    ("rib", 0.06, 5.0, 3.5),
+    ("skin", 0.10, 5.0, 3.0),
+    ("bowel", 0.12, 6.0, 7.0),
+    ("hand", 0.10, 4.0, 15.0),
+)
 
 
 def draw_benign(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion]:
     """Return foci that are hot but no lesion: joints, inflamed nodes and skin, healing ribs, an injection site."""
     foci: list[Lesion | None] = []
-    for site, chance, radius, suv in (("joint", 0.35, 7.0, 3.0), ("facet", 0.30, 5.0, 3.5), ("hilar", 0.18, 5.5, 3.2),
-                                      ("axillary", 0.08, 5.0, 2.5), ("inguinal", 0.12, 4.5, 2.2), ("rib", 0.06, 5.0, 3.5),
-                                      ("skin", 0.10, 5.0, 3.0), ("bowel", 0.12, 6.0, 7.0), ("hand", 0.10, 4.0, 15.0)):  # fmt: skip
+    for site, chance, radius, suv in BENIGN:
         if rng.random() < chance:
             for _ in range(1 + int(rng.poisson(0.8))):
                 voxel = find_site(anatomy, site, rng)
@@ -188,9 +242,7 @@ def place(lesion: Lesion, lattice: Lattice, blur_mm: Point, rng: np.random.Gener
 
 def _box(voxel: tuple[int, int, int], reach_mm: float, lattice: Lattice) -> Box:
     steps = [int(np.ceil(reach_mm / s)) for s in lattice.spacing_mm[::-1]]
-    z, y, x = (
-        slice(max(0, v - s), min(n, v + s + 1)) for v, s, n in zip(voxel, steps, lattice.shape, strict=True)
-    )
+    z, y, x = (slice(max(0, v - s), min(n, v + s + 1)) for v, s, n in zip(voxel, steps, lattice.shape, strict=True))
     return z, y, x
 
 
@@ -204,7 +256,8 @@ def _ellipsoid_radius(lesion: Lesion, box: Box, lattice: Lattice, rng: np.random
     stretch = np.exp(rng.normal(0.0, 0.2, 3))
     turn = turn / (stretch / np.cbrt(stretch.prod()) * lesion.radius_mm)[:, None]
     squares = sum(
-        (turn[i, 0] * z[:, None, None] + turn[i, 1] * y[None, :, None] + turn[i, 2] * x[None, None, :]) ** 2 for i in range(3)
+        (turn[i, 0] * z[:, None, None] + turn[i, 1] * y[None, :, None] + turn[i, 2] * x[None, None, :]) ** 2
+        for i in range(3)
     )
     return np.sqrt(np.asarray(squares, dtype=np.float32))
 

@@ -7,7 +7,7 @@ Each function paints one region; later ones paint over earlier ones. Sizes follo
 import numpy as np
 
 from autosegnet_training.simulate.body import SOFT, Build, cavity_radius
-from autosegnet_training.simulate.shapes import Canvas, Point, allow
+from autosegnet_training.simulate.shapes import Canvas, Mask, Point, allow
 from autosegnet_training.simulate.tissue import Tissue
 
 T = Tissue
@@ -113,28 +113,37 @@ def paint_vessels(canvas: Canvas) -> None:
         canvas.paint_tube([(5, -12, 1356), (side * 42, 5, 1352), (side * 70, 12, 1340)], [11, 9, 5], T.BLOOD, over=over)
         canvas.paint_tube([(-4, 16, 1045), (side * 48, 18, 985), (side * 72, -45, 905), (side * 80, -55, 860)],
                           [8, 8, 7, 6], T.BLOOD, over=over)  # fmt: skip
-        canvas.paint_tube([(side * 10, -15, 1410), (side * 26, -15, 1480), (side * 30, -12, 1570)], 5.5, T.BLOOD, over=over)
+        canvas.paint_tube(
+            [(side * 10, -15, 1410), (side * 26, -15, 1480), (side * 30, -12, 1570)], 5.5, T.BLOOD, over=over
+        )
         canvas.paint_tube([(0, -2, 1362), (side * 32, 5, 1342)], [8, 5], T.GAS)
     canvas.paint_tube([(0, -30, 1500), (0, -12, 1420), (0, -2, 1362)], 8.5, T.GAS)
     canvas.paint_tube([(3, 0, 1505), (4, 18, 1400), (6, 20, 1280), (22, -5, 1215)], 7, T.OESOPHAGUS, over=over)
 
 
 def _paint_heart(canvas: Canvas, sizes: Sizes) -> None:
-    canvas.paint_ellipsoid((8, -22, 1295), sizes.scale((56, 46, 52), 0.05), T.BLOOD, over=allow(T.LUNG, T.MEDIASTINUM, T.FAT))
-    found = canvas.ellipsoid((30, -30, 1278), (75, 75, 75))
+    canvas.paint_ellipsoid(
+        (8, -22, 1295), sizes.scale((56, 46, 52), 0.05), T.BLOOD, over=allow(T.LUNG, T.MEDIASTINUM, T.FAT)
+    )
+    paint_ventricle(canvas, sizes, (28, -28, 1280))
+
+
+def paint_ventricle(canvas: Canvas, sizes: Sizes, centre: Point, *, over: Mask | None = None) -> None:
+    """Paint the left ventricle: a cup of myocardium along an axis to the left, forward and down."""
+    found = canvas.ellipsoid(centre, (75, 75, 75))
     if found is None:
         return
     box, _ = found
-    # The left ventricle: a cup along an axis to the left, forward and down.
-    axis = np.array((0.68, -0.48, -0.55))
-    dx, dy, dz = canvas.x[box] - 28, canvas.y[box] + 28, canvas.z[box] - 1280
+    axis = (0.68, -0.48, -0.55)
+    dx, dy, dz = canvas.x[box] - centre[0], canvas.y[box] - centre[1], canvas.z[box] - centre[2]
     along = dx * axis[0] + dy * axis[1] + dz * axis[2]
     across = np.sqrt(np.maximum(dx**2 + dy**2 + dz**2 - along**2, 0.0))
     long, wide, _ = sizes.scale((46, 31, 31), 0.06)
     outer = (along / long) ** 2 + (across / wide) ** 2
     inner = (along / (long - 10)) ** 2 + (across / (wide - 11)) ** 2
-    canvas.paint(box, (outer < 1) & (along > -24), T.MYOCARDIUM)
-    canvas.paint(box, (inner < 1) | ((across < wide - 11) & (along < 0) & (along > -24)), T.BLOOD)
+    canvas.paint(box, (outer < 1) & (along > -24), T.MYOCARDIUM, over=over)
+    hollow = (inner < 1) | ((across < wide - 11) & (along < 0) & (along > -24))
+    canvas.paint(box, hollow, T.BLOOD, over=allow(T.MYOCARDIUM))
 
 
 def paint_upper_abdomen(canvas: Canvas, sizes: Sizes) -> None:
@@ -152,7 +161,9 @@ def paint_upper_abdomen(canvas: Canvas, sizes: Sizes) -> None:
     spleen, radii = sizes.shift((92, 38, 1178)), sizes.scale((23, 34, 46), 0.12)
     canvas.paint_ellipsoid(spleen, radii, T.SPLEEN, over=allow(T.FAT, T.MUSCLE))
     _paint_stomach(canvas, sizes)
-    canvas.paint_tube([(-28, -8, 1110), (0, -22, 1130), (40, 5, 1150), (78, 25, 1170)], [14, 11, 10, 8], T.PANCREAS, over=BELLY)
+    canvas.paint_tube(
+        [(-28, -8, 1110), (0, -22, 1130), (40, 5, 1150), (78, 25, 1170)], [14, 11, 10, 8], T.PANCREAS, over=BELLY
+    )
     for side in (-1.0, 1.0):
         _paint_kidney(canvas, sizes, side)
 
@@ -172,10 +183,18 @@ def _paint_kidney(canvas: Canvas, sizes: Sizes, side: float) -> None:
     x, y, z = sizes.shift((side * 64, 42, 1122 + 8 * side))
     canvas.paint_ellipsoid((x, y, z), (34, 34, 60), T.FAT, over=allow(T.MUSCLE, T.LIVER))
     canvas.paint_ellipsoid((x, y, z), sizes.scale((25, 25, 52)), T.KIDNEY)
+    paint_urine(canvas, sizes, (x, y, z), side)
+
+
+def paint_urine(canvas: Canvas, sizes: Sizes, kidney: Point, side: float) -> None:
+    """Paint the renal pelvis and the ureter of a kidney; side: −1 right, 1 left."""
+    x, y, z = kidney
     full = float(np.exp(sizes.rng.normal(0.0, 0.35)))
-    canvas.paint_ellipsoid((x - side * 13, y - 3, z), (9 * full, 8 * full, 18 * full), T.RENAL_PELVIS, over=allow(T.KIDNEY, T.FAT))
-    ureter: list[Point] = [(x - side * 20, y - 8, z - 15), (side * 36, 22, 1060), (side * 44, 18, 990), (side * 40, 45, 925),
-                           (side * 16, 20, 908)]  # fmt: skip
+    canvas.paint_ellipsoid(
+        (x - side * 13, y - 3, z), (9 * full, 8 * full, 18 * full), T.RENAL_PELVIS, over=allow(T.KIDNEY, T.FAT)
+    )
+    ureter: list[Point] = [(x - side * 20, y - 8, z - 15)]
+    ureter += [(side * 36, 22, 1060), (side * 44, 18, 990), (side * 40, 45, 925), (side * 16, 20, 908)]
     canvas.paint_tube(ureter, 3.6, T.URETER, over=allow(T.FAT, T.MUSCLE, T.SMALL_BOWEL, T.MEDIASTINUM))
 
 
@@ -200,7 +219,9 @@ def paint_bowel(canvas: Canvas, sizes: Sizes) -> None:
     canvas.paint_tube(line, radii.tolist(), T.COLON_WALL, core=(5.5, T.COLON_CONTENT), over=wall)
     for a, r in zip(line, radii.tolist(), strict=True):
         if rng.random() < 0.5:  # gas floats to the front
-            canvas.paint_ellipsoid((a[0], a[1] - 0.3 * r, a[2]), (0.6 * r, 0.5 * r, 1.2 * r), T.GAS, over=allow(T.COLON_CONTENT))
+            canvas.paint_ellipsoid(
+                (a[0], a[1] - 0.3 * r, a[2]), (0.6 * r, 0.5 * r, 1.2 * r), T.GAS, over=allow(T.COLON_CONTENT)
+            )
 
 
 def paint_pelvis(canvas: Canvas, sizes: Sizes, build: Build) -> None:
@@ -219,6 +240,8 @@ def paint_pelvis(canvas: Canvas, sizes: Sizes, build: Build) -> None:
 def paint_brown_fat(canvas: Canvas) -> None:
     """Mark the depots of brown fat: above the collar bones and beside the spine."""
     for side in (-1.0, 1.0):
-        canvas.paint_tube([(side * 30, 0, 1492), (side * 58, -5, 1472), (side * 95, 0, 1462)], 8, T.BROWN_FAT, over=SOFT)
+        canvas.paint_tube(
+            [(side * 30, 0, 1492), (side * 58, -5, 1472), (side * 95, 0, 1462)], 8, T.BROWN_FAT, over=SOFT
+        )
         for z in range(1190, 1430, 24):
             canvas.paint_ellipsoid((side * 24, 62, z), (5, 5, 5), T.BROWN_FAT, over=allow(T.FAT, T.MEDIASTINUM, T.LUNG))

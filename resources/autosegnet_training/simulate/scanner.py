@@ -39,7 +39,7 @@ class Scanner:
 
 
 def draw_scanner(rng: np.random.Generator, weight_kg: float) -> Scanner:
-    """Return an examination: noise of 14 % in the liver at 73 kg (measured, docs/simulation.md), more in heavy patients.
+    """Return an examination: noise of 14 % in the liver at 73 kg (docs/simulation.md), more in heavy patients.
 
     The relation to weight follows de Groot et al. 2013, EJNMMI Res 3:63: at a dose that is linear in weight, noise
     still grows with it; here with its square root.
@@ -86,12 +86,15 @@ def add_pet_noise(mean: Volume, body: Mask, scanner: Scanner, lattice: Lattice, 
     between the square root of the counts and proportionality (Boellaard et al. 2001, J Nucl Med 42:808).
     Thick slices are noisier for their attenuation, the end slices for their sensitivity.
     """
-    sigma = [scanner.noise_fwhm_mm * share / FWHM / s for s, share in zip(lattice.spacing_mm[::-1], (0.8, 1, 1), strict=True)]
+    sigma = [
+        scanner.noise_fwhm_mm * share / FWHM / s for s, share in zip(lattice.spacing_mm[::-1], (0.8, 1, 1), strict=True)
+    ]
     noise = ndimage.gaussian_filter(rng.standard_normal(mean.shape, dtype=np.float32), sigma, truncate=2.5)
     noise *= _slice_noise(body, scanner, lattice)[:, None, None] / np.float32(max(float(noise.std()), 1e-6))
     local = np.sqrt(np.maximum(mean, 0.0) + 0.003)
     noise *= local * np.sqrt(local)  # SUV^0.75
-    return np.maximum(mean + noise, 0.0, out=noise)
+    noise += mean
+    return np.asarray(np.maximum(noise, 0.0), dtype=np.float32)
 
 
 def _slice_noise(body: Mask, scanner: Scanner, lattice: Lattice) -> Volume:
@@ -100,7 +103,7 @@ def _slice_noise(body: Mask, scanner: Scanner, lattice: Lattice) -> Volume:
     z = lattice.axis(2)
     end = np.minimum(z - z[0], z[-1] - z)
     factor = np.clip(width, 0.55, 1.6) * (1.0 + 0.9 * np.exp(-end / 12.0))
-    return (factor * scanner.noise_at_liver * 2.8**0.25).astype(np.float32)
+    return np.asarray(factor * scanner.noise_at_liver * 2.8**0.25, dtype=np.float32)
 
 
 def breathe_ct(hu: Volume, canvas: Canvas, scanner: Scanner, lattice: Lattice) -> Volume:
@@ -162,6 +165,7 @@ def add_ct_noise(hu: Volume, scanner: Scanner, lattice: Lattice, rng: np.random.
     The noise is that of a CT of 1–2 mm voxels resampled to the PET's: a weak correlation in plane.
     """
     noise = ndimage.gaussian_filter(rng.standard_normal(hu.shape, dtype=np.float32), (0.0, 0.5, 0.5), truncate=2.0)
+    noise[hu < -900] *= 0.25  # few photons are lost in air
     hu = hu + noise * np.float32(scanner.ct_noise_hu / max(float(noise.std()), 1e-6))
     outside = np.hypot(lattice.axis(0)[None, :], lattice.axis(1)[:, None]) > scanner.ct_field_mm / 2
     hu[:, outside] = AIR_HU

@@ -123,9 +123,7 @@ def allow(*labels: int) -> Mask:
     return table
 
 
-def smooth_field(
-    shape: tuple[int, int, int], spacing_mm: Point, fwhm_mm: float, rng: np.random.Generator
-) -> Volume:
+def smooth_field(shape: tuple[int, int, int], spacing_mm: Point, fwhm_mm: float, rng: np.random.Generator) -> Volume:
     """Return a random field (z, y, x) of mean 0 and SD 1, correlated over fwhm_mm; spacing_mm is (x, y, z).
 
     Drawn on a grid of a third of fwhm_mm and interpolated linearly, which costs far less than filtering.
@@ -134,7 +132,9 @@ def smooth_field(
     zoom = [max(1.0, step / s) for s in (spacing_mm[2], spacing_mm[1], spacing_mm[0])]
     coarse_shape = tuple(int(np.ceil(n / f)) + 2 for n, f in zip(shape, zoom, strict=True))
     coarse = rng.standard_normal(coarse_shape, dtype=np.float32)
-    sigmas = [fwhm_mm / 2.355 / (s * f) for s, f in zip((spacing_mm[2], spacing_mm[1], spacing_mm[0]), zoom, strict=True)]
+    sigmas = [
+        fwhm_mm / 2.355 / (s * f) for s, f in zip((spacing_mm[2], spacing_mm[1], spacing_mm[0]), zoom, strict=True)
+    ]
     coarse = ndimage.gaussian_filter(coarse, sigmas, mode="wrap")
     coarse /= max(float(coarse.std()), 1e-6)
     field: Volume = coarse

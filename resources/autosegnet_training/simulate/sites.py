@@ -36,7 +36,9 @@ TISSUES: dict[str, Mask] = {
     "bowel": allow(T.SMALL_BOWEL, T.COLON_WALL),
 }
 # Nodes grow in fat and between muscles; not in air, bone or solid organs.
-NODE_TISSUES = allow(T.FAT, T.MUSCLE, T.MEDIASTINUM, T.BLOOD, T.SMALL_BOWEL, T.BROWN_FAT, T.LUNG, T.URETER, T.OESOPHAGUS)
+NODE_TISSUES = allow(
+    T.FAT, T.MUSCLE, T.MEDIASTINUM, T.BLOOD, T.SMALL_BOWEL, T.BROWN_FAT, T.LUNG, T.URETER, T.OESOPHAGUS
+)
 ANY = np.ones(256, dtype=bool)
 
 
@@ -49,7 +51,9 @@ def find_site(anatomy: Anatomy, site: str, rng: np.random.Generator) -> Voxel | 
     if site in CHAINS:
         return _near(anatomy, CHAINS[site], NODE_TISSUES, 7.0, rng)
     if site == "skin":
-        return _within(anatomy, ndimage.binary_dilation(anatomy.canvas.tissue == T.SKIN) & (anatomy.canvas.tissue == T.FAT), rng)
+        return _within(
+            anatomy, ndimage.binary_dilation(anatomy.canvas.tissue == T.SKIN) & (anatomy.canvas.tissue == T.FAT), rng
+        )
     inside = TISSUES[site][anatomy.canvas.tissue]
     if site == "rib":
         inside &= (anatomy.canvas.z > 1150) & (anatomy.canvas.z < 1420) & (np.abs(anatomy.canvas.x) > 60)
@@ -60,7 +64,9 @@ def find_site(anatomy: Anatomy, site: str, rng: np.random.Generator) -> Voxel | 
     return _within(anatomy, inside, rng)
 
 
-def _near(anatomy: Anatomy, points: list[Point], over: Mask, spread_mm: float, rng: np.random.Generator) -> Voxel | None:
+def _near(
+    anatomy: Anatomy, points: list[Point], over: Mask, spread_mm: float, rng: np.random.Generator
+) -> Voxel | None:
     for _ in range(8):
         point = points[int(rng.integers(len(points)))]
         side = float(rng.choice([-1.0, 1.0]))

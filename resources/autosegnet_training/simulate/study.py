@@ -5,7 +5,7 @@ Works with numpy and scipy alone; `writer` makes files.
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from autosegnet_training.simulate.scanner import FWHM, Scanner
 from autosegnet_training.simulate.shapes import Mask, Point, Volume
 from autosegnet_training.simulate.texture import hu_map, uptake_map
 
-Image = TypeVar("Image", bound=NDArray[Any])
+Voxel = TypeVar("Voxel", bound=np.generic)
 SPACING_MM: Point = (4.07, 4.07, 3.0)
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -139,7 +139,11 @@ def _pet(patient: Anatomy, scanner: Scanner, placed: list[Placed], rng: np.rando
 
 
 def _ct(
-    patient: Anatomy, scanner: Scanner, placed: list[Placed], field: tuple[Lattice, tuple[slice, ...]], rng: np.random.Generator
+    patient: Anatomy,
+    scanner: Scanner,
+    placed: list[Placed],
+    field: tuple[Lattice, tuple[slice, ...]],
+    rng: np.random.Generator,
 ) -> NDArray[np.int16]:
     lattice, inside = field
     hu = hu_map(patient, scanner.contrast, rng)
@@ -171,7 +175,7 @@ def _field_of_view(lattice: Lattice, field_mm: float) -> tuple[Lattice, tuple[sl
     return Lattice((shape[0], shape[1], shape[2]), lattice.spacing_mm, (origin[2], origin[1], origin[0])), tuple(inside)
 
 
-def _padded(image: Image, lattice: Lattice, inside: tuple[slice, ...], value: float) -> Image:
-    padded = np.full(lattice.shape, value, dtype=image.dtype)
+def _padded(image: NDArray[Voxel], lattice: Lattice, inside: tuple[slice, ...], value: float) -> NDArray[Voxel]:
+    padded: NDArray[Voxel] = np.full(lattice.shape, value, dtype=image.dtype)
     padded[inside] = image
     return padded

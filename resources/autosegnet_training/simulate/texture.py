@@ -1,9 +1,9 @@
-"""Tissue labels → maps of uptake and HU before the scanner: texture inside organs, and the variants of a normal study."""
+"""Tissue labels → uptake and HU before the scanner: texture inside organs, and the variants of a normal study."""
 
 import numpy as np
 
 from autosegnet_training.simulate.anatomy import Anatomy
-from autosegnet_training.simulate.shapes import Volume, smooth_field
+from autosegnet_training.simulate.shapes import Mask, Volume, smooth_field
 from autosegnet_training.simulate.tissue import UPTAKE, Tissue, draw_hu, draw_uptake
 
 T = Tissue
@@ -68,7 +68,7 @@ def hu_map(anatomy: Anatomy, contrast: float, rng: np.random.Generator) -> Volum
     return hu
 
 
-def _branch_lungs(anatomy: Anatomy, hu: Volume, lung: Volume, rng: np.random.Generator) -> None:
+def _branch_lungs(anatomy: Anatomy, hu: Volume, lung: Mask, rng: np.random.Generator) -> None:
     # Vessels: where two random fields both pass through zero there are lines; the nearer the hilum the thicker.
     lattice = anatomy.lattice
     first = smooth_field(lattice.shape, lattice.spacing_mm, 26.0, rng)[lung]

@@ -38,10 +38,10 @@ class Case:
 
 
 def as_image(values: NDArray[Any], study: SimulatedStudy) -> Any:
-    """Return an array of a study as a `SimpleITK.Image`."""
+    """Return an array of a study as a `SimpleITK.Image`; HU become float32, as in autoPET."""
     import SimpleITK as sitk  # noqa: N813 (the name everybody knows); only writing needs it
 
-    image = sitk.GetImageFromArray(values)
+    image = sitk.GetImageFromArray(values if values.dtype == np.uint8 else values.astype(np.float32))
     image.SetSpacing(study.spacing_mm)
     image.SetOrigin(study.origin_mm)
     image.SetDirection(study.direction)
@@ -85,12 +85,8 @@ def case_row(case: Case, cohort: str) -> dict[str, str]:
     return {"case": case.study, "patient": case.patient, "cohort": cohort, **paths, "seed": str(case.seed)}
 
 
-
-
-
 def write_description(study: SimulatedStudy, path: Path) -> None:
     """Write what is known of a study beside it, as JSON: cohort, seed, weight and lesions."""
-    lesions = [asdict(lesion) for lesion in study.lesions]
-    text = json.dumps({"simulated": True, "cohort": study.cohort, "seed": study.seed, "weight_kg": round(study.weight_kg, 1),
-                       "lesions": lesions}, indent=1)  # fmt: skip
-    write_text(text, path)
+    known: dict[str, Any] = {"simulated": True, "cohort": study.cohort, "seed": study.seed}
+    known |= {"weight_kg": round(study.weight_kg, 1), "lesions": [asdict(lesion) for lesion in study.lesions]}
+    write_text(json.dumps(known, indent=1), path)

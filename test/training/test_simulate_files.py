@@ -1,0 +1,123 @@
+"""Simulated studies as files: layout, resuming, processes, and the sample case."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from autosegnet_training.__main__ import main
+from autosegnet_training.simulate.command import study_seed
+from autosegnet_training.simulate.sample import STEP, sample_study
+from autosegnet_training.simulate.writer import write_platform
+
+TEST = Path(__file__).parents[1]
+ARGUMENTS = ["--number", "3", "--seed", "7", "--spacing", "10", "10", "10", "--field", "700"]
+
+
+def simulate(folder: Path, *more: str) -> int:
+    return main(["simulate", "--output", str(folder), *ARGUMENTS, *more])
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "cases.csv").read_text().splitlines()))
+
+
+def arrays(folder: Path) -> dict[str, np.ndarray]:
+    paths = sorted(folder.glob("*/*/*.nii.gz"))
+    return {str(p.relative_to(folder)): sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in paths}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("simulated")
+    assert simulate(folder) == 0
+    return folder
+
+
+def test_layout_is_that_of_autopet(made: Path) -> None:
+    rows = table(made)
+    assert [r["seed"] for r in rows] == [str(study_seed(7, i)) for i in range(3)]
+    for row in rows:
+        assert Path(row["suv"]).name == "SUV.nii.gz"
+        assert Path(row["suv"]).parts[:2] == (row["patient"], row["case"])
+        images = [sitk.ReadImage(str(made / row[key])) for key in ("suv", "ct", "seg")]
+        assert len({(i.GetSize(), i.GetSpacing(), i.GetOrigin(), i.GetDirection()) for i in images}) == 1
+        assert images[0].GetPixelID() == sitk.sitkFloat32
+        assert images[2].GetPixelID() == sitk.sitkUInt8
+        assert images[0].GetSpacing() == (10.0, 10.0, 10.0)
+
+
+def test_the_head_is_up_and_the_liver_on_the_right(made: Path) -> None:
+    # In LPS the brain, hottest of all but urine, has the largest z.
+    row = table(made)[0]
+    suv = sitk.ReadImage(str(made / row["suv"]))
+    values = sitk.GetArrayFromImage(suv)
+    top = values[-len(values) // 3 :]
+    assert (top > 5).sum() > (values[: len(values) // 6] > 5).sum()
+    assert suv.GetDirection() == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def test_number_of_processes_changes_nothing(made: Path, tmp_path: Path) -> None:
+    assert simulate(tmp_path, "--processes", "2") == 0
+    assert (tmp_path / "cases.csv").read_text() == (made / "cases.csv").read_text()
+    one, two = arrays(made), arrays(tmp_path)
+    assert list(one) == list(two)
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_a_resumed_run_makes_only_what_is_missing(made: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in made.glob("*/*/*.nii.gz")}
+    victim = sorted(made.glob("*/*/study.json"))[0]
+    content = sitk.GetArrayFromImage(sitk.ReadImage(str(victim.with_name("SUV.nii.gz"))))
+    victim.unlink()
+    assert simulate(made) == 0
+    again = {p: p.stat().st_mtime_ns for p in made.glob("*/*/*.nii.gz")}
+    assert {p.parent for p in before if before[p] != again[p]} == {victim.parent}
+    np.testing.assert_array_equal(content, sitk.GetArrayFromImage(sitk.ReadImage(str(victim.with_name("SUV.nii.gz")))))
+
+
+def test_other_settings_in_the_same_folder_are_refused(made: Path) -> None:
+    assert simulate(made, "--cohort", "melanoma") == 2
+
+
+def test_a_folder_without_label_maps_is_refused(tmp_path: Path) -> None:
+    assert simulate(tmp_path / "out", "--anatomy", str(tmp_path)) == 2
+
+
+def test_sample_case_is_what_its_seed_makes(tmp_path: Path) -> None:
+    # The command: autosegnet-train simulate-sample --output test/input --truth test/expected/truth.mha
+    study = sample_study()
+    pet, ct = write_platform(study, tmp_path)
+    for path, quantum in ((pet, STEP), (ct, 1.0)):
+        committed = TEST / "input" / path.relative_to(tmp_path)
+        here, there = (sitk.ReadImage(str(p)) for p in (path, committed))
+        assert here.GetPixelID() == there.GetPixelID()
+        for geometry in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+            assert getattr(here, geometry)() == getattr(there, geometry)()
+        difference = np.abs(sitk.GetArrayFromImage(here).astype(float) - sitk.GetArrayFromImage(there))
+        # Identical on the machine that made them; another processor's last digit may round one voxel in a thousand.
+        assert difference.max() <= quantum
+        assert (difference > 0).mean() < 1e-3
+    truth = sitk.GetArrayFromImage(sitk.ReadImage(str(TEST / "expected" / "truth.mha")))
+    assert (truth != study.truth).sum() <= 5
+
+
+def test_sample_case_is_alone_and_small() -> None:
+    files = sorted((TEST / "input").rglob("*.mha"))
+    assert [p.parent.name for p in files] == ["ct", "pet"]
+    assert files[0].name != files[1].name
+    assert sum(p.stat().st_size for p in files) < 3_000_000
+
+
+def test_sample_body_fits_three_windows() -> None:
+    # At 2 mm: up to 192 voxels in x and y; in z more than 288 and up to 384 voxels, so three windows at half overlap.
+    ct = sitk.ReadImage(str(next((TEST / "input" / "images" / "ct").glob("*.mha"))))
+    body = sitk.GetArrayFromImage(ct) > -300
+    body[:, np.flatnonzero(body.mean(axis=(0, 2)) > 0)[-1] - 14 :, :] = False  # the table
+    x, y, z = ((np.ptp(np.flatnonzero(body.any(axis=a))) + 1) * s for a, s in
+               zip(((0, 1), (0, 2), (1, 2)), ct.GetSpacing(), strict=True))  # fmt: skip
+    assert x < 384 - 20
+    assert y < 384 - 20
+    assert 576 < z < 768 - 20
