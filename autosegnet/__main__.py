@@ -1,4 +1,4 @@
-"""The command line: `autosegnet predict | evaluate | rank | weights`."""
+"""The command line: `autosegnet predict | suv | evaluate | rank | weights`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def _command_line() -> None:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_predict(commands.add_parser("predict", help="segment the lesions of one study"))
+    _add_suv(commands.add_parser("suv", help="PET of a DICOM folder in SUV, and how it was derived"))
     _add_evaluate(commands.add_parser("evaluate", help="DSC, FPV and FNV of masks against the truth"))
     _add_rank(commands.add_parser("rank", help="the challenge's ranking of several teams' metrics"))
     _add_weights(commands.add_parser("weights", help="verify, describe or import the folds"))
@@ -33,29 +34,42 @@ def _command_line() -> None:
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pet", type=Path, required=True, help="PET in SUV: .mha, .nii or .nii.gz")
-    parser.add_argument("--ct", type=Path, required=True, help="CT in HU, on any grid: .mha, .nii or .nii.gz")
+    from autosegnet.suv_command import add_input_arguments
+
+    parser.add_argument("--pet", type=Path, required=True, help="PET in SUV, .mha, .nii or .nii.gz, or a DICOM folder")
+    parser.add_argument(
+        "--ct", type=Path, required=True, help="CT in HU, on any grid, likewise; may be the same folder"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="MASK", help="mask on the PET's grid")
+    add_input_arguments(parser)
     console.add_engine_arguments(parser)
     parser.set_defaults(run=_predict)
 
 
 def _predict(args: argparse.Namespace) -> None:
     from autosegnet.engines import open_engine
-    from autosegnet.io import probe_output, read_image, write_image
+    from autosegnet.inputs import load_study
+    from autosegnet.io import probe_output, write_image
     from autosegnet.pipeline import segment
-    from autosegnet.study import checked_study
+    from autosegnet.suv_command import input_options
     from autosegnet.weights import open_weights
 
     probe_output(args.output)
     weights = open_weights(args.weights)
-    study = checked_study(pet=read_image(args.pet), ct=read_image(args.ct))
+    loaded = load_study(pet=args.pet, ct=args.ct, options=input_options(args))
     engine = open_engine(weights, device=args.device)
     console.log_engine(engine, weights)
     with console.passes_shown(sys.stderr) as progress:
-        found = segment(study, engine, weights.recipe, progress=progress)
+        found = segment(loaded.study, engine, weights.recipe, progress=progress)
     write_image(found.mask, args.output)
     console.log_lesions(found.mask)
+
+
+def _add_suv(parser: argparse.ArgumentParser) -> None:
+    from autosegnet.suv_command import add_suv_arguments, run_suv
+
+    add_suv_arguments(parser)
+    parser.set_defaults(run=run_suv)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -75,7 +75,7 @@ def working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Gri
 
     An image on it has an array in the network's order: x towards the patient's Right, y Anterior, z Superior. The axes
     are the region's own, permuted and flipped to the nearest anatomical ones: an oblique region stays oblique. The
-    first voxel centres coincide, and the size is `round((n - 1) * spacing / new spacing) + 1`.
+    first voxel centres coincide, and the size is `round((n - 1) * spacing / new spacing + 1)`.
 
     Args:
         region: the cropped PET grid.
@@ -95,7 +95,7 @@ def working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Gri
     direction = np.stack([-axes[:, order[k]] if backwards[k] else axes[:, order[k]] for k in range(3)], axis=1)
     spacing = (spacing_mm[2], spacing_mm[1], spacing_mm[0])
     extents_mm = [(region.size[order[k]] - 1) * region.spacing_mm[order[k]] for k in range(3)]
-    x, y, z = (round(extent / step) + 1 for extent, step in zip(extents_mm, spacing, strict=True))
+    x, y, z = (round(extent / step + 1) for extent, step in zip(extents_mm, spacing, strict=True))
     return Grid((x, y, z), spacing, region.position_mm((first[0], first[1], first[2])), tuple(direction.ravel()))
 
 
@@ -105,7 +105,9 @@ def resample(image: sitk.Image, grid: Grid, *, outside: float | None) -> sitk.Im
     Args:
         image: any scalar image.
         grid: where to interpolate.
-        outside: value of the voxels beyond the image; None repeats the nearest voxel of its border.
+        outside: value of the voxels beyond the image; None repeats its border. (Within half a voxel beyond the last
+            centre that is what MONAI's `padding_mode="border"` does; farther out, which only happens on grids finer
+            than the working grid, the nearest voxel counts without interpolation along the border.)
     """
     import SimpleITK as sitk
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from autosegnet import postprocess, predict, preprocess
 from autosegnet.engines import Engine
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Maps = Literal["none", "probability", "probability and uncertainty"]
+"""What to keep beside the mask; uncertainty takes an accumulator a fold more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
@@ -26,14 +29,23 @@ class Segmentation:
     Args:
         mask: uint8, 1 in lesions, on the PET's grid.
         seconds: wall-clock time of each step.
+        probability: float32 probability of lesion on the PET's grid, where asked for; the mask is its part above 0.5.
+        uncertainty: float32 standard deviation between the folds' probabilities, where asked for.
     """
 
     mask: sitk.Image
     seconds: dict[str, float]
+    probability: sitk.Image | None = None
+    uncertainty: sitk.Image | None = None
 
 
 def segment(
-    case: Study, engine: Engine, recipe: Recipe, *, progress: predict.Progress = lambda done, of: None
+    case: Study,
+    engine: Engine,
+    recipe: Recipe,
+    *,
+    maps: Maps = "none",
+    progress: predict.Progress = lambda done, of: None,
 ) -> Segmentation:
     """The lesions of a study.
 
@@ -41,6 +53,7 @@ def segment(
         case: as `study.checked_study` admits it.
         engine: the folds.
         recipe: of the same folds.
+        maps: what to keep beside the mask, which does not depend on it.
         progress: told after every window and fold.
     """
     clock = _Clock()
@@ -53,11 +66,18 @@ def segment(
         _times(prepared.array.shape[1:]),
         _times(recipe.spacing_mm),
     )
-    chance = predict.probability(prepared.array, engine, recipe, progress=progress)
+    deviation = None
+    if maps == "probability and uncertainty":
+        chance, deviation = predict.probability_and_disagreement(prepared.array, engine, recipe, progress=progress)
+    else:
+        chance = predict.probability(prepared.array, engine, recipe, progress=progress)
     clock.lap("network")
-    mask = postprocess.restore(chance, grid=prepared.grid, region=prepared.region, whole=Grid.of(case.pet))
+    grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.of(case.pet)}
+    mask = postprocess.restore(chance, **grids)
+    probability = None if maps == "none" else postprocess.restore_map(chance, **grids)
+    uncertainty = None if deviation is None else postprocess.restore_map(deviation, **grids)
     clock.lap("postprocess")
-    return Segmentation(mask, clock.seconds)
+    return Segmentation(mask, clock.seconds, probability, uncertainty)
 
 
 def _times(values: tuple[float, ...]) -> str:

@@ -1,4 +1,4 @@
-"""From the probability on the network's grid to the mask on the PET's own."""
+"""From the probability on the network's grid to the mask, and to maps, on the PET's own."""
 
 from __future__ import annotations
 
@@ -26,6 +26,26 @@ def restore(probability: NDArray[np.float32], *, grid: Grid, region: Grid, whole
     """
     inside = voxels(resample(image_on(probability, grid), region, outside=None))
     mask = np.zeros(whole.size[::-1], dtype=np.uint8)
-    x, y, z = (slice(*bounds) for bounds in whole.box_of(region))
-    np.greater(inside, 0.5, out=mask[z, y, x].view(np.bool_))
+    np.greater(inside, 0.5, out=mask[_part(whole, region)].view(np.bool_))
     return image_on(mask, whole)
+
+
+def restore_map(values: NDArray[np.float32], *, grid: Grid, region: Grid, whole: Grid) -> sitk.Image:
+    """A map on the PET's grid: float32, interpolated as for `restore`, 0 outside the region.
+
+    The mask is 1 exactly where the map of the same probability is above 0.5.
+
+    Args:
+        values: (X, Y, Z) float32 on `grid`: a probability, or the disagreement of the folds.
+        grid: as in `preprocess.Prepared`.
+        region: as in `preprocess.Prepared`.
+        whole: the PET's grid.
+    """
+    array = np.zeros(whole.size[::-1], dtype=np.float32)
+    array[_part(whole, region)] = voxels(resample(image_on(values, grid), region, outside=None))
+    return image_on(array, whole)
+
+
+def _part(whole: Grid, region: Grid) -> tuple[slice, slice, slice]:
+    x, y, z = (slice(*bounds) for bounds in whole.box_of(region))
+    return z, y, x

@@ -7,12 +7,13 @@ spacing by linear interpolation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import Box, Grid, cut, resample, same_grid, voxels, working_grid
+from autosegnet.geometry import Grid, cut, resample, same_grid, voxels, working_grid
 from autosegnet.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
 from autosegnet.study import AIR_HU, Study
 
@@ -76,7 +77,7 @@ def _foreground_region(study: Study, low_hu: float) -> Grid:
     """
 
     grid = Grid.of(study.pet)
-    return _region(grid, voxels(_ct_on(grid, study)) > low_hu, margin_mm=0.0, stride=(1, 1, 1))
+    return _bounding_region(grid, voxels(_ct_on(grid, study)) > low_hu, grid, margin_mm=0.0)
 
 
 def body_region(study: Study) -> Grid:
@@ -86,41 +87,42 @@ def body_region(study: Study) -> Grid:
     apart from the trunk; a table has not), and uptake beyond the CT's field of view. Nothing that a lesion could be in
     is left out for speed. Where no tissue is found, the region is the whole grid.
 
+    The search runs on a coarse grid in anatomical axes, so that it does not depend on how the PET is stored.
+
     Source: paper, section 2.2 (iii), whose rule is not given.
     """
     from scipy import ndimage
 
-    grid = Grid.of(study.pet)
-    stride = [max(1, round(_COARSE_MM / s)) for s in grid.spacing_mm]
-    pet = study.pet[:: stride[0], :: stride[1], :: stride[2]]
-    suv = voxels(pet)
-    hu = voxels(resample(study.ct, Grid.of(pet), outside=AIR_HU))
-    tissue = ndimage.binary_opening(hu > _TISSUE_HU)
-    labels, count = ndimage.label(tissue)
+    whole = Grid.of(study.pet)
+    coarse = working_grid(whole, spacing_mm=(_COARSE_MM, _COARSE_MM, _COARSE_MM))
+    suv = voxels(resample(study.pet, coarse, outside=None))
+    hu = voxels(resample(study.ct, coarse, outside=AIR_HU))
+    labels, count = ndimage.label(ndimage.binary_opening(hu > _TISSUE_HU))
     if count == 0:
-        return grid
+        return whole
     sizes = np.bincount(labels.ravel())
     mean_suv = np.bincount(labels.ravel(), weights=suv.ravel()) / np.maximum(sizes, 1)
-    living = mean_suv > _LIVING_SUV
-    living[np.argmax(sizes[1:]) + 1] = True
-    living[0] = False
-    body = living[labels] | ndimage.binary_opening(suv > _UPTAKE_SUV)
-    return _region(grid, body, margin_mm=_MARGIN_MM, stride=(stride[0], stride[1], stride[2]))
+    kept = mean_suv > _LIVING_SUV
+    kept[np.argmax(sizes[1:]) + 1] = True
+    kept[0] = False
+    body = kept[labels] | ndimage.binary_opening(suv > _UPTAKE_SUV)
+    # A coarse voxel speaks for its surroundings up to the next.
+    return _bounding_region(whole, body, coarse, margin_mm=_MARGIN_MM + _COARSE_MM)
 
 
-def _region(grid: Grid, inside: NDArray[np.bool_], *, margin_mm: float, stride: tuple[int, int, int]) -> Grid:
-    """The bounding box, with a margin, of a mask (z, y, x) that samples every stride-th voxel of a grid."""
+def _bounding_region(whole: Grid, inside: NDArray[np.bool_], sampled: Grid, *, margin_mm: float) -> Grid:
+    """The smallest part of a grid that holds a mask on another grid of parallel axes, and a margin around it."""
     if not inside.any():
-        return grid
-    box: list[tuple[int, int]] = []
-    for axis in range(3):
-        array_axis = 2 - axis
-        others = tuple(a for a in range(3) if a != array_axis)
-        found = np.flatnonzero(inside.any(axis=others))
-        margin = int(np.ceil(margin_mm / grid.spacing_mm[axis]))
-        # A sampled voxel speaks for its neighbours up to the next sample.
-        first = int(found[0]) * stride[axis] - (stride[axis] - 1) - margin
-        last = int(found[-1]) * stride[axis] + (stride[axis] - 1) + margin
-        box.append((max(0, first), min(grid.size[axis], last + 1)))
-    whole: Box = (box[0], box[1], box[2])
-    return grid.crop(whole)
+        return whole
+    found = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != 2 - axis))) for axis in range(3)]
+    margin = [margin_mm / spacing for spacing in sampled.spacing_mm]
+    corners = [
+        sampled.position_mm((x, y, z))
+        for x, y, z in product(*[(f[0] - m, f[-1] + m) for f, m in zip(found, margin, strict=True)])
+    ]
+    index = np.linalg.solve(whole.steps_mm, (np.array(corners) - np.array(whole.origin_mm)).T)
+    # Rounding outwards, but not by a voxel for the last bit of a position.
+    first = np.maximum(np.floor(index.min(axis=1) + 1e-6), 0).astype(int).tolist()
+    stop = np.minimum(np.ceil(index.max(axis=1) - 1e-6) + 1, whole.size).astype(int).tolist()
+    x, y, z = zip(first, stop, strict=True)
+    return whole.crop((x, y, z))

@@ -6,6 +6,8 @@ If a trained fold needs it to run, it is here; everything else about its making 
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -68,7 +70,9 @@ class Recipe:
         _require(len(self.patch) == 3 and all(n > 0 and n % 16 == 0 for n in self.patch), "patch", self)
         _require(0.0 <= self.overlap < 1.0, "overlap", self)
         _require(self.crop in get_args(Crop), "crop", self)
-        _require(all(fold.weight > 0 for fold in self.folds), "folds", self)
+        _require(all(0 < fold.weight < math.inf for fold in self.folds), "folds", self)
+        # A plain name: nothing that a recipe says leads out of its folder.
+        _require(all(re.fullmatch(r"\w[\w.-]*", fold.file) for fold in self.folds), "folds", self)
 
     @property
     def fold_weights(self) -> tuple[float, ...]:
@@ -77,7 +81,7 @@ class Recipe:
         return tuple(fold.weight / total for fold in self.folds)
 
 
-def _require(holds: bool, name: str, recipe: Recipe) -> None:
+def _require(holds: object, name: str, recipe: Recipe) -> None:
     if not holds:
         raise WeightsError(f"recipe: {name} is {getattr(recipe, name)!r}, which no network can be run with")
 

@@ -7,8 +7,9 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autosegnet.errors import OutputError
@@ -38,7 +39,7 @@ def write_chunks(chunks: Iterable[bytes], path: Path) -> None:
         OutputError: it cannot be written, or what was read back differs from what was written
     """
     with _reported(path):
-        _refuse_folder(path)
+        _refuse_other_kinds(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".{secrets.token_hex(8)}.part"
         try:
@@ -47,7 +48,7 @@ def write_chunks(chunks: Iterable[bytes], path: Path) -> None:
                 raise OutputError(f"cannot write {shown(path)}: what was read back differs from what was written")
             os.replace(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            _removed(temporary)
             raise
         _flush_folder(path.parent)
 
@@ -77,30 +78,42 @@ def probe_output(path: Path) -> None:
         OutputError: the folder cannot be made or written to, or `path` is a folder
     """
     with _reported(path):
-        _refuse_folder(path)
+        _refuse_other_kinds(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name as long as the output's own, so that a name too long is found as well.
-        temporary = path.parent / f".{secrets.token_hex(8)}{path.name}"[: max(len(path.name), 17)]
+        temporary = path.parent / f".{secrets.token_hex(8)}.part"
         try:
             _write_flushed((_PROBE_BYTES,), temporary)
         finally:
-            temporary.unlink(missing_ok=True)
+            _removed(temporary)
 
 
 @contextmanager
 def _reported(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        reason = (error.strerror if isinstance(error, OSError) else None) or "not a usable file name"
-        advice = f"; {_ADVICE[number]}" if number in _ADVICE else ""
-        raise OutputError(f"cannot write {shown(path)}: {reason}{advice}") from error
+    except OSError as error:
+        advice = f"; {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
+        raise OutputError(f"cannot write {shown(path)}: {error.strerror or 'output error'}{advice}") from error
 
 
-def _refuse_folder(path: Path) -> None:
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+def _refuse_other_kinds(path: Path) -> None:
+    """Raise OSError for a folder, a device such as /dev/null (a rename would replace it), and impossible names."""
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "something that is not a file has that name; choose another name")
+    except FileNotFoundError:
+        return
+    except ValueError as error:  # a NUL in the name
+        raise OSError(errno.EINVAL, "not a usable file name") from error
+
+
+def _removed(temporary: Path) -> None:
+    """Remove the file where it is; a failure must not hide the error that led here."""
+    with suppress(OSError):
+        temporary.unlink()
 
 
 def _write_flushed(chunks: Iterable[bytes], temporary: Path) -> bytes:

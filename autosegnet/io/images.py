@@ -3,6 +3,7 @@
 `.mha`, `.nii` and `.nii.gz`; images are `SimpleITK.Image` in LPS, mm.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io.decoded import DecodedImage, as_kept_type, check_finite, to_sitk
-from autosegnet.io.files import write_chunks, write_text
+from autosegnet.io.files import probe_output, write_bytes, write_chunks, write_text
 from autosegnet.io.wording import listed, shown
 
 if TYPE_CHECKING:
@@ -69,9 +70,8 @@ def write_image(image: "SimpleITK.Image", path: Path) -> None:
         UsageError: the suffix is none of .mha, .nii, .nii.gz
         OutputError: the file cannot be written
     """
+    _check_suffix(path)
     suffix = _suffix(path)
-    if suffix not in _SUFFIXES:
-        raise UsageError(f"cannot write {shown(path)}: unknown image format, {_ACCEPTED}")
     if suffix == ".mha":
         from autosegnet.io.metaimage import encode_metaimage
 
@@ -82,11 +82,22 @@ def write_image(image: "SimpleITK.Image", path: Path) -> None:
         write_chunks(encode_nifti(image, compressed=suffix == ".nii.gz"), path)
 
 
-def write_all(files: "Mapping[Path, SimpleITK.Image | str]") -> None:
-    """Write several images and texts, each whole; where one cannot be written, none of them stays.
+def probe_image(path: Path) -> None:
+    """Make sure, before the work begins, that an image can be written to `path`.
+
+    Raises:
+        UsageError: the suffix is none of .mha, .nii, .nii.gz
+        OutputError: as `probe_output`
+    """
+    _check_suffix(path)
+    probe_output(path)
+
+
+def write_all(files: "Mapping[Path, SimpleITK.Image | str | bytes]") -> None:
+    """Write several images, texts and other files, each whole; where one cannot be written, none of them stays.
 
     Args:
-        files: image or text by path, in the order of writing
+        files: image, text or bytes by path, in the order of writing
 
     Raises:
         OutputError: one of them cannot be written
@@ -94,7 +105,12 @@ def write_all(files: "Mapping[Path, SimpleITK.Image | str]") -> None:
     done: list[Path] = []
     try:
         for path, content in files.items():
-            write_text(content, path) if isinstance(content, str) else write_image(content, path)
+            if isinstance(content, bytes):
+                write_bytes(content, path)
+            elif isinstance(content, str):
+                write_text(content, path)
+            else:
+                write_image(content, path)
             done.append(path)
     except BaseException:
         for path in done:
@@ -128,7 +144,7 @@ def only_image(folder: Path) -> Path:
         found = f"{len(images)} images" if images else "no image"
         holds = f"which holds {listed(names)}" if names else "which is empty"
         raise InputError(f"found {found}, expected exactly one (.mha, .nii, .nii.gz), in {shown(folder)}, {holds}")
-    if not images[0].resolve().is_relative_to(folder.resolve()):
+    if not Path(os.path.realpath(images[0])).is_relative_to(os.path.realpath(folder)):
         raise InputError(
             f"{shown(images[0].name, 80)} is a link to outside of {shown(folder)}, expected the image itself"
         )
@@ -155,6 +171,11 @@ def _decoded(path: Path) -> DecodedImage:
         decoded = read_nifti(path)
     check_finite(decoded.voxels, path)
     return decoded
+
+
+def _check_suffix(path: Path) -> None:
+    if _suffix(path) not in _SUFFIXES:
+        raise UsageError(f"cannot write {shown(path)}: unknown image format, {_ACCEPTED}")
 
 
 def _suffix(path: Path) -> str:

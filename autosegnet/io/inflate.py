@@ -1,19 +1,21 @@
 """Fills one preallocated buffer from a file, plain or zlib-compressed, with exactly the bytes it has room for."""
 
 import zlib
+from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from autosegnet.errors import InputError
 from autosegnet.io.wording import shown
 
+# Which header zlib expects (zlib manual, inflateInit2). MetaIO takes a zlib or a gzip stream, too.
+GZIP = 31
+ZLIB_OR_GZIP = 47
 # Deflate never packs more than 1032 bytes into one (zlib, technical details: maximum compression factor).
 _HIGHEST_RATIO = 1032
 # Small enough to stay in a processor's cache between inflating and copying (measured: 64 KiB and 256 KiB are fastest).
 _READ_BYTES = 1 << 16
 _INFLATE_BYTES = 1 << 18
-# Accept a zlib or a gzip stream, whichever its first bytes say (zlib manual, inflateInit2), as MetaIO does.
-_ZLIB_OR_GZIP = 47
 
 
 def check_inflatable(stored: int, needed: int, path: Path) -> None:
@@ -25,55 +27,91 @@ def check_inflatable(stored: int, needed: int, path: Path) -> None:
     if stored * _HIGHEST_RATIO < needed:
         raise InputError(
             f"the file holds {max(stored, 0)} bytes of compressed voxels, too few for the {needed} bytes that its "
-            f"header announces, in {shown(path)}; copy it again"
+            f"header announces, in {shown(path)}; copy or export it again"
         )
 
 
-def read_into(file: BinaryIO, buffer: memoryview, *, path: Path) -> None:
-    """Fill the buffer with the next bytes of the file.
+def read_into(file: FileIO, buffer: memoryview, *, path: Path) -> None:
+    """Fill the buffer with the next bytes of a file opened without buffering.
 
     Raises:
         InputError: the file ends first
     """
     filled = 0
     while filled < len(buffer):
-        count = file.readinto(buffer[filled : filled + (1 << 30)])  # type: ignore[attr-defined]
+        count = file.readinto(buffer[filled:])
         if not count:
-            raise InputError(f"the file holds {filled} bytes of voxels, expected {len(buffer)}, in {shown(path)}")
+            raise InputError(f"the file holds {filled} bytes, expected {len(buffer)}, in {shown(path)}")
         filled += count
 
 
-def inflate_into(file: BinaryIO, buffer: memoryview, *, path: Path) -> None:
-    """Fill the buffer with what the rest of the file inflates to: one stream, its checksum right, nothing behind it.
+def inflate_into(file: FileIO, buffer: memoryview, *, wbits: int, several: bool, path: Path) -> None:
+    """Fill the buffer with what the rest of the file inflates to, checksums included.
+
+    Args:
+        file: at the first compressed byte
+        buffer: of bytes
+        wbits: `GZIP` or `ZLIB_OR_GZIP`
+        several: whether the file may be several streams end to end, as gzip allows
 
     Raises:
         InputError: damage, a wrong checksum, or more or fewer bytes than the buffer has room for
     """
-    stream = zlib.decompressobj(_ZLIB_OR_GZIP)
-    filled, packed = 0, b""
-    try:
-        while not stream.eof:
-            packed = stream.unconsumed_tail or file.read(_READ_BYTES)
-            chunk = stream.decompress(packed, _INFLATE_BYTES)
-            if not packed and not chunk and not stream.eof:
-                raise InputError(
-                    f"the compressed voxels end after {filled} of {len(buffer)} bytes, in {shown(path)}; copy it again"
-                )
-            if filled + len(chunk) > len(buffer):
-                raise InputError(
-                    f"the compressed voxels inflate to more than the {len(buffer)} bytes that the header announces "
-                    f"(at least {filled + len(chunk)}), in {shown(path)}"
-                )
-            buffer[filled : filled + len(chunk)] = chunk
-            filled += len(chunk)
-    except zlib.error as error:
-        raise InputError(
-            f"the compressed voxels are damaged after {filled} of {len(buffer)} bytes, expected an intact zlib stream, "
-            f"in {shown(path)}; copy it again"
-        ) from error
+    filled = 0
+    for chunk in _inflated(file, wbits=wbits, several=several, path=path):
+        if filled + len(chunk) > len(buffer):
+            raise InputError(
+                f"the compressed data inflate to more than the {len(buffer)} bytes that the header announces "
+                f"(at least {filled + len(chunk)}), in {shown(path)}"
+            )
+        buffer[filled : filled + len(chunk)] = chunk
+        filled += len(chunk)
     if filled != len(buffer):
         raise InputError(
-            f"the compressed voxels inflate to {filled} bytes, expected {len(buffer)}, in {shown(path)}; copy it again"
+            f"the compressed data inflate to {filled} bytes, expected {len(buffer)}, in {shown(path)}; "
+            "copy or export it again"
         )
-    if stream.unused_data or file.read(1):
-        raise InputError(f"there are bytes behind the compressed voxels, expected none, in {shown(path)}")
+
+
+def inflate_first(file: FileIO, count: int, *, wbits: int, path: Path) -> bytes:
+    """The first `count` bytes that the rest of the file inflates to, or as many as there are.
+
+    Raises:
+        InputError: damage or the end of the file before that
+    """
+    first = b""
+    for chunk in _inflated(file, wbits=wbits, several=True, path=path):
+        first += chunk
+        if len(first) >= count:
+            break
+    return first[:count]
+
+
+def _inflated(file: FileIO, *, wbits: int, several: bool, path: Path) -> Iterator[bytes]:
+    done = 0
+    stream = zlib.decompressobj(wbits)
+    packed = file.read(_READ_BYTES)
+    while True:
+        try:
+            chunk = stream.decompress(packed, _INFLATE_BYTES)
+        except zlib.error as error:
+            raise InputError(
+                f"the compressed data are damaged after {done} bytes, expected an intact stream, in {shown(path)}; "
+                "copy or export it again"
+            ) from error
+        done += len(chunk)
+        yield chunk
+        if stream.eof:
+            packed = stream.unused_data or file.read(_READ_BYTES)
+            if not packed:
+                return
+            if not several:
+                raise InputError(f"there are bytes behind the compressed data, expected none, in {shown(path)}")
+            stream = zlib.decompressobj(wbits)
+        else:
+            # Without input left, zlib may still hold output.
+            packed = stream.unconsumed_tail or file.read(_READ_BYTES)
+            if not packed and not chunk:
+                raise InputError(
+                    f"the compressed data end too early, after {done} bytes, in {shown(path)}; copy or export it again"
+                )

@@ -1,0 +1,190 @@
+"""Sorts DICOM headers into series and chooses the PET and the CT of a study: by frame of reference and by study."""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from autosegnet.errors import InputError
+from autosegnet.io.dicom_files import Header, find_headers, named
+
+log = logging.getLogger(__name__)
+
+_PET: Final = "1.2.840.10008.5.1.4.1.1.128"
+_CT: Final = "1.2.840.10008.5.1.4.1.1.2"
+_CLASSES: Final = {_PET: "PET", _CT: "CT"}
+_MULTI_FRAME: Final = {
+    "1.2.840.10008.5.1.4.1.1.128.1": ("PET", "legacy converted enhanced PET (multi-frame)"),
+    "1.2.840.10008.5.1.4.1.1.130": ("PET", "enhanced PET (multi-frame)"),
+    "1.2.840.10008.5.1.4.1.1.2.1": ("CT", "enhanced CT (multi-frame)"),
+    "1.2.840.10008.5.1.4.1.1.2.2": ("CT", "legacy converted enhanced CT (multi-frame)"),
+}
+_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture and, with a suffix, its multi-frame kinds
+_MODALITIES: Final = {"PT": "PET", "CT": "CT"}
+# Values of ImageType (0008,0008) of pictures made from a volume; DERIVED and SECONDARY alone say nothing: exported,
+# de-identified and resliced volumes carry them.
+_PICTURES: Final = ("LOCALIZER", "MIP", "PROJECTION", "SCREEN", "CAPTURE", "FUSED", "FUSION", "OTHER")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One PET or CT series.
+
+    Args:
+        kind: 'PET' or 'CT'.
+        headers: in the order of their paths.
+        fault: why it is no volume that can be used, or ''.
+    """
+
+    kind: str
+    uid: str
+    headers: tuple[Header, ...]
+    fault: str
+
+    @property
+    def study_uid(self) -> str:
+        """StudyInstanceUID (0020,000D)."""
+        return self.headers[0].text("StudyInstanceUID")
+
+    @property
+    def frame_uid(self) -> str:
+        """FrameOfReferenceUID (0020,0052)."""
+        return self.headers[0].text("FrameOfReferenceUID")
+
+    @property
+    def summary(self) -> str:
+        """What tells it from others, without a word of free text."""
+        number = "".join(c for c in self.headers[0].text("SeriesNumber")[:8] if c.isdigit()) or "none"
+        text = f"{self.kind} number {number}, {len(self.headers)} slices, UID ...{self.uid[-12:]}"
+        return f"{text} ({self.fault})" if self.fault else text
+
+
+def series_in(folder: Path) -> list[Series]:
+    """The PET and CT series below a folder.
+
+    Raises:
+        InputError: no folder, no DICOM, or a damaged object.
+    """
+    groups: dict[tuple[str, str], list[Header]] = {}
+    for header in find_headers(folder):
+        kind = _kind(header)
+        if kind:
+            groups.setdefault((kind, header.text("SeriesInstanceUID")), []).append(header)
+    return [Series(kind, uid, tuple(headers), _fault(kind, headers)) for (kind, uid), headers in groups.items()]
+
+
+def choose_pet(found: list[Series], *, uid: str = "") -> Series:
+    """The PET series: the one asked for, else the only one that can be used.
+
+    Args:
+        uid: SeriesInstanceUID or its end.
+
+    Raises:
+        InputError: none, several, or one with a fault; what there is, is listed.
+    """
+    return _choose([s for s in found if s.kind == "PET"], uid=uid, kind="PET", option="--pet-series")
+
+
+def choose_ct(found: list[Series], *, uid: str = "", pet: Series | None = None) -> Series:
+    """The CT series: the one asked for, else the only one with the PET's frame of reference and study.
+
+    Args:
+        uid: SeriesInstanceUID or its end.
+        pet: None where the PET is no DICOM, so that there is nothing to compare with.
+
+    Raises:
+        InputError: none, several, or one with a fault or in another frame of reference.
+    """
+    candidates = [s for s in found if s.kind == "CT"]
+    if pet is not None and not uid:
+        paired = [s for s in candidates if s.frame_uid == pet.frame_uid and s.study_uid == pet.study_uid]
+        if candidates and not paired:
+            what = (
+                "FrameOfReferenceUID" if all(s.frame_uid != pet.frame_uid for s in candidates) else "StudyInstanceUID"
+            )
+            raise InputError(
+                f"no CT series shares {named(what)} with the {pet.summary}; found {_listed(candidates)}; expected PET "
+                "and CT of one examination"
+            )
+        candidates = paired
+    chosen = _choose(candidates, uid=uid, kind="CT", option="--ct-series")
+    if pet is not None:
+        if chosen.frame_uid != pet.frame_uid:
+            raise InputError(
+                f"{named('FrameOfReferenceUID')} of the {chosen.summary} differs from that of the {pet.summary}; "
+                "expected PET and CT in one frame of reference"
+            )
+        if chosen.study_uid != pet.study_uid:
+            log.warning("the CT is of another study than the PET, and was chosen by --ct-series")
+    return chosen
+
+
+def _choose(candidates: list[Series], *, uid: str, kind: str, option: str) -> Series:
+    if uid:
+        candidates = [s for s in candidates if s.uid == uid] or [s for s in candidates if s.uid.endswith(uid)]
+    usable = [s for s in candidates if not s.fault]
+    if len(usable) == 1:
+        others = len(candidates) - 1
+        if others:
+            aside = "; ".join(s.summary for s in candidates if s.fault)
+            log.info("%d %s series put aside: %s", others, kind, aside)
+        return usable[0]
+    if not candidates:
+        raise InputError(f"found no {kind} series{f' with the UID of {option}' if uid else ''}; expected one")
+    if len(candidates) == 1:
+        raise InputError(f"cannot use the {candidates[0].summary}")
+    several = usable or candidates
+    state = "several" if usable else "none that can be used of several"
+    raise InputError(f"found {state} {kind} series: {_listed(several)}; choose one with {option} UID")
+
+
+def _listed(series: list[Series]) -> str:
+    return "; ".join(s.summary for s in series)
+
+
+def _kind(header: Header) -> str | None:
+    sop_class = header.text("SOPClassUID")
+    if sop_class in _MULTI_FRAME:
+        return _MULTI_FRAME[sop_class][0]
+    if sop_class.startswith(_CAPTURE) and (sop_class + ".").startswith(_CAPTURE + "."):
+        return _MODALITIES.get(header.text("Modality"))
+    return _CLASSES.get(sop_class)
+
+
+def _fault(kind: str, headers: list[Header]) -> str:
+    """Why a series is no volume that can be used: its kind of object, its kind of image, what was done to it."""
+    first = headers[0]
+    sop_class = first.text("SOPClassUID")
+    if len({h.text("SOPClassUID") for h in headers}) > 1:
+        return f"mixed kinds of objects, {named('SOPClassUID')}"
+    if sop_class in _MULTI_FRAME:
+        return f"{_MULTI_FRAME[sop_class][1]}, {named('SOPClassUID')}; convert it to single-frame objects"
+    if sop_class.startswith(_CAPTURE):
+        return f"secondary capture, {named('SOPClassUID')}"
+    if picture := next((v for h in headers for v in _pictures(h)), None):
+        return f"{named('ImageType')} holds {picture}, not a stack of slices"
+    if any("REPROJECTION" in h.text("SeriesType").upper() for h in headers):
+        return f"{named('SeriesType')} is REPROJECTION, such as a MIP"
+    return _pet_fault(headers) if kind == "PET" else ""
+
+
+def _pictures(header: Header) -> list[str]:
+    values = header.text("ImageType").upper().split("\\")[2:]
+    return [p for p in _PICTURES for v in values if v == p or (p not in ("OTHER", "MIP") and v.startswith(p))]
+
+
+def _pet_fault(headers: list[Header]) -> str:
+    types = {h.text("SeriesType").upper().split("\\")[0] for h in headers}
+    for motion in ("DYNAMIC", "GATED"):
+        if motion in types:
+            return f"{motion.lower()} series, {named('SeriesType')}"
+    for keyword, motion in (("NumberOfTimeSlices", "dynamic"), ("NumberOfTimeSlots", "gated")):
+        if (headers[0].number(keyword) or 0) > 1:
+            return f"{motion} series, {named(keyword)}"
+    if any("ATTN" not in h.text("CorrectedImage").upper().split("\\") for h in headers):
+        return f"not corrected for attenuation: no ATTN in {named('CorrectedImage')}"
+    declared = Counter(h.number("NumberOfSlices") for h in headers).most_common(1)[0][0]
+    if declared and declared > len(headers):
+        return f"slices missing: {named('NumberOfSlices')} is {declared:g}"
+    return ""

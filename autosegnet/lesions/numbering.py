@@ -1,0 +1,40 @@
+"""The order in which lesions are numbered, the same in tables, pictures and files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.geometry import Grid, voxels
+from autosegnet.lesions.components import label_lesions
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+_TIE_MM = 1e-6  # far above rounding, far below a voxel: how a study is stored does not change the order
+
+
+def number_lesions(mask: sitk.Image) -> tuple[NDArray[Any], int]:
+    """The lesions of a mask, numbered from the largest volume to the smallest, and how many there are.
+
+    Lesions of the same volume are numbered from head to foot, then from back to front, then from left to right.
+
+    Returns:
+        labels (z, y, x), unsigned: 0 outside, 1 … n inside the n lesions; and n
+    """
+    labels, n = label_lesions(voxels(mask))
+    flat = labels.reshape(-1)
+    at = np.flatnonzero(flat)
+    if n > 1:
+        found = flat[at] - 1
+        index = np.stack(np.unravel_index(at, labels.shape)[::-1], axis=1)
+        count = np.bincount(found, minlength=n)
+        centre = np.stack([np.bincount(found, weights=index[:, axis]) / count for axis in range(3)], axis=1)
+        grid = Grid.of(mask)
+        x, y, z = np.rint((centre @ grid.steps_mm.T + grid.origin_mm) / _TIE_MM).T
+        number = np.empty(n, flat.dtype)
+        number[np.lexsort((-x, -y, -z, -count))] = np.arange(1, n + 1)
+        flat[at] = number[found]
+    return labels, n

@@ -1,0 +1,10 @@
+"""A report that a person opens: pictures, lesion table and provenance in one page, and the same as files.
+
+Conventions: views are in the patient's own axes (LPS), whatever the grid of the PET; the patient's right is on the left
+of coronal and axial pictures (radiological), and the patient faces left on sagittal ones.
+"""
+
+from autosegnet.report.files import REPORT_PAGE, report_files
+from autosegnet.report.page import Provenance
+
+__all__ = ["REPORT_PAGE", "Provenance", "report_files"]

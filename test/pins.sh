@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Compiles requirements.txt (what the container runs) and requirements-dev.txt (all extras) from pyproject.toml.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+compile() {
+    pip-compile --quiet --strip-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+        --no-emit-trusted-host --allow-unsafe "$@" pyproject.toml
+}
+compile --output-file requirements.txt
+compile --extra dev --extra train --output-file requirements-dev.txt
+# A local build of torch has a suffix (+cpu, +cu126): the pin is the version, whatever the build.
+sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt requirements-dev.txt

@@ -1,0 +1,15 @@
+# Sourced by the other scripts: a virtual environment with everything pinned, made once and again after a change of pins.
+# Uses an active virtual environment of the caller if AUTOSEGNET_VENV names it; else .venv in the repository.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+venv="${AUTOSEGNET_VENV:-$PWD/.venv}"
+stamp="$venv/.autosegnet-$(cat requirements-dev.txt pyproject.toml | sha256sum | cut -c1-16)"
+if [ ! -f "$stamp" ]; then
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed" >&2; exit 2; }
+    echo "Setting up $venv (a few minutes the first time)"
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    touch "$stamp"
+fi
+export PATH="$venv/bin:$PATH"

@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import THRESHOLD_RECIPE, TINY, ThresholdEngine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autosegnet.engines import open_engine
+from autosegnet.predict import probability, window_starts
+from autosegnet.recipe import Fold, Recipe
+
+
+@given(st.integers(1, 400), st.integers(1, 200), st.floats(0, 0.9))
+def test_windows_cover_every_voxel_and_stay_inside(beyond: int, patch: int, overlap: float) -> None:
+    length = patch + beyond - 1
+    starts = window_starts(length, patch=patch, overlap=overlap)
+    assert starts[0] == 0
+    assert starts[-1] == length - patch
+    assert all(0 < b - a <= patch for a, b in zip(starts, starts[1:], strict=False))
+
+
+@pytest.mark.parametrize(("length", "count"), [(192, 1), (193, 2), (288, 2), (289, 3), (384, 3)])
+def test_number_of_windows_at_overlap_a_half(length: int, count: int) -> None:
+    assert len(window_starts(length, patch=192, overlap=0.5)) == count
+
+
+@pytest.mark.parametrize("shape", [(40, 33, 70), (20, 50, 31), (32, 32, 32)])
+def test_probability_is_that_of_monais_inferer(tiny_weights, shape) -> None:
+    """Per fold MONAI's `SlidingWindowInferer`, then the weighted mean of logits, then softmax."""
+    import torch
+    from monai.inferers import SlidingWindowInferer
+
+    from autosegnet.network import load_fold
+
+    array = np.random.default_rng(1).random((2, *shape), dtype=np.float32)
+    recipe = tiny_weights.recipe
+    inferer = SlidingWindowInferer(roi_size=recipe.patch, sw_batch_size=2, overlap=recipe.overlap)
+    logits = torch.zeros(2, *shape)
+    with torch.inference_mode():
+        for fold, weight in zip(recipe.folds, recipe.fold_weights, strict=True):
+            network = load_fold(tiny_weights.path_of(fold), fold)
+            logits += weight * inferer(torch.from_numpy(array)[None], network)[0]
+    expected = torch.softmax(logits, dim=0)[1].numpy()
+
+    ours = probability(array, open_engine(tiny_weights, device="cpu"), recipe)
+    np.testing.assert_allclose(ours, expected, atol=2e-5)
+
+
+def test_blending_leaves_no_seams() -> None:
+    """An engine that looks at single voxels gives the same answer with any windows."""
+    array = np.random.default_rng(0).random((2, 50, 41, 63), dtype=np.float32) * 8
+    recipe = replace(THRESHOLD_RECIPE, patch=(32, 16, 32))
+    expected = 1 / (1 + np.exp(4.0 - array[1].astype(np.float64)))
+    np.testing.assert_allclose(probability(array, ThresholdEngine(), recipe), expected, atol=1e-6)
+
+
+def test_folds_count_by_their_weights() -> None:
+    class Constants:
+        name, folds = "constants", 2
+
+        def logit_difference(self, window, fold):
+            return np.full(window.shape[1:], [1.0, -2.0][fold], np.float32)
+
+    recipe = replace(TINY, folds=(Fold("a", "", 3.0), Fold("b", "", 1.0)))
+    found = probability(np.zeros((2, 32, 32, 32), np.float32), Constants(), recipe)
+    assert found == pytest.approx(1 / (1 + np.exp(-(0.75 * 1.0 - 0.25 * 2.0))), abs=1e-6)
+
+
+def test_progress_counts_windows_times_folds() -> None:
+    seen: list[tuple[int, int]] = []
+    recipe = Recipe(folds=THRESHOLD_RECIPE.folds, patch=(16, 16, 16))
+    array = np.zeros((2, 30, 16, 16), np.float32)
+    probability(array, ThresholdEngine(), recipe, progress=lambda done, of: seen.append((done, of)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_input_is_left_as_it_was() -> None:
+    array = np.random.default_rng(0).random((2, 20, 20, 20), dtype=np.float32)
+    before = array.copy()
+    probability(array, ThresholdEngine(), replace(THRESHOLD_RECIPE, patch=(32, 32, 32)))
+    np.testing.assert_array_equal(array, before)

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import all_orders, phantom, rotation, stored_as
+
+from autosegnet.geometry import Grid, image_on, resample, voxels
+from autosegnet.preprocess import body_region, prepare
+from autosegnet.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
+from autosegnet.study import Study
+
+FOREGROUND = Recipe(crop="ct_foreground")
+
+
+def with_values(image: sitk.Image, change) -> sitk.Image:
+    array = voxels(image).copy()
+    change(array)
+    return image_on(array, Grid.of(image))
+
+
+def covers(region: Grid, image: sitk.Image, inside: np.ndarray) -> bool:
+    """Whether a region of the image's grid holds every voxel of a mask (z, y, x)."""
+    (x0, x1), (y0, y1), (z0, z1) = Grid.of(image).box_of(region)
+    return int(inside[z0:z1, y0:y1, x0:x1].sum()) == int(inside.sum())
+
+
+def test_array_is_ct_in_0_to_1_then_suv_in_ras() -> None:
+    study = phantom()
+    prepared = prepare(study, FOREGROUND)
+    assert prepared.array.dtype == np.float32
+    assert prepared.array.shape[1:] == prepared.grid.size[::-1]
+    ct = prepared.array[CT_CHANNEL]
+    assert 0.0 <= ct.min() < 0.05
+    assert ct.max() == pytest.approx((60 + 1024) / 2048, abs=0.01)
+    # The larger lesion is at LPS (30, -10, 20): to the left, anterior and superior of the centre.
+    hot = np.unravel_index(np.argmax(prepared.array[PET_CHANNEL]), prepared.array.shape[1:])
+    x, y, z = np.array(hot) / (np.array(prepared.array.shape[1:]) - 1)
+    assert x < 0.5
+    assert y > 0.5
+    assert z > 0.5
+
+
+def test_ct_is_clipped_before_it_is_interpolated() -> None:
+    study = phantom(spacing=(6.0, 6.0, 6.0))
+    metal = with_values(study.ct, lambda a: a.__setitem__((18, 20, 24), 30000))
+    array = prepare(Study(study.pet, metal), FOREGROUND).array[CT_CHANNEL]
+    assert array.max() == pytest.approx(1.0, abs=0.02)
+    # Interpolated first, a voxel of 30,000 HU would fill the whole of its neighbourhood with 1.
+    assert int((array > 0.95).sum()) <= 8
+
+
+def test_negative_suv_is_noise() -> None:
+    study = phantom()
+    noisy = with_values(study.pet, lambda a: a.__setitem__((0, 0, slice(None)), -0.3))
+    assert prepare(Study(noisy, study.ct), FOREGROUND).array[PET_CHANNEL].min() == 0.0
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), FOREGROUND])
+def test_all_storage_orders_give_the_same_input(recipe: Recipe) -> None:
+    study = phantom(direction=rotation(degrees=(10, 5, -12)))
+    expected = prepare(study, recipe)
+    for order, flips in all_orders():
+        prepared = prepare(Study(stored_as(study.pet, order, flips), stored_as(study.ct, order, flips)), recipe)
+        np.testing.assert_allclose(prepared.array, expected.array, atol=2e-5)
+
+
+def test_ct_on_another_grid_is_resampled_to_the_pets_first() -> None:
+    """Paper, section 2.2: the CT was downsampled to the coordinates of the PET."""
+    study = phantom()
+    fine = Grid((90, 80, 100), (2.2, 2.0, 2.0), (-100.0, -80.0, -100.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    ct = resample(study.ct, fine, outside=-1024)
+    on_pet = resample(ct, Grid.of(study.pet), outside=-1024)
+    ours = prepare(Study(study.pet, ct), FOREGROUND)
+    expected = prepare(Study(study.pet, on_pet), FOREGROUND)
+    np.testing.assert_allclose(ours.array, expected.array, atol=1e-5)
+
+
+def test_beyond_the_ct_is_air() -> None:
+    study = phantom()
+    lower = study.ct[:, :, :20]
+    array = prepare(Study(study.pet, lower), Recipe()).array[CT_CHANNEL]
+    assert array[:, :, -10:].max() == 0.0
+
+
+def test_foreground_is_the_box_of_all_above_the_window() -> None:
+    study = phantom()
+    outside = with_values(study.ct, lambda a: np.copyto(a, np.where(a < -500, -1024, a)))
+    region = prepare(Study(study.pet, outside), FOREGROUND).region
+    kept = np.nonzero(voxels(outside) > -1024)
+    size = tuple(int(k.max() - k.min() + 1) for k in reversed(kept))
+    assert region.size == size
+
+
+def test_body_leaves_air_and_table_out() -> None:
+    study = phantom(size=(60, 70, 36))
+    table = with_values(study.ct, lambda a: a.__setitem__((slice(None), slice(64, 66), slice(10, 50)), 100))
+    region = body_region(Study(study.pet, table))
+    body = voxels(study.ct) > -500
+    assert covers(region, study.ct, body)
+    assert not covers(region, study.ct, voxels(table) > -500)
+    margin_voxels = -(-16 // 4) + 2
+    assert region.size[0] <= np.ptp(np.nonzero(body)[2]) + 1 + 2 * margin_voxels
+
+
+def test_body_keeps_limbs_apart_from_the_trunk() -> None:
+    study = phantom(size=(90, 40, 36))
+    arm = (slice(5, 30), slice(15, 25), slice(2, 10))
+    ct = with_values(study.ct, lambda a: a.__setitem__(arm, 40))
+    pet = with_values(study.pet, lambda a: a.__setitem__(arm, 0.7))
+    inside = np.zeros(voxels(ct).shape, bool)
+    inside[arm] = True
+    assert covers(body_region(Study(pet, ct)), ct, inside)
+
+
+def test_body_keeps_uptake_beyond_a_truncated_ct() -> None:
+    study = phantom(size=(90, 40, 36))
+    arm = (slice(10, 20), slice(15, 25), slice(2, 10))
+    pet = with_values(study.pet, lambda a: a.__setitem__(arm, 6.0))
+    inside = np.zeros(voxels(pet).shape, bool)
+    inside[arm] = True
+    assert covers(body_region(Study(pet, study.ct)), pet, inside)
+
+
+def test_body_of_nothing_is_the_whole_grid() -> None:
+    study = phantom(size=(12, 12, 3))
+    assert body_region(study) == Grid.of(study.pet)
+
+
+def test_body_holds_every_lesion_of_real_studies(real_data) -> None:
+    for folder in sorted((real_data / "sts").glob("STS_*")):
+        pet, ct, seg = (sitk.ReadImage(str(folder / f"{n}.nii.gz")) for n in ("SUV", "CTres", "SEG"))
+        assert covers(body_region(Study(pet, ct)), pet, voxels(seg) > 0), folder.name

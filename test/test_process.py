@@ -1,0 +1,208 @@
+"""The container's contract and the command line, run as a user runs them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import phantom, rotation
+
+from autosegnet.weights import Weights
+
+ROOT = Path(__file__).resolve().parents[1]
+SOCKET = "images/automated-petct-lesion-segmentation"
+
+
+def run(*arguments: object, program: tuple[str, ...] = ("process.py",)) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *program, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def autosegnet(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return run(*arguments, program=("-m", "autosegnet"))
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], code: int, reason: str) -> None:
+    assert done.returncode == code, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("autosegnet: error: ")
+    assert reason in last
+    assert "Traceback" not in done.stderr
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """The platform's input folder with an oblique study in it."""
+    study = phantom(direction=rotation(degrees=(7, -5, 11)))
+    for name, image in (("pet", study.pet), ("ct", study.ct)):
+        (tmp_path / "in" / "images" / name).mkdir(parents=True)
+        sitk.WriteImage(image, str(tmp_path / "in" / "images" / name / f"uuid-of-{name}.mha"), useCompression=True)
+    return tmp_path / "in"
+
+
+def test_one_job_gives_one_mask_on_the_pets_grid(job: Path, tmp_path: Path, tiny_weights: Weights) -> None:
+    done = run("--input", job, "--output", tmp_path / "out", "--weights", tiny_weights.folder, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # the platform marks a job with a warning for anything there
+    assert files_in(tmp_path / "out") == [f"{SOCKET}/uuid-of-ct.mha", "results.json"]
+
+    path = tmp_path / "out" / SOCKET / "uuid-of-ct.mha"
+    mask, pet = sitk.ReadImage(str(path)), sitk.ReadImage(str(job / "images/pet/uuid-of-pet.mha"))
+    assert mask.GetPixelID() == sitk.sitkUInt8
+    assert set(np.unique(sitk.GetArrayFromImage(mask))) == {0, 1}
+    assert mask.GetSize() == pet.GetSize()
+    assert mask.GetSpacing() == pet.GetSpacing()
+    assert mask.GetOrigin() == pet.GetOrigin()
+    assert mask.GetDirection() == pet.GetDirection()
+    assert b"CompressedData = True" in path.read_bytes()
+
+    (result,) = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert result["outputs"] == [{"type": "metaio_image", "filename": "uuid-of-ct.mha"}]
+    assert result["error_messages"] == []
+
+
+@pytest.mark.parametrize(
+    ("edition", "files"),
+    [
+        ("autopet3", ["data-centric-model.json", f"{SOCKET}/uuid-of-ct.mha", "results.json"]),
+        ("autopet4", ["images/tumor-lesion-segmentation/uuid-of-ct.mha", "results.json"]),
+    ],
+)
+def test_editions_differ_in_their_sockets(
+    job: Path, tmp_path: Path, tiny_weights: Weights, edition: str, files: list[str]
+) -> None:
+    (job / "lesion-clicks.json").write_text('{"version": {"major": 1, "minor": 0}, "points": []}')
+    done = run("--input", job, "--output", tmp_path / "out", "--weights", tiny_weights.folder, "--edition", edition)
+    assert done.returncode == 0, done.stderr
+    assert files_in(tmp_path / "out") == sorted(files)
+    if edition == "autopet3":
+        assert json.loads((tmp_path / "out" / files[0]).read_text()) is False
+
+
+def test_a_second_run_gives_the_same_bytes(job: Path, tmp_path: Path, tiny_weights: Weights) -> None:
+    for name in ("a", "b"):
+        run("--input", job, "--output", tmp_path / name, "--weights", tiny_weights.folder)
+    masks = [(tmp_path / name / SOCKET / "uuid-of-ct.mha").read_bytes() for name in ("a", "b")]
+    assert masks[0] == masks[1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda job: shutil.rmtree(job / "images" / "ct"), "cannot list"),
+        (lambda job: (job / "images/ct/uuid-of-ct.mha").unlink(), "no image"),
+        (lambda job: shutil.copy(job / "images/ct/uuid-of-ct.mha", job / "images/ct/b.mha"), "2 images"),
+        (lambda job: (job / "images/pet/uuid-of-pet.mha").write_bytes(b""), "uuid-of-pet.mha"),
+        (lambda job: shutil.copy(job / "images/ct/uuid-of-ct.mha", job / "images/pet/uuid-of-pet.mha"), "CT in HU"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(job: Path, tmp_path: Path, tiny_weights: Weights, spoil, reason: str) -> None:
+    spoil(job)
+    done = run("--input", job, "--output", tmp_path / "out", "--weights", tiny_weights.folder)
+    assert_refused(done, 3, reason)
+    assert not (tmp_path / "out").exists() or files_in(tmp_path / "out") == []
+
+
+def test_missing_weights_are_refused(job: Path, tmp_path: Path) -> None:
+    done = run("--input", job, "--output", tmp_path / "out", "--weights", tmp_path)
+    assert_refused(done, 4, "recipe.json")
+    assert files_in(tmp_path / "out") == []
+
+
+def test_an_output_that_cannot_be_written_is_refused_first(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file where a folder should be")
+    assert_refused(run("--input", job, "--output", tmp_path / "out", "--weights", tmp_path), 5, "cannot write")
+
+
+def test_wrong_usage_is_refused(job: Path, tmp_path: Path) -> None:
+    done = run("--input", job, "--output", tmp_path, "--edition", "autopet9")
+    assert_refused(done, 2, "autopet9")
+    assert_refused(run("--inptu", job), 2, "unrecognized arguments")
+    assert_refused(autosegnet("predict", "--pet", "a.mha"), 2, "required")
+    assert_refused(autosegnet("predict", "--pet", "a", "--ct", "b", "--output", "c.mha", "--device", "tpu"), 2, "tpu")
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nii"])
+def test_predict_gives_the_containers_mask(job: Path, tmp_path: Path, tiny_weights: Weights, suffix: str) -> None:
+    inputs = []
+    for name in ("pet", "ct"):
+        image = sitk.ReadImage(str(job / "images" / name / f"uuid-of-{name}.mha"))
+        inputs.append(tmp_path / f"{name}{suffix}")
+        sitk.WriteImage(image, str(inputs[-1]))
+    mask = tmp_path / f"mask{suffix}"
+    done = autosegnet(
+        "predict", "--pet", inputs[0], "--ct", inputs[1], "--output", mask, "--weights", tiny_weights.folder
+    )
+    assert done.returncode == 0, done.stderr
+    assert "lesions" in done.stderr
+
+    run("--input", job, "--output", tmp_path / "out", "--weights", tiny_weights.folder)
+    expected = sitk.ReadImage(str(tmp_path / "out" / SOCKET / "uuid-of-ct.mha"))
+    found = sitk.ReadImage(str(mask))
+    # NIfTI keeps positions in float32: a voxel at 0.5 exactly may fall on the other side.
+    apart = sitk.GetArrayFromImage(found) != sitk.GetArrayFromImage(expected)
+    assert apart.sum() <= (0 if suffix == ".mha" else 2)
+    if suffix != ".mha":
+        np.testing.assert_array_equal(nibabel.load(mask).affine, nibabel.load(inputs[0]).affine)
+
+
+def test_the_log_says_what_ran_but_not_on_whom(job: Path, tmp_path: Path, tiny_weights: Weights) -> None:
+    pet = job / "images/pet/uuid-of-pet.mha"
+    pet.rename(pet.with_name("CANARY_Name_19500101.mha"))
+    done = run("--input", job, "--output", tmp_path / "out", "--weights", tiny_weights.folder)
+    assert done.returncode == 0
+    for word in ("autosegnet 0", "torch", "CPU", "folds", "voxels", "s per pass"):
+        assert word in done.stdout
+    assert "CANARY" not in done.stdout + done.stderr
+
+
+def test_weights_commands(tiny_weights: Weights, tmp_path: Path) -> None:
+    done = autosegnet("weights", "verify", "--weights", tiny_weights.folder)
+    assert (done.returncode, done.stdout.startswith("2 folds verified")) == (0, True), done.stderr
+    done = autosegnet("weights", "info", "--weights", tiny_weights.folder)
+    assert json.loads(done.stdout)["patch"] == [32, 32, 32]
+    assert_refused(autosegnet("weights", "verify", "--weights", tmp_path), 4, "recipe.json")
+    import torch
+    from untrained_folds import untrained_fold
+
+    torch.save(untrained_fold(0).state_dict(), tmp_path / "a.pth")
+    done = autosegnet("weights", "import", tmp_path / "a.pth", "--output", tmp_path / "w", "--fold-weights", 0.6)
+    assert done.returncode == 0, done.stderr
+    assert files_in(tmp_path / "w") == ["fold_0.safetensors", "recipe.json"]
+    assert json.loads((tmp_path / "w" / "recipe.json").read_text())["folds"][0]["weight"] == 0.6
+    done = autosegnet("weights", "import", tmp_path / "a.pth", "--output", tmp_path / "w", "--fold-weights", 1, 2)
+    assert_refused(done, 2, "2 values for 1 folds")
+
+
+def test_evaluate_and_rank_commands(tmp_path: Path) -> None:
+    for folder, threshold in (("truth", 4.0), ("ours", 4.5), ("theirs", 6.0)):
+        (tmp_path / folder).mkdir()
+        for k in range(2):
+            mask = sitk.Cast(phantom(spacing=(4.0, 4.0, 4.0 + k)).pet > threshold, sitk.sitkUInt8)
+            sitk.WriteImage(mask, str(tmp_path / folder / f"case{k}.nii.gz"))
+    for team in ("ours", "theirs"):
+        done = autosegnet(
+            "evaluate", "--prediction", tmp_path / team, "--truth", tmp_path / "truth", "--output",
+            tmp_path / f"{team}.csv",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "DSC" in done.stdout
+    teams = [f"{team}={tmp_path / team}.csv" for team in ("theirs", "ours")]
+    done = autosegnet("rank", "--output", tmp_path / "rank.csv", *teams)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "rank.csv").read_text().splitlines()[1].split(",")[1] == "ours"
+    (tmp_path / "ours" / "case1.nii.gz").unlink()
+    done = autosegnet(
+        "evaluate", "--prediction", tmp_path / "ours", "--truth", tmp_path / "truth", "--output", tmp_path / "x.csv"
+    )
+    assert_refused(done, 3, "case1")
+    assert not (tmp_path / "x.csv").exists()

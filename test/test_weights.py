@@ -1,0 +1,156 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+from safetensors.torch import load_file, save_file
+from untrained_folds import untrained_fold
+
+from autosegnet.errors import WeightsError
+from autosegnet.network import build_network
+from autosegnet.weights import Weights, find, import_folds, open_weights, verify
+
+
+@pytest.fixture
+def copy(tiny_weights: Weights, tmp_path: Path) -> Path:
+    """A folder of weights to spoil."""
+    return Path(shutil.copytree(tiny_weights.folder, tmp_path / "weights"))
+
+
+def resealed(folder: Path, name: str = "fold_1.safetensors") -> None:
+    """Gives a fold's file the sum that it now has."""
+    recipe = json.loads((folder / "recipe.json").read_text())
+    for fold in recipe["folds"]:
+        if fold["file"] == name:
+            fold["sha256"] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        verify(open_weights(folder))
+    return str(caught.value)
+
+
+def test_good_weights_verify(tiny_weights: Weights) -> None:
+    verify(tiny_weights)
+
+
+def test_a_missing_fold_is_refused(copy: Path) -> None:
+    (copy / "fold_1.safetensors").unlink()
+    assert "1 of 2 folds missing" in refusal(copy)
+
+
+def test_a_flipped_bit_is_refused(copy: Path) -> None:
+    data = bytearray((copy / "fold_1.safetensors").read_bytes())
+    data[-1000] ^= 1
+    (copy / "fold_1.safetensors").write_bytes(data)
+    assert "SHA-256" in refusal(copy)
+
+
+def test_an_empty_fold_is_refused(copy: Path) -> None:
+    (copy / "fold_1.safetensors").write_bytes(b"")
+    assert "SHA-256" in refusal(copy)
+    resealed(copy)
+    assert "not a safetensors file" in refusal(copy)
+
+
+def test_a_git_lfs_pointer_is_named(copy: Path) -> None:
+    (copy / "fold_0.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    assert "Git LFS pointer" in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: {k: v for k, v in s.items() if not k.endswith("bias")}, "keys missing"),
+        (lambda s: s | {"extra": torch.zeros(1)}, "1 unexpected"),
+        (lambda s: s | {"model.0.conv.unit0.conv.weight": torch.zeros(32, 1, 3, 3, 3)}, "has shape"),
+        (lambda s: s | {"model.0.conv.unit0.conv.bias": torch.full((32,), float("nan"))}, "NaN"),
+        (lambda s: s | {"model.0.conv.unit0.conv.bias": torch.full((32,), float("inf"))}, "infinity"),
+    ],
+)
+def test_a_fold_of_another_network_is_refused(copy: Path, change, reason: str) -> None:
+    path = copy / "fold_1.safetensors"
+    save_file(change(load_file(path)), path)
+    resealed(copy)
+    assert reason in refusal(copy)
+
+
+def test_a_folder_without_a_recipe_is_refused(tmp_path: Path) -> None:
+    assert "recipe.json" in refusal(tmp_path)
+
+
+def test_weights_are_found_in_the_documented_order(
+    tiny_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOSEGNET_WEIGHTS", str(tiny_weights.folder))
+    assert find(tmp_path) == tmp_path
+    assert find(None) == tiny_weights.folder
+    monkeypatch.delenv("AUTOSEGNET_WEIGHTS")
+    monkeypatch.setattr("autosegnet.weights._PLATFORM_MODEL", tiny_weights.folder)
+    assert find(None) == tiny_weights.folder
+    monkeypatch.setattr("autosegnet.weights._PLATFORM_MODEL", tmp_path / "none")
+    monkeypatch.setattr("autosegnet.weights._BUNDLED", tiny_weights.folder)
+    assert find(None) == tiny_weights.folder
+    monkeypatch.setattr("autosegnet.weights._BUNDLED", tmp_path / "none")
+    with pytest.raises(WeightsError, match="--weights"):
+        find(None)
+
+
+def test_import_makes_weights_that_give_the_same_logits(tmp_path: Path) -> None:
+    sources = []
+    for k in range(2):
+        torch.save(untrained_fold(k).state_dict(), tmp_path / f"{k}.pth")
+        sources.append(tmp_path / f"{k}.pth")
+    recipe = import_folds(sources, tmp_path / "out", recipe=TINY, weights=[0.6, 0.7], validation_dsc=[0.6, 0.7])
+    weights = open_weights(tmp_path / "out")
+    verify(weights)
+    assert weights.recipe == recipe
+    assert [f.weight for f in recipe.folds] == [0.6, 0.7]
+
+    from autosegnet.engines import open_engine
+
+    window = np.random.default_rng(0).random((2, 32, 32, 32), dtype=np.float32)
+    with torch.inference_mode():
+        logits = untrained_fold(1)(torch.from_numpy(window)[None])[0]
+    found = open_engine(weights, device="cpu").logit_difference(window, 1)
+    # float16 carries 11 bits; the logits are of order 1.
+    np.testing.assert_allclose(found, (logits[1] - logits[0]).numpy(), atol=0.05)
+
+
+class Malicious:
+    def __reduce__(self):
+        return (Path.touch, (Path("/tmp/autosegnet-was-here"),))
+
+
+@pytest.mark.parametrize(
+    ("save", "reason"),
+    [
+        (lambda p: torch.save({"model": Malicious()}, p), "more than tensors"),
+        (lambda p: torch.save({"state_dict": build_network().state_dict()}, p), "plain state_dict"),
+        (lambda p: torch.save([1, 2], p), "plain state_dict"),
+        (lambda p: p.write_bytes(b""), "not a file of torch.save"),
+        (lambda p: p.write_bytes(b"PK\x03\x04 cut"), "not a file of torch.save"),
+        (lambda p: torch.save({"model.0": torch.zeros(3)}, p), "keys missing"),
+        (lambda p: None, "cannot be read"),
+    ],
+)
+def test_import_refuses_what_is_no_state_dict(tmp_path: Path, save, reason: str) -> None:
+    save(tmp_path / "fold.pth")
+    with pytest.raises(WeightsError, match=reason):
+        import_folds([tmp_path / "fold.pth"], tmp_path / "out", recipe=TINY, weights=[], validation_dsc=[])
+    assert not (tmp_path / "out").exists()
+    assert not Path("/tmp/autosegnet-was-here").exists()
+
+
+def test_import_refuses_values_beyond_float16(tmp_path: Path) -> None:
+    state = build_network().state_dict()
+    state["model.0.conv.unit0.conv.bias"][0] = 1e6
+    torch.save(state, tmp_path / "fold.pth")
+    with pytest.raises(WeightsError, match="float16"):
+        import_folds([tmp_path / "fold.pth"], tmp_path / "out", recipe=TINY, weights=[], validation_dsc=[])
