@@ -59,7 +59,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--dtype",
         choices=["float32", "float16"],
         default="float32",
-        help="float32: what inference feeds, bit for bit; float16: half the disk space, rounded (0.5 HU, 0.05 %% of SUV)",
+        help="float32: what inference feeds, bit for bit; float16: half the space, rounded (0.5 HU, 0.05 %% of SUV)",
     )
     parser.set_defaults(run=run)
 

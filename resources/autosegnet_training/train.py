@@ -12,7 +12,6 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +91,6 @@ def _check_shares(configuration: TrainingConfiguration, processes: Processes) ->
         )
 
 
-@dataclass(slots=True)
-class _Clock:
-    """Seconds spent waiting for patches, augmenting them, and in the network."""
-
-    reading: float = 0.0
-    augmenting: float = 0.0
-    network: float = 0.0
-
-
 class Trainer:
     """The state of a run: network, optimiser, schedule, and how far it has come."""
 
@@ -128,7 +118,6 @@ class Trainer:
         self.seconds = 0.0  # of this epoch, before this process began
         self.history: list[Row] = []
         self.best: dict[str, Any] = {"dsc": math.nan, "epoch": 0, "finished": False}
-        self.clock = _Clock()
 
     def train(self, board: Board) -> None:
         """Trains the epochs that are left."""
@@ -176,16 +165,13 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         summed = 0.0
         for k in range(self.patches.micro_batches):
-            image, label = self.on_device(self._next(micro_batches))
-            before = time.perf_counter()
+            image, label = self.on_device(self.read(micro_batches))
             with self.processes.accumulating(self.distributed, last=k + 1 == self.patches.micro_batches):
                 with autocast(self.processes.device, self.dtype):
                     logits = self.distributed(image)
                 loss = self.loss(logits.float(), label) / self.patches.micro_batches
                 self.scaler.scale(loss).backward()
             summed += float(loss.detach())
-            self.clock.network += time.perf_counter() - before
-        before = time.perf_counter()
         mean = self.processes.mean(summed)
         if not math.isfinite(mean):
             names = ", ".join(self.patches.names(self.epoch, self.step))
@@ -195,18 +181,14 @@ class Trainer:
             )
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.clock.network += time.perf_counter() - before
         return mean
 
-    def _next(self, micro_batches: Iterator[MicroBatch]) -> MicroBatch:
-        before = time.perf_counter()
-        batch = next(micro_batches)
-        self.clock.reading += time.perf_counter() - before
-        return batch
+    def read(self, micro_batches: Iterator[MicroBatch]) -> MicroBatch:
+        """The next micro-batch, once it is read."""
+        return next(micro_batches)
 
     def on_device(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """The patches on the network's device, augmented there."""
-        before = time.perf_counter()
         device, image, label = self.processes.device, batch.input, batch.label
         if device.type == "cuda":
             image, label = image.pin_memory(), label.pin_memory()
@@ -214,7 +196,6 @@ class Trainer:
         image, label = apply(batch.draws, image, label)
         if self.configuration.channels_last:
             image = image.contiguous(memory_format=torch.channels_last_3d)
-        self.clock.augmenting += time.perf_counter() - before
         return image, label
 
     def finish_epoch(self, board: Board, *, seconds: float) -> None:
