@@ -4,6 +4,7 @@
 
 Patches come from a random array of the size of a body at 2 mm, mapped from disk as in training, and are augmented as
 the paper's preset says. The first step is not counted. On CUDA the parts are told apart by waiting for the device.
+CPU seconds of all threads are given beside wall-clock time: on a machine that does other things they are what counts.
 """
 
 from __future__ import annotations
@@ -82,19 +83,20 @@ def main() -> None:
         micro_batches = trainer.patches.epoch(0)
         trainer.train_step(micro_batches)
         trainer.reading = trainer.augmenting = 0.0
-        seconds = []
+        seconds, cpu_seconds = [], time.process_time()
         for _ in range(args.steps):
             before = time.perf_counter()
             trainer.train_step(micro_batches)
             trainer.wait()
             seconds.append(time.perf_counter() - before)
-    total = sum(seconds)
+        cpu_seconds = time.process_time() - cpu_seconds
+    total, patches = sum(seconds), configuration.batch * args.steps
     cuda = torch.cuda.max_memory_allocated() / 2**30 if processes.device.type == "cuda" else 0.0
     sys.stdout.write(
         f"patch {configuration.patch}, batch {configuration.batch}, micro-batch {configuration.micro_batch or 'all'}, "
         f"channels_last {configuration.channels_last}, {processes.device}, {trainer.dtype or 'float32'}, "
-        f"{torch.get_num_threads()} threads: {configuration.batch * args.steps / total:.3f} patches/s; step "
-        f"{min(seconds):.2f}-{sorted(seconds)[len(seconds) // 2]:.2f}-{max(seconds):.2f} s (min-median-max); "
+        f"{torch.get_num_threads()} threads: {patches / total:.3f} patches/s, {cpu_seconds / patches:.2f} CPU s each; "
+        f"step {min(seconds):.2f}-{sorted(seconds)[len(seconds) // 2]:.2f}-{max(seconds):.2f} s (min-median-max); "
         f"reading {trainer.reading / total:.1%}, augmentation {trainer.augmenting / total:.1%}, "
         f"network {1 - (trainer.reading + trainer.augmenting) / total:.1%}; peak memory "
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB, CUDA {cuda:.2f} GiB\n"

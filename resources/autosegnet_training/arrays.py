@@ -1,11 +1,12 @@
 """Prepared cases on disk: arrays that patches are read from without reading the whole. Needs no SimpleITK.
 
     <folder>/cases.csv, recipe.json        the table of cases; spacing, CT window and crop of the arrays
-    <folder>/<case>/input.npy              (2, X, Y, Z) float32, `preprocess.Prepared.array`; or float16, see `prepare`
+    <folder>/<case>/input.npy              (2, Z, Y, X) float32, `preprocess.Prepared.array`; or float16, see `prepare`
     <folder>/<case>/lesion.npy             (n, 3) int16: the voxels (x, y, z) of the truth, in ascending order
     <folder>/<case>/prepared.json          written last: what the arrays were made from
 
-Lesions fill a hundredth of a body at most, so that their voxels are listed; a mask would be a ninth of the disk space.
+Axial slices follow one another, so that a patch, which is shorter than a body, is read from the slices it covers.
+Lesions fill a small part of a body, so that their voxels are listed; a mask would be a ninth of the disk space.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ RECIPE = "recipe.json"
 NOTE = "prepared.json"
 INPUT = "input.npy"
 LESION = "lesion.npy"
+FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ class PreparedCase:
 def save(folder: Path, *, array: NDArray[Any], truth: NDArray[np.bool_], note: dict[str, Any]) -> None:
     """Writes a case; the note goes last and marks it as complete."""
     assert array.shape[1:] == truth.shape, "input and truth share a grid"
-    write_bytes(_npy(array), folder / INPUT)
+    write_bytes(_npy(array.transpose(0, 3, 2, 1)), folder / INPUT)
     write_bytes(_npy(np.argwhere(truth).astype(np.int16)), folder / LESION)
-    write_text(json.dumps(note, indent=1) + "\n", folder / NOTE)
+    write_text(json.dumps({"format": FORMAT, **note}, indent=1) + "\n", folder / NOTE)
 
 
 def _npy(array: NDArray[Any]) -> bytes:
@@ -73,12 +75,12 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def note_of(folder: Path) -> dict[str, Any] | None:
-    """What a case was prepared from; None where it is not complete."""
+    """What a case was prepared from; None where it is not complete, or of another format."""
     try:
         note: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return note
+    return note if note.pop("format", None) == FORMAT else None
 
 
 def load(folder: Path, name: str) -> PreparedCase:
@@ -88,7 +90,7 @@ def load(folder: Path, name: str) -> PreparedCase:
         InputError: they are not there, or not what `save` wrote.
     """
     try:
-        array = np.load(folder / name / INPUT, mmap_mode="r")
+        array = np.load(folder / name / INPUT, mmap_mode="r").transpose(0, 3, 2, 1)
         lesion = np.load(folder / name / LESION)
     except (OSError, ValueError) as error:
         raise InputError(f"case {name} is not prepared in {folder} ({error}); run prepare again") from error

@@ -103,10 +103,15 @@ def with_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
 
 
 def _keys(cell: str | None) -> Iterable[str]:
-    """A cell, and the names that a path in it holds: `./FDG-PET-CT-Lesions/PETCT_0123/01-02-2003-study/`."""
+    """A cell, and what a path in it, `./FDG-PET-CT-Lesions/PETCT_0123/01-02-2003-study/`, calls a study.
+
+    Folder and subfolder, and the challenge's name for it, `fdg_0123_01-02-2003-study`.
+    """
     text = (cell or "").strip()
     parts = PurePosixPath(text).parts
-    return [text, *(["/".join(parts[-2:])] if len(parts) > 1 else [])]
+    pairs = list(zip(parts[:-1], parts[1:], strict=True))
+    names = [f"fdg_{patient.removeprefix('PETCT_')}_{study}" for patient, study in pairs]
+    return [text, *(f"{patient}/{study}" for patient, study in pairs), *names]
 
 
 def _with_cohort(case: Case, by_key: Mapping[str, list[Mapping[str, str]]], heading: str, where: Path) -> Case:

@@ -65,7 +65,7 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
 
 def one_fold(recipe: Recipe) -> Recipe:
     """The recipe of a network in memory."""
-    return replace(recipe, folds=(Fold("in memory", ""),))
+    return replace(recipe, folds=(Fold("in-memory", "0" * 64),))
 
 
 @dataclass(frozen=True, slots=True)

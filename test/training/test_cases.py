@@ -90,7 +90,10 @@ def test_cohorts_come_from_the_data_sets_metadata(tmp_path: Path) -> None:
         "Subject ID,File Location,diagnosis\n"
         "patient0,./FDG/patient0/study0/,LYMPHOMA\npatient0,./FDG/patient0/study1/,NEGATIVE\n"
         "patient1,./FDG/patient1/studyX/,MELANOMA\nPETCT_0a1b,./FDG/PETCT_0a1b/studyX/,NEGATIVE\n"
+        "PETCT_0c,./FDG/PETCT_0c/day1/series,LYMPHOMA\nPETCT_0c,./FDG/PETCT_0c/day2/series,NEGATIVE\n"
     )
+    challenge = [replace(case_of(tmp_path, 3), name=f"fdg_0c_day{k}", patient="0c") for k in (1, 2)]
+    assert [c.cohort for c in with_cohorts(challenge, path)] == ["lymphoma", "negative"]
     assert [c.cohort for c in with_cohorts(cases, path)] == ["lymphoma", "melanoma", "negative"]
     with pytest.raises(InputError, match="no row for case"):
         with_cohorts([case_of(tmp_path, 7)], path)

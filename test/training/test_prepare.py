@@ -41,7 +41,7 @@ def test_a_patch_is_what_inference_feeds_bit_for_bit(tmp_path: Path) -> None:
     write_tree(tmp_path, 1)
     case = case_of(tmp_path, 0)
     # Windows of 32 are wider than the body in x and y, and narrower along z: padded, and several.
-    recipe = Recipe(spacing_mm=(6.0, 6.0, 6.0), patch=(32, 32, 32), folds=(Fold("f", "0"),))
+    recipe = Recipe(spacing_mm=(6.0, 6.0, 6.0), patch=(32, 32, 32), folds=(Fold("f", "0" * 64),))
     prepare_case(Job(case, tmp_path / "arrays", recipe, "float32"))
     fed = Recorder()
     study = checked_study(pet=read_image(case.pet), ct=read_image(case.ct))
