@@ -10,6 +10,7 @@ Source: grand-challenge.org, algorithms with the image label `org.grand-challeng
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
@@ -51,13 +52,14 @@ def serve(job: Callable[[], None], *, host: str = "0.0.0.0", port: int = PORT) -
 
     calls: Calls = SimpleQueue()
     try:
-        server: Any = create_server(
-            _application(calls), host=host, port=port, threads=_THREADS, max_request_body_size=_LARGEST_BODY_BYTES
-        )
+        listener = socket.create_server((host, port))
     except OSError as error:
         raise UsageError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+    server: Any = create_server(
+        _application(calls), sockets=[listener], threads=_THREADS, max_request_body_size=_LARGEST_BODY_BYTES
+    )
     Thread(target=server.run, daemon=True).start()
-    log.info("ready: GET /health and POST /invoke on port %d", server.effective_port)
+    log.info("ready: GET /health and POST /invoke on port %d", listener.getsockname()[1])
     try:
         _run_calls(job, calls)
     except (SystemExit, KeyboardInterrupt):
