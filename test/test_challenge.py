@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from autosegnet import challenge
-from autosegnet.commands.job import add_job_arguments, time_limit
-from autosegnet.console import Parser
+from autosegnet.commands.job import parse_job, time_limit
 from autosegnet.errors import InputError, UsageError
 
 AUTOMATED, TUMOR = "automated-petct-lesion-segmentation", "tumor-lesion-segmentation"
@@ -108,6 +107,15 @@ def test_a_socket_is_known_by_its_path_whatever_its_slug(job: Path) -> None:
     assert sockets(job).pet == job / "images/pet/uuid-of-pet.mha"
 
 
+def test_the_platforms_older_word_for_a_socket_is_read(job: Path) -> None:
+    (job / "images/pet").rename(job / "images/elsewhere")
+    entries = [entry("pet", "images/elsewhere"), entry("ct", "images/ct")]
+    for one in entries:
+        one["interface"] = one.pop("socket")
+    list_inputs(job, *entries)
+    assert sockets(job).pet == job / "images/elsewhere/uuid-of-pet.mha"
+
+
 def test_the_listed_file_is_taken_among_several(job: Path) -> None:
     (job / "images/ct/other.mha").touch()
     with pytest.raises(InputError, match="2 images"):
@@ -149,9 +157,7 @@ def test_an_image_name_leads_nowhere_else(job: Path) -> None:
 
 
 def parsed(*words: str) -> argparse.Namespace:
-    parser = Parser()
-    add_job_arguments(parser)
-    return parser.parse_args(words)
+    return parse_job(prog="process.py", about=None, words=words)
 
 
 def test_the_environment_sets_what_the_platform_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,4 +186,4 @@ def test_degrading_needs_a_limit() -> None:
     assert time_limit(parsed()) is None
     assert time_limit(parsed("--time-limit", "60", "--degrade")) is not None
     with pytest.raises(UsageError, match="--degrade needs --time-limit"):
-        time_limit(parsed("--degrade"))
+        parsed("--degrade")

@@ -19,7 +19,6 @@ import pytest
 import SimpleITK as sitk
 from conftest import THRESHOLD_RECIPE, ThresholdEngine, phantom
 
-from autosegnet.console import Parser
 from autosegnet.errors import InputError, UsageError
 from autosegnet.recipe import Fold, Recipe
 from autosegnet.serve import serve
@@ -201,11 +200,10 @@ def job_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *words: str, recipe:
     """The entry point's job, with an engine that marks SUV above 4."""
     monkeypatch.chdir(ROOT)
     import process
-    from autosegnet.commands.job import add_job_arguments
+    from autosegnet.commands.job import parse_job
 
-    parser = Parser()
-    add_job_arguments(parser)
-    args = parser.parse_args(["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), *words])
+    folders = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    args = parse_job(prog="process.py", about=None, words=[*folders, *words])
     engine = ThresholdEngine(folds=len(recipe.folds))
     return lambda: process.run_job(args, lambda: (engine, recipe))
 
