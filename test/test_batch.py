@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -244,6 +245,9 @@ def test_a_mask_that_no_batch_made_is_left_alone(tmp_path, batch, name: str) -> 
     assert rows(tmp_path)["q"]["status"] == "done"
     assert batch("--overwrite").code == 0
     assert list(masks(tmp_path)) == ["p.nii.gz", "q.nii.gz"]
+    (tmp_path / "out" / "p.mha").write_bytes(b"converted by somebody")
+    assert batch().code == 3
+    assert (tmp_path / "out" / "p.mha").read_bytes() == b"converted by somebody"
 
 
 def test_bad_studies_are_reported_at_the_end_and_stop_nobody(tmp_path, batch) -> None:
@@ -335,7 +339,7 @@ def test_a_pet_in_becquerels_is_converted_by_the_sidecar_beside_it(tmp_path, bat
         "Units": "Bq/mL",
         "InjectedRadioactivity": 300.0,
         "InjectedRadioactivityUnits": "MBq",
-        "BodyWeight": 60.0,
+        "PatientWeight": 60.0,
         "TracerRadionuclide": "F18",
         "ImageDecayCorrected": True,
         "ImageDecayCorrectionTime": 0,
@@ -474,6 +478,27 @@ def test_one_study_is_read_ahead_and_no_more(monkeypatch) -> None:
             assert reads.acquire(timeout=30)  # the next one is read while this one is used
         present.wait(0.02)
         assert started == list(range(min(k + 2, 5)))
+
+
+def test_no_more_than_two_studies_are_in_memory(monkeypatch) -> None:
+    class Loaded:
+        pass
+
+    alive: weakref.WeakSet[Loaded] = weakref.WeakSet()
+    most = []
+
+    def read(task):
+        loaded = Loaded()
+        alive.add(loaded)
+        most.append(len(alive))
+        return loaded
+
+    monkeypatch.setattr(batch_study, "_read", read)
+    monkeypatch.setattr(batch_study, "_outcome", lambda task, reading, *rest: reading.result() and None)
+    tasks = [SimpleNamespace(study=SimpleNamespace(case=str(k))) for k in range(20)]
+    for _ in batch_study.work_through(tasks, None, None, None):
+        time.sleep(0.005)
+    assert max(most) == 2
 
 
 def test_a_study_that_cannot_be_read_fails_when_its_turn_comes(monkeypatch) -> None:

@@ -109,6 +109,14 @@ def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert list(found(root)) == ["p_s"]
 
 
+def test_a_file_that_cannot_be_read_beside_images_is_no_study(tmp_path: Path) -> None:
+    touch(tmp_path, "p/SUV.nii", "p/CT.nii")
+    (tmp_path / "p" / "notes.txt").symlink_to("gone")
+    (tmp_path / "q").symlink_to("gone, too")
+    assert list(found(tmp_path)) == ["p"]
+    assert list(faults(tmp_path)) == [tmp_path.name]
+
+
 def test_images_in_no_layout_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, "p/SUV.nii", "p/CT.nii", "p/SEG.nii", "q/head.nii.gz", "labelsTr/a.nii.gz")
     with caplog.at_level(logging.WARNING, "autosegnet.cohort"):

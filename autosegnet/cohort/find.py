@@ -72,7 +72,9 @@ class _Walk:
         for folder, sockets in self._sockets.items():
             pet, ct = (by_stem(sockets.get(socket, [])) for socket in _SOCKETS)
             self._found += challenge_studies(pet, ct, self._parts(folder.parent))
-        return self._found + dicom_studies(self._others, self._root)
+        cases = {study.case for study in self._found}  # beside images, a file that cannot be read is no study
+        dicom = dicom_studies(self._others, self._root)
+        return self._found + [study for study in dicom if study.files or study.case not in cases]
 
     def _folders(self) -> Iterator[tuple[Path, list[str]]]:
         # Links are followed, as `evaluate` follows them; one that leads back to where it is would never end.
