@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "pipeline": {"study", "recipe", "geometry", "preprocess", "engines", "predict", "postprocess"},
     "challenge": {"errors", "io"},
     "suv": {"errors", "study", "suv"},
+    "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
     "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
 AT_THE_TOP = {"__main__", "commands", "console"}

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet import __version__, console
+from autosegnet.commands.dicom_out import add_result_arguments, result_files, wanted_results
 from autosegnet.commands.suv import add_input_arguments, input_options
 from autosegnet.errors import UsageError
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from autosegnet.dicom_out import DicomResults
     from autosegnet.engines import Engine
     from autosegnet.inputs import LoadedStudy
     from autosegnet.pipeline import Maps
@@ -39,6 +41,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         help="also the standard deviation between the folds' probabilities; takes 4 bytes x voxels x folds more memory",
     )
     add_input_arguments(parser)
+    add_result_arguments(parser)
     console.add_engine_arguments(parser)
 
 
@@ -51,7 +54,8 @@ def run_predict(args: argparse.Namespace) -> None:
     from autosegnet.report import remove_outdated
     from autosegnet.weights import open_weights
 
-    _probe_outputs(args)
+    results = wanted_results(args)
+    _probe_outputs(args, results)
     weights = open_weights(args.weights)
     if args.uncertainty and len(weights.recipe.folds) < 2:
         raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
@@ -65,6 +69,7 @@ def run_predict(args: argparse.Namespace) -> None:
     for path, image in ((args.probability, found.probability), (args.uncertainty, found.uncertainty)):
         if path is not None and image is not None:
             files[path] = image
+    files.update(result_files(found.mask, loaded, results))
     pages = {} if args.report is None else _report(loaded, found.mask, engine, weights, warnings)
     write_all({**files, **{args.report / name: content for name, content in pages.items()}})
     if pages:
@@ -72,15 +77,17 @@ def run_predict(args: argparse.Namespace) -> None:
     console.log_lesions(found.mask)
 
 
-def _probe_outputs(args: argparse.Namespace) -> None:
+def _probe_outputs(args: argparse.Namespace, results: DicomResults) -> None:
     from autosegnet.io import probe_image, probe_output
     from autosegnet.report import REPORT_PAGE
 
     images = [path for path in (args.output, args.probability, args.uncertainty) if path is not None]
-    if len({path.resolve() for path in images}) < len(images):
-        raise UsageError("--output, --probability and --uncertainty name the same file; expected one each")
+    if len({path.resolve() for path in (*images, *results.paths)}) < len(images) + len(results.paths):
+        raise UsageError("two outputs (such as --output and --probability) name the same file; expected one each")
     for path in images:
         probe_image(path)
+    for path in results.paths:
+        probe_output(path)
     if args.report is not None:
         probe_output(args.report / REPORT_PAGE)
 
