@@ -124,6 +124,34 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
 
 
+@contextmanager
+def study_warnings_kept() -> Iterator[list[str]]:
+    """Keeps what is warned about the study, for its report; such messages name no file and no patient.
+
+    Yields:
+        The messages, as they come.
+    """
+    handler = _StudyWarnings()
+    root = logging.getLogger("autosegnet")
+    root.addHandler(handler)
+    try:
+        yield handler.messages
+    finally:
+        root.removeHandler(handler)
+
+
+class _StudyWarnings(logging.Handler):
+    _ABOUT_STUDIES = tuple(f"autosegnet.{name}" for name in ("inputs", "io.dicom", "preprocess", "study", "suv"))
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith(self._ABOUT_STUDIES):
+            self.messages.append(record.getMessage())
+
+
 def log_engine(engine: Engine, weights: Weights) -> None:
     """Logs what runs: versions, device, weights."""
     log.info("autosegnet %s, python %s, %s", __version__, platform.python_version(), engine.name)

@@ -6,7 +6,6 @@ Writes two Markdown tables. Figures from simulated studies say how hard the simu
 """
 
 import argparse
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -51,7 +50,6 @@ class Measured:
     """Volume in ml, components, and components above 1 ml of SUV > 4 outside lesions."""
     truth_ml: float
     lesions: int
-    seconds: float
 
 
 def predict(suv: NDArray[np.float32], method: str) -> Mask:
@@ -79,9 +77,7 @@ def measure(task: tuple[int, Path | None, Point]) -> Measured:
         kept.append(source(rng, spacing))
         return kept[0]
 
-    start = time.perf_counter()
     study = simulate_study(seed, anatomy=keep, protocol=Protocol(spacing_mm))
-    seconds = time.perf_counter() - start
     truth = study.truth.astype(bool)
     scores = tuple(
         measure_masks(predict(study.suv, method), truth, spacing_mm=study.spacing_mm[::-1], convention="autopet3")
@@ -91,9 +87,7 @@ def measure(task: tuple[int, Path | None, Point]) -> Measured:
     sizes = np.bincount(cc3d.connected_components((study.suv > 4) & ~truth, connectivity=18).ravel())[1:] * voxel_ml
     normal = (float(sizes.sum()), float(len(sizes)), float((sizes > 1).sum()))
     tissues = np.array(list(tissue_figures(study, kept[0])))
-    return Measured(
-        study.cohort, scores, tissues, normal, scores[0].truth_volume_ml, scores[0].n_truth_lesions, seconds
-    )
+    return Measured(study.cohort, scores, tissues, normal, scores[0].truth_volume_ml, scores[0].n_truth_lesions)
 
 
 def tissue_figures(study: SimulatedStudy, anatomy: Anatomy) -> Iterator[tuple[float, ...]]:
@@ -148,8 +142,7 @@ def tissue_table(studies: list[Measured]) -> str:
     lines.append("")
     lines.append(
         f"SUV > 4 outside lesions, median of the studies: {volume / 1000:.2f} l in {components:.0f} components, "
-        f"{large:.0f} above 1 ml (measured: 1.7 l, 38, 14). "
-        f"Simulating a study took {np.mean([s.seconds for s in studies]):.1f} s on one core."
+        f"{large:.0f} above 1 ml (measured: 1.7 l, 38, 14)."
     )
     return "\n".join(lines)
 

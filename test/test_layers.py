@@ -14,10 +14,11 @@ MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
     "geometry": set(),
-    "lesions": set(),
+    "lesions": {"errors", "geometry", "lesions"},
+    "report": {"geometry", "study", "lesions", "report"},
     "recipe": {"errors"},
     "study": {"errors", "geometry"},
-    "io": {"errors", "study", "io"},
+    "io": {"errors", "study", "suv", "io"},
     "preprocess": {"recipe", "study", "geometry"},
     "network": {"errors", "recipe"},
     "weights": {"errors", "recipe", "network", "io"},
@@ -27,8 +28,11 @@ MAY_IMPORT = {
     "evaluate": {"errors", "io", "geometry", "lesions", "evaluate"},
     "pipeline": {"study", "recipe", "geometry", "preprocess", "engines", "predict", "postprocess"},
     "challenge": {"errors", "io"},
+    "suv": {"errors", "study", "suv"},
+    "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
+    "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
-AT_THE_TOP = {"__main__", "console"}
+AT_THE_TOP = {"__main__", "commands", "console"}
 
 
 def ours(path: Path) -> set[str]:

@@ -14,7 +14,7 @@ from autosegnet.preprocess import prepare
 from autosegnet.recipe import PET_CHANNEL, Fold, Recipe
 
 RECIPE = Recipe(
-    folds=tuple(Fold(f"fold {k}", "0" * 64, 1.0 + 0.2 * k) for k in range(3)),
+    folds=tuple(Fold(f"fold_{k}", "0" * 64, 1.0 + 0.2 * k) for k in range(3)),
     patch=(32, 32, 32),
     spacing_mm=(5.0, 5.0, 5.0),
 )

@@ -3,9 +3,9 @@ import argparse
 import numpy as np
 import pytest
 
+from autosegnet.commands.evaluate import add_rank_arguments, run_rank
 from autosegnet.errors import InputError, UsageError
 from autosegnet.evaluate import format_csv, format_standings, measure_masks, rank_teams
-from autosegnet.evaluate.command import add_rank_arguments, run_rank
 
 HEADING = "case,dsc,fpv_ml,fnv_ml\n"
 

@@ -4,11 +4,12 @@ Importing this imports neither SimpleITK nor nibabel; they are imported when an 
 """
 
 from autosegnet.io.files import probe_output, write_bytes, write_text
-from autosegnet.io.images import image_stem, only_image, read_image, read_mask, write_all, write_image
+from autosegnet.io.images import image_stem, only_image, probe_image, read_image, read_mask, write_all, write_image
 
 __all__ = [
     "image_stem",
     "only_image",
+    "probe_image",
     "probe_output",
     "read_image",
     "read_mask",

@@ -20,6 +20,7 @@ _SAME: Final = {
     "units": "Units",
     "suv_type": "SUVType",
     "decay_correction": "DecayCorrection",
+    "corrected": "CorrectedImage",
     "manufacturer": "Manufacturer",
     "series_date": "SeriesDate",
     "series_time": "SeriesTime",

@@ -6,6 +6,7 @@ What pydicom says about odd headers goes nowhere: its warnings quote values, and
 import logging
 import os
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _PREAMBLE = 128
+_ONE_AT_A_TIME = threading.RLock()  # what `quiet` changes, it changes for all threads
 # What pydicom raises, besides its own errors, on damaged files.
 DAMAGE = (ValueError, EOFError, OSError, KeyError, AttributeError, TypeError, NotImplementedError, struct.error)
 
@@ -88,20 +90,23 @@ def named(keyword: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps pydicom from warning, because its warnings quote values."""
+    """Keeps pydicom and highdicom from warning, because their warnings quote values."""
     from pydicom import config
 
-    log, mode = logging.getLogger("pydicom"), config.settings.reading_validation_mode
-    level = log.level
-    with warnings.catch_warnings():
+    logs, settings = [logging.getLogger(name) for name in ("pydicom", "highdicom")], config.settings
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        levels = [log.level for log in logs]
+        reading, writing = settings.reading_validation_mode, settings.writing_validation_mode
         warnings.simplefilter("ignore")
-        log.setLevel(logging.CRITICAL + 1)
-        config.settings.reading_validation_mode = config.IGNORE
+        for log in logs:
+            log.setLevel(logging.CRITICAL + 1)
+        settings.reading_validation_mode = settings.writing_validation_mode = config.IGNORE
         try:
             yield
         finally:
-            config.settings.reading_validation_mode = mode
-            log.setLevel(level)
+            settings.reading_validation_mode, settings.writing_validation_mode = reading, writing
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
 
 
 def find_headers(folder: Path) -> list[Header]:
@@ -116,7 +121,7 @@ def find_headers(folder: Path) -> list[Header]:
         raise InputError(f"found no folder, expected one with DICOM files, at {shown(folder)}")
     paths = sorted(
         Path(root) / name
-        for root, folders, names in os.walk(folder)
+        for root, _, names in os.walk(folder, onerror=_refuse_folder)
         for name in names
         if not name.startswith(".") and name.upper() != "DICOMDIR"
     )
@@ -124,6 +129,22 @@ def find_headers(folder: Path) -> list[Header]:
     if not headers:
         raise InputError(f"found {len(paths)} files and no DICOM object among them, in {shown(folder)}")
     return headers
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(f"cannot list a folder of DICOM files: {error.strerror}") from error
+
+
+def read_header(path: Path) -> Header:
+    """The header of a file that is known to be DICOM.
+
+    Raises:
+        InputError: it is gone, no DICOM, or damaged.
+    """
+    header = _read(path)
+    if header is None:
+        raise InputError(f"found a file that is no longer DICOM: {shown(path.name, 80)}")
+    return header
 
 
 def _read(path: Path) -> Header | None:
@@ -167,12 +188,9 @@ def private(header: Header, group: int, creator: str, element: int) -> Any:
     from pydicom.tag import Tag
 
     with quiet():
-        owners = {
-            tag: str(header.dataset[tag].value).strip()
-            for tag in header.dataset.group_dataset(group)
-            if isinstance(tag, int) and 0x10 <= tag & 0xFFFF <= 0xFF
-        }
-        blocks = [tag & 0xFF for tag, owner in owners.items() if owner.upper() == creator.upper()]
+        of_group = header.dataset.group_dataset(group)
+        owners = {e.tag.element: str(e.value).strip() for e in of_group if 0x10 <= e.tag.element <= 0xFF}
+        blocks = [block for block, owner in owners.items() if owner.upper() == creator.upper()]
         block = blocks[0] if blocks else None if owners else 0x10
         found = None if block is None else header.dataset.get(Tag(group, block << 8 | element))
         value = None if found is None else found.value

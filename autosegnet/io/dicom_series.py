@@ -70,6 +70,10 @@ def series_in(folder: Path) -> list[Series]:
     for header in find_headers(folder):
         kind = _kind(header)
         if kind:
+            if not header.text("SeriesInstanceUID"):
+                raise InputError(
+                    f"{named('SeriesInstanceUID')} is missing in {header.where}; expected it in every image"
+                )
             groups.setdefault((kind, header.text("SeriesInstanceUID")), []).append(header)
     return [Series(kind, uid, tuple(headers), _fault(kind, headers)) for (kind, uid), headers in groups.items()]
 
@@ -97,6 +101,8 @@ def choose_ct(found: list[Series], *, uid: str = "", pet: Series | None = None) 
         InputError: none, several, or one with a fault or in another frame of reference.
     """
     candidates = [s for s in found if s.kind == "CT"]
+    if pet is not None and not pet.frame_uid:
+        raise InputError(f"{named('FrameOfReferenceUID')} is missing in the {pet.summary}; CT and PET are paired by it")
     if pet is not None and not uid:
         paired = [s for s in candidates if s.frame_uid == pet.frame_uid and s.study_uid == pet.study_uid]
         if candidates and not paired:
@@ -176,12 +182,9 @@ def _pictures(header: Header) -> list[str]:
 
 def _pet_fault(headers: list[Header]) -> str:
     types = {h.text("SeriesType").upper().split("\\")[0] for h in headers}
-    for motion in ("DYNAMIC", "GATED"):
+    for motion in ("DYNAMIC", "GATED"):  # NumberOfTimeSlices is no sign: it counts slices in some static GE series
         if motion in types:
             return f"{motion.lower()} series, {named('SeriesType')}"
-    for keyword, motion in (("NumberOfTimeSlices", "dynamic"), ("NumberOfTimeSlots", "gated")):
-        if (headers[0].number(keyword) or 0) > 1:
-            return f"{motion} series, {named(keyword)}"
     if any("ATTN" not in h.text("CorrectedImage").upper().split("\\") for h in headers):
         return f"not corrected for attenuation: no ATTN in {named('CorrectedImage')}"
     declared = Counter(h.number("NumberOfSlices") for h in headers).most_common(1)[0][0]

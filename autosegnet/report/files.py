@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from autosegnet.lesions import LesionTable, csv_text, json_text, number_lesions
@@ -18,6 +21,14 @@ REPORT_PAGE: Final = "report.html"
 
 SHOWN: Final = 30
 """Lesions that get a row and a picture in the page; two printed pages hold no more. The tables hold all."""
+
+
+def remove_outdated(folder: Path, current: Iterable[str]) -> None:
+    """Removes pictures of lesions that an earlier report left in a folder and the current one did not replace."""
+    names = set(current)
+    for path in folder.glob("lesion_*.png"):
+        if re.fullmatch(r"lesion_\d+\.png", path.name) and path.name not in names:
+            path.unlink(missing_ok=True)
 
 
 def report_files(case: Study, mask: sitk.Image, table: LesionTable, provenance: Provenance) -> dict[str, bytes | str]:

@@ -1,0 +1,1 @@
+"""What each command of `autosegnet` takes and does: `add_…_arguments(parser)` and `run_…(args)`."""
