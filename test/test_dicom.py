@@ -10,7 +10,7 @@ import pytest
 from dicom_phantoms import CT_SERIES, PET_SERIES, SLICES, STEP_MM, dose_of, pet_slice, stored, write_series
 from pydicom import dcmread
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless, RLELossless, generate_uid
+from pydicom.uid import ImplicitVRLittleEndian, JPEGLosslessSV1, JPEGLSLossless, RLELossless, generate_uid
 
 from autosegnet import console
 from autosegnet.__main__ import _command_line
@@ -132,6 +132,20 @@ def test_private_factors_are_found_in_their_creators_block(tmp_path):
 
     with pytest.raises(InputError, match=r"\(7053,1000\)"):
         read_pet(write_series(tmp_path / "b", edit=of_another))
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["with creator", "without"])
+def test_private_factor_is_read_from_implicit_vr(tmp_path, named):
+    def philips(dataset, k):
+        dataset.Units = "CNTS"
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        if named:
+            dataset.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0x09, "DS", "2.5")
+        else:
+            dataset.add_new(0x70531009, "UN", b"2.5 ")
+
+    conversion = read_pet(write_series(tmp_path, edit=philips)).conversion
+    assert conversion.factors == pytest.approx((2.5 * HOUR,) * SLICES, rel=1e-12)
 
 
 def test_scan_start_of_ge_is_used_where_the_series_is_later(tmp_path):
@@ -298,7 +312,7 @@ def test_damaged_files_are_read_or_refused_but_never_quoted(tmp_path):
     write_series(tmp_path)
     path = tmp_path / "PET002.dcm"
     whole = path.read_bytes()
-    refused = 0
+    refusals = []
     for _ in range(60):
         data = bytearray(whole)
         for _ in range(rng.choice([1, 2, 10])):
@@ -308,10 +322,9 @@ def test_damaged_files_are_read_or_refused_but_never_quoted(tmp_path):
         try:
             read_pet(tmp_path)
         except InputError as error:
-            refused += 1
-            assert "Doe" not in str(error)
-            assert error.__cause__ is None
-    assert refused > 30
+            refusals.append(error)
+    assert len(refusals) > 30
+    assert not [e for e in refusals if "Doe" in str(e) or e.__cause__ is not None]
 
 
 def test_unreadable_compression_is_refused_by_its_name(tmp_path):
