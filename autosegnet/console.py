@@ -141,7 +141,7 @@ def study_warnings_kept() -> Iterator[list[str]]:
 
 
 class _StudyWarnings(logging.Handler):
-    _ABOUT_STUDIES = ("autosegnet.study", "autosegnet.suv", "autosegnet.preprocess")
+    _ABOUT_STUDIES = tuple(f"autosegnet.{name}" for name in ("inputs", "io.dicom", "preprocess", "study", "suv"))
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

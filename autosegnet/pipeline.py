@@ -77,6 +77,7 @@ def segment(
     probability = None if maps == "none" else postprocess.restore_map(chance, **grids)
     uncertainty = None if deviation is None else postprocess.restore_map(deviation, **grids)
     clock.lap("postprocess")
+    log.info(", ".join(f"{step} {seconds:.1f} s" for step, seconds in clock.seconds.items()))
     return Segmentation(mask, clock.seconds, probability, uncertainty)
 
 

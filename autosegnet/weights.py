@@ -14,7 +14,7 @@ from autosegnet.recipe import Fold, Recipe, from_json, to_json
 
 RECIPE = "recipe.json"
 _PLATFORM_MODEL = Path("/opt/ml/model")  # where the platform unpacks an algorithm's model tarball
-_BUNDLED = Path(__file__).resolve().parent.parent / "weights"
+BUNDLED = Path(__file__).resolve().parent.parent / "weights"  # of a checkout, or of the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ def find(folder: Path | None) -> Path:
     named = folder or (Path(os.environ["AUTOSEGNET_WEIGHTS"]) if os.environ.get("AUTOSEGNET_WEIGHTS") else None)
     if named is not None:
         return named
-    for candidate in (_PLATFORM_MODEL, _BUNDLED):
+    for candidate in (_PLATFORM_MODEL, BUNDLED):
         if (candidate / RECIPE).is_file():
             return candidate
-    raise WeightsError(f"no weights: neither {_PLATFORM_MODEL} nor {_BUNDLED} holds {RECIPE}; see --weights")
+    raise WeightsError(f"no weights: neither {_PLATFORM_MODEL} nor {BUNDLED} holds {RECIPE}; see --weights")
 
 
 def open_weights(folder: Path | None = None) -> Weights:

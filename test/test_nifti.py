@@ -213,6 +213,8 @@ BAD = {
     "voxels_nowhere": (content(changed(vox_offset=np.nan)), "vox_offset is nan"),
     "slope_infinite": (content(changed(scl_slope=np.inf)), "scl_slope is inf"),
     "intercept_nan": (content(changed(scl_slope=2, scl_inter=np.nan)), "scl_inter nan"),
+    "slope_that_itk_ignores": (content(changed(scl_slope=1e-17)), "scl_slope is 1e-17"),
+    "code_unknown": (content(changed(sform_code=128)), "sform_code is 128"),
     "slope_subnormal": (content(changed(scl_slope=1e-40)), "scl_slope is 9.99995e-41"),
     "intercept_subnormal": (content(changed(scl_inter=1e-40)), "scl_inter 9.99995e-41"),
     "slope_too_large": (content(changed(scl_slope=3e38)), "3.4e38"),

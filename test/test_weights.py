@@ -95,9 +95,9 @@ def test_weights_are_found_in_the_documented_order(
     monkeypatch.setattr("autosegnet.weights._PLATFORM_MODEL", tiny_weights.folder)
     assert find(None) == tiny_weights.folder
     monkeypatch.setattr("autosegnet.weights._PLATFORM_MODEL", tmp_path / "none")
-    monkeypatch.setattr("autosegnet.weights._BUNDLED", tiny_weights.folder)
+    monkeypatch.setattr("autosegnet.weights.BUNDLED", tiny_weights.folder)
     assert find(None) == tiny_weights.folder
-    monkeypatch.setattr("autosegnet.weights._BUNDLED", tmp_path / "none")
+    monkeypatch.setattr("autosegnet.weights.BUNDLED", tmp_path / "none")
     with pytest.raises(WeightsError, match="--weights"):
         find(None)
 

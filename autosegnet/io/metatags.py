@@ -21,6 +21,8 @@ _LONGEST_KEY = 255
 _LONGEST_VALUE = 4_000
 _LINE = re.compile(r"([^=:]*?)[ \t]*[=:][=: \t]*(.*)", re.DOTALL)
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)")
+# Not str.split, which takes bytes such as 0xA0 for blanks, too.
+_WORD = re.compile(r"[^ \t]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 # MetaIO reads smaller ones as 0.
@@ -48,7 +50,7 @@ class Tags:
 
     def floats(self, key: str, count: int) -> list[float]:
         """The `count` finite numbers of a key that has to be there."""
-        words = self.values.get(key, "").split()
+        words = _WORD.findall(self.values.get(key, ""))
         if len(words) != count or not all(_NUMBER.fullmatch(word) for word in words):
             raise self.refusal(f"the header has no valid {key}, expected {count} finite numbers")
         values = [float(word) for word in words]
@@ -58,7 +60,7 @@ class Tags:
 
     def integers(self, key: str, count: int) -> list[int]:
         """The `count` whole numbers of a key that has to be there."""
-        words = self.values.get(key, "").split()
+        words = _WORD.findall(self.values.get(key, ""))
         if len(words) != count or not all(_INTEGER.fullmatch(word) for word in words):
             raise self.refusal(f"the header has no valid {key}, expected {count} whole numbers")
         return [int(word) for word in words]

@@ -30,7 +30,10 @@ FORMS_TOLERANCE_VOXELS = 0.25
 # pixdim and the length of the sform's columns are one number; nibabel and ITK each take another one of them. 1e-4 is
 # a tenth of a voxel after a thousand, and a thousand times what float32 rounds.
 _PIXDIM_TOLERANCE = 1e-4
-_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+# ITK ignores a smaller slope or intercept (itkNiftiImageIO.cxx, epsilon of double), nibabel applies it.
+_SMALLEST_SCALING = float(np.finfo(np.float64).eps)
+# nifti1.h, NIFTI_XFORM_*: unknown, scanner, aligned, Talairach, MNI 152, other template.
+_XFORM_CODES = range(6)
 _MILLIMETRE, _UNKNOWN_UNIT = 2, 0
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
 
@@ -121,10 +124,10 @@ def _scaling(fields: Any, path: Path) -> tuple[float, float]:
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
     if slope == 0 or math.isnan(slope):
         return 1.0, 0.0
-    if not all(value == 0 or _SMALLEST_NORMAL <= abs(value) < math.inf for value in (slope, intercept)):
+    if not all(value == 0 or _SMALLEST_SCALING <= abs(value) < math.inf for value in (slope, intercept)):
         raise InputError(
-            f"scl_slope is {slope:g} and scl_inter {intercept:g}, expected finite numbers (or 0) within the range of "
-            f"float32, in {shown(path)}"
+            f"scl_slope is {slope:g} and scl_inter {intercept:g}, expected 0 or finite numbers of at least "
+            f"{_SMALLEST_SCALING:.1e}, in {shown(path)}"
         )
     return slope, intercept
 
@@ -156,9 +159,9 @@ def _grid(
 def _affine(fields: Any, size: tuple[int, int, int], path: Path) -> NDArray[np.float64]:
     """Voxel index to RAS mm. Where sform and qform are both set they have to agree."""
     sform_code, qform_code = int(fields["sform_code"]), int(fields["qform_code"])
-    if sform_code < 0 or qform_code < 0 or sform_code == qform_code == 0:
+    if not {sform_code, qform_code} <= set(_XFORM_CODES) or sform_code == qform_code == 0:
         raise InputError(
-            f"sform_code is {sform_code} and qform_code {qform_code}, expected one above 0 (a known orientation), "
+            f"sform_code is {sform_code} and qform_code {qform_code}, expected one from 1 to 5 (a known orientation), "
             f"in {shown(path)}"
         )
     sform = np.asarray(fields.get_sform(), np.float64)

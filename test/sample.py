@@ -1,0 +1,111 @@
+"""The main job on the bundled sample study: runs the container's program, shows what came out, and checks it.
+
+The sample is a simulated whole body (`autosegnet-train simulate`); its truth is `test/expected/truth.mha`, and what the
+program is expected to find, with trained folds or with untrained ones, lies beside it.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import SimpleITK as sitk
+from untrained_folds import write_untrained_weights
+
+from autosegnet import __version__
+from autosegnet.evaluate import measure
+from autosegnet.geometry import Grid
+from autosegnet.io import only_image, read_image, read_mask, write_all
+from autosegnet.lesions import measure_lesions
+from autosegnet.report import Provenance, report_files
+from autosegnet.study import Study
+from autosegnet.weights import BUNDLED, RECIPE, Weights, digest, open_weights
+
+HERE = Path(__file__).resolve().parent
+INPUT, OUTPUT, EXPECTED = HERE / "input", HERE / "output", HERE / "expected"
+SOCKET = OUTPUT / "images" / "automated-petct-lesion-segmentation"
+
+
+def main() -> None:
+    """Runs, shows and checks; exits with 1 where something is not as expected."""
+    trained = (BUNDLED / RECIPE).is_file()
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = open_weights(BUNDLED) if trained else untrained(Path(folder))
+        program = [sys.executable, HERE.parent / "process.py"]
+        subprocess.run(
+            [*program, "--input", INPUT, "--output", OUTPUT, "--weights", weights.folder], cwd=HERE.parent, check=True
+        )
+    study = Study(read_image(only_image(INPUT / "images" / "pet")), read_image(only_image(INPUT / "images" / "ct")))
+    mask = read_mask(only_image(SOCKET))
+    show(study, mask, weights)
+    expected = read_mask(EXPECTED / ("trained.mha" if trained else "untrained.mha"))
+    wrong = differences(study, mask, expected)
+    say("\n".join(["FAILED", *wrong]) if wrong else f"OK: as expected (Dice {dice(mask, expected):.4f})")
+    sys.exit(1 if wrong else 0)
+
+
+def untrained(folder: Path) -> Weights:
+    """Weights that run, while there are none that were trained."""
+    line = "!" * 100
+    say(f"{line}\n!!  NO TRAINED FOLDS in weights/: running with UNTRAINED ones.")
+    say(f"!!  The mask below MEANS NOTHING; everything around the network is checked all the same.\n{line}")
+    write_untrained_weights(folder)
+    return open_weights(folder)
+
+
+def show(study: Study, mask: sitk.Image, weights: Weights) -> None:
+    """Figures on the terminal, pictures and tables as files."""
+    table = measure_lesions(mask, study.pet)
+    body = table.body
+    provenance = Provenance(
+        software=f"autosegnet {__version__}",
+        engine="as logged by process.py",
+        weights=digest(weights),
+        description=weights.recipe.description,
+        suv=("The PET of the sample is in SUV (body weight, g/ml); nothing was converted.",),
+        warnings=("This study is simulated: no patient.",),
+        made=datetime.now().astimezone(),
+    )
+    pages = report_files(study, mask, table, provenance)
+    write_all({OUTPUT / "report" / name: content for name, content in pages.items()})
+    truth = measure(mask, read_mask(EXPECTED / "truth.mha"))
+    say(f"lesions {body.lesions}, TMTV {body.tmtv_ml:.1f} ml, TLG {body.tlg_g:.1f} g")
+    say(f"against the simulation's truth: DSC {truth.dsc:.3f}, FPV {truth.fpv_ml:.1f} ml, FNV {truth.fnv_ml:.1f} ml")
+    say(f"mask      {only_image(SOCKET)}")
+    for name in sorted(pages):
+        if name.endswith((".html", ".png")) and "lesion" not in name:
+            say(f"pictures  {OUTPUT / 'report' / name}")
+
+
+def differences(study: Study, mask: sitk.Image, expected: sitk.Image) -> list[str]:
+    """What is wrong with the output, a line each."""
+    files = sorted(str(p.relative_to(OUTPUT)) for p in OUTPUT.rglob("*") if p.is_file() and "report" not in p.parts)
+    name = only_image(INPUT / "images" / "ct").name
+    wanted = [str((SOCKET / name).relative_to(OUTPUT)), "results.json"]
+    results = json.loads((OUTPUT / "results.json").read_text())
+    checks = {
+        f"files are {files}, expected {wanted}": files == wanted,
+        "the mask is not on the PET's grid": Grid.of(mask) == Grid.of(study.pet),
+        f"results.json says {results}": [r["outputs"][0]["filename"] for r in results] == [name],
+        f"Dice with the expected mask is {dice(mask, expected):.4f}, below 0.99": dice(mask, expected) >= 0.99,
+    }
+    return [message for message, holds in checks.items() if not holds]
+
+
+def dice(mask: sitk.Image, expected: sitk.Image) -> float:
+    """Overlap of two masks."""
+    return measure(mask, expected).dsc
+
+
+def say(text: str) -> None:
+    """A line on the terminal, in order with those of the program."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
