@@ -15,7 +15,7 @@ from autosegnet import __version__
 from autosegnet.dicom_out.contours import outlines
 from autosegnet.dicom_out.origin import Origin, copy_patient_and_study
 from autosegnet.dicom_out.seg import NAME, SERIES_NUMBER
-from autosegnet.io.dicom_files import quiet
+from autosegnet.io.dicom_header import quiet
 
 if TYPE_CHECKING:
     from pydicom import Dataset

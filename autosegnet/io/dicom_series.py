@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from autosegnet.errors import InputError
-from autosegnet.io.dicom_files import Header, find_headers, named
+from autosegnet.io.dicom_files import find_headers
+from autosegnet.io.dicom_header import Header, named
 
 log = logging.getLogger(__name__)
 
