@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "challenge": {"errors", "io"},
     "suv": {"errors", "study", "suv"},
     "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
+    "cohort": {"errors", "io", "cohort"},
+    "records": {"errors"},
     "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
 AT_THE_TOP = {"__main__", "commands", "console"}

@@ -26,7 +26,7 @@ def find_headers(folder: Path) -> list[Header]:
         for name in names
         if not name.startswith(".") and name.upper() != "DICOMDIR"
     )
-    headers = [header for path in paths if (header := _read(path)) is not None]
+    headers = [header for path in paths if (header := find_header(path)) is not None]
     if not headers:
         raise InputError(f"found {len(paths)} files and no DICOM object among them, in {shown(folder)}")
     return headers
@@ -42,13 +42,18 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: it is gone, no DICOM, or damaged.
     """
-    header = _read(path)
+    header = find_header(path)
     if header is None:
         raise InputError(f"found a file that is no longer DICOM: {shown(path.name, 80)}")
     return header
 
 
-def _read(path: Path) -> Header | None:
+def find_header(path: Path) -> Header | None:
+    """The header of a file, None where it is no DICOM.
+
+    Raises:
+        InputError: it is called DICOM and is none, or is damaged.
+    """
     from pydicom import dcmread
 
     kind = _kind(path)

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,9 +68,18 @@ def series_in(folder: Path) -> list[Series]:
     Raises:
         InputError: no folder, no DICOM, or a damaged object.
     """
+    return series_of(find_headers(folder))
+
+
+def series_of(headers: Iterable[Header]) -> list[Series]:
+    """The PET and CT series among headers in the order of their paths.
+
+    Raises:
+        InputError: an image that names no series.
+    """
     groups: dict[tuple[str, str], list[Header]] = {}
-    for header in find_headers(folder):
-        kind = _kind(header)
+    for header in headers:
+        kind = kind_of(header)
         if kind:
             if not header.text("SeriesInstanceUID"):
                 raise InputError(
@@ -150,7 +160,8 @@ def _listed(series: list[Series]) -> str:
     return "; ".join(s.summary for s in series)
 
 
-def _kind(header: Header) -> str | None:
+def kind_of(header: Header) -> str | None:
+    """'PET', 'CT', or None for an object that is no image of either."""
     sop_class = header.text("SOPClassUID")
     if sop_class in _MULTI_FRAME:
         return _MULTI_FRAME[sop_class][0]
