@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from autosegnet.errors import InputError
-from autosegnet.io.dicom_files import Header, find_headers, named
+from autosegnet.io.dicom_files import find_headers
+from autosegnet.io.dicom_header import Header, named
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ _CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture and, with a s
 _MODALITIES: Final = {"PT": "PET", "CT": "CT"}
 # Values of ImageType (0008,0008) of pictures made from a volume; DERIVED and SECONDARY alone say nothing: exported,
 # de-identified and resliced volumes carry them.
-_PICTURES: Final = ("LOCALIZER", "MIP", "PROJECTION", "SCREEN", "CAPTURE", "FUSED", "FUSION", "OTHER")
+_PICTURES: Final = ("LOCALIZER", "MIP", "PROJECTION", "SCREEN", "CAPTURE", "FUSED", "FUSION")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ def _fault(kind: str, headers: list[Header]) -> str:
 
 def _pictures(header: Header) -> list[str]:
     values = header.text("ImageType").upper().split("\\")[2:]
-    return [p for p in _PICTURES for v in values if v == p or (p not in ("OTHER", "MIP") and v.startswith(p))]
+    return [p for p in _PICTURES for v in values if v == p or (p != "MIP" and v.startswith(p))]
 
 
 def _pet_fault(headers: list[Header]) -> str:
