@@ -72,6 +72,7 @@ class _Walk:
         for folder, sockets in self._sockets.items():
             pet, ct = (by_stem(sockets.get(socket, [])) for socket in _SOCKETS)
             self._found += challenge_studies(pet, ct, self._parts(folder.parent))
+        log.info("looking for DICOM in %d files", len(self._others))  # about a millisecond each, on a local disk
         cases = {study.case for study in self._found}  # beside images, a file that cannot be read is no study
         dicom = dicom_studies(self._others, self._root)
         return self._found + [study for study in dicom if study.files or study.case not in cases]
