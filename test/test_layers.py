@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
     "cohort": {"errors", "io", "cohort"},
     "records": {"errors"},
+    "cores": set(),
     "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
 AT_THE_TOP = {"__main__", "commands", "console"}
