@@ -23,6 +23,7 @@ _MULTI_FRAME: Final = {
     "1.2.840.10008.5.1.4.1.1.2.2": ("CT", "legacy converted enhanced CT (multi-frame)"),
 }
 _CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture and, with a suffix, its multi-frame kinds
+_MOST_LISTED: Final = 8  # as many as a line of a log bears
 _MODALITIES: Final = {"PT": "PET", "CT": "CT"}
 # Values of ImageType (0008,0008) of pictures made from a volume; DERIVED and SECONDARY alone say nothing: exported,
 # de-identified and resliced volumes carry them.
@@ -157,7 +158,8 @@ def _choose(candidates: list[Series], *, uid: str, kind: str, option: str) -> Se
 
 
 def _listed(series: list[Series]) -> str:
-    return "; ".join(s.summary for s in series)
+    text = "; ".join(s.summary for s in series[:_MOST_LISTED])
+    return text + (f"; and {len(series) - _MOST_LISTED} more" if len(series) > _MOST_LISTED else "")
 
 
 def kind_of(header: Header) -> str | None:
