@@ -125,16 +125,16 @@ def finished(places: Places, depends_on: DependsOn) -> Row | str:
     Raises:
         InputError: a mask is in place that no record describes.
     """
-    masks = places.masks
     record = _read(places.record)
+    row, before = record or (pending(places.case), {})
+    others = [path.name for path in places.masks if path.name != row.mask]
+    if others:
+        raise InputError(
+            f"found {others[0]} in the output folder, which no batch made there; move it away, or --overwrite"
+        )
     if record is None:
-        if masks:
-            raise InputError(
-                f"found {masks[0].name} in the output folder, which no batch made there; move it away, or --overwrite"
-            )
         return ""
-    row, before = record
-    if [path.name for path in masks] != [row.mask]:
+    if not places.masks:
         return "its mask is not in place"
     changed = [name for name, value in depends_on.items() if before.get(name) != value]
     return f"changed since: {', '.join(changed)}" if changed else row

@@ -72,18 +72,26 @@ class _Walk:
         for folder, sockets in self._sockets.items():
             pet, ct = (by_stem(sockets.get(socket, [])) for socket in _SOCKETS)
             self._found += challenge_studies(pet, ct, self._parts(folder.parent))
-        return self._found + dicom_studies(self._others, self._root)
+        log.info("looking for DICOM in %d files", len(self._others))  # about a millisecond each, on a local disk
+        cases = {study.case for study in self._found}  # beside images, a file that cannot be read is no study
+        dicom = dicom_studies(self._others, self._root)
+        return self._found + [study for study in dicom if study.files or study.case not in cases]
 
     def _folders(self) -> Iterator[tuple[Path, list[str]]]:
-        # Links are followed, as `evaluate` follows them; one that leads to a folder above itself would never end.
+        # Links are followed, as `evaluate` follows them; one that leads back to where it is would never end.
         for place, subfolders, names in os.walk(self._root, followlinks=True, onerror=self._unlisted):
-            above = os.path.realpath(place)
+            above = [os.path.realpath(folder) for folder in self._down_to(Path(place))]
             subfolders[:] = sorted(name for name in subfolders if self._goes_down(Path(place, name), above))
             yield Path(place), sorted(name for name in names if not name.startswith("."))
 
-    def _goes_down(self, folder: Path, above: str) -> bool:
-        real = folder.resolve()
-        return not folder.name.startswith(".") and real != self._leave_out and not Path(above).is_relative_to(real)
+    def _down_to(self, folder: Path) -> list[Path]:
+        parts = self._parts(folder)
+        return [self._root.joinpath(*parts[:k]) for k in range(len(parts) + 1)]
+
+    def _goes_down(self, folder: Path, above: list[str]) -> bool:
+        if folder.name.startswith(".") or (real := folder.resolve()) == self._leave_out:
+            return False
+        return not any(Path(place).is_relative_to(real) for place in above)
 
     def _unlisted(self, error: OSError) -> None:
         folder = Path(error.filename)

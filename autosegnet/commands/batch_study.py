@@ -53,6 +53,7 @@ def work_through(tasks: Iterable[Task], engine: Engine, weights: Weights, tell: 
     for task, reading in _read_ahead(tasks):
         with console.about(task.study.case):
             outcome = _outcome(task, reading, engine, weights, tell)
+        del reading  # its images go before the next but one is read
         yield outcome
 
 
