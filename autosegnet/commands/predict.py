@@ -79,6 +79,9 @@ def _probe_outputs(args: argparse.Namespace) -> None:
     images = [path for path in (args.output, args.probability, args.uncertainty) if path is not None]
     if len({path.resolve() for path in images}) < len(images):
         raise UsageError("--output, --probability and --uncertainty name the same file; expected one each")
+    for name, path in (("--pet", args.pet), ("--ct", args.ct)):
+        if path.resolve() in {image.resolve() for image in images}:
+            raise UsageError(f"an output of predict has the place of {name}, which it would replace; name another file")
     for path in images:
         probe_image(path)
     if args.report is not None:
