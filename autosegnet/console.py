@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -40,26 +41,47 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def run(action: Callable[[], None]) -> int:
-    """Runs an action and returns the exit code of the contract.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
 
-    0 done, 2 usage, 3 input, 4 weights, 5 output: for 2 to 5 the last line on stderr is
-    `autosegnet: error: <what was found, what was expected, where>`. 1 is a bug and leaves a traceback. SIGTERM and
-    Ctrl-C unwind the run, so that temporary files go, and end it with 143 and 130.
+    Args:
+        exit_code: of the contract; 0 where it is done.
+        line: the last line on stderr, or "done".
+    """
+
+    exit_code: int
+    line: str
+
+
+def run(action: Callable[[], None]) -> int:
+    """Runs an action and returns the exit code of the contract, as `attempt` says.
+
+    SIGTERM and Ctrl-C unwind the run, so that temporary files go, and end it with 143 and 130.
     """
     signal.signal(signal.SIGTERM, terminate)
     try:
-        action()
-    except AutosegnetError as error:
-        return _last_line(str(error), error.exit_code)
-    except MemoryError:
-        return _last_line("out of memory: the study needs more than this machine or container allows", 3)
+        return attempt(action).exit_code
     except KeyboardInterrupt:
         return 130
-    except Exception:  # the contract's exit code of a bug
+
+
+def attempt(action: Callable[[], None]) -> Outcome:
+    """Runs an action; its errors become an outcome and the last line on stderr.
+
+    0 done, 2 usage, 3 input, 4 weights, 5 output: for 2 to 5 the last line on stderr is
+    `autosegnet: error: <what was found, what was expected, where>`. 1 is a bug and leaves a traceback.
+    """
+    try:
+        action()
+    except AutosegnetError as error:
+        return _reported(str(error), error.exit_code)
+    except MemoryError:
+        return _reported("out of memory: the study needs more than this machine or container allows", 3)
+    except Exception as error:  # the contract's exit code of a bug
         traceback.print_exc()
-        return 1
-    return 0
+        return Outcome(1, f"autosegnet: error: a bug, {type(error).__name__}; the log holds its traceback")
+    return Outcome(0, "done")
 
 
 def terminate(signum: int, frame: FrameType | None) -> NoReturn:
@@ -67,10 +89,12 @@ def terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + signum)
 
 
-def _last_line(message: str, code: int) -> int:
+def _reported(message: str, code: int) -> Outcome:
+    line = "autosegnet: error: " + " ".join(message.split())
     sys.stdout.flush()
-    sys.stderr.write("autosegnet: error: " + " ".join(message.split()) + "\n")
-    return code
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+    return Outcome(code, line)
 
 
 def log_to(stream: TextIO) -> None:

@@ -153,7 +153,7 @@ def _scaled(image: sitk.Image, factor: float) -> sitk.Image:
 def _read_sidecar(path: Path) -> dict[str, object]:
     try:
         sidecar = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not JSON"
         raise InputError(f"cannot read the sidecar {shown(path)}: {reason}") from error
     if not isinstance(sidecar, dict):

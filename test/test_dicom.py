@@ -174,6 +174,13 @@ def test_study_in_one_folder_is_paired_and_localizers_are_put_aside(tmp_path):
     assert choose_ct(found, pet=choose_pet(found)).uid == CT_SERIES
 
 
+def test_long_lists_of_series_are_cut(tmp_path):
+    for n in range(10):
+        write_series(tmp_path / str(n), edit=setting("SeriesInstanceUID", generate_uid()))
+    with pytest.raises(InputError, match="and 2 more; choose one with --pet-series"):
+        choose_pet(series_in(tmp_path))
+
+
 def test_missing_frames_of_reference_are_no_pair(tmp_path):
     write_series(tmp_path / "1", edit=without("FrameOfReferenceUID"))
     write_series(tmp_path / "2", kind="CT", edit=without("FrameOfReferenceUID"))

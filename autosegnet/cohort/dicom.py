@@ -47,7 +47,7 @@ def dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
 
 def _scanned(files: Iterable[Path]) -> _Scan:
     from autosegnet.io.dicom_files import find_header
-    from autosegnet.io.dicom_series import kind_of
+    from autosegnet.io.dicom_kinds import kind_of
 
     scan = _Scan()
     for path in files:

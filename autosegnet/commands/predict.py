@@ -75,8 +75,12 @@ def _probe_outputs(args: argparse.Namespace, results: DicomResults) -> None:
     from autosegnet.report import REPORT_PAGE
 
     images = [path for path in (args.output, args.probability, args.uncertainty) if path is not None]
-    if len({path.resolve() for path in (*images, *results.paths)}) < len(images) + len(results.paths):
+    outputs = [path.resolve() for path in (*images, *results.paths)]
+    if len(set(outputs)) < len(outputs):
         raise UsageError("two outputs (such as --output and --probability) name the same file; expected one each")
+    for name, path in (("--pet", args.pet), ("--ct", args.ct)):
+        if path.resolve() in outputs:
+            raise UsageError(f"an output of predict has the place of {name}, which it would replace; name another file")
     for path in images:
         probe_image(path)
     for path in results.paths:

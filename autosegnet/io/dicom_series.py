@@ -1,7 +1,6 @@
 """Sorts DICOM headers into series and chooses the PET and the CT of a study: by frame of reference and by study."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,23 +9,11 @@ from typing import Final
 from autosegnet.errors import InputError
 from autosegnet.io.dicom_files import find_headers
 from autosegnet.io.dicom_header import Header, named
+from autosegnet.io.dicom_kinds import fault_of, kind_of
 
 log = logging.getLogger(__name__)
 
-_PET: Final = "1.2.840.10008.5.1.4.1.1.128"
-_CT: Final = "1.2.840.10008.5.1.4.1.1.2"
-_CLASSES: Final = {_PET: "PET", _CT: "CT"}
-_MULTI_FRAME: Final = {
-    "1.2.840.10008.5.1.4.1.1.128.1": ("PET", "legacy converted enhanced PET (multi-frame)"),
-    "1.2.840.10008.5.1.4.1.1.130": ("PET", "enhanced PET (multi-frame)"),
-    "1.2.840.10008.5.1.4.1.1.2.1": ("CT", "enhanced CT (multi-frame)"),
-    "1.2.840.10008.5.1.4.1.1.2.2": ("CT", "legacy converted enhanced CT (multi-frame)"),
-}
-_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture and, with a suffix, its multi-frame kinds
-_MODALITIES: Final = {"PT": "PET", "CT": "CT"}
-# Values of ImageType (0008,0008) of pictures made from a volume; DERIVED and SECONDARY alone say nothing: exported,
-# de-identified and resliced volumes carry them.
-_PICTURES: Final = ("LOCALIZER", "MIP", "PROJECTION", "SCREEN", "CAPTURE", "FUSED", "FUSION")
+_MOST_LISTED: Final = 8  # as many as a line of a log bears
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +73,7 @@ def series_of(headers: Iterable[Header]) -> list[Series]:
                     f"{named('SeriesInstanceUID')} is missing in {header.where}; expected it in every image"
                 )
             groups.setdefault((kind, header.text("SeriesInstanceUID")), []).append(header)
-    return [Series(kind, uid, tuple(headers), _fault(kind, headers)) for (kind, uid), headers in groups.items()]
+    return [Series(kind, uid, tuple(headers), fault_of(kind, headers)) for (kind, uid), headers in groups.items()]
 
 
 def choose_pet(found: list[Series], *, uid: str = "") -> Series:
@@ -157,49 +144,5 @@ def _choose(candidates: list[Series], *, uid: str, kind: str, option: str) -> Se
 
 
 def _listed(series: list[Series]) -> str:
-    return "; ".join(s.summary for s in series)
-
-
-def kind_of(header: Header) -> str | None:
-    """'PET', 'CT', or None for an object that is no image of either."""
-    sop_class = header.text("SOPClassUID")
-    if sop_class in _MULTI_FRAME:
-        return _MULTI_FRAME[sop_class][0]
-    if sop_class.startswith(_CAPTURE) and (sop_class + ".").startswith(_CAPTURE + "."):
-        return _MODALITIES.get(header.text("Modality"))
-    return _CLASSES.get(sop_class)
-
-
-def _fault(kind: str, headers: list[Header]) -> str:
-    """Why a series is no volume that can be used: its kind of object, its kind of image, what was done to it."""
-    first = headers[0]
-    sop_class = first.text("SOPClassUID")
-    if len({h.text("SOPClassUID") for h in headers}) > 1:
-        return f"mixed kinds of objects, {named('SOPClassUID')}"
-    if sop_class in _MULTI_FRAME:
-        return f"{_MULTI_FRAME[sop_class][1]}, {named('SOPClassUID')}; convert it to single-frame objects"
-    if sop_class.startswith(_CAPTURE):
-        return f"secondary capture, {named('SOPClassUID')}"
-    if picture := next((v for h in headers for v in _pictures(h)), None):
-        return f"{named('ImageType')} holds {picture}, not a stack of slices"
-    if any("REPROJECTION" in h.text("SeriesType").upper() for h in headers):
-        return f"{named('SeriesType')} is REPROJECTION, such as a MIP"
-    return _pet_fault(headers) if kind == "PET" else ""
-
-
-def _pictures(header: Header) -> list[str]:
-    values = header.text("ImageType").upper().split("\\")[2:]
-    return [p for p in _PICTURES for v in values if v == p or (p != "MIP" and v.startswith(p))]
-
-
-def _pet_fault(headers: list[Header]) -> str:
-    types = {h.text("SeriesType").upper().split("\\")[0] for h in headers}
-    for motion in ("DYNAMIC", "GATED"):  # NumberOfTimeSlices is no sign: it counts slices in some static GE series
-        if motion in types:
-            return f"{motion.lower()} series, {named('SeriesType')}"
-    if any("ATTN" not in h.text("CorrectedImage").upper().split("\\") for h in headers):
-        return f"not corrected for attenuation: no ATTN in {named('CorrectedImage')}"
-    declared = Counter(h.number("NumberOfSlices") for h in headers).most_common(1)[0][0]
-    if declared and declared > len(headers):
-        return f"slices missing: {named('NumberOfSlices')} is {declared:g}"
-    return ""
+    text = "; ".join(s.summary for s in series[:_MOST_LISTED])
+    return text + (f"; and {len(series) - _MOST_LISTED} more" if len(series) > _MOST_LISTED else "")
