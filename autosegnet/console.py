@@ -7,10 +7,12 @@ import logging
 import platform
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
+_CASE: ContextVar[str] = ContextVar("case", default="")  # each thread has its own
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,7 +59,7 @@ def run(action: Callable[[], None]) -> int:
 
     SIGTERM and Ctrl-C unwind the run, so that temporary files go, and end it with 143 and 130.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         return attempt(action).exit_code
     except KeyboardInterrupt:
@@ -81,7 +84,8 @@ def attempt(action: Callable[[], None]) -> Outcome:
     return Outcome(0, "done")
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+def terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    """Unwinds the run at a signal, so that temporary files go."""
     raise SystemExit(128 + signum)
 
 
@@ -96,11 +100,36 @@ def _reported(message: str, code: int) -> Outcome:
 def log_to(stream: TextIO) -> None:
     """Sends the program's log to a stream, a line each with the time of day."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(Lines("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    log_through(handler)
+
+
+def log_through(handler: logging.Handler) -> None:
+    """Sends the program's log through a handler alone."""
     root = logging.getLogger("autosegnet")
     root.handlers = [handler]
     root.setLevel(logging.INFO)
     root.propagate = False
+
+
+class Lines(logging.Formatter):
+    """Puts the name of the case before each message that is `about` one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """The line of a record."""
+        if case := _CASE.get():
+            record.message = f"[{case}] {record.message}"
+        return super().formatMessage(record)
+
+
+@contextmanager
+def about(case: str) -> Iterator[None]:
+    """Names the case in every line that this thread logs meanwhile."""
+    before = _CASE.set(case)
+    try:
+        yield
+    finally:
+        _CASE.reset(before)
 
 
 @contextmanager
@@ -150,7 +179,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def study_warnings_kept() -> Iterator[list[str]]:
-    """Keeps what is warned about the study, for its report; such messages name no file and no patient.
+    """Keeps what this thread warns about its study, for its report; such messages name no file and no patient.
 
     Yields:
         The messages, as they come.
@@ -170,9 +199,10 @@ class _StudyWarnings(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.messages: list[str] = []
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.startswith(self._ABOUT_STUDIES):
+        if record.thread == self._thread and record.name.startswith(self._ABOUT_STUDIES):
             self.messages.append(record.getMessage())
 
 

@@ -31,6 +31,9 @@ MAY_IMPORT = {
     "challenge": {"errors", "io"},
     "suv": {"errors", "study", "suv"},
     "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
+    "cohort": {"errors", "io", "cohort"},
+    "records": {"errors"},
+    "cores": set(),
     "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
 AT_THE_TOP = {"__main__", "commands", "console", "serve"}  # serve reports the end of a job as console does
@@ -84,9 +87,9 @@ def test_no_module_imports_both_torch_and_simpleitk(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_nothing_in_the_package_imports_evalutils_or_benchmarks(path: Path) -> None:
     text = path.read_text()
-    assert "import evalutils" not in text
-    assert "from evalutils" not in text
-    assert "benchmarks" not in text
+    for package in ("evalutils", "benchmarks"):  # a comment may name the script behind a figure
+        assert f"import {package}" not in text
+        assert f"from {package}" not in text
 
 
 def test_the_command_line_starts_without_heavy_packages() -> None:

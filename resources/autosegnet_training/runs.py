@@ -70,15 +70,20 @@ def plan_run(prepared: PreparedFolder, configuration: TrainingConfiguration, *, 
     )
 
 
-def claim(run: Run) -> None:
+def claim(run: Run, *, writes: bool = True) -> None:
     """Writes what the run is, or makes sure that the one begun in the folder is the same.
+
+    Args:
+        run: to be trained.
+        writes: whether this process is the one that writes; every one looks.
 
     Raises:
         UsageError: another run was begun there.
     """
     path, wanted = run.folder / RUN, _description(run)
     if not path.exists():
-        write_text(json.dumps(wanted, indent=1) + "\n", path)
+        if writes:
+            write_text(json.dumps(wanted, indent=1) + "\n", path)
         return
     begun = _read(path)
     different = _differences(begun, wanted)

@@ -70,8 +70,7 @@ def train_fold(
     """
     _check_shares(configuration, processes)
     begun = runs.plan_run(prepared, configuration, runs=output, fold=fold)
-    if processes.writes:
-        runs.claim(begun)
+    runs.claim(begun, writes=processes.writes)
     processes.wait()
     training = [load(prepared.folder, name) for name in begun.training]
     validation = [load(prepared.folder, name) for name in begun.validation]
