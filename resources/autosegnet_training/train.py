@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> None:
     configuration = settings.from_arguments(args)
     prepared = open_prepared(args.prepared)
     with distributed.joined(args.device) as processes:
+        if not processes.writes:
+            logging.getLogger().setLevel(logging.WARNING)  # one process tells
         result = train_fold(prepared, configuration, processes, output=args.output, fold=args.fold)
     if processes.writes:
         sys.stdout.write(f"fold {args.fold}: best validation DSC {result['dsc']:.4f} in epoch {result['epoch']}\n")
