@@ -114,7 +114,7 @@ def from_json(text: str, *, where: str) -> Recipe:
             if name in values:
                 values[name] = tuple(kind(v) for v in values[name])
         return Recipe(**values)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise WeightsError(f"{where} cannot be read as a recipe: {error}") from error
 
 

@@ -1,6 +1,7 @@
 """DICOM in: what a series becomes, how PET and CT are paired, and what is refused by name and tag."""
 
 import logging
+import random
 import shutil
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from dicom_phantoms import CT_SERIES, PET_SERIES, SLICES, STEP_MM, dose_of, pet_slice, stored, write_series
 from pydicom import dcmread
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless, RLELossless, generate_uid
+from pydicom.uid import ImplicitVRLittleEndian, JPEGLosslessSV1, JPEGLSLossless, RLELossless, generate_uid
 
 from autosegnet import console
 from autosegnet.__main__ import _command_line
@@ -133,6 +134,20 @@ def test_private_factors_are_found_in_their_creators_block(tmp_path):
         read_pet(write_series(tmp_path / "b", edit=of_another))
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["with creator", "without"])
+def test_private_factor_is_read_from_implicit_vr(tmp_path, named):
+    def philips(dataset, k):
+        dataset.Units = "CNTS"
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        if named:
+            dataset.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0x09, "DS", "2.5")
+        else:
+            dataset.add_new(0x70531009, "UN", b"2.5 ")
+
+    conversion = read_pet(write_series(tmp_path, edit=philips)).conversion
+    assert conversion.factors == pytest.approx((2.5 * HOUR,) * SLICES, rel=1e-12)
+
+
 def test_scan_start_of_ge_is_used_where_the_series_is_later(tmp_path):
     def ge(dataset, k):
         dataset.SeriesTime, dataset.Manufacturer = "130000", "GE MEDICAL SYSTEMS"
@@ -157,6 +172,13 @@ def test_study_in_one_folder_is_paired_and_localizers_are_put_aside(tmp_path):
     write_series(tmp_path / "3", kind="CT", edit=localizer)
     found = series_in(tmp_path)
     assert choose_ct(found, pet=choose_pet(found)).uid == CT_SERIES
+
+
+def test_long_lists_of_series_are_cut(tmp_path):
+    for n in range(10):
+        write_series(tmp_path / str(n), edit=setting("SeriesInstanceUID", generate_uid()))
+    with pytest.raises(InputError, match="and 2 more; choose one with --pet-series"):
+        choose_pet(series_in(tmp_path))
 
 
 def test_missing_frames_of_reference_are_no_pair(tmp_path):
@@ -289,6 +311,27 @@ def test_cut_file_is_refused(tmp_path, cut):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(InputError):
         read_pet(tmp_path)
+
+
+def test_damaged_files_are_read_or_refused_but_never_quoted(tmp_path):
+    """A few of the mutations that were tried: bytes changed, removed and put in, anywhere in one file."""
+    rng = random.Random(3)
+    write_series(tmp_path)
+    path = tmp_path / "PET002.dcm"
+    whole = path.read_bytes()
+    refusals = []
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(rng.choice([1, 2, 10])):
+            at = rng.randrange(len(data))
+            data[at : at + rng.choice([0, 1, 4])] = rng.randbytes(rng.choice([0, 1, 3]))
+        path.write_bytes(data)
+        try:
+            read_pet(tmp_path)
+        except InputError as error:
+            refusals.append(error)
+    assert len(refusals) > 30
+    assert not [e for e in refusals if "Doe" in str(e) or e.__cause__ is not None]
 
 
 def test_unreadable_compression_is_refused_by_its_name(tmp_path):

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import TINY, phantom, rotation
+from conftest import phantom, rotation
 from dicom_phantoms import write_image, write_series
 from pydicom import dcmread
 from test_contours import filled
@@ -228,11 +228,18 @@ def test_predict_takes_a_folder_of_dicom_and_writes_every_result(loaded, tmp_pat
     options = [word for name, path in paths.items() for word in (name, path)]
     output = tmp_path / "mask.nii.gz"
     words = ["predict", "--pet", folder, "--ct", folder, "--output", output, "--weights", tiny_weights.folder]
-    assert run(monkeypatch, *words, "--device", "cpu", *options) == 0, capfd.readouterr().err
+    words += ["--device", "cpu", "--report", tmp_path / "report"]
+    assert run(monkeypatch, *words, *options) == 0, capfd.readouterr().err
     made = read_segments(dcmread(paths["--dicom-seg"]), Grid.of(loaded.study.pet))
     np.testing.assert_array_equal(made, voxels(read_mask(output)))
-    assert "GML, BW" in capfd.readouterr().err
-    assert TINY.patch == (32, 32, 32)
+    told = "".join(capfd.readouterr())
+    assert "GML, BW" in told
+    # The patient is in the DICOM results, and nowhere else.
+    assert all(dcmread(path).PatientName == "Doe^J" for path in paths.values())
+    files = [output, *(path for path in (tmp_path / "report").rglob("*") if path.is_file())]
+    everything = told.encode() + b"".join(path.read_bytes() for path in files)
+    assert len(files) > 3
+    assert not [mark for mark in (b"Doe^J", b"19500101", b"20200301", b"2020-03-01") if mark in everything]
 
 
 def test_dicom_results_need_a_pet_in_dicom(tmp_path, monkeypatch, capfd):

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from pydicom import dcmread
+from test_contours import filled
 
 from autosegnet.geometry import Grid, same_grid, voxels
 from autosegnet.inputs import load_study
@@ -55,3 +57,20 @@ def test_real_study_is_the_one_that_was_published_as_nifti(name, tmp_path):
     resampled = sitk.Resample(study.ct, ct, sitk.Transform(), sitk.sitkLinear, -1024.0, sitk.sitkFloat32)
     # The published CT was resampled likewise and rounded to integers.
     assert np.abs(voxels(resampled) - voxels(ct)).max() < 0.51
+
+
+@pytest.mark.parametrize("name", ["STS_002", "STS_025"])
+def test_real_structure_set_filled_as_ours_is_the_published_mask(name, tmp_path):
+    """Ours are read back by the same filling: it agrees with what others made of contours by another program."""
+    folder = unpacked(DATA / "sts_dicom" / f"{name}.tar.xz", tmp_path)
+    grid = Grid.of(read_dicom_pet(choose_pet(series_in(folder))).image)
+    (path,) = folder.glob("*/PET/mask/RS.dcm")
+    (region,) = dcmread(path).ROIContourSequence
+    found = np.zeros(grid.size[::-1], int)
+    for contour in region.ContourSequence:
+        points = np.array(contour.ContourData, float).reshape(-1, 3)
+        index = np.linalg.solve(grid.steps_mm, (points - grid.origin_mm).T).T
+        z = round(index[0, 2])
+        np.testing.assert_allclose(index[:, 2], z, atol=0.05)
+        found[z] += filled([(x + 0.5, y + 0.5) for x, y in index[:, :2].tolist()], found.shape[1:])
+    np.testing.assert_array_equal(found, voxels(read_image(DATA / "sts" / name / "SEG.nii.gz")) > 0)

@@ -1,5 +1,7 @@
 """Files appear whole or not at all, and what cannot be written or is not one image is said so."""
 
+import errno
+import fcntl
 import os
 import random
 import resource
@@ -224,6 +226,69 @@ def test_probe_leaves_an_earlier_result_alone(tmp_path):
     write_text("old", tmp_path / "a.mha")
     probe_output(tmp_path / "a.mha")
     assert (tmp_path / "a.mha").read_text() == "old"
+
+
+LEFTOVER = ".0123456789abcdef.part"
+
+
+def test_next_run_removes_what_a_killed_one_left(tmp_path):
+    for name in (LEFTOVER, ".fedcba9876543210.part"):
+        (tmp_path / name).write_bytes(b"half")
+    probe_output(tmp_path / "a.mha")
+    assert everything_in(tmp_path) == []
+
+
+def test_nobody_elses_files_are_removed(tmp_path):
+    names = [".part", "0123456789abcdef.part", ".0123456789abcdeg.part", ".0123456789abcdef.part.mha", "a.mha.part"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / LEFTOVER).write_bytes(b"x")
+    (tmp_path / LEFTOVER).symlink_to("a.mha.part")
+    probe_output(tmp_path / "a.mha")
+    assert everything_in(tmp_path) == sorted([*names, "elsewhere", f"elsewhere/{LEFTOVER}", LEFTOVER])
+
+
+def test_temporary_file_of_a_living_run_is_left_alone(tmp_path):
+    seen = []
+
+    def chunks():
+        yield b"first half"
+        probe_output(tmp_path / "b.mha")  # as another run in the same folder
+        seen.extend(everything_in(tmp_path))
+        yield b", second half"
+
+    files.write_chunks(chunks(), tmp_path / "a.txt")
+    assert len(seen) == 1
+    assert everything_in(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_bytes() == b"first half, second half"
+
+
+def test_file_taken_for_a_leftover_before_its_lock_is_made_anew(tmp_path, monkeypatch):
+    lock, calls = files._locked, []
+
+    def late(descriptor, how):
+        if not calls:
+            calls.append(how)
+            (temporary,) = tmp_path.iterdir()
+            temporary.unlink()  # as another run's cleaning would
+        return lock(descriptor, how)
+
+    monkeypatch.setattr(files, "_locked", late)
+    write_text("x", tmp_path / "a.txt")
+    assert calls
+    assert everything_in(tmp_path) == ["a.txt"]
+
+
+def test_file_system_without_locks_is_written_to_and_not_cleaned(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / LEFTOVER).write_bytes(b"x")
+    probe_output(tmp_path / "a.txt")
+    write_text("x", tmp_path / "a.txt")
+    assert everything_in(tmp_path) == [LEFTOVER, "a.txt"]
 
 
 WRITER = """

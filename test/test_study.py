@@ -12,6 +12,22 @@ def changed(image: sitk.Image, function) -> sitk.Image:
     return image_on(function(voxels(image).astype(np.float32)).astype(np.float32), Grid.of(image))
 
 
+def beside(array, value):
+    """A padding value beyond a round field of view."""
+    z, y, x = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in array.shape)]
+    return np.where(y**2 + x**2 + 0 * z > 1, value, array)
+
+
+def corner(array, value):
+    """A value in 1 of 1000 voxels, which no percentile shows."""
+    array[:4, :4, :4] = value
+    return array
+
+
+def without_air(image: sitk.Image) -> sitk.Image:
+    return image[16:32, 14:26, 12:24]
+
+
 def refusal(study: Study) -> str:
     with pytest.raises(InputError) as caught:
         checked_study(pet=study.pet, ct=study.ct)
@@ -29,6 +45,29 @@ def test_slightly_negative_pet_passes() -> None:
     checked_study(pet=changed(study.pet, lambda a: a - 0.05), ct=study.ct)
 
 
+def noisy(suv):
+    rng = np.random.default_rng(0)
+    return np.clip(suv + rng.normal(0, 0.5, suv.shape), 0, None)
+
+
+def test_noise_in_the_air_is_not_taken_for_a_patient_beyond_the_ct() -> None:
+    """Where few counts leave SUV 0.3 and more in the air, it outweighed the patient: "CT covers 13 % of the body"."""
+    study = phantom(size=(96, 96, 36))
+    checked_study(pet=changed(study.pet, noisy), ct=study.ct)
+
+
+def test_a_truncated_ct_passes_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    study = phantom()
+    checked_study(pet=study.pet, ct=study.ct[16:])
+    (message,) = caplog.messages
+    assert "CT covers 7" in message
+
+
+def test_noise_does_not_hide_that_the_ct_is_elsewhere() -> None:
+    study = phantom()
+    assert "CT covers" in refusal(Study(changed(study.pet, noisy), study.ct[:, :, :12]))
+
+
 def test_real_studies_pass(real_data) -> None:
     for folder in sorted((real_data / "sts").glob("STS_*")):
         checked_study(pet=sitk.ReadImage(str(folder / "SUV.nii.gz")), ct=sitk.ReadImage(str(folder / "CTres.nii.gz")))
@@ -42,6 +81,13 @@ def test_real_studies_pass(real_data) -> None:
         (lambda s: s.pet, lambda s: s.pet, "looks like SUV"),
         (lambda s: s.pet, lambda s: changed(s.ct, lambda a: np.clip(a + 1024, 0, None)), "offset of 1024"),
         (lambda s: s.pet, lambda s: changed(s.ct, lambda a: (a + 1024) / 2048), "scaled"),
+        (lambda s: s.pet, lambda s: changed(s.ct, lambda a: a / 1024), "scaled"),
+        (lambda s: s.pet, lambda s: changed(s.ct, lambda a: (a - a.mean()) / a.std()), "scaled"),
+        (lambda s: s.pet, lambda s: changed(s.ct, lambda a: beside(a + 1024, -2000)), "offset of 1024"),
+        (lambda s: without_air(changed(s.ct, lambda a: a - 90)), lambda s: without_air(s.pet), "swapped"),
+        (lambda s: changed(s.pet, lambda a: a * 70), lambda s: s.ct, "Bq/ml"),
+        (lambda s: changed(s.pet, lambda a: np.where(a > 2, a, 0.01)), lambda s: s.ct, "another patient"),
+        (lambda s: changed(s.pet, lambda a: corner(a, -1000)), lambda s: s.ct, "padding"),
         (lambda s: changed(s.pet, lambda a: a * 5000), lambda s: s.ct, "Bq/ml"),
         (lambda s: changed(s.pet, lambda a: a - 5), lambda s: s.ct, "at or above 0"),
         (lambda s: changed(s.pet, lambda a: a * 0 + 1), lambda s: s.ct, "PET is constant"),

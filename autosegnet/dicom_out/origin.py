@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from autosegnet.errors import InputError
 from autosegnet.io.dicom import DicomSource
-from autosegnet.io.dicom_files import Header, named, quiet, read_header
+from autosegnet.io.dicom_files import read_header
+from autosegnet.io.dicom_header import Header, named, quiet
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from autosegnet import __version__
 from autosegnet.dicom_out.origin import Origin, copy_patient_and_study, lean_copies
 from autosegnet.dicom_out.seg import NAME, SERIES_NUMBER
-from autosegnet.io.dicom_files import quiet
+from autosegnet.io.dicom_header import quiet
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -83,7 +83,7 @@ def _made(mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResul
 
 
 def _encoded(dataset: Dataset) -> bytes:
-    from autosegnet.io.dicom_files import quiet
+    from autosegnet.io.dicom_header import quiet
 
     buffer = io.BytesIO()
     with quiet():

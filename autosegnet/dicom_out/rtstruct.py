@@ -5,17 +5,19 @@ Source: DICOM PS3.3 A.19, C.8.8.5, C.8.8.6 and C.8.8.8.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from autosegnet import __version__
-from autosegnet.dicom_out.contours import outlines
+from autosegnet.dicom_out.contours import Corner, outlines
 from autosegnet.dicom_out.origin import Origin, copy_patient_and_study
 from autosegnet.dicom_out.seg import NAME, SERIES_NUMBER
-from autosegnet.io.dicom_files import quiet
+from autosegnet.io.dicom_header import quiet
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -38,6 +40,7 @@ def structure_set(labels: NDArray[Any], count: int, origin: Origin, grid: Grid) 
     from pydicom.sequence import Sequence
 
     made = _frame(origin)
+    boxes = dict(enumerate(ndimage.find_objects(labels, max_label=max(count, 1)), start=1))
     names = [f"Lesion {number}" for number in range(1, count + 1)] or ["No lesion"]
     with quiet():
         made.ReferencedFrameOfReferenceSequence = Sequence([_referenced(origin)])
@@ -45,7 +48,7 @@ def structure_set(labels: NDArray[Any], count: int, origin: Origin, grid: Grid) 
             [_region(number, name, origin) for number, name in enumerate(names, start=1)]
         )
         made.ROIContourSequence = Sequence(
-            [_contours(labels, number, origin, grid) for number in range(1, len(names) + 1)]
+            [_contours(_outlined(labels, number, box), number, origin, grid) for number, box in boxes.items()]
         )
         made.RTROIObservationsSequence = Sequence([_observation(number) for number in range(1, len(names) + 1)])
     copy_patient_and_study(origin, made)
@@ -123,7 +126,19 @@ def _observation(number: int) -> Dataset:
     return item
 
 
-def _contours(labels: NDArray[Any], number: int, origin: Origin, grid: Grid) -> Dataset:
+def _outlined(
+    labels: NDArray[Any], number: int, box: tuple[slice, slice, slice] | None
+) -> Iterator[tuple[int, list[Corner]]]:
+    """The outlines of a lesion in its box, each with its slice; none of a lesion that is not there."""
+    if box is None:
+        return
+    z, y, x = (side.start for side in box)
+    for down, plane in enumerate(labels[box] == number):
+        for corners in outlines(plane):
+            yield z + down, [(x + column, y + row) for column, row in corners]
+
+
+def _contours(outlined: Iterator[tuple[int, list[Corner]]], number: int, origin: Origin, grid: Grid) -> Dataset:
     from pydicom import Dataset
     from pydicom.sequence import Sequence
 
@@ -131,19 +146,18 @@ def _contours(labels: NDArray[Any], number: int, origin: Origin, grid: Grid) -> 
     item.ReferencedROINumber = number
     item.ROIDisplayColor = list(_COLOURS[(number - 1) % len(_COLOURS)])
     contours = []
-    for z in np.flatnonzero((labels == number).any(axis=(1, 2))):
-        for corners in outlines(labels[z] == number):
-            contour = Dataset()
-            contour.ContourImageSequence = Sequence([_instance(origin.headers[int(z)])])
-            contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(corners)
-            contour.ContourData = _positions(corners, int(z), grid)
-            contours.append(contour)
+    for z, corners in outlined:
+        contour = Dataset()
+        contour.ContourImageSequence = Sequence([_instance(origin.headers[z])])
+        contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(corners)
+        contour.ContourData = _positions(corners, z, grid)
+        contours.append(contour)
     if contours:
         item.ContourSequence = Sequence(contours)
     return item
 
 
-def _positions(corners: list[tuple[int, int]], z: int, grid: Grid) -> list[str]:
+def _positions(corners: list[Corner], z: int, grid: Grid) -> list[str]:
     """LPS positions of corners, half a voxel before the centres of the voxels with their index."""
     index = np.array([(x - 0.5, y - 0.5, z) for x, y in corners])
     positions = index @ grid.steps_mm.T + np.asarray(grid.origin_mm)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autosegnet import __version__
 from autosegnet.dicom_out.origin import Origin, copy_patient_and_study, lean_copies
-from autosegnet.io.dicom_files import quiet
+from autosegnet.io.dicom_header import quiet
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -7,6 +7,7 @@ An engine holds the folds on a device and nothing of a study. Its one operation 
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Protocol
 
 import numpy as np
@@ -49,21 +50,48 @@ def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
 
     Args:
         weights: an ensemble.
-        device: "cpu", "cuda", or "auto": CUDA where there is one, else the CPU.
+        device: "cpu", "cuda", or "auto": CUDA where there is one, else the CPU. On CUDA, a lack of memory is survived
+            (`fallback`).
 
     Raises:
         UsageError: "cuda" where no CUDA device can be used.
         WeightsError: a fold that is missing, altered or of another network.
     """
-    import torch
-
     from autosegnet.engines.torch_engine import TorchEngine
 
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device is {device!r}; expected auto, cpu or cuda")
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise UsageError("--device cuda, but no CUDA device can be used here; --device auto runs on the CPU")
-    if device == "auto" and not available:
-        log.warning("no CUDA device can be used: running on the CPU")
-    return TorchEngine(weights, device="cuda" if available and device != "cpu" else "cpu")
+    if device == "cpu":
+        return TorchEngine(weights, device="cpu")
+    unusable = _why_cuda_is_unusable()
+    if unusable is None:
+        from autosegnet.engines.fallback import FallbackEngine
+
+        return FallbackEngine(
+            lambda: TorchEngine(weights, device="cuda"), instead=lambda: TorchEngine(weights, device="cpu")
+        )
+    if device == "cuda":
+        raise UsageError(f"--device cuda, but {unusable}; --device auto runs on the CPU")
+    log.warning("%s: running on the CPU", unusable)
+    return TorchEngine(weights, device="cpu")
+
+
+def _why_cuda_is_unusable() -> str | None:
+    """What keeps torch from computing on the GPU, on one line; None where it computes.
+
+    A driver that is too old shows as a warning of torch's, a GPU that is too old or taken by others only when something
+    runs on it.
+    """
+    import torch
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            if torch.cuda.is_available():
+                torch.ones(1, device="cuda").add(1).item()
+                return None
+            reason = " ".join(str(warning.message) for warning in said[:1])
+        except RuntimeError as error:
+            reason = str(error)
+    first = " ".join(reason.split("\n")[0].split())[:200]
+    return f"no CUDA device can be used here ({first})" if first else "no CUDA device can be used here"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
 from autosegnet.io.decoded import DecodedImage, check_finite, check_geometry, check_size, to_sitk
-from autosegnet.io.dicom_files import DAMAGE, Header, named, quiet
+from autosegnet.io.dicom_header import Header, named, undamaged
 from autosegnet.io.dicom_series import Series
 
 if TYPE_CHECKING:
@@ -150,18 +150,15 @@ def _stored(header: Header, stacked: Stack) -> NDArray[np.float64]:
 
     _check_pixel_kind(header)
     columns, rows = stacked.columns_rows
-    try:
-        with quiet():
-            dataset = dcmread(header.path)
-            held = len(dataset.PixelData)
-            wanted = rows * columns * (int(dataset.BitsAllocated) // 8)
-            if not dataset.file_meta.TransferSyntaxUID.is_compressed and held not in (wanted, wanted + wanted % 2):
-                raise InputError(
-                    f"PixelData (7FE0,0010) holds {held} bytes, expected {wanted}, in {header.where}; copy it again"
-                )
-            array = np.asarray(dataset.pixel_array)
-    except (*DAMAGE, RuntimeError) as error:
-        raise InputError(f"PixelData (7FE0,0010) cannot be decoded in {header.where}; copy it again") from error
+    with undamaged(f"PixelData (7FE0,0010) cannot be decoded in {header.where}"):
+        dataset = dcmread(header.path)
+        held = len(dataset.PixelData)
+        wanted = rows * columns * (int(dataset.BitsAllocated) // 8)
+        if not dataset.file_meta.TransferSyntaxUID.is_compressed and held not in (wanted, wanted + wanted % 2):
+            raise InputError(
+                f"PixelData (7FE0,0010) holds {held} bytes, expected {wanted}, in {header.where}; copy it again"
+            )
+        array = np.asarray(dataset.pixel_array)
     if array.shape != (rows, columns):
         raise InputError(f"PixelData (7FE0,0010) is of another size than Rows and Columns in {header.where}")
     return array.astype(np.float64)

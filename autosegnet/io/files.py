@@ -1,23 +1,32 @@
 """Writes files whole or not at all: temporary file in the same folder, flushed to disk, read back, renamed.
 
 A reader of the output folder sees the old state or the new one. Any failure is an OutputError and leaves no file.
+A run that is killed leaves its temporary file, hidden and of a name of its own, which the next run in that folder
+removes: a writer holds a lock on its temporary file, and a lock ends with the process that holds it.
 """
 
 import errno
+import fcntl
 import hashlib
+import logging
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from autosegnet.errors import OutputError
 from autosegnet.io.wording import shown
 
+log = logging.getLogger(__name__)
+
 _READ_BYTES = 1 << 20
 # Enough to meet a full disk or a used-up quota.
 _PROBE_BYTES = bytes(65_536)
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part")
 _ADVICE = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some of the quota",
@@ -41,15 +50,10 @@ def write_chunks(chunks: Iterable[bytes], path: Path) -> None:
     with _reported(path):
         _refuse_other_kinds(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{secrets.token_hex(8)}.part"
-        try:
-            digest = _write_flushed(chunks, temporary)
-            if _digest(temporary) != digest:
+        with _temporary_in(path.parent) as (temporary, file):
+            if _write_flushed(chunks, file) != _digest(temporary):
                 raise OutputError(f"cannot write {shown(path)}: what was read back differs from what was written")
             os.replace(temporary, path)
-        except BaseException:
-            _removed(temporary)
-            raise
         _flush_folder(path.parent)
 
 
@@ -80,11 +84,59 @@ def probe_output(path: Path) -> None:
     with _reported(path):
         _refuse_other_kinds(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{secrets.token_hex(8)}.part"
+        _remove_leftovers(path.parent)
+        with _temporary_in(path.parent) as (_, file):
+            _write_flushed((_PROBE_BYTES,), file)
+
+
+@contextmanager
+def _temporary_in(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file, locked while this lasts and gone afterwards, unless it was renamed."""
+    temporary, descriptor = _new_locked_file(folder)
+    with open(descriptor, "wb") as file:
         try:
-            _write_flushed((_PROBE_BYTES,), temporary)
+            yield temporary, file
         finally:
-            _removed(temporary)
+            with suppress(OSError):  # a failure to remove must not hide the error that led here
+                temporary.unlink()
+
+
+def _new_locked_file(folder: Path) -> tuple[Path, int]:
+    """A file with the mode that umask leaves; another one where, before the lock, it was taken for a leftover."""
+    while True:
+        temporary = folder / f".{secrets.token_hex(8)}.part"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        _locked(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    """Whether the file is now locked by this process: not where another holds it, nor where there are no locks."""
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of runs that were killed: those that nobody holds a lock on any more."""
+    removed = 0
+    for name in os.listdir(folder):
+        if not _TEMPORARY.fullmatch(name):
+            continue
+        with suppress(OSError):  # gone by now, or of another user
+            descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    os.unlink(folder / name)
+                    removed += 1
+            finally:
+                os.close(descriptor)
+    if removed:
+        log.info("removed %d temporary files of runs that were killed, in the output's folder", removed)
 
 
 @contextmanager
@@ -110,21 +162,14 @@ def _refuse_other_kinds(path: Path) -> None:
         raise OSError(errno.EINVAL, "not a usable file name") from error
 
 
-def _removed(temporary: Path) -> None:
-    """Remove the file where it is; a failure must not hide the error that led here."""
-    with suppress(OSError):
-        temporary.unlink()
-
-
-def _write_flushed(chunks: Iterable[bytes], temporary: Path) -> bytes:
-    """Write a new file down to the disk; its digest. The mode is the one that umask leaves."""
+def _write_flushed(chunks: Iterable[bytes], file: BinaryIO) -> bytes:
+    """Write down to the disk; the digest of what was written."""
     digest = hashlib.blake2b()
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-            digest.update(chunk)
-        file.flush()
-        os.fsync(file.fileno())
+    for chunk in chunks:
+        file.write(chunk)
+        digest.update(chunk)
+    file.flush()
+    os.fsync(file.fileno())
     return digest.digest()
 
 
