@@ -108,7 +108,8 @@ class Trainer:
             self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in its types
         self.distributed = processes.wrap(self.network)
         if self.configuration.compile:
-            self.distributed.compile()
+            # Patches and windows have one size each; torch 2.13 cannot compile this network for all sizes at once.
+            self.distributed.compile(dynamic=False)
         self.loss = build_loss(self.configuration)
         self.optimiser = build_optimiser(self.configuration, self.network)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, T_max=self.configuration.epochs)
