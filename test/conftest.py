@@ -1,6 +1,7 @@
 """Phantoms, tiny folds and real data that the tests share."""
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,15 @@ from autosegnet.weights import Weights, open_weights
 TINY = Recipe(patch=(32, 32, 32), spacing_mm=(6.0, 6.0, 6.0))
 
 _DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _log_left_as_it_was() -> Iterator[None]:
+    """Commands that a test runs in this process send the log to streams that end with the test."""
+    log = logging.getLogger("autosegnet")
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers, log.level, log.propagate = before
 
 
 @pytest.fixture(scope="session")
