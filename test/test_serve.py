@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -272,6 +273,26 @@ def test_results_say_that_fewer_folds_ran(tmp_path: Path, monkeypatch: pytest.Mo
     job_of(monkeypatch, tmp_path, "--time-limit", "3600", "--degrade", recipe=recipe)()
     (result,) = json.loads((tmp_path / "out/results.json").read_text())
     assert (result["time_limit"]["ran"], result["time_limit"]["degraded"]) == ("all 2 folds", False)
+
+
+def test_an_engine_that_a_job_moved_to_the_cpu_is_opened_anew(
+    monkeypatch: pytest.MonkeyPatch, tiny_weights: Weights
+) -> None:
+    from autosegnet.commands import job
+
+    opened: list[SimpleNamespace] = []
+
+    def open_engine(weights: Weights, *, device: str) -> SimpleNamespace:
+        opened.append(SimpleNamespace(name="cuda", folds=2))
+        return opened[-1]
+
+    monkeypatch.setattr(job, "open_engine", open_engine)
+    ensemble = job.ensemble_of(job.parse_job(prog="", about=None, words=["--weights", str(tiny_weights.folder)]))
+    assert ensemble() == ensemble() == (opened[0], tiny_weights.recipe)
+    assert len(opened) == 1
+    opened[0].name = "cpu"
+    assert ensemble()[0] is opened[1]
+    assert ensemble()[0] is opened[1]
 
 
 def test_the_entry_point_serves(tmp_path: Path, tiny_weights: Weights) -> None:

@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 from autosegnet import challenge, console
@@ -70,16 +70,35 @@ def time_limit(args: argparse.Namespace) -> TimeLimit | None:
 
 
 def ensemble_of(args: argparse.Namespace) -> Ensemble:
-    """The folds that the arguments choose, shared by all jobs."""
+    """The folds that the arguments choose, shared by all jobs.
 
-    @cache
+    An engine that a lack of GPU memory moved to the CPU during one job is opened anew for the next.
+    """
+    opened: list[_Opened] = []
+
     def ensemble() -> tuple[Engine, Recipe]:
-        weights = open_weights(args.weights)
-        engine = open_engine(weights, device=args.device)
-        console.log_engine(engine, weights)
-        return engine, weights.recipe
+        if not opened or opened[0].engine.name != opened[0].name:
+            opened.clear()  # before the next, so that two are never in memory
+            opened.append(_open(args))
+        return opened[0].engine, opened[0].recipe
 
     return ensemble
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An engine, and the name that it had when it was opened."""
+
+    name: str
+    engine: Engine
+    recipe: Recipe
+
+
+def _open(args: argparse.Namespace) -> _Opened:
+    weights = open_weights(args.weights)
+    engine = open_engine(weights, device=args.device)
+    console.log_engine(engine, weights)
+    return _Opened(engine.name, engine, weights.recipe)
 
 
 def _seconds(text: str) -> float:
