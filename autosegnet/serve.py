@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from http import HTTPStatus
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ PORT = 4743  # set by the platform
 _THREADS = 8  # one waits for the running job; the others keep /health alive while more calls wait
 _LARGEST_BODY_BYTES = 1 << 20  # of a call; what it says is not used
 _STATUS = {0: HTTPStatus.CREATED, InputError.exit_code: HTTPStatus.UNPROCESSABLE_ENTITY}
+_SECONDS_TO_SEE_A_SIGNAL = 0.5
 _SECONDS_TO_END = 2.0
 
 Calls = SimpleQueue[Future[Outcome]]
@@ -90,7 +91,11 @@ def _carry(connections: dict[int, Any], ended: Event) -> None:
 def _run_calls(job: Callable[[], None], calls: Calls) -> None:
     """Runs the job for every call, until an exception that is no error of the job."""
     while True:
-        call = calls.get()
+        try:
+            # A signal that comes just before the wait, or to another thread, is seen only when the wait is over.
+            call = calls.get(timeout=_SECONDS_TO_SEE_A_SIGNAL)
+        except Empty:
+            continue
         try:
             call.set_result(attempt(job))
         finally:

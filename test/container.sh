@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image and runs it as the platform does: no network, no capabilities, read-only, 8 GB, another user's number.
 #
-#   bash test/container.sh            everything but the next (about ten minutes on two cores)
+#   bash test/container.sh            everything but the next (ten to fifteen minutes on two cores)
 #   bash test/container.sh --full     also the sample at full size: five folds, windows of 192 voxels
 #
 # With docker where its daemon answers, else with podman; both are used without any registry, on a stand-in for the base
@@ -22,7 +22,7 @@ data="${AUTOSEGNET_DATA:-$root/../shared/data}"
 work="$(mktemp -d "${TMPDIR:-/tmp}/autosegnet-container.XXXXXX")"
 chmod 755 "$work"
 server="autosegnet-test-$$"
-tags=(autosegnet-test:exec autosegnet-test:again autosegnet-test:invoke autosegnet-test:bare autosegnet-test:base)
+tags=(autosegnet-test:exec autosegnet-test:again autosegnet-test:invoke autosegnet-test:bare autosegnet-test:base autosegnet-test:debian)
 engine=""
 export OMP_NUM_THREADS=1  # also in the containers: the same sums in the same order outside and inside
 passed=0 failed=0
@@ -143,9 +143,10 @@ END
 
 make_context() {
     # The repository's files with untrained folds in weights/.
-    mkdir -p "$work/context/test"
-    cp -r autosegnet process.py requirements.txt pyproject.toml Dockerfile .dockerignore build.sh export.sh weights "$work/context"
+    mkdir -p "$work/context/test" "$work/context/weights"
+    cp -r autosegnet process.py requirements.txt pyproject.toml Dockerfile .dockerignore build.sh export.sh "$work/context"
     cp test/engine.sh "$work/context/test"
+    cp weights/README.md "$work/context/weights"
     PYTHONPATH=test python - "$work/context/weights" <<'END'
 import sys
 from pathlib import Path

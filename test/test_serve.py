@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from types import SimpleNamespace
@@ -150,6 +151,16 @@ def test_a_port_that_is_taken_is_wrong_usage() -> None:
             serve(lambda: None, host="127.0.0.1", port=taken.getsockname()[1])
 
 
+@contextmanager
+def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process of the repository, which never outlives its test."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_sigterm_ends_a_running_job_and_the_server() -> None:
     """In a process of its own, as in a container; the job would take a minute."""
     code = (
@@ -177,6 +188,20 @@ def test_sigterm_ends_a_running_job_and_the_server() -> None:
         assert server.stdout.read() == "unwound\n"
     line = "autosegnet: error: the server was stopped before the job was done"
     assert answers == [(503, line), (503, line)]
+
+
+def test_sigterm_that_another_thread_takes_ends_the_server() -> None:
+    """It does not interrupt the wait for calls: neither does one that comes just before the wait."""
+    code = (
+        "import signal, sys, threading; from autosegnet import console; from autosegnet.serve import serve\n"
+        "take = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "def job(): threading.Timer(0.5, take).start()\n"
+        "sys.exit(console.run(lambda: serve(job, host='127.0.0.1', port=int(sys.argv[1]))))"
+    )
+    port = free_port()
+    with started([sys.executable, "-c", code, str(port)]) as server:
+        assert request(port, "/invoke", "POST") == (201, "done")
+        assert server.wait(60) == 0
 
 
 # The entry point's own job.
@@ -301,20 +326,18 @@ def test_the_entry_point_serves(tmp_path: Path, tiny_weights: Weights) -> None:
     command = [sys.executable, "process.py", "--api", "invoke", "--port", str(port), "--device", "cpu"]
     command += ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     command += ["--weights", str(tiny_weights.folder)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
-        try:
-            assert request(port, "/health") == (200, "ready")
-            provide(tmp_path / "in", moved=False)
-            assert request(port, "/invoke", "POST") == (201, "done")
-            first = voxels(tmp_path / "out" / MASK)
-            (tmp_path / "in/images/ct/ct.mha").unlink()
-            status, line = request(port, "/invoke", "POST")
-            assert (status, "no image" in line) == (422, True)
-            provide(tmp_path / "in", moved=True)
-            assert request(port, "/invoke", "POST") == (201, "done")
-            assert not np.array_equal(voxels(tmp_path / "out" / MASK), first)
-        finally:
-            server.send_signal(signal.SIGTERM)
+    with started(command) as server:
+        assert request(port, "/health") == (200, "ready")
+        provide(tmp_path / "in", moved=False)
+        assert request(port, "/invoke", "POST") == (201, "done")
+        first = voxels(tmp_path / "out" / MASK)
+        (tmp_path / "in/images/ct/ct.mha").unlink()
+        status, line = request(port, "/invoke", "POST")
+        assert (status, "no image" in line) == (422, True)
+        provide(tmp_path / "in", moved=True)
+        assert request(port, "/invoke", "POST") == (201, "done")
+        assert not np.array_equal(voxels(tmp_path / "out" / MASK), first)
+        server.send_signal(signal.SIGTERM)
         out, err = server.communicate(timeout=60)
     assert server.returncode == 0
     assert err.splitlines() == [line]
