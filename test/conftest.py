@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,12 +25,13 @@ _DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).resolve().parents[
 
 
 @pytest.fixture(autouse=True)
-def _log_left_as_it_was() -> Iterator[None]:
-    """Commands that a test runs in this process send the log to streams that end with the test."""
-    log = logging.getLogger("autosegnet")
+def _process_left_as_it_was() -> Iterator[None]:
+    """Commands that a test runs in this process send the log to streams that end with the test, and catch SIGTERM."""
+    log, on_term = logging.getLogger("autosegnet"), signal.getsignal(signal.SIGTERM)
     before = log.handlers[:], log.level, log.propagate
     yield
     log.handlers, log.level, log.propagate = before
+    signal.signal(signal.SIGTERM, on_term)
 
 
 @pytest.fixture(scope="session")
