@@ -1,12 +1,16 @@
 """The platform's entry point: one study in, one lesion mask out, through evalutils' load-validate-process-save loop."""
 
 import json
+import os
 import re
 import sys
 import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+# Before numpy and scipy are imported: each would start a thread a core that nothing here gives work to.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import SimpleITK as sitk
 from evalutils import SegmentationAlgorithm

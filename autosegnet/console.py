@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import platform
 import signal
 import sys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
+_MOST_THREADS = 64  # of one library; two have as many, and a GPU's driver and a progress bar some
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,6 +47,7 @@ def run(action: Callable[[], None]) -> int:
     Ctrl-C unwind the run, so that temporary files go, and end it with 143 and 130.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    _limit_threads()
     try:
         action()
     except AutosegnetError as error:
@@ -57,6 +60,16 @@ def run(action: Callable[[], None]) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _limit_threads() -> None:
+    """Keeps torch and ITK, which start a thread a core each, within a container's limit of 256 on any machine.
+
+    Both read their variable when they are first used; one that the user has set stays.
+    """
+    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) > _MOST_THREADS:
+        for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+            os.environ.setdefault(name, str(_MOST_THREADS))
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

@@ -73,6 +73,7 @@ def segment(
         chance = predict.probability(prepared.array, engine, recipe, progress=progress)
     clock.lap("network")
     grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.of(case.pet)}
+    del prepared  # its array takes as much memory as the steps to come
     mask = postprocess.restore(chance, **grids)
     probability = None if maps == "none" else postprocess.restore_map(chance, **grids)
     uncertainty = None if deviation is None else postprocess.restore_map(deviation, **grids)
