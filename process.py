@@ -1,11 +1,12 @@
 """The platform's entry point: one study in, one lesion mask out, through evalutils' load-validate-process-save loop."""
 
-import json
+import argparse
 import os
 import re
 import sys
 import zlib
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,25 @@ from evalutils import SegmentationAlgorithm
 from evalutils.io import ImageLoader
 
 from autosegnet import challenge, console
-from autosegnet.engines import open_engine
+from autosegnet.commands.job import add_job_arguments, time_limit
+from autosegnet.engines import Engine, open_engine
 from autosegnet.geometry import voxels
 from autosegnet.io import probe_output, read_image, write_all
 from autosegnet.pipeline import segment
+from autosegnet.recipe import Recipe
+from autosegnet.serve import serve
 from autosegnet.study import checked_study
+from autosegnet.timelimit import TimeLimit
 from autosegnet.weights import open_weights
+
+Ensemble = Callable[[], tuple[Engine, Recipe]]
 
 
 class StrictLoader(ImageLoader):  # type: ignore[misc]
     """Feeds evalutils, which asks for every image twice, from our own reader, which refuses damaged files."""
 
-    load_image = staticmethod(lru_cache(maxsize=2)(read_image))
+    def __init__(self) -> None:
+        self.load_image = lru_cache(maxsize=1)(read_image)  # of one job: another may have a file of the same name
 
     @staticmethod
     def hash_image(image: sitk.Image) -> int:
@@ -37,67 +45,64 @@ class StrictLoader(ImageLoader):  # type: ignore[misc]
 
 
 class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
-    """The five-fold ensemble as an algorithm of the platform."""
+    """The five-fold ensemble as an algorithm of the platform, for one job."""
 
-    def __init__(self, files: challenge.Sockets, *, weights: Path | None, device: str, input_folder: Path) -> None:
-        super().__init__(
-            index_key="ct",
-            file_loaders={"pet": StrictLoader(), "ct": StrictLoader()},
-            file_filters={"pet": _exactly(files.pet), "ct": _exactly(files.ct)},
-            validators={},
-            input_path=input_folder,
-        )
-        self._files, self._weights, self._device = files, weights, device
+    def __init__(self, files: challenge.Sockets, ensemble: Ensemble, limit: TimeLimit | None, folder: Path) -> None:
+        loaders = {"pet": StrictLoader(), "ct": StrictLoader()}
+        filters = {key: re.compile(re.escape(str(getattr(files, key))) + r"\Z") for key in loaders}
+        super().__init__(index_key="ct", file_loaders=loaders, file_filters=filters, validators={}, input_path=folder)
+        self._files, self._ensemble, self._limit = files, ensemble, limit
 
     def process_case(self, *, idx: int, case: Any) -> dict[str, Any]:
         """What `results.json` says of the case; the mask is kept until `save`."""
-        self._mask = self.predict(input_image=StrictLoader.load_image(case["path"]))
-        return {
-            "outputs": [{"type": "metaio_image", "filename": self._files.mask.name}],
-            "inputs": [{"type": "metaio_image", "filename": path.name} for path in (self._files.pet, self._files.ct)],
-            "error_messages": [],
-        }
+        self._mask = self.predict(input_image=self._file_loaders["ct"].load_image(case["path"]))
+        return self._files.result({} if self._limit is None else {"time_limit": self._limit.record})
 
     def predict(self, *, input_image: sitk.Image) -> sitk.Image:
         """The lesion mask on the PET's grid, for a CT."""
-        study = checked_study(pet=StrictLoader.load_image(self._cases["pet"]["path"][0]), ct=input_image)
-        weights = open_weights(self._weights)
-        engine = open_engine(weights, device=self._device)
-        console.log_engine(engine, weights)
+        study = checked_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
+        engine, recipe = self._ensemble()
         with console.passes_shown(sys.stdout) as progress:
-            mask = segment(study, engine, weights.recipe, progress=progress).mask
+            mask = segment(study, engine, recipe, progress=progress, limit=self._limit).mask
         console.log_lesions(mask)
         return mask
 
     def save(self) -> None:
         """Writes every file of the job, or none."""
-        files: dict[Path, sitk.Image | str] = {
-            self._files.mask: self._mask,
-            self._files.results: json.dumps(self._case_results),
-        }
-        if self._files.data_centric is not None:
-            files[self._files.data_centric] = json.dumps(False)
-        write_all(files)
+        write_all(self._files.contents(self._mask, self._case_results))
 
 
-def _exactly(path: Path) -> re.Pattern[str]:
-    return re.compile(re.escape(str(path)) + r"\Z")
+def run_job(args: argparse.Namespace, ensemble: Ensemble) -> None:
+    """One job, from the input folder to the output folder."""
+    limit = time_limit(args)
+    files = challenge.sockets(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
+    probe_output(files.mask)
+    Autosegnet(files, ensemble, limit, args.input).process()
 
 
 def main() -> None:
-    """One job."""
+    """One job, or a server of jobs that share the loaded weights."""
     parser = console.Parser(prog="process.py", description=__doc__)
-    parser.add_argument("--input", type=Path, default=Path("/input"), help="folder of the job's input sockets")
-    parser.add_argument("--output", type=Path, default=Path("/output"), help="folder of the job's output sockets")
-    parser.add_argument(
-        "--edition", default=challenge.DEFAULT_EDITION, help="autopet1 to autopet5 (default %(default)s)"
-    )
-    console.add_engine_arguments(parser)
+    add_job_arguments(parser)
     args = parser.parse_args()
     console.log_to(sys.stdout)  # the platform marks a job with a warning for anything on stderr
-    files = challenge.sockets(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
-    probe_output(files.mask)
-    Autosegnet(files, weights=args.weights, device=args.device, input_folder=args.input).process()
+
+    @cache
+    def ensemble() -> tuple[Engine, Recipe]:
+        weights = open_weights(args.weights)
+        engine = open_engine(weights, device=args.device)
+        console.log_engine(engine, weights)
+        return engine, weights.recipe
+
+    job = partial(run_job, args, ensemble)
+    if args.api == "invoke":
+        challenge.edition(
+            args.edition
+        )  # wrong usage and missing weights end the server before it says that it is ready
+        ensemble()
+        serve(job, port=args.port)
+    else:
+        job()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: `autosegnet predict | suv | evaluate | rank | weights`."""
+"""The command line: `autosegnet predict | batch | suv | evaluate | rank | weights`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from autosegnet import __version__, console
+from autosegnet.commands.batch import add_batch_arguments, run_batch
 from autosegnet.commands.evaluate import add_evaluate_arguments, add_rank_arguments, run_evaluate, run_rank
 from autosegnet.commands.predict import add_predict_arguments, run_predict
 from autosegnet.commands.suv import add_suv_arguments, run_suv
@@ -26,6 +27,7 @@ def _command_line() -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, about, add_arguments, run in (
         ("predict", "segment the lesions of one study", add_predict_arguments, run_predict),
+        ("batch", "segment every study below a folder, and resume", add_batch_arguments, run_batch),
         ("suv", "PET of a DICOM folder in SUV, and how it was derived", add_suv_arguments, run_suv),
         ("evaluate", "DSC, FPV and FNV of masks against the truth", add_evaluate_arguments, run_evaluate),
         ("rank", "the challenge's ranking of several teams' metrics", add_rank_arguments, run_rank),

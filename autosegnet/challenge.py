@@ -5,11 +5,21 @@ Source: grand-challenge.org interfaces (sockets) of autoPET I (2022) to V (2026)
 
 from __future__ import annotations
 
+import json
+import logging
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
-from autosegnet.errors import UsageError
+from autosegnet.errors import InputError, UsageError
 from autosegnet.io import image_stem, only_image
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+log = logging.getLogger(__name__)
+
+CLICKS = "lesion-clicks.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,8 @@ class Sockets:
     """The files of one job.
 
     Args:
-        pet: the one image of `images/pet`.
-        ct: the one image of `images/ct`.
+        pet: the one image of the PET's socket.
+        ct: the one image of the CT's socket.
         mask: where the mask goes, named after the CT as every published baseline does.
         results: where `results.json` goes.
         data_centric: where the statement goes that the edition asks for, if it does.
@@ -60,16 +70,38 @@ class Sockets:
     results: Path
     data_centric: Path | None
 
+    def result(self, remarks: dict[str, Any]) -> dict[str, Any]:
+        """What `results.json` says of the case, in evalutils' words, and the remarks."""
+        return {
+            "outputs": [{"type": "metaio_image", "filename": self.mask.name}],
+            "inputs": [{"type": "metaio_image", "filename": path.name} for path in (self.pet, self.ct)],
+            "error_messages": [],
+            **remarks,
+        }
+
+    def contents(self, mask: sitk.Image, results: list[dict[str, Any]]) -> dict[Path, sitk.Image | str]:
+        """Every file of the output, by path."""
+        files: dict[Path, sitk.Image | str] = {self.mask: mask, self.results: json.dumps(results)}
+        if self.data_centric is not None:
+            files[self.data_centric] = json.dumps(False)
+        return files
+
 
 def sockets(*, input_folder: Path, output_folder: Path, edition_name: str) -> Sockets:
     """The files of the job in the platform's folders.
 
+    Where the platform's list of sockets, `inputs.json`, is there, it says where the images are; else they are in
+    `images/pet` and `images/ct`. Clicks of a reader (autoPET IV and V) are not used, whatever they hold.
+
     Raises:
-        InputError: not exactly one image in `images/pet` and in `images/ct`.
+        InputError: not exactly one PET and one CT, or a list of sockets that cannot be read or does not name them.
         UsageError: an unknown edition.
     """
     year = edition(edition_name)
-    pet, ct = only_image(input_folder / "images" / "pet"), only_image(input_folder / "images" / "ct")
+    listed = _listed(input_folder)
+    pet, ct = (_input_image(name, input_folder, listed) for name in ("pet", "ct"))
+    if (input_folder / CLICKS).exists():
+        log.info("%s is not used: the method is automatic", CLICKS)
     return Sockets(
         pet,
         ct,
@@ -77,3 +109,56 @@ def sockets(*, input_folder: Path, output_folder: Path, edition_name: str) -> So
         output_folder / "results.json",
         output_folder / "data-centric-model.json" if year.data_centric else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One socket of `inputs.json`: `{"socket": {"slug", "relative_path"}, "image": {"name"} or null, …}`."""
+
+    slug: str
+    relative_path: str
+    image_name: str | None
+
+
+def _listed(input_folder: Path) -> list[_Listed] | None:
+    """The sockets that `inputs.json` lists; None where there is no such file: test folders of older years lack it."""
+    path = input_folder / "inputs.json"
+    if not path.exists():
+        return None
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [_socket(entry) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path} cannot be read as the platform's list of sockets, "
+            f'[{{"socket": {{"slug": …, "relative_path": …}}, …}}, …]: {type(error).__name__} {error}'
+        ) from error
+
+
+def _socket(entry: Any) -> _Listed:
+    name = (entry.get("image") or {}).get("name")
+    return _Listed(
+        str(entry["socket"]["slug"]), str(entry["socket"]["relative_path"]), None if name is None else str(name)
+    )
+
+
+def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) -> Path:
+    """The image of the socket of a name, "pet" or "ct"."""
+    usual = f"images/{name}"
+    if listed is None:
+        return only_image(input_folder / usual)
+    found = [s for s in listed if s.relative_path.strip("/") == usual or s.slug in (name, f"{name}-image")]
+    if len(found) != 1:
+        raise InputError(
+            f"{input_folder / 'inputs.json'} lists {len(found)} sockets for the {name.upper()}, expected exactly one "
+            f"whose relative_path is {usual} or whose slug is {name} or {name}-image"
+        )
+    relative = PurePosixPath(found[0].relative_path)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise InputError(f"{input_folder / 'inputs.json'} names {relative}, expected a path below the input folder")
+    folder = input_folder / relative
+    named = found[0].image_name
+    # The name may be the image's title on the platform rather than a file's.
+    if named and PurePosixPath(named).name == named and (folder / named).is_file():
+        return folder / named
+    return only_image(folder)

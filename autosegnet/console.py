@@ -8,10 +8,13 @@ import os
 import platform
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
 _MOST_THREADS = 64  # of one library; two have as many, and a GPU's driver and a progress bar some
+_CASE: ContextVar[str] = ContextVar("case", default="")  # each thread has its own
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,27 +43,48 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Args:
+        exit_code: of the contract; 0 where it is done.
+        line: the last line on stderr, or "done".
+    """
+
+    exit_code: int
+    line: str
+
+
 def run(action: Callable[[], None]) -> int:
-    """Runs an action and returns the exit code of the contract.
+    """Runs an action and returns the exit code of the contract, as `attempt` says.
+
+    SIGTERM and Ctrl-C unwind the run, so that temporary files go, and end it with 143 and 130.
+    """
+    signal.signal(signal.SIGTERM, terminate)
+    _limit_threads()
+    try:
+        return attempt(action).exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def attempt(action: Callable[[], None]) -> Outcome:
+    """Runs an action; its errors become an outcome and the last line on stderr.
 
     0 done, 2 usage, 3 input, 4 weights, 5 output: for 2 to 5 the last line on stderr is
-    `autosegnet: error: <what was found, what was expected, where>`. 1 is a bug and leaves a traceback. SIGTERM and
-    Ctrl-C unwind the run, so that temporary files go, and end it with 143 and 130.
+    `autosegnet: error: <what was found, what was expected, where>`. 1 is a bug and leaves a traceback.
     """
-    signal.signal(signal.SIGTERM, _terminate)
-    _limit_threads()
     try:
         action()
     except AutosegnetError as error:
-        return _last_line(str(error), error.exit_code)
+        return _reported(str(error), error.exit_code)
     except MemoryError:
-        return _last_line("out of memory: the study needs more than this machine or container allows", 3)
-    except KeyboardInterrupt:
-        return 130
-    except Exception:  # the contract's exit code of a bug
+        return _reported("out of memory: the study needs more than this machine or container allows", 3)
+    except Exception as error:  # the contract's exit code of a bug
         traceback.print_exc()
-        return 1
-    return 0
+        return Outcome(1, f"autosegnet: error: a bug, {type(error).__name__}; the log holds its traceback")
+    return Outcome(0, "done")
 
 
 def _limit_threads() -> None:
@@ -72,24 +97,52 @@ def _limit_threads() -> None:
             os.environ.setdefault(name, str(_MOST_THREADS))
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+def terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    """Unwinds the run at a signal, so that temporary files go."""
     raise SystemExit(128 + signum)
 
 
-def _last_line(message: str, code: int) -> int:
+def _reported(message: str, code: int) -> Outcome:
+    line = "autosegnet: error: " + " ".join(message.split())
     sys.stdout.flush()
-    sys.stderr.write("autosegnet: error: " + " ".join(message.split()) + "\n")
-    return code
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+    return Outcome(code, line)
 
 
 def log_to(stream: TextIO) -> None:
     """Sends the program's log to a stream, a line each with the time of day."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(Lines("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    log_through(handler)
+
+
+def log_through(handler: logging.Handler) -> None:
+    """Sends the program's log through a handler alone."""
     root = logging.getLogger("autosegnet")
     root.handlers = [handler]
     root.setLevel(logging.INFO)
     root.propagate = False
+
+
+class Lines(logging.Formatter):
+    """Puts the name of the case before each message that is `about` one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """The line of a record."""
+        if case := _CASE.get():
+            record.message = f"[{case}] {record.message}"
+        return super().formatMessage(record)
+
+
+@contextmanager
+def about(case: str) -> Iterator[None]:
+    """Names the case in every line that this thread logs meanwhile."""
+    before = _CASE.set(case)
+    try:
+        yield
+    finally:
+        _CASE.reset(before)
 
 
 @contextmanager
@@ -139,7 +192,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def study_warnings_kept() -> Iterator[list[str]]:
-    """Keeps what is warned about the study, for its report; such messages name no file and no patient.
+    """Keeps what this thread warns about its study, for its report; such messages name no file and no patient.
 
     Yields:
         The messages, as they come.
@@ -154,14 +207,15 @@ def study_warnings_kept() -> Iterator[list[str]]:
 
 
 class _StudyWarnings(logging.Handler):
-    _ABOUT_STUDIES = ("autosegnet.study", "autosegnet.suv", "autosegnet.preprocess")
+    _ABOUT_STUDIES = tuple(f"autosegnet.{name}" for name in ("inputs", "io.dicom", "preprocess", "study", "suv"))
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.messages: list[str] = []
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.startswith(self._ABOUT_STUDIES):
+        if record.thread == self._thread and record.name.startswith(self._ABOUT_STUDIES):
             self.messages.append(record.getMessage())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,6 @@ def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> L
         ct_image = read_image(ct) if not ct.is_dir() else _ct_from_folder(ct, None, options)
         return LoadedStudy(checked_study(pet=image, ct=ct_image), conversion, None)
 
-    from autosegnet.io.dicom import read_dicom_pet
     from autosegnet.io.dicom_series import choose_pet, series_in
 
     found = series_in(pet)
@@ -81,9 +81,21 @@ def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> L
     else:
         in_ct_folder = found if ct.resolve() == pet.resolve() else series_in(ct)
         ct_image = _ct_of(in_ct_folder, chosen, options)
-    loaded = read_dicom_pet(chosen, mode=options.mode, weight_kg=options.weight_kg)
-    log_conversion(loaded.conversion)
-    return LoadedStudy(checked_study(pet=loaded.image, ct=ct_image), loaded.conversion, loaded.source)
+    return _from_dicom(chosen, ct_image, options)
+
+
+def load_dicom(files: Sequence[Path], options: InputOptions) -> LoadedStudy:
+    """The study in DICOM files, whose PET and CT are chosen as in a folder that holds both; checked.
+
+    Raises:
+        InputError: it cannot be read, paired, converted or believed.
+    """
+    from autosegnet.io.dicom_files import read_header
+    from autosegnet.io.dicom_series import choose_pet, series_of
+
+    found = series_of(read_header(path) for path in files)
+    pet = choose_pet(found, uid=options.pet_series)
+    return _from_dicom(pet, _ct_of(found, pet, options), options)
 
 
 def log_conversion(conversion: Conversion) -> None:
@@ -92,6 +104,14 @@ def log_conversion(conversion: Conversion) -> None:
     log.info("SUV: %s; factor %s", conversion.rule, f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}")
     for warning in conversion.warnings:
         log.warning("SUV: %s", warning)
+
+
+def _from_dicom(pet: Series, ct: sitk.Image, options: InputOptions) -> LoadedStudy:
+    from autosegnet.io.dicom import read_dicom_pet
+
+    loaded = read_dicom_pet(pet, mode=options.mode, weight_kg=options.weight_kg)
+    log_conversion(loaded.conversion)
+    return LoadedStudy(checked_study(pet=loaded.image, ct=ct), loaded.conversion, loaded.source)
 
 
 def _check_options(pet: Path, ct: Path, options: InputOptions) -> None:

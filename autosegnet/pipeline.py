@@ -5,18 +5,25 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from autosegnet import postprocess, predict, preprocess
 from autosegnet.engines import Engine
 from autosegnet.geometry import Grid
 from autosegnet.recipe import Recipe
 from autosegnet.study import Study
+from autosegnet.timelimit import TimeLimit
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
 log = logging.getLogger(__name__)
+
+_Chances = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 
 Maps = Literal["none", "probability", "probability and uncertainty"]
 """What to keep beside the mask; uncertainty takes an accumulator a fold more."""
@@ -46,6 +53,7 @@ def segment(
     *,
     maps: Maps = "none",
     progress: predict.Progress = lambda done, of: None,
+    limit: TimeLimit | None = None,
 ) -> Segmentation:
     """The lesions of a study.
 
@@ -55,6 +63,7 @@ def segment(
         recipe: of the same folds.
         maps: what to keep beside the mask, which does not depend on it.
         progress: told after every window and fold.
+        limit: time limit, which may let fewer folds run.
     """
     clock = _Clock()
     prepared = preprocess.prepare(case, recipe)
@@ -66,19 +75,26 @@ def segment(
         _times(prepared.array.shape[1:]),
         _times(recipe.spacing_mm),
     )
-    deviation = None
-    if maps == "probability and uncertainty":
-        chance, deviation = predict.probability_and_disagreement(prepared.array, engine, recipe, progress=progress)
-    else:
-        chance = predict.probability(prepared.array, engine, recipe, progress=progress)
+
+    walk = partial(_walk, prepared.array, maps)
+    chance, deviation = (walk if limit is None else partial(limit.run, walk))(engine, recipe, progress=progress)
     clock.lap("network")
     grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.of(case.pet)}
-    del prepared  # its array takes as much memory as the steps to come
+    del prepared, walk  # their array takes as much memory as the steps to come
     mask = postprocess.restore(chance, **grids)
     probability = None if maps == "none" else postprocess.restore_map(chance, **grids)
     uncertainty = None if deviation is None else postprocess.restore_map(deviation, **grids)
     clock.lap("postprocess")
+    log.info(", ".join(f"{step} {seconds:.1f} s" for step, seconds in clock.seconds.items()))
     return Segmentation(mask, clock.seconds, probability, uncertainty)
+
+
+def _walk(
+    array: NDArray[np.float32], maps: Maps, engine: Engine, recipe: Recipe, *, progress: predict.Progress
+) -> _Chances:
+    if maps == "probability and uncertainty":
+        return predict.probability_and_disagreement(array, engine, recipe, progress=progress)
+    return predict.probability(array, engine, recipe, progress=progress), None
 
 
 def _times(values: tuple[float, ...]) -> str:

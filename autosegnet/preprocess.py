@@ -25,7 +25,7 @@ _COARSE_MM = 6.0  # the body's outline needs no more; keeps the search below a q
 _TISSUE_HU = -500.0  # half-way from air to soft tissue; the lungs are enclosed by it
 _LIVING_SUV = 0.25  # mean of a limb is above (fat 0.3, muscle 0.8); tables and pads carry no tracer
 _UPTAKE_SUV = 1.0  # beyond a truncated CT, only uptake shows that the patient goes on
-_MARGIN_MM = 16.0
+_MARGIN_MM = 8.0  # beyond the skin there is only the blur of the PET
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _foreground_region(study: Study, low_hu: float) -> Grid:
 
 
 def body_region(study: Study) -> Grid:
-    """The part of the PET's grid that holds the patient and a margin of 16 mm.
+    """The part of the PET's grid that holds the patient and a margin of 8 mm.
 
     The patient is the largest connected tissue of the CT, every other tissue that has taken up tracer (arms and legs
     apart from the trunk; a table has not), and uptake beyond the CT's field of view. Nothing that a lesion could be in

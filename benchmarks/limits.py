@@ -12,6 +12,7 @@ library takes for the number of cores is replaced. `shared-memory` needs root, f
 """
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -123,11 +124,11 @@ def run_with_free_engine(program: str, argv: list[str]) -> dict[str, Any]:
 
     start = time.perf_counter()
     sys.argv = [program, *argv]
-    engines.open_engine = lambda *_, **__: FreeEngine()  # type: ignore[assignment]
+    engines.open_engine = lambda *_, **__: FreeEngine()
     if program == "process":
         import process
 
-        process.open_engine = lambda *_, **__: FreeEngine()  # type: ignore[assignment]
+        vars(process)["open_engine"] = engines.open_engine
         code = console.run(process.main)
     else:
         code = console.run(__main__._command_line)
@@ -164,23 +165,22 @@ def measure_memory(args: argparse.Namespace) -> None:
 
 def measure_growth(args: argparse.Namespace) -> None:
     """Growth of resident memory over many cases in one process."""
-    sys.path.insert(0, str(ROOT / "test"))
-    from test_growth import growth_mib
-
+    growth_mib = of_tests("test_growth").growth_mib
     with tempfile.TemporaryDirectory() as name:
         print(f"{args.cases} cases: {growth_mib(Path(name), cases=args.cases):.3f} MiB a case")
 
 
+def of_tests(module: str) -> Any:
+    """A module of the tests: phantoms and small folds are made there."""
+    sys.path.insert(0, str(ROOT / "test"))
+    return importlib.import_module(module)
+
+
 def small_job(folder: Path) -> Path:
     """A small study in `folder/in` and the folder of small untrained weights."""
-    sys.path.insert(0, str(ROOT / "test"))
-    from bad_inputs import Job
-    from conftest import TINY
-    from untrained_folds import write_untrained_weights
-
     weights = folder / "weights"
-    write_untrained_weights(weights, folds=2, recipe=TINY)
-    Job.good(folder, weights)
+    of_tests("untrained_folds").write_untrained_weights(weights, folds=2, recipe=of_tests("conftest").TINY)
+    of_tests("bad_inputs").Job.good(folder, weights)
     return weights
 
 

@@ -3,16 +3,16 @@
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from threshold import ThresholdEngine as ThresholdEngine
 from untrained_folds import write_untrained_weights
 
-from autosegnet.recipe import PET_CHANNEL, Fold, Recipe
+from autosegnet.recipe import Fold, Recipe
 from autosegnet.study import Study
 from autosegnet.weights import Weights, open_weights
 
@@ -36,21 +36,6 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     folder = tmp_path_factory.mktemp("weights")
     write_untrained_weights(folder, folds=2, recipe=TINY)
     return open_weights(folder)
-
-
-@dataclass(frozen=True)
-class ThresholdEngine:
-    """An engine whose answer is known: lesion where SUV is above a threshold."""
-
-    suv: float = 4.0
-    name: str = "threshold"
-    folds: int = 1
-
-    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        assert window.dtype == np.float32
-        assert window.flags.c_contiguous
-        difference: NDArray[np.float32] = window[PET_CHANNEL] - np.float32(self.suv)
-        return difference
 
 
 THRESHOLD_RECIPE = Recipe(folds=(Fold("none", "0" * 64),))

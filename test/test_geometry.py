@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import all_orders, phantom, rotation, stored_as
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autosegnet.geometry import Box, Grid, cut, image_on, resample, same_grid, voxels, working_grid
@@ -60,12 +60,15 @@ def test_working_grid_and_values_are_those_of_monai(
 ) -> None:
     """MONAI `Orientation("RAS")` and `Spacing` are what the published folds were fed by.
 
+    A size that falls on a half is left out: MONAI rounds it by the last bit of a rotated affine, we by the spacing.
     Spacings start above 2 mm: within a few thousandths of it MONAI returns the image as it is, drifting by a voxel
     over a body, and below it the last half voxel is extrapolated otherwise (see `resample`).
     """
     from monai.data import MetaTensor
     from monai.transforms import Orientation, Spacing
 
+    sizes = [(n - 1) * step / 2.0 + 1 for n, step in zip((20, 17, 15), spacing, strict=True)]
+    assume(all(abs(size % 1.0 - 0.5) > 1e-6 for size in sizes))
     image = stored_as(phantom(size=(20, 17, 15), spacing=spacing, direction=rotation(degrees=degrees)).pet, *order)
     ras = np.diag([-1.0, -1.0, 1.0, 1.0])
     affine = np.eye(4)

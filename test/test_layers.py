@@ -26,12 +26,17 @@ MAY_IMPORT = {
     "predict": {"recipe", "engines"},
     "postprocess": {"recipe", "geometry"},
     "evaluate": {"errors", "io", "geometry", "lesions", "evaluate"},
-    "pipeline": {"study", "recipe", "geometry", "preprocess", "engines", "predict", "postprocess"},
+    "timelimit": {"recipe", "engines", "predict"},
+    "pipeline": {"study", "recipe", "geometry", "preprocess", "engines", "predict", "postprocess", "timelimit"},
     "challenge": {"errors", "io"},
     "suv": {"errors", "study", "suv"},
+    "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
+    "cohort": {"errors", "io", "cohort"},
+    "cores": set(),
+    "records": {"errors"},
     "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
-AT_THE_TOP = {"__main__", "commands", "console"}
+AT_THE_TOP = {"__main__", "commands", "console", "serve"}  # serve reports the end of a job as console does
 
 
 def ours(path: Path) -> set[str]:

@@ -1,8 +1,7 @@
 import csv
 import io
+import itertools
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -237,6 +236,16 @@ def test_lesions_are_numbered_by_volume_then_from_head_to_foot():
     assert [lesion.voxels for lesion in measure(mask, mask, grid).lesions] == [3, 2, 2, 2]
 
 
+def test_of_voxels_equally_hot_the_one_nearest_the_head_is_the_hottest_however_stored():
+    grid = grid_of((8, 8, 8), (3.0, 3.0, 3.0))
+    suv = np.ones((8, 8, 8), np.float32)
+    suv[3:5, 3:5, 3:5] = 9
+    images = [image_on(values, grid) for values in ((suv > 2).astype(np.uint8), suv)]
+    for flips in itertools.product((False, True), repeat=3):
+        (lesion,) = measure_lesions(*(sitk.Flip(image, flips) for image in images)).lesions
+        np.testing.assert_allclose(lesion.suv_max_mm, grid.position_mm((4, 4, 4)), atol=1e-9)
+
+
 def test_the_figures_do_not_depend_on_how_the_axes_are_stored():
     rng = np.random.default_rng(1)
     grid = grid_of((14, 13, 12), (2.0, 3.0, 4.0), OBLIQUE)
@@ -332,11 +341,8 @@ def test_an_empty_mask_gives_valid_empty_tables():
     assert body["suv_max_g_per_ml"] is body["dmax_voxels_mm"] is body["dmax_centroids_mm"] is None
 
 
-def test_a_real_study_with_two_lesions():
-    data = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    folder = data / "sts" / "STS_044"
-    if not folder.is_dir():
-        pytest.skip(f"no real data in {data}: set AUTOSEGNET_DATA")
+def test_a_real_study_with_two_lesions(real_data):
+    folder = real_data / "sts" / "STS_044"
     mask, suv = read_mask(folder / "SEG.nii.gz"), read_image(folder / "SUV.nii.gz")
     table = measure_lesions(mask, suv)
     inside = sitk.GetArrayFromImage(mask) > 0

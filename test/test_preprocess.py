@@ -97,7 +97,7 @@ def test_body_leaves_air_and_table_out() -> None:
     body = voxels(study.ct) > -500
     assert covers(region, study.ct, body)
     assert not covers(region, study.ct, voxels(table) > -500)
-    margin_voxels = -(-16 // 4) + 2
+    margin_voxels = -(-8 // 4) + 3
     assert region.size[0] <= np.ptp(np.nonzero(body)[2]) + 1 + 2 * margin_voxels
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autosegnet import __version__, console
+from autosegnet import console
+from autosegnet.commands.dicom_out import add_result_arguments, result_files, wanted_results
+from autosegnet.commands.results import pages_of, provenance, write_results
 from autosegnet.commands.suv import add_input_arguments, input_options
 from autosegnet.errors import UsageError
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-    from autosegnet.engines import Engine
-    from autosegnet.inputs import LoadedStudy
+    from autosegnet.dicom_out import DicomResults
     from autosegnet.pipeline import Maps
-    from autosegnet.weights import Weights
 
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +38,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         help="also the standard deviation between the folds' probabilities; takes 4 bytes x voxels x folds more memory",
     )
     add_input_arguments(parser)
+    add_result_arguments(parser)
     console.add_engine_arguments(parser)
 
 
@@ -46,12 +46,11 @@ def run_predict(args: argparse.Namespace) -> None:
     """Segments one study and writes all outputs, or none."""
     from autosegnet.engines import open_engine
     from autosegnet.inputs import load_study
-    from autosegnet.io import write_all
     from autosegnet.pipeline import segment
-    from autosegnet.report import remove_outdated
     from autosegnet.weights import open_weights
 
-    _probe_outputs(args)
+    results = wanted_results(args)
+    _probe_outputs(args, results)
     weights = open_weights(args.weights)
     if args.uncertainty and len(weights.recipe.folds) < 2:
         raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
@@ -65,25 +64,27 @@ def run_predict(args: argparse.Namespace) -> None:
     for path, image in ((args.probability, found.probability), (args.uncertainty, found.uncertainty)):
         if path is not None and image is not None:
             files[path] = image
-    pages = {} if args.report is None else _report(loaded, found.mask, engine, weights, warnings)
-    write_all({**files, **{args.report / name: content for name, content in pages.items()}})
-    if pages:
-        remove_outdated(args.report, pages)
+    files.update(result_files(found.mask, loaded, results))
+    made_by = provenance(loaded, engine, weights, warnings)
+    write_results(files, args.report, pages_of(found.mask, loaded, made_by) if args.report else {})
     console.log_lesions(found.mask)
 
 
-def _probe_outputs(args: argparse.Namespace) -> None:
+def _probe_outputs(args: argparse.Namespace, results: DicomResults) -> None:
     from autosegnet.io import probe_image, probe_output
     from autosegnet.report import REPORT_PAGE
 
     images = [path for path in (args.output, args.probability, args.uncertainty) if path is not None]
-    if len({path.resolve() for path in images}) < len(images):
-        raise UsageError("--output, --probability and --uncertainty name the same file; expected one each")
+    outputs = [path.resolve() for path in (*images, *results.paths)]
+    if len(set(outputs)) < len(outputs):
+        raise UsageError("two outputs (such as --output and --probability) name the same file; expected one each")
     for name, path in (("--pet", args.pet), ("--ct", args.ct)):
-        if path.resolve() in {image.resolve() for image in images}:
+        if path.resolve() in outputs:
             raise UsageError(f"an output of predict has the place of {name}, which it would replace; name another file")
     for path in images:
         probe_image(path)
+    for path in results.paths:
+        probe_output(path)
     if args.report is not None:
         probe_output(args.report / REPORT_PAGE)
 
@@ -92,31 +93,3 @@ def _maps(args: argparse.Namespace) -> Maps:
     if args.uncertainty is not None:
         return "probability and uncertainty"
     return "none" if args.probability is None else "probability"
-
-
-def _report(
-    loaded: LoadedStudy, mask: sitk.Image, engine: Engine, weights: Weights, warnings: list[str]
-) -> dict[str, bytes | str]:
-    """The files of the report, by name."""
-    from autosegnet.lesions import measure_lesions
-    from autosegnet.report import Provenance, report_files
-    from autosegnet.weights import digest
-
-    provenance = Provenance(
-        software=f"autosegnet {__version__}",
-        engine=engine.name,
-        weights=digest(weights),
-        description=weights.recipe.description,
-        suv=_suv_lines(loaded),
-        warnings=tuple(warnings),
-        made=datetime.now().astimezone(),
-    )
-    return report_files(loaded.study, mask, measure_lesions(mask, loaded.study.pet), provenance)
-
-
-def _suv_lines(loaded: LoadedStudy) -> tuple[str, ...]:
-    if loaded.conversion is None:
-        return ("The PET was given in SUV (body weight, g/ml); nothing was converted.",)
-    low, high = min(loaded.conversion.factors), max(loaded.conversion.factors)
-    factor = f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
-    return (f"Rule: {loaded.conversion.rule}.", f"Factor from the stored unit to SUV (body weight, g/ml): {factor}.")

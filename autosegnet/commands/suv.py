@@ -40,12 +40,17 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
         "--pet-series", default="", metavar="UID", help="which PET of a DICOM folder, by (the end of) UID"
     )
     group.add_argument("--ct-series", default="", metavar="UID", help="which CT of a DICOM folder, by (the end of) UID")
-    group.add_argument("--suv-mode", choices=MODES, default=MODES[0], help="SUV of a DICOM PET (default: %(default)s)")
+    add_mode_argument(group)
     _add_weight(group)
     group.add_argument(
         "--pet-unit", choices=["suv", "bqml"], default="suv", help="of a PET file (default: %(default)s)"
     )
     group.add_argument("--pet-sidecar", type=Path, metavar="FILE.json", help="PET-BIDS sidecar of a PET file in Bq/ml")
+
+
+def add_mode_argument(group: argparse._ArgumentGroup) -> None:
+    """Adds the option that says how SUV of a PET in DICOM is derived."""
+    group.add_argument("--suv-mode", choices=MODES, default=MODES[0], help="SUV of a DICOM PET (default: %(default)s)")
 
 
 def input_options(args: argparse.Namespace) -> InputOptions:

@@ -90,11 +90,11 @@ def measure_masks(
     p, g = _crop_to_union(_as_bool(prediction), _as_bool(truth))
     n_predicted, n_false, voxels_false = _untouched(p, g)
     n_truth, n_missed, voxels_missed = _untouched(g, p)
-    voxels_p, voxels_g = np.count_nonzero(p), np.count_nonzero(g)
+    voxels_p, voxels_g = int(np.count_nonzero(p)), int(np.count_nonzero(g))
     v = voxel_volume_ml(spacing_mm)
     healthy = float("nan") if convention == "autopet3" else 0.0
     return CaseMetrics(
-        dsc=2 * np.count_nonzero(p & g) / (voxels_g + voxels_p) if voxels_g else healthy,
+        dsc=2 * int(np.count_nonzero(p & g)) / (voxels_g + voxels_p) if voxels_g else healthy,
         fpv_ml=v * voxels_false,
         fnv_ml=v * voxels_missed if voxels_g else healthy,
         truth_volume_ml=v * voxels_g,

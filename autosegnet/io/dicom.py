@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from autosegnet.errors import InputError
-from autosegnet.io.dicom_files import Header, named, private
+from autosegnet.io.dicom_header import Header, named, private
 from autosegnet.io.dicom_series import Series
 from autosegnet.io.dicom_volume import ct_image, pet_image, stack
 from autosegnet.suv import Conversion, PetHeader, PetSlice, convert
@@ -20,6 +20,7 @@ _SAME: Final = {
     "units": "Units",
     "suv_type": "SUVType",
     "decay_correction": "DecayCorrection",
+    "corrected": "CorrectedImage",
     "manufacturer": "Manufacturer",
     "series_date": "SeriesDate",
     "series_time": "SeriesTime",
@@ -101,7 +102,7 @@ def pet_header(headers: tuple[Header, ...]) -> PetHeader:
         texts[name] = _common([d.text(keyword) if d else "" for d in doses], named(keyword))
     for name, keyword in _DOSE_NUMBERS.items():
         numbers[name] = _common([d.number(keyword) if d else None for d in doses], named(keyword))
-    nuclide = _sequence_item(doses[0], "RadionuclideCodeSequence") if doses[0] else None
+    nuclide = next(iter(doses[0].items("RadionuclideCodeSequence")), None) if doses[0] else None
     return PetHeader(
         **texts,  # type: ignore[arg-type]
         **numbers,  # type: ignore[arg-type]
@@ -134,15 +135,10 @@ def _common(values: list[_T], name: str) -> _T:
 
 def _radiopharmaceutical(header: Header) -> Header | None:
     keyword = "RadiopharmaceuticalInformationSequence"
-    items = header.dataset.get(keyword) or []
+    items = header.items(keyword)
     if len(items) > 1:
         raise InputError(f"{named(keyword)} has {len(items)} items in {header.where}; SUV needs exactly one")
-    return _sequence_item(header, keyword)
-
-
-def _sequence_item(header: Header, keyword: str) -> Header | None:
-    items = header.dataset.get(keyword) or []
-    return Header(header.path, items[0]) if len(items) else None
+    return items[0] if items else None
 
 
 def _vendor_text(headers: tuple[Header, ...], group: int, creator: str, element: int) -> str:

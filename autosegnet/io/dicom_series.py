@@ -1,30 +1,19 @@
 """Sorts DICOM headers into series and chooses the PET and the CT of a study: by frame of reference and by study."""
 
 import logging
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from autosegnet.errors import InputError
-from autosegnet.io.dicom_files import Header, find_headers, named
+from autosegnet.io.dicom_files import find_headers
+from autosegnet.io.dicom_header import Header, named
+from autosegnet.io.dicom_kinds import fault_of, kind_of
 
 log = logging.getLogger(__name__)
 
-_PET: Final = "1.2.840.10008.5.1.4.1.1.128"
-_CT: Final = "1.2.840.10008.5.1.4.1.1.2"
-_CLASSES: Final = {_PET: "PET", _CT: "CT"}
-_MULTI_FRAME: Final = {
-    "1.2.840.10008.5.1.4.1.1.128.1": ("PET", "legacy converted enhanced PET (multi-frame)"),
-    "1.2.840.10008.5.1.4.1.1.130": ("PET", "enhanced PET (multi-frame)"),
-    "1.2.840.10008.5.1.4.1.1.2.1": ("CT", "enhanced CT (multi-frame)"),
-    "1.2.840.10008.5.1.4.1.1.2.2": ("CT", "legacy converted enhanced CT (multi-frame)"),
-}
-_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture and, with a suffix, its multi-frame kinds
-_MODALITIES: Final = {"PT": "PET", "CT": "CT"}
-# Values of ImageType (0008,0008) of pictures made from a volume; DERIVED and SECONDARY alone say nothing: exported,
-# de-identified and resliced volumes carry them.
-_PICTURES: Final = ("LOCALIZER", "MIP", "PROJECTION", "SCREEN", "CAPTURE", "FUSED", "FUSION", "OTHER")
+_MOST_LISTED: Final = 8  # as many as a line of a log bears
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +55,25 @@ def series_in(folder: Path) -> list[Series]:
     Raises:
         InputError: no folder, no DICOM, or a damaged object.
     """
+    return series_of(find_headers(folder))
+
+
+def series_of(headers: Iterable[Header]) -> list[Series]:
+    """The PET and CT series among headers in the order of their paths.
+
+    Raises:
+        InputError: an image that names no series.
+    """
     groups: dict[tuple[str, str], list[Header]] = {}
-    for header in find_headers(folder):
-        kind = _kind(header)
+    for header in headers:
+        kind = kind_of(header)
         if kind:
+            if not header.text("SeriesInstanceUID"):
+                raise InputError(
+                    f"{named('SeriesInstanceUID')} is missing in {header.where}; expected it in every image"
+                )
             groups.setdefault((kind, header.text("SeriesInstanceUID")), []).append(header)
-    return [Series(kind, uid, tuple(headers), _fault(kind, headers)) for (kind, uid), headers in groups.items()]
+    return [Series(kind, uid, tuple(headers), fault_of(kind, headers)) for (kind, uid), headers in groups.items()]
 
 
 def choose_pet(found: list[Series], *, uid: str = "") -> Series:
@@ -97,6 +99,8 @@ def choose_ct(found: list[Series], *, uid: str = "", pet: Series | None = None) 
         InputError: none, several, or one with a fault or in another frame of reference.
     """
     candidates = [s for s in found if s.kind == "CT"]
+    if pet is not None and not pet.frame_uid:
+        raise InputError(f"{named('FrameOfReferenceUID')} is missing in the {pet.summary}; CT and PET are paired by it")
     if pet is not None and not uid:
         paired = [s for s in candidates if s.frame_uid == pet.frame_uid and s.study_uid == pet.study_uid]
         if candidates and not paired:
@@ -140,51 +144,5 @@ def _choose(candidates: list[Series], *, uid: str, kind: str, option: str) -> Se
 
 
 def _listed(series: list[Series]) -> str:
-    return "; ".join(s.summary for s in series)
-
-
-def _kind(header: Header) -> str | None:
-    sop_class = header.text("SOPClassUID")
-    if sop_class in _MULTI_FRAME:
-        return _MULTI_FRAME[sop_class][0]
-    if sop_class.startswith(_CAPTURE) and (sop_class + ".").startswith(_CAPTURE + "."):
-        return _MODALITIES.get(header.text("Modality"))
-    return _CLASSES.get(sop_class)
-
-
-def _fault(kind: str, headers: list[Header]) -> str:
-    """Why a series is no volume that can be used: its kind of object, its kind of image, what was done to it."""
-    first = headers[0]
-    sop_class = first.text("SOPClassUID")
-    if len({h.text("SOPClassUID") for h in headers}) > 1:
-        return f"mixed kinds of objects, {named('SOPClassUID')}"
-    if sop_class in _MULTI_FRAME:
-        return f"{_MULTI_FRAME[sop_class][1]}, {named('SOPClassUID')}; convert it to single-frame objects"
-    if sop_class.startswith(_CAPTURE):
-        return f"secondary capture, {named('SOPClassUID')}"
-    if picture := next((v for h in headers for v in _pictures(h)), None):
-        return f"{named('ImageType')} holds {picture}, not a stack of slices"
-    if any("REPROJECTION" in h.text("SeriesType").upper() for h in headers):
-        return f"{named('SeriesType')} is REPROJECTION, such as a MIP"
-    return _pet_fault(headers) if kind == "PET" else ""
-
-
-def _pictures(header: Header) -> list[str]:
-    values = header.text("ImageType").upper().split("\\")[2:]
-    return [p for p in _PICTURES for v in values if v == p or (p not in ("OTHER", "MIP") and v.startswith(p))]
-
-
-def _pet_fault(headers: list[Header]) -> str:
-    types = {h.text("SeriesType").upper().split("\\")[0] for h in headers}
-    for motion in ("DYNAMIC", "GATED"):
-        if motion in types:
-            return f"{motion.lower()} series, {named('SeriesType')}"
-    for keyword, motion in (("NumberOfTimeSlices", "dynamic"), ("NumberOfTimeSlots", "gated")):
-        if (headers[0].number(keyword) or 0) > 1:
-            return f"{motion} series, {named(keyword)}"
-    if any("ATTN" not in h.text("CorrectedImage").upper().split("\\") for h in headers):
-        return f"not corrected for attenuation: no ATTN in {named('CorrectedImage')}"
-    declared = Counter(h.number("NumberOfSlices") for h in headers).most_common(1)[0][0]
-    if declared and declared > len(headers):
-        return f"slices missing: {named('NumberOfSlices')} is {declared:g}"
-    return ""
+    text = "; ".join(s.summary for s in series[:_MOST_LISTED])
+    return text + (f"; and {len(series) - _MOST_LISTED} more" if len(series) > _MOST_LISTED else "")

@@ -1,6 +1,7 @@
 """Stacks the slices of a series along their normal into one image in LPS, with the rescaling of each slice."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
 from autosegnet.io.decoded import DecodedImage, check_finite, check_geometry, check_size, to_sitk
-from autosegnet.io.dicom_files import DAMAGE, Header, named, quiet
+from autosegnet.io.dicom_header import Header, named, undamaged
 from autosegnet.io.dicom_series import Series
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ def stack(series: Series) -> Stack:
     spacing = (column_mm, row_mm, step_mm)
     origin = (float(places[order[0]][0]), float(places[order[0]][1]), float(places[order[0]][2]))
     direction = tuple(float(v) for v in np.stack([along_row, along_column, normal], axis=1).ravel())
-    check_geometry(spacing, origin, direction, first.path.with_name(first.where))
+    check_geometry(spacing, origin, direction, Path(first.where))
     size = (int(first.number("Columns") or 0), int(first.number("Rows") or 0))
-    check_size((*size, len(order)), first.path.with_name(first.where))
+    check_size((*size, len(order)), Path(first.where))
     return Stack(series, tuple(series.headers[k] for k in order), spacing, origin, direction, size)
 
 
@@ -131,7 +132,7 @@ def _shape(stacked: Stack) -> tuple[int, int, int]:
 
 
 def _image(values: NDArray[Any], stacked: Stack) -> "SimpleITK.Image":
-    check_finite(values, stacked.headers[0].path.with_name(stacked.headers[0].where))
+    check_finite(values, Path(stacked.headers[0].where))
     return to_sitk(DecodedImage(values, stacked.spacing_mm, stacked.origin_mm, stacked.direction))
 
 
@@ -149,18 +150,15 @@ def _stored(header: Header, stacked: Stack) -> NDArray[np.float64]:
 
     _check_pixel_kind(header)
     columns, rows = stacked.columns_rows
-    try:
-        with quiet():
-            dataset = dcmread(header.path)
-            held = len(dataset.PixelData)
-            wanted = rows * columns * (int(dataset.BitsAllocated) // 8)
-            if not dataset.file_meta.TransferSyntaxUID.is_compressed and held not in (wanted, wanted + wanted % 2):
-                raise InputError(
-                    f"PixelData (7FE0,0010) holds {held} bytes, expected {wanted}, in {header.where}; copy it again"
-                )
-            array = np.asarray(dataset.pixel_array)
-    except (*DAMAGE, RuntimeError) as error:
-        raise InputError(f"PixelData (7FE0,0010) cannot be decoded in {header.where}; copy it again") from error
+    with undamaged(f"PixelData (7FE0,0010) cannot be decoded in {header.where}"):
+        dataset = dcmread(header.path)
+        held = len(dataset.PixelData)
+        wanted = rows * columns * (int(dataset.BitsAllocated) // 8)
+        if not dataset.file_meta.TransferSyntaxUID.is_compressed and held not in (wanted, wanted + wanted % 2):
+            raise InputError(
+                f"PixelData (7FE0,0010) holds {held} bytes, expected {wanted}, in {header.where}; copy it again"
+            )
+        array = np.asarray(dataset.pixel_array)
     if array.shape != (rows, columns):
         raise InputError(f"PixelData (7FE0,0010) is of another size than Rows and Columns in {header.where}")
     return array.astype(np.float64)

@@ -11,7 +11,8 @@ from autosegnet.lesions.components import (
     lesion_voxels,
     voxel_volume_ml,
 )
-from autosegnet.lesions.measure import BodyFigures, Lesion, LesionTable, measure_lesions
+from autosegnet.lesions.figures import BodyFigures, Lesion, LesionTable
+from autosegnet.lesions.measure import measure_lesions
 from autosegnet.lesions.numbering import number_lesions
 from autosegnet.lesions.peak import PeakSphere, peak_sphere
 from autosegnet.lesions.tables import COLUMNS, csv_text, json_text

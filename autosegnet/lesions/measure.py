@@ -3,117 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Box, Grid, same_grid, voxels
+from autosegnet.geometry import Grid, same_grid, voxels
 from autosegnet.lesions.components import CONNECTIVITY, voxel_volume_ml
 from autosegnet.lesions.distance import largest_distance_mm, line_ends
-from autosegnet.lesions.numbering import number_lesions
+from autosegnet.lesions.figures import BodyFigures, Lesion, LesionTable, Position
+from autosegnet.lesions.numbering import anatomical_keys, number_lesions
 from autosegnet.lesions.peak import peak_sphere, sphere_means
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
-
-Position = tuple[float, float, float]
-"""LPS, mm."""
 
 # Fixed thresholds of the literature: 4.0 (Barrington et al. 2021, J Nucl Med 62:332), 2.5 and 41 % of the maximum
 # (Ilyas et al. 2018, doi:10.1007/s00259-018-3953-z).
 _SUV_4: Final = 4.0
 _SUV_2_5: Final = 2.5
 _SHARE_41: Final = 0.41
-
-
-@dataclass(frozen=True, slots=True)
-class Lesion:
-    """The figures of one lesion.
-
-    Args:
-        number: from 1, in the order of `number_lesions`.
-        voxels: how many.
-        volume_ml: voxels x voxel volume.
-        suv_max: highest SUV in the lesion.
-        suv_mean: mean SUV in the lesion.
-        suv_peak: highest mean of a 1 cm3 sphere around any voxel of the lesion (IBSI: global intensity peak).
-        suv_peak_at_max: mean of the 1 cm3 sphere around the hottest voxel (IBSI: local intensity peak).
-        suv_max_mm: centre of the hottest voxel; of several, the one that suv_peak_at_max was taken at.
-        tlg_g: total lesion glycolysis, volume_ml x suv_mean.
-        centroid_mm: mean of the voxel centres, LPS.
-        box: half-open voxel ranges (x, y, z) of the PET's grid.
-        box_mm: (lowest, highest) L, P and S that the lesion's voxels reach with their whole bodies.
-        suv_4_ml: volume of the lesion's voxels with SUV >= 4.
-        suv_2_5_ml: volume of the lesion's voxels with SUV >= 2.5.
-        percent_41_ml: volume of the lesion's voxels with SUV >= 41 % of its suv_max.
-    """
-
-    number: int
-    voxels: int
-    volume_ml: float
-    suv_max: float
-    suv_mean: float
-    suv_peak: float
-    suv_peak_at_max: float
-    suv_max_mm: Position
-    tlg_g: float
-    centroid_mm: Position
-    box: Box
-    box_mm: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
-    suv_4_ml: float
-    suv_2_5_ml: float
-    percent_41_ml: float
-
-
-@dataclass(frozen=True, slots=True)
-class BodyFigures:
-    """The figures of all lesions together; None where there is nothing to measure.
-
-    Args:
-        lesions: how many.
-        tmtv_ml: total metabolic tumour volume, the sum of the lesions' volumes.
-        tlg_g: sum of the lesions' TLG.
-        suv_max: highest SUV of all lesions.
-        suv_peak: highest SUVpeak of all lesions.
-        dmax_centroids_mm: distance of the two lesions farthest apart, by their centroids; 0 with one lesion.
-        dmax_voxels_mm: distance of the two voxel centres of lesion tissue farthest apart.
-        suv_4_ml: as of the lesions, summed.
-        suv_2_5_ml: as of the lesions, summed.
-        percent_41_ml: as of the lesions, summed.
-    """
-
-    lesions: int
-    tmtv_ml: float
-    tlg_g: float
-    suv_max: float | None
-    suv_peak: float | None
-    dmax_centroids_mm: float | None
-    dmax_voxels_mm: float | None
-    suv_4_ml: float
-    suv_2_5_ml: float
-    percent_41_ml: float
-
-
-@dataclass(frozen=True, slots=True)
-class LesionTable:
-    """What a mask holds.
-
-    Args:
-        lesions: in the order of their numbers.
-        body: all of them together.
-        connectivity: neighbours that make one lesion.
-        voxel_volume_ml: of the PET's grid.
-        peak_voxels: voxels that stand for the sphere of 1 cm3.
-    """
-
-    lesions: tuple[Lesion, ...]
-    body: BodyFigures
-    connectivity: int
-    voxel_volume_ml: float
-    peak_voxels: int
 
 
 def measure_lesions(mask: sitk.Image, suv: sitk.Image) -> LesionTable:
@@ -153,7 +63,7 @@ def _lesion(
 ) -> Lesion:
     volume_ml = voxel_volume_ml(grid.spacing_mm)
     highest, mean = float(suv.max()), float(suv.mean())
-    hottest = int(np.where(suv == highest, means, -np.inf).argmax())
+    hottest = _hottest(index, suv, means, grid)
     x, y, z = zip(index.min(axis=0).tolist(), (index.max(axis=0) + 1).tolist(), strict=True)
     centres_mm = index @ grid.steps_mm.T + grid.origin_mm
     half_mm = np.abs(grid.steps_mm).sum(axis=1) / 2  # a voxel's body reaches this far from its centre
@@ -166,7 +76,7 @@ def _lesion(
         suv_max=highest,
         suv_mean=mean,
         suv_peak=float(means.max()),
-        suv_peak_at_max=float(means[hottest]),
+        suv_peak_at_max=float(means[suv == highest].max()),
         suv_max_mm=_position(index[hottest], grid),
         tlg_g=len(suv) * volume_ml * mean,
         centroid_mm=_position(index.mean(axis=0), grid),
@@ -176,6 +86,14 @@ def _lesion(
         suv_2_5_ml=int((suv >= _SUV_2_5).sum()) * volume_ml,
         percent_41_ml=int((suv >= _SHARE_41 * highest).sum()) * volume_ml,
     )
+
+
+def _hottest(index: NDArray[np.int64], suv: NDArray[np.float64], means: NDArray[np.float64], grid: Grid) -> int:
+    """Which voxel is the hottest, whatever the order in which voxels of the same SUV are stored."""
+    tied = np.flatnonzero(suv == suv.max())
+    tied = tied[np.isclose(means[tied], means[tied].max(), rtol=1e-9, atol=0.0)]
+    positions_mm = index[tied] @ grid.steps_mm.T + grid.origin_mm
+    return int(tied[np.lexsort(anatomical_keys(positions_mm))[0]])
 
 
 def _position(index: NDArray[Any], grid: Grid) -> Position:

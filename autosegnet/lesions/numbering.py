@@ -33,8 +33,18 @@ def number_lesions(mask: sitk.Image) -> tuple[NDArray[Any], int]:
         count = np.bincount(found, minlength=n)
         centre = np.stack([np.bincount(found, weights=index[:, axis]) / count for axis in range(3)], axis=1)
         grid = Grid.of(mask)
-        x, y, z = np.rint((centre @ grid.steps_mm.T + grid.origin_mm) / _TIE_MM).T
+        positions_mm = centre @ grid.steps_mm.T + grid.origin_mm
         number = np.empty(n, flat.dtype)
-        number[np.lexsort((-x, -y, -z, -count))] = np.arange(1, n + 1)
+        number[np.lexsort((*anatomical_keys(positions_mm), -count))] = np.arange(1, n + 1)
         flat[at] = number[found]
     return labels, n
+
+
+def anatomical_keys(positions_mm: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Keys for `numpy.lexsort` that put positions from head to foot, then from back to front, then from left to right.
+
+    Args:
+        positions_mm: (N, 3), LPS.
+    """
+    x, y, z = np.rint(positions_mm / _TIE_MM).T
+    return -x, -y, -z

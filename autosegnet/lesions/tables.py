@@ -7,7 +7,7 @@ import io
 import json
 from typing import Any, Final
 
-from autosegnet.lesions.measure import BodyFigures, Lesion, LesionTable
+from autosegnet.lesions.figures import BodyFigures, Lesion, LesionTable
 from autosegnet.lesions.peak import PEAK_RADIUS_MM
 
 _AXES = "xyz"

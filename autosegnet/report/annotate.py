@@ -77,7 +77,7 @@ def _write_scales(draw: ImageDraw.ImageDraw, view: View) -> None:
     """A bar of some centimetres on the left, the grey scale of SUV on the right."""
     width, height = view.size
     y = height + _TOP + 22
-    length_cm = next((cm for cm in (10, 5, 2) if 10 * cm / view.pixel_mm < width / 3), 1)
+    length_cm = next((cm for cm in (10, 5, 2) if 10 * cm / view.pixel_mm < min(width / 2.2, width - 135)), 1)
     end = _MARGIN + 10 * length_cm / view.pixel_mm
     draw.line([(_MARGIN, y - 5), (_MARGIN, y), (end, y), (end, y - 5)], fill=INK, width=2)
     text(draw, ((_MARGIN + end) / 2, y + 10), f"{length_cm} cm")

@@ -62,13 +62,15 @@ def axial_plane(lesion: Lesion) -> Grid:
 
 
 def _labels_on(plane: Grid, labels: NDArray[Any], grid: Grid) -> NDArray[Any]:
-    """The label of the voxel that each pixel of a plane lies in."""
-    row, column = np.mgrid[: plane.size[1], : plane.size[0]]
-    pixels = np.stack([column, row, np.zeros_like(row)], axis=-1).reshape(-1, 3)
-    away_mm = pixels @ plane.steps_mm.T + plane.origin_mm - np.asarray(grid.origin_mm)
-    index = np.rint(np.linalg.solve(grid.steps_mm, away_mm.T).T).astype(int)
-    there = ((index >= 0) & (index < grid.size)).all(axis=1)
-    found = np.zeros(len(index), labels.dtype)
+    """(rows, columns): the label of the voxel that each pixel of a plane lies in."""
+    # A pixel's voxel index is linear in its column and row.
+    to_index = np.linalg.inv(grid.steps_mm)
+    first = to_index @ (np.asarray(plane.origin_mm) - np.asarray(grid.origin_mm))
+    across, down = (to_index @ plane.steps_mm).T[:2]
+    columns, rows = (np.arange(n, dtype=float) for n in plane.size[:2])
+    found = np.zeros((rows.size, columns.size), labels.dtype)
+    index = np.rint(first + rows[:, None, None] * down + columns[None, :, None] * across).astype(np.intp)
+    there = ((index >= 0) & (index < grid.size)).all(axis=-1)
     x, y, z = index[there].T
     found[there] = labels[z, y, x]
-    return found.reshape(row.shape)
+    return found

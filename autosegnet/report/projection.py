@@ -61,17 +61,19 @@ def projection_pictures(
 def upright_grid(pet: sitk.Image, lesions: Sequence[Lesion]) -> Grid:
     """A grid of 2 mm along the patient's axes that holds the body and every lesion, and little of the air around."""
     whole = Grid.of(pet)
-    stride = [max(1, round(4.0 / s)) for s in whole.spacing_mm]
+    stride = np.array([max(1, round(4.0 / s)) for s in whole.spacing_mm])
     inside = voxels(pet)[:: stride[2], :: stride[1], :: stride[0]] > _BODY_SUV
-    box = []
-    for axis in range(3):
-        found = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != 2 - axis))) * stride[axis]
-        edges = [*found[[0, -1]].tolist(), *(i for lesion in lesions for i in lesion.box[axis])] if found.size else []
-        margin = _AROUND_MM / whole.spacing_mm[axis]
-        low, high = (min(edges) - margin, max(edges) + margin) if edges else (0, whole.size[axis] - 1)
-        box.append((max(-0.5, low), min(whole.size[axis] - 0.5, high)))
-    corners = np.array([whole.position_mm((x, y, z)) for x, y, z in product(*box)])
-    low_mm, high_mm = corners.min(axis=0), corners.max(axis=0)
+    if inside.any():
+        index = np.argwhere(inside)[:, ::-1] * stride
+        around_mm = _AROUND_MM
+    else:
+        index = np.array(list(product(*((-0.5, n - 0.5) for n in whole.size))))
+        around_mm = 0.0
+    at_mm = index @ whole.steps_mm.T + whole.origin_mm
+    reach_mm = np.array(
+        [at_mm.min(axis=0), at_mm.max(axis=0), *(end for lesion in lesions for end in np.transpose(lesion.box_mm))]
+    )
+    low_mm, high_mm = reach_mm.min(axis=0) - around_mm, reach_mm.max(axis=0) + around_mm
     x, y, z = (max(1, int(np.ceil(extent / _SAMPLED_MM))) for extent in high_mm - low_mm)
     origin = low_mm + _SAMPLED_MM / 2
     return Grid(

@@ -26,12 +26,14 @@ class PetHeader:
         philips_suv_factor: g/ml per count.
         philips_activity_factor: Bq/ml per count.
         slices: in any order, but in the one in which factors are wanted.
+        corrected: values of CorrectedImage, joined by a backslash.
         first: index of the slice whose file name comes first.
     """
 
     units: str = ""
     suv_type: str = ""
     decay_correction: str = ""
+    corrected: str = ""
     manufacturer: str = ""
     weight_kg: float | None = None
     height_m: float | None = None
@@ -57,6 +59,7 @@ TAGS: Final = {
     "units": ("(0054,1001)", "Units"),
     "suv_type": ("(0054,1006)", "SUVType"),
     "decay_correction": ("(0054,1102)", "DecayCorrection"),
+    "corrected": ("(0028,0051)", "CorrectedImage"),
     "manufacturer": ("(0008,0070)", "Manufacturer"),
     "weight_kg": ("(0010,1030)", "PatientWeight"),
     "height_m": ("(0010,1020)", "PatientSize"),

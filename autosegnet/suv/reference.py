@@ -83,7 +83,7 @@ def _before_frame_reference(ledger: Ledger, acquired: datetime, part: PetSlice, 
     """t_ref = t_acq + T_ave - FrameReferenceTime, which the standard counts to the frame's mean activity.
 
     GE counts it to the frame's beginning, without T_ave: in GE Discovery ST series DecayFactor (0054,1321) is that
-    of FrameReferenceTime plus half the frame.
+    of FrameReferenceTime plus T_ave.
     """
     after_ms = ledger.number("frame_reference_time_ms", part)
     if after_ms is None or after_ms < 0:

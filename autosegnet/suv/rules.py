@@ -61,6 +61,7 @@ def _from_activity(ledger: Ledger, mode: str, weight_kg: float | None) -> tuple[
     if correction not in ("START", "ADMIN", "NONE"):
         found = f"is {printable(correction)!r}" if correction else "is missing"
         raise InputError(f"{named('decay_correction')} {found}; expected START, ADMIN or NONE")
+    _check_decay_claims(ledger, correction)
     per_dose = 1000.0 * read_weight_kg(ledger, weight_kg) / read_dose_bq(ledger)
     slices = ledger.header.slices
     if correction == "ADMIN":
@@ -75,6 +76,14 @@ def _from_activity(ledger: Ledger, mode: str, weight_kg: float | None) -> tuple[
     ledger.times["reference"] = reference
     factor = per_dose * 2.0 ** ((reference - given).total_seconds() / half_life_s)
     return (factor,) * len(slices), f"BQML, START: 1000 W / (D 2^(-(t_ref - t_adm) / T)), t_ref from {chosen}"
+
+
+def _check_decay_claims(ledger: Ledger, correction: str) -> None:
+    claims = ledger.text("corrected").upper().split("\\")
+    if claims != [""] and ("DECY" in claims) == (correction == "NONE"):
+        ledger.warn(
+            f"{named('decay_correction')} is {correction}, but {named('corrected')} says otherwise; the former holds"
+        )
 
 
 def _undecayed(ledger: Ledger, per_dose: float, half_life_s: float) -> tuple[float, ...]:

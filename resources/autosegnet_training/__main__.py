@@ -7,29 +7,45 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from autosegnet.errors import AutosegnetError
+from autosegnet import console
 from autosegnet_training.simulate import command as simulate_command
 
+# Their modules import torch or read images, and are imported only for the command that was given.
+COMMANDS = {
+    "index": "data folder -> table of cases with cohort, patient and fold",
+    "prepare": "cases -> arrays that training reads",
+    "train": "train one fold; the same command goes on after an interruption",
+    "cross-validate": "evaluate five trained folds on their validation cases, beside thresholds",
+    "export": "five trained folds -> a folder of weights",
+}
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all sub-commands."""
-    parser = argparse.ArgumentParser(prog="autosegnet-train", description=__doc__.split("\n", 1)[0])
+
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all sub-commands; of those in `COMMANDS`, only the chosen one has its arguments."""
+    description = (__doc__ or "").split("\n", 1)[0]
+    parser: argparse.ArgumentParser = console.Parser(prog="autosegnet-train", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
+    for name, what in COMMANDS.items():
+        if name == chosen:
+            import_module(f"autosegnet_training.{name.replace('-', '_')}").add_arguments(commands)
+        else:
+            commands.add_parser(name, help=what)
     simulate_command.add_arguments(commands)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one sub-command and return its exit code."""
+    """Runs one sub-command and returns its exit code, as `autosegnet.console.run` defines them."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return console.run(lambda: _command_line(given))
+
+
+def _command_line(arguments: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    chosen = build_parser().parse_args(arguments)
-    try:
-        chosen.run(chosen)
-    except AutosegnetError as error:
-        sys.stderr.write(f"autosegnet-train: error: {error}\n")
-        return error.exit_code
-    return 0
+    args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
+    args.run(args)
 
 
 if __name__ == "__main__":

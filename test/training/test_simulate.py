@@ -1,5 +1,10 @@
 """Simulated studies: deterministic, in the right units, on one grid, with truth where the lesions are."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -193,3 +198,17 @@ def test_field_of_view_of_the_ct_may_be_smaller_than_the_arms() -> None:
     x = study.origin_mm[0] + study.spacing_mm[0] * np.arange(study.ct.shape[2])
     assert (study.ct[:, :, np.abs(x) > 150] == -1024).all()
     assert study.suv[:, :, np.abs(x) > 160].max() > 0.1
+
+
+def test_arrays_need_neither_simpleitk_nor_nibabel() -> None:
+    code = """
+import sys
+for name in ("SimpleITK", "nibabel", "torch"):
+    sys.modules[name] = None
+from autosegnet_training.simulate import Protocol, simulate_study
+study = simulate_study(1, protocol=Protocol((12.0, 12.0, 12.0), 700.0, "melanoma"))
+assert study.truth.any()
+"""
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join((str(root), str(root / "resources")))
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})

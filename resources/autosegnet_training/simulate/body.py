@@ -14,6 +14,7 @@ from autosegnet_training.simulate.tissue import Tissue
 
 T = Tissue
 Profile = NDArray[np.float64]
+SOFT_OR_BONE = allow(T.FAT, T.MUSCLE, T.MEDIASTINUM, T.SKIN, T.CORTEX)
 SOFT = allow(T.FAT, T.MUSCLE, T.MEDIASTINUM, T.SKIN)
 # Height, half width and half depth of the trunk without its subcutaneous fat.
 OUTLINE = np.array(
@@ -60,8 +61,8 @@ def paint_outline(canvas: Canvas, build: Build) -> None:
         canvas.paint_tube([(0, -25, 1575), (0, -62, 1562)], 46 + 0.25 * fat, label)
         canvas.paint_tube([(0, -95, 1625), (0, -104, 1605)], 11, label)
         for side in (-1, 1):
-            for points, radii in _limbs(side, build.arms):
-                canvas.paint_tube(points, [r + 0.35 * fat for r in radii], label)
+            for points, radii, share in _limbs(side, build.arms):
+                canvas.paint_tube(points, [r + f * fat for r, f in zip(radii, share, strict=True)], label)
     if build.sex == "F":
         for side in (-1, 1):
             size = 38 + 0.7 * build.fat_mm
@@ -91,15 +92,15 @@ def superellipse(canvas: Canvas, box: Box, a: Profile, b: Profile, middle: Profi
     return np.asarray(x * x * np.sqrt(x) + y * y * np.sqrt(y), dtype=np.float32)
 
 
-def _limbs(side: int, arms: str) -> list[tuple[list[Point], list[float]]]:
+def _limbs(side: int, arms: str) -> list[tuple[list[Point], list[float], list[float]]]:
+    """Return polylines, radii without fat, and what share of the abdomen's fat covers them."""
     s = float(side)
-    limbs: list[tuple[list[Point], list[float]]] = [
-        ([(s * 88, 0, 880), (s * 92, 5, 700), (s * 95, 8, 480)], [80, 74, 50]),
-        ([(s * 95, 8, 480), (s * 93, 25, 360), (s * 88, 20, 75)], [50, 52, 32]),
-        ([(s * 88, 25, 45), (s * 98, -120, 25)], [36, 28]),
+    return [
+        ([(s * 88, 0, 880), (s * 92, 5, 700), (s * 95, 8, 480)], [80, 74, 50], [0.9, 0.7, 0.3]),
+        ([(s * 95, 8, 480), (s * 93, 25, 360), (s * 88, 20, 75)], [50, 52, 32], [0.3, 0.3, 0.15]),
+        ([(s * 88, 25, 45), (s * 98, -120, 25)], [36, 28], [0.1, 0.05]),
+        (arm_line(side, arms), [46, 38, 27, 26], [0.45, 0.35, 0.15, 0.05]),
     ]
-    limbs.append((arm_line(side, arms), [46, 38, 27, 26]))
-    return limbs
 
 
 def arm_line(side: int, arms: str) -> list[Point]:
@@ -128,7 +129,7 @@ def cavity_radius(canvas: Canvas) -> tuple[Box, Volume] | None:
 
 def paint_fasciae(canvas: Canvas, spacing_mm: Point, rng: np.random.Generator) -> None:
     """Part the muscles by sheets of fat: the zeros of a random field."""
-    sheets = np.abs(smooth_field(canvas.tissue.shape, spacing_mm, 55.0, rng)) < 0.09
+    sheets = np.abs(smooth_field(canvas.tissue.shape, spacing_mm, 55.0, rng)) < 0.075
     canvas.tissue[sheets & (canvas.tissue == T.MUSCLE) & (canvas.z < 1460)] = T.FAT
 
 
@@ -185,8 +186,16 @@ def paint_bones(canvas: Canvas, build: Build) -> None:
 def _paint_pelvis(canvas: Canvas, s: float) -> None:
     marrow = (4.0, int(T.RED_MARROW))
     hip: Point = (s * 84, 8, 925)
-    for crest in ((62, 60, 1030), (98, 40, 1055), (122, 8, 1052), (128, -28, 1020), (115, -45, 985)):
-        canvas.paint_tube([hip, (s * crest[0], crest[1], crest[2])], [17, 8], T.CORTEX, core=marrow, over=SOFT)
+    crest = np.array(
+        [(62, 60, 1030), (98, 40, 1055), (122, 8, 1052), (128, -28, 1020), (115, -45, 985)], dtype=np.float64
+    )
+    fan = [tuple(np.interp(t, range(5), crest[:, axis]) for axis in range(3)) for t in np.arange(0, 4.1, 0.4)]
+    for label, thinner in (
+        (T.CORTEX, 0.0),
+        (T.RED_MARROW, 4.0),
+    ):  # a wing: capsules from the hip to points of the crest
+        for x, y, z in fan:
+            canvas.paint_tube([hip, (s * x, y, z)], [17 - thinner, 7.5 - thinner], label, over=SOFT_OR_BONE)
     canvas.paint_tube([(s * 82, 25, 905), (s * 60, 48, 845)], [16, 14], T.CORTEX, core=marrow)
     canvas.paint_tube([(s * 80, -12, 908), (s * 12, -48, 890)], [13, 10], T.CORTEX, core=marrow)
     canvas.paint_tube([(s * 14, -44, 884), (s * 56, 35, 845)], 7, T.CORTEX)

@@ -42,7 +42,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument(
         "--anatomy", default="procedural", help="'procedural', or a folder of organ label maps (.nii.gz)"
     )
-    parser.add_argument("--cohort", choices=(*COHORTS, "sarcoma"), help="default: drawn, %(default)s")
+    parser.add_argument("--cohort", choices=(*COHORTS, "sarcoma"), help="default: drawn (see below)")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--spacing", type=float, nargs=3, default=SPACING_MM, metavar=("X", "Y", "Z"), help="mm")
     parser.add_argument("--field", type=float, help="width of the PET's field of view in mm; default: 700 or 814")

@@ -10,10 +10,10 @@ Sources of the figures:
 Numbers of lesions and shares of sites are this project's choice; they are not fitted to a patient collection.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, special
 
 from autosegnet_training.simulate.anatomy import Anatomy
 from autosegnet_training.simulate.frame import Lattice
@@ -31,7 +31,7 @@ class Lesion:
     """A lesion or benign focus to be placed.
 
     suv: uptake before blur; hu: CT number, or None where the CT shows nothing; necrosis: radius of the cold core over
-    the radius; irregular: SD of the surface over the radius.
+    the radius; irregular: SD of the surface over the radius; grain: SD of the uptake's logarithm inside.
     """
 
     site: str
@@ -41,6 +41,7 @@ class Lesion:
     hu: float | None = None
     necrosis: float = 0.0
     irregular: float = 0.12
+    grain: float = 0.18
     malignant: bool = True
 
 
@@ -81,7 +82,7 @@ def _faded(lesion: Lesion, rng: np.random.Generator) -> Lesion:
     if rng.random() > 0.06:
         return lesion
     suv = max(1.5, 0.4 * lesion.suv)
-    return Lesion(lesion.site, lesion.voxel, lesion.radius_mm, suv, lesion.hu, lesion.necrosis, lesion.irregular)
+    return replace(lesion, suv=suv)
 
 
 def _at(
@@ -118,9 +119,9 @@ def _lymphoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion | None]
     lesions: list[Lesion | None] = []
     for chain in chosen.tolist():
         for _ in range(1 + int(rng.poisson(2.5))):
-            radius = _lognormal(rng, 8.5, 0.42, 3.5, 30)
+            radius = _lognormal(rng, 9.5, 0.45, 3.5, 32)
             lesions.append(_at(anatomy, chain, radius, hot * float(rng.uniform(0.5, 1.05)), rng))
-    if rng.random() < 0.18:  # a bulky mass
+    if rng.random() < 0.22:  # a bulky mass
         site = str(rng.choice(["mediastinal", "mesenteric", "para-aortic"]))
         radius = float(rng.uniform(30, 55))
         lesions.append(_at(anatomy, site, radius, hot, rng, necrosis=float(rng.uniform(0, 0.5)), irregular=0.25))
@@ -139,7 +140,7 @@ def _shares(weights: list[float]) -> list[float]:
 
 def _lung_cancer(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion | None]:
     hot = _lognormal(rng, 9.5, 0.45, 2.5, 35)
-    radius = _lognormal(rng, 17.0, 0.5, 5, 55)
+    radius = _lognormal(rng, 18.5, 0.5, 5, 60)
     necrosis = float(rng.uniform(0.3, 0.7)) if radius > 25 and rng.random() < 0.5 else 0.0
     lesions = [_at(anatomy, "lung", radius, hot, rng, necrosis=necrosis, irregular=float(rng.uniform(0.1, 0.3)))]
     if rng.random() < 0.55:
@@ -177,9 +178,7 @@ def _melanoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion | None]
     hot = _lognormal(rng, 9.0, 0.5, 2.5, 35)
     number = int(_lognormal(rng, 4.0, 0.9, 1, 45))
     return [
-        _at(
-            anatomy, str(rng.choice(chosen)), _lognormal(rng, 6.5, 0.45, 3, 32), hot * float(rng.uniform(0.4, 1.1)), rng
-        )
+        _at(anatomy, str(rng.choice(chosen)), _lognormal(rng, 7.5, 0.5, 3, 40), hot * float(rng.uniform(0.4, 1.1)), rng)
         for _ in range(number)
     ]
 
@@ -189,7 +188,9 @@ def _sarcoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Lesion | None]:
     necrosis = float(rng.uniform(0.4, 0.9)) if rng.random() < 0.6 else 0.0
     radius = _lognormal(rng, 35.0, 0.4, 15, 80)
     site = str(rng.choice(["muscle", "soft tissue"]))
-    lesions = [_at(anatomy, site, radius, hot, rng, necrosis=necrosis, irregular=0.25)]
+    mass = _at(anatomy, site, radius, hot, rng, necrosis, 0.22)
+    # Hot rims around several cold cavities, as in the 41 studies.
+    lesions = [None if mass is None else replace(mass, grain=float(rng.uniform(0.3, 0.8)))]
     if rng.random() < 0.25:
         lesions += [
             _at(anatomy, "lung", _lognormal(rng, 6, 0.4, 3, 18), 0.7 * hot, rng) for _ in range(1 + int(rng.poisson(2)))
@@ -232,10 +233,12 @@ def place(lesion: Lesion, lattice: Lattice, blur_mm: Point, rng: np.random.Gener
     radius = _ellipsoid_radius(lesion, box, lattice, rng)
     depth = (1.0 + lesion.irregular * np.clip(bumps, -2.0, 2.0) - radius) * lesion.radius_mm
     share = np.clip(0.5 + depth / float(np.cbrt(np.prod(lattice.spacing_mm))), 0.0, 1.0).astype(np.float32)
-    grain = smooth_field(shape, lattice.spacing_mm, 14.0, rng)
-    uptake = lesion.suv * np.exp(0.18 * grain)
+    grain = smooth_field(shape, lattice.spacing_mm, max(14.0, 0.6 * lesion.radius_mm), rng)
+    uptake = lesion.suv * np.exp(lesion.grain * np.clip(grain, -2.5, 1.5))
     if lesion.necrosis > 0:
-        cold = 1.0 / (1.0 + np.exp((radius - lesion.necrosis * (1.0 + 0.35 * bumps)) * lesion.radius_mm / 3.0))
+        cold = special.expit(
+            -(radius - lesion.necrosis * (1.0 + (0.3 + 0.5 * lesion.grain) * grain)) * lesion.radius_mm / 3.0
+        )
         uptake *= 1.0 - float(rng.uniform(0.65, 0.9)) * cold
     return Placed(lesion, box, share, uptake.astype(np.float32), _contour(share, lattice, blur_mm))
 

@@ -22,7 +22,7 @@ from autosegnet_training.simulate.anatomy import (
 )
 from autosegnet_training.simulate.body import Build
 from autosegnet_training.simulate.frame import Frame, Lattice, prepare_canvas
-from autosegnet_training.simulate.shapes import Box, Canvas, Mask, Point, allow
+from autosegnet_training.simulate.shapes import Box, Canvas, Mask, Point, Volume, allow
 from autosegnet_training.simulate.tissue import Tissue
 
 T = Tissue
@@ -44,6 +44,7 @@ TISSUE_OF = {
 REPLACED = {T.LUNG: T.FAT, T.LIVER: T.FAT, T.SPLEEN: T.FAT, T.STOMACH_WALL: T.FAT, T.STOMACH_CONTENT: T.FAT,
             T.KIDNEY: T.FAT, T.RENAL_PELVIS: T.FAT, T.BLADDER: T.FAT, T.MYOCARDIUM: T.MEDIASTINUM, T.GREY_MATTER: T.CSF,
             T.WHITE_MATTER: T.CSF, T.CEREBELLUM: T.CSF, T.PROSTATE: T.FAT, T.URETER: T.FAT}  # fmt: skip
+SECTORS = 72  # directions of the hull around the trunk, 5° each
 # Heights of the reference body where its organs begin and end, mm.
 LUNG_BASE, LUNG_APEX, BRAIN_BASE, BRAIN_TOP, KIDNEY_MIDDLE, BLADDER_MIDDLE = (
     1150.0,
@@ -113,8 +114,7 @@ def from_organ_map(organ_map: OrganMap, rng: np.random.Generator, spacing_mm: Po
     labels = _resampled(organ_map, frame, lattice)
     canvas = prepare_canvas(frame, lattice, rng)
     _paint(canvas, labels, build, lattice, rng)
-    trunk = (frame.z[-1] - frame.z[0]) / (frame.reference_z[-1] - frame.reference_z[0])
-    height = 1750.0 * trunk
+    height = 1750.0 * frame.scale_y[0]  # the frame's lower end has the scale of the trunk
     return Anatomy(canvas, lattice, build, height, bmi * (height / 1000.0) ** 2)
 
 
@@ -122,8 +122,7 @@ def fit_frame(organ_map: OrganMap) -> Frame:
     """Return the frame that puts the reference body's lungs, brain, kidneys and bladder where the map has them."""
     lungs = organ_map.find(LUNGS)
     assert lungs is not None
-    trunk = (lungs[2, 4] - lungs[2, 0]) / (LUNG_APEX - LUNG_BASE)
-    trunk = float(np.clip(trunk, 0.75, 1.25))
+    trunk = _trunk_scale(organ_map, lungs)
     wide = float(np.clip((lungs[0, 4] - lungs[0, 0]) / 252.0, 0.7, 1.35))
     deep = float(np.clip((lungs[1, 4] - lungs[1, 0]) / 162.0, 0.7, 1.45))
     x, y = (lungs[0, 0] + lungs[0, 4]) / 2, (lungs[1, 0] + lungs[1, 4]) / 2
@@ -139,6 +138,16 @@ def fit_frame(organ_map: OrganMap) -> Frame:
     if brain is not None and brain[2, 0] > lungs[2, 4] + 30:
         knots += _head_knots(brain, organ_map)
     return _with_ends(knots, trunk, (x, y))
+
+
+def _trunk_scale(organ_map: OrganMap, lungs: NDArray[np.float64]) -> float:
+    """Return patient mm per reference mm along the trunk: from bladder to brain, or the lungs' height without them."""
+    bladder, brain = organ_map.find(BLADDER), organ_map.find(BRAIN)
+    if bladder is not None and brain is not None:
+        scale = (brain[2, 0] - bladder[2, 2]) / (BRAIN_BASE - BLADDER_MIDDLE)
+    else:  # lungs are seen in expiration, 4/5 of the reference body's
+        scale = (lungs[2, 4] - lungs[2, 0]) / (0.8 * (LUNG_APEX - LUNG_BASE))
+    return float(np.clip(scale, 0.6, 1.25))
 
 
 Knot = tuple[float, float, float, float, float, float]
@@ -197,9 +206,9 @@ def _paint(canvas: Canvas, labels: NDArray[np.uint8], build: Build, lattice: Lat
     if (labels == GLANDS).any():
         table[T.SALIVARY] = T.MUSCLE
     canvas.tissue[:] = table[canvas.tissue]
-    trunk = (labels > 0) & (labels != BRAIN) & (labels != GLANDS) & (labels != PROSTATE) & (labels != BLADDER)
-    distance = ndimage.distance_transform_edt(~trunk, sampling=lattice.spacing_mm[::-1]).astype(np.float32)
+    distance = hull_distance(canvas, np.isin(labels, (SPLEEN, LIVER, LUNGS, HEART, STOMACH)), lattice)
     _wrap(canvas, distance, build)
+    _paint_skull(canvas, labels, lattice)
     body.paint_spine(canvas)
     body.paint_bones(canvas, build)
     for label, tissue in TISSUE_OF.items():
@@ -210,16 +219,61 @@ def _paint(canvas: Canvas, labels: NDArray[np.uint8], build: Build, lattice: Lat
     body.paint_skin(canvas)
 
 
-def _wrap(canvas: Canvas, distance: NDArray[np.float32], build: Build) -> None:
+def hull_distance(canvas: Canvas, trunk: Mask, lattice: Lattice) -> Volume:
+    """Return how far, in mm, every voxel lies outside a smooth hull around the organs of the trunk; ≤ 0 inside.
+
+    The hull of a slice is a radius for every direction from the body's axis: the farthest organ voxel, with the gaps
+    between organs closed and smoothed across directions and slices.
+    """
+    x, y = canvas.axis_x[:, None, :], canvas.axis_y[:, :, None]
+    radius = np.hypot(x, y)
+    direction = (np.arctan2(y, x) + np.pi) * (SECTORS / (2 * np.pi))
+    rows = np.broadcast_to(np.arange(lattice.shape[0])[:, None, None], trunk.shape)
+    farthest = np.zeros((lattice.shape[0], SECTORS), dtype=np.float32)
+    np.maximum.at(farthest, (rows[trunk], direction[trunk].astype(np.intp) % SECTORS), radius[trunk])
+    step = lattice.spacing_mm[2]
+    modes = ("nearest", "wrap")
+    closed = ndimage.grey_closing(farthest, (2 * round(30.0 / step) + 1, SECTORS // 5), mode=modes)
+    wider = ndimage.grey_dilation(closed, (2 * round(8.0 / step) + 1, 5), mode=modes)
+    hull = ndimage.gaussian_filter(wider, (10.0 / step, 2.0), mode=modes)
+    low = direction.astype(np.intp)
+    share = direction - low
+    reach = (1 - share) * hull[rows, low % SECTORS] + share * hull[rows, (low + 1) % SECTORS]
+    scale = np.sqrt(np.prod(_scales(canvas, lattice), axis=0))
+    return np.asarray((radius - reach) * scale[:, None, None], dtype=np.float32)
+
+
+def _scales(canvas: Canvas, lattice: Lattice) -> NDArray[np.float64]:
+    """Return patient mm per reference mm across and from front to back, at every slice: (2, z)."""
+    across = lattice.spacing_mm[0] / np.diff(canvas.axis_x[:, :2], axis=1)[:, 0]
+    deep = lattice.spacing_mm[1] / np.diff(canvas.axis_y[:, :2], axis=1)[:, 0]
+    return np.stack([across, deep]).astype(np.float64)
+
+
+def _wrap(canvas: Canvas, distance: Volume, build: Build) -> None:
     """Grow the body where organs stick out of it: a wall of muscle, and fat."""
     tissue = canvas.tissue
-    wall = (distance > 0) & (distance < 14) & ((tissue == T.OUTSIDE) | ((tissue == T.FAT) & (distance > 3)))
-    cavity = body.cavity_radius(canvas)
-    if cavity is not None:
-        wall[cavity[0]] &= cavity[1] > 0.9
-    fat = (tissue == T.OUTSIDE) & (distance < 16 + 0.8 * build.fat_mm)
+    trunk = (canvas.z > 1000) & (canvas.z < 1500)
+    fat = trunk & (tissue == T.OUTSIDE) & (distance < 14 + 0.8 * build.fat_mm)
     tissue[fat] = T.FAT
+    wall = trunk & (tissue == T.FAT) & (distance > -2) & (distance < 13)
     tissue[wall] = T.MUSCLE
+
+
+def _paint_skull(canvas: Canvas, labels: NDArray[np.uint8], lattice: Lattice) -> None:
+    """Wrap the brain in 2 mm of fluid, the skull and the scalp."""
+    box = _box_of(labels, BRAIN)
+    if box is None:
+        return
+    pads = [int(np.ceil(18.0 / s)) for s in lattice.spacing_mm[::-1]]
+    z, y, x = (slice(max(0, s.start - p), min(n, s.stop + p)) for s, p, n in zip(box, pads, lattice.shape, strict=True))
+    around = (z, y, x)
+    away = ndimage.distance_transform_edt(labels[around] != BRAIN, sampling=lattice.spacing_mm[::-1])
+    above = canvas.z[around] > 1600
+    tissue = canvas.tissue[around]
+    tissue[(tissue == T.OUTSIDE) & above & (away < 16)] = T.FAT
+    tissue[above & (away < 10) & (canvas.y[around] > -80)] = T.CORTEX
+    tissue[above & (away < 2.5)] = T.CSF
 
 
 def _box_of(labels: NDArray[np.uint8], label: int) -> Box | None:

@@ -95,8 +95,8 @@ def paint_thorax(canvas: Canvas, sizes: Sizes) -> None:
 def dome_height(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the height of the diaphragm above a place: two domes, the right one higher."""
     depth = (y + 15.0) ** 2
-    right = 1243 - 0.0085 * (depth + np.where(x < -62, (x + 62) ** 2, 0.35 * (x + 62) ** 2))
-    left = 1226 - 0.0085 * (depth + np.where(x > 62, (x - 62) ** 2, 0.35 * (x - 62) ** 2))
+    right = 1256 - 0.0085 * (depth + np.where(x < -62, (x + 62) ** 2, 0.35 * (x + 62) ** 2))
+    left = 1240 - 0.0085 * (depth + np.where(x > 62, (x - 62) ** 2, 0.35 * (x - 62) ** 2))
     return np.asarray(np.maximum(right, left))
 
 

@@ -1,6 +1,6 @@
 """The sample case: one small whole-body study that travels with the code.
 
-A slim child from vertex to thigh, so that the box around the body is below 384 mm in x and y and fits into three
+A slim child of 26 kg from vertex to thigh, so that the box around the body is below 384 mm in x and y and fits three
 windows of 192 voxels of 2 mm along z: 192 + 96 + 96 = 384 voxels at an overlap of one half.
 """
 
@@ -13,9 +13,9 @@ from autosegnet_training.simulate.scanner import Scanner
 from autosegnet_training.simulate.shapes import Point
 from autosegnet_training.simulate.study import Protocol, SimulatedStudy, simulate_study
 
-SEED = 20280
+SEED = 20286
 STEP = 1.0 / 64.0  # of the SUV: far below the noise, and it compresses
-CHILD = Stature("F", 1290.0, 1.2, 15.5, "raised", upper=1752.0, lower=800.0)
+CHILD = Stature("M", 1290.0, 1.2, 15.5, "raised", upper=1752.0, lower=800.0)
 SCANNER = Scanner(
     fwhm_mm=5.0,
     noise_at_liver=0.11,

@@ -47,7 +47,7 @@ def draw_scanner(rng: np.random.Generator, weight_kg: float) -> Scanner:
     moved = rng.random() < 0.2
     return Scanner(
         fwhm_mm=float(rng.uniform(4.0, 7.0)),
-        noise_at_liver=float(0.14 * np.exp(rng.normal(0.0, 0.22)) * (weight_kg / 73.0) ** 0.5),
+        noise_at_liver=float(0.14 * np.exp(rng.normal(0.0, 0.18)) * (weight_kg / 73.0) ** 0.5),
         noise_fwhm_mm=float(rng.uniform(4.5, 6.5)),
         breath_mm=float(rng.uniform(2.0, 6.0)),
         ct_breath_mm=float(np.clip(rng.normal(0.0, 6.0), -14.0, 14.0)),

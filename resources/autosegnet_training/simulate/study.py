@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from autosegnet_training.simulate import lesions as lesion_rules
 from autosegnet_training.simulate import scanner as scanning
@@ -18,6 +19,7 @@ from autosegnet_training.simulate.lesions import Lesion, Placed
 from autosegnet_training.simulate.scanner import FWHM, Scanner
 from autosegnet_training.simulate.shapes import Mask, Point, Volume
 from autosegnet_training.simulate.texture import hu_map, uptake_map
+from autosegnet_training.simulate.tissue import Tissue
 
 Voxel = TypeVar("Voxel", bound=np.generic)
 SPACING_MM: Point = (4.07, 4.07, 3.0)
@@ -81,6 +83,7 @@ def simulate_study(
     scanner = scanner or scanning.draw_scanner(rngs[1], patient.weight_kg)
     cohort = protocol.cohort or lesion_rules.draw_cohort(rngs[2])
     placed = _place_all(cohort, patient, scanner, rngs[2])
+    _grow_body(patient, placed)
     truth, records = _truth(placed, patient)
     pet = _pet(patient, scanner, placed, rngs[3])
     field = protocol.field_mm or float(rngs[4].choice([700.0, 814.0]))
@@ -104,6 +107,16 @@ def simulate_study(
 def _place_all(cohort: str, patient: Anatomy, scanner: Scanner, rng: np.random.Generator) -> list[Placed]:
     wanted = lesion_rules.draw_benign(patient, rng) + lesion_rules.draw_lesions(cohort, patient, rng)
     return [lesion_rules.place(w, patient.lattice, _blur_mm(w, patient, scanner), rng) for w in wanted]
+
+
+def _grow_body(patient: Anatomy, placed: list[Placed]) -> None:
+    """Let large masses bulge the surface, under two voxels of fat, instead of being cut off by it."""
+    tissue = patient.canvas.tissue
+    for p in placed:
+        if p.lesion.radius_mm >= 15 and p.lesion.malignant:
+            covered = ndimage.binary_dilation(p.share > 0.5, iterations=2)
+            region = tissue[p.box]
+            region[covered & (region == Tissue.OUTSIDE)] = Tissue.FAT
 
 
 def _blur_mm(lesion: Lesion, patient: Anatomy, scanner: Scanner) -> Point:

@@ -1,6 +1,7 @@
 """Tissue labels → uptake and HU before the scanner: texture inside organs, and the variants of a normal study."""
 
 import numpy as np
+from scipy import special
 
 from autosegnet_training.simulate.anatomy import Anatomy
 from autosegnet_training.simulate.shapes import Mask, Volume, smooth_field
@@ -36,18 +37,25 @@ def _activate_muscle(anatomy: Anatomy, activity: Volume, rng: np.random.Generato
     kind = rng.random()
     gain = float(rng.uniform(1.6, 4.0))
     side = float(rng.choice([-1.0, 1.0]))
+    both = rng.random() < 0.5
     muscle = canvas.tissue == T.MUSCLE
-    if kind < 0.04:  # neck, after talking or from tension; often on one side
-        region = (canvas.z > 1440) & (canvas.z < 1575) & (side * canvas.x > (0 if rng.random() < 0.6 else -999))
+    x, z = canvas.x[muscle], canvas.z[muscle]
+    half = np.float32(1.0) if both else _rise(side * x, 15.0)
+    if kind < 0.04:  # neck, after talking or from tension
+        share = half * _rise(z, 1455.0) * _rise(-z, -1570.0)
     elif kind < 0.08:  # one shoulder or arm
-        region = (side * canvas.x > 120) & (canvas.z > 1050)
+        share = _rise(side * x, 130.0) * _rise(z, 1060.0)
     elif kind < 0.11:  # thighs and buttocks
-        region = (canvas.z < 1000) & (side * canvas.x > (20 if rng.random() < 0.5 else -999))
+        share = half * _rise(-z, -985.0)
     elif kind < 0.13:  # a meal or insulin: all muscles, mildly
-        region, gain = canvas.z > -999, float(rng.uniform(1.4, 2.2))
+        share, gain = np.ones_like(x), float(rng.uniform(1.4, 2.2))
     else:
         return
-    activity[muscle & region] *= gain
+    activity[muscle] *= 1.0 + (gain - 1.0) * share
+
+
+def _rise(position_mm: Volume, edge_mm: float) -> Volume:
+    return np.asarray(special.expit((position_mm - edge_mm) / 8.0), dtype=np.float32)
 
 
 def hu_map(anatomy: Anatomy, contrast: float, rng: np.random.Generator) -> Volume:

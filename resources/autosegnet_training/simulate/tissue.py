@@ -94,17 +94,17 @@ UPTAKE: dict[Tissue, Uptake] = {
     T.LUNG: Uptake(0.50, 0.15, 0.10, 0.12),
     T.GAS: Uptake(0.15, 0.2),
     T.BLOOD: Uptake(1.7, 0.15, 0.03, 0.03),
-    T.MYOCARDIUM: Uptake(3.5, 0.75, 0.10, 0.20),
-    T.LIVER: Uptake(2.8, 0.15, 0.04, 0.03),
+    T.MYOCARDIUM: Uptake(3.2, 0.75, 0.10, 0.20),
+    T.LIVER: Uptake(2.65, 0.15, 0.04, 0.03),
     T.SPLEEN: Uptake(2.05, 0.15, 0.04, 0.03),
-    T.STOMACH_WALL: Uptake(2.7, 0.35, 0.20, 0.20),
+    T.STOMACH_WALL: Uptake(2.5, 0.35, 0.10, 0.20),
     T.STOMACH_CONTENT: Uptake(0.8, 0.3),
-    T.SMALL_BOWEL: Uptake(1.7, 0.35, 0.18, 0.35),
-    T.COLON_WALL: Uptake(2.0, 0.45, 0.15, 0.50),
+    T.SMALL_BOWEL: Uptake(1.5, 0.35, 0.12, 0.30),
+    T.COLON_WALL: Uptake(1.8, 0.45, 0.10, 0.45),
     T.COLON_CONTENT: Uptake(1.0, 0.35, 0.20, 0.40),
-    T.KIDNEY: Uptake(3.4, 0.20, 0.10, 0.05),
+    T.KIDNEY: Uptake(4.6, 0.20, 0.10, 0.05),
     T.RENAL_PELVIS: Uptake(8.0, 0.70, 0.30, 0.20),
-    T.URETER: Uptake(2.5, 0.60, 1.20, 0.70),
+    T.URETER: Uptake(2.2, 0.60, 1.00, 0.80),
     T.BLADDER: Uptake(28.0, 0.85, 0.02, 0.05),
     T.GALLBLADDER: Uptake(0.6, 0.3),
     T.PANCREAS: Uptake(1.7, 0.15),
@@ -204,7 +204,7 @@ def _with_variants(suv: NDArray[np.float32], rng: np.random.Generator) -> NDArra
         suv[Tissue.COLON_WALL] *= rng.uniform(2.5, 5.0)
         suv[Tissue.SMALL_BOWEL] *= rng.uniform(1.2, 3.0)
     if rng.random() < 0.12:  # growth factors, anaemia, infection
-        suv[Tissue.RED_MARROW] *= rng.uniform(1.8, 3.5)
+        suv[Tissue.RED_MARROW] *= rng.uniform(1.5, 2.8)
         suv[Tissue.SPLEEN] *= rng.uniform(1.1, 1.8)
     if rng.random() < 0.08:
         suv[Tissue.BROWN_FAT] = rng.uniform(3.0, 14.0)

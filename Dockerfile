@@ -1,0 +1,80 @@
+# The algorithm's image. `./build.sh` builds it; `docker build .` works as well.
+# The base brings torch and CUDA, the requirements everything else: torch comes once. CUDA 12.6 runs on the platform's
+# T4, whose driver does not know CUDA 13. The default tag follows the naming of the PyTorch images on Docker Hub; it has
+# not been pulled where this file was written (docs/submit.md says what was tested).
+ARG BASE_IMAGE=pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime
+
+FROM ${BASE_IMAGE} AS program
+SHELL ["/bin/sh", "-euc"]
+
+# Nothing is written but /output and /tmp, by a user who may have no name, no home and any number.
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONNOUSERSITE=1 \
+    PYTHONPATH=/opt/autosegnet \
+    HOME=/tmp \
+    LOGNAME=autosegnet \
+    XDG_CACHE_HOME=/tmp/.cache \
+    MPLCONFIGDIR=/tmp/.matplotlib
+
+WORKDIR /opt/autosegnet
+
+# Every package is pinned (no dependency is resolved here), and compiled ahead, because a read-only image cannot do it
+# later; SOURCE_DATE_EPOCH makes pip write bytecode that depends on the source alone, not on its time.
+COPY --chmod=755 requirements.txt ./
+RUN grep -v '^torch==' requirements.txt > /tmp/others.txt; \
+    PIP_BREAK_SYSTEM_PACKAGES=1 SOURCE_DATE_EPOCH=315532800 \
+        python -m pip install --no-cache-dir --no-deps --root-user-action=ignore --requirement /tmp/others.txt; \
+    rm /tmp/others.txt; \
+    python -c 'import re, sys, torch; pin = re.search(r"^torch==(\S+)$", open("requirements.txt").read(), re.M)[1]; \
+found = torch.__version__.partition("+")[0]; \
+sys.exit(None if found == pin else f"the base has torch {found}, expected {pin}")'
+
+COPY --chmod=755 autosegnet ./autosegnet
+COPY --chmod=755 process.py ./
+RUN python -m compileall -q --invalidation-mode unchecked-hash autosegnet process.py; \
+    python -c 'import process, cc3d, highdicom, monai.networks.nets, nibabel, PIL, pydicom, safetensors.torch, \
+scipy.ndimage, tqdm, waitress.server'; \
+    rm -rf /tmp/* /tmp/.[!.]*
+
+# The folder of weights, verified; any other path of the context (./build.sh --without-weights gives the model card
+# alone) makes an image that needs the platform's model tarball in /opt/ml/model.
+ARG WEIGHTS=weights
+COPY --chmod=755 ${WEIGHTS} ./weights/
+RUN if [ "${WEIGHTS}" = weights ]; then python -m autosegnet weights verify --weights weights; fi; \
+    rm -rf /tmp/* /tmp/.[!.]*
+
+ARG EDITION=autopet2
+ARG TIME_LIMIT=
+ARG DEGRADE=0
+ENV AUTOSEGNET_EDITION=${EDITION} \
+    AUTOSEGNET_TIME_LIMIT=${TIME_LIMIT} \
+    AUTOSEGNET_DEGRADE=${DEGRADE}
+
+ARG BASE_IMAGE
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="autosegnet" \
+      org.opencontainers.image.description="Lesion segmentation in whole-body FDG PET/CT" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
+
+# The platform refuses images that run as root; a number needs no entry in the base's list of users.
+USER 10001:10001
+
+# ./build.sh --api invoke: the server.
+FROM program AS invoke
+LABEL org.grand-challenge.api-method="invoke"
+EXPOSE 4743
+HEALTHCHECK --interval=10s --timeout=10s --start-period=300s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:4743/health', timeout=5)"]
+ENTRYPOINT ["python", "/opt/autosegnet/process.py", "--api", "invoke"]
+
+# The default, last: one job a run.
+FROM program AS exec
+LABEL org.grand-challenge.api-method="exec"
+ENTRYPOINT ["python", "/opt/autosegnet/process.py"]

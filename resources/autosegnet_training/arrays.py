@@ -1,0 +1,125 @@
+"""Prepared cases on disk: arrays that patches are read from without reading the whole. Needs no SimpleITK.
+
+    <folder>/cases.csv, recipe.json        the table of cases; spacing, CT window and crop of the arrays
+    <folder>/<case>/input.npy              (2, Z, Y, X) float32, `preprocess.Prepared.array`; or float16, see `prepare`
+    <folder>/<case>/lesion.npy             (n, 3) int16: the voxels (x, y, z) of the truth, in ascending order
+    <folder>/<case>/prepared.json          written last: what the arrays were made from
+
+Axial slices follow one another, so that a patch, which is shorter than a body, is read from the slices it covers.
+Lesions fill a small part of a body, so that their voxels are listed; a mask would be a ninth of the disk space.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.errors import InputError
+from autosegnet.io import write_bytes, write_text
+from autosegnet.recipe import Recipe, from_json
+from autosegnet_training.cases import Case, read_cases
+
+CASES = "cases.csv"
+RECIPE = "recipe.json"
+NOTE = "prepared.json"
+INPUT = "input.npy"
+LESION = "lesion.npy"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCase:
+    """The arrays of a case.
+
+    Args:
+        name: of the case.
+        array: (2, X, Y, Z) float32 or float16, CT in [0, 1] and SUV (g/ml); mapped from disk.
+        lesion: (n, 3) int16, voxels of the truth.
+    """
+
+    name: str
+    array: NDArray[Any]
+    lesion: NDArray[np.int16]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along (x, y, z)."""
+        x, y, z = self.array.shape[1:]
+        return (x, y, z)
+
+    def truth(self) -> NDArray[np.bool_]:
+        """(X, Y, Z): where the lesions are."""
+        mask = np.zeros(self.shape, dtype=np.bool_)
+        mask[tuple(self.lesion.T)] = True
+        return mask
+
+
+def save(folder: Path, *, array: NDArray[Any], truth: NDArray[np.bool_], note: dict[str, Any]) -> None:
+    """Writes a case; the note goes last and marks it as complete."""
+    assert array.shape[1:] == truth.shape, "input and truth share a grid"
+    write_bytes(_npy(array.transpose(0, 3, 2, 1)), folder / INPUT)
+    write_bytes(_npy(np.argwhere(truth).astype(np.int16)), folder / LESION)
+    write_text(json.dumps({"format": FORMAT, **note}, indent=1) + "\n", folder / NOTE)
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array))
+    return buffer.getvalue()
+
+
+def note_of(folder: Path) -> dict[str, Any] | None:
+    """What a case was prepared from; None where it is not complete, or of another format."""
+    try:
+        note: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return note if note.pop("format", None) == FORMAT else None
+
+
+def load(folder: Path, name: str) -> PreparedCase:
+    """The arrays of a case, mapped from disk.
+
+    Raises:
+        InputError: they are not there, or not what `save` wrote.
+    """
+    try:
+        array = np.load(folder / name / INPUT, mmap_mode="r").transpose(0, 3, 2, 1)
+        lesion = np.load(folder / name / LESION)
+    except (OSError, ValueError) as error:
+        raise InputError(f"case {name} is not prepared in {folder} ({error}); run prepare again") from error
+    if array.ndim != 4 or array.shape[0] != 2 or lesion.ndim != 2 or lesion.shape[1] != 3:
+        raise InputError(f"case {name} in {folder} has arrays of shapes {array.shape} and {lesion.shape}")
+    return PreparedCase(name, array, lesion)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFolder:
+    """The cases of a folder and the recipe of their arrays."""
+
+    folder: Path
+    cases: list[Case]
+    recipe: Recipe
+
+
+def open_prepared(folder: Path) -> PreparedFolder:
+    """The table and the recipe of a folder that `prepare` has written.
+
+    Raises:
+        InputError: no such folder, or cases in the table that are not prepared.
+    """
+    try:
+        recipe = from_json((folder / RECIPE).read_text(encoding="utf-8"), where=str(folder / RECIPE))
+    except OSError as error:
+        raise InputError(f"{folder} holds no prepared cases ({RECIPE}: {error.strerror}); run prepare") from error
+    cases = read_cases(folder / CASES)
+    missing = [case.name for case in cases if note_of(folder / case.name) is None]
+    if missing:
+        raise InputError(f"{len(missing)} cases in {folder} are not prepared, {missing[0]} among them; run prepare")
+    return PreparedFolder(folder, cases, recipe)

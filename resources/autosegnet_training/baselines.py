@@ -1,0 +1,56 @@
+"""Thresholds on SUV as segmentations: what a trained network has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+THRESHOLDS_SUV = np.round(np.arange(0.5, 15.01, 0.25), 2)
+"""Candidates for the best fixed threshold."""
+
+FRACTION_OF_MAXIMUM = 0.41
+
+
+def fixed(suv: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+    """Where the SUV is above a threshold."""
+    return np.asarray(suv > threshold)
+
+
+def fraction_of_maximum(suv: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where the SUV is at least 41 % of the study's maximum."""
+    return np.asarray(suv >= FRACTION_OF_MAXIMUM * suv.max())
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Voxels of a case at every candidate threshold.
+
+    Args:
+        above: above the threshold.
+        hit: of these, in lesions.
+        lesion: in lesions, whatever the SUV.
+    """
+
+    above: NDArray[np.int64]
+    hit: NDArray[np.int64]
+    lesion: int
+
+
+def count(suv: NDArray[np.float32], truth: NDArray[np.bool_]) -> Counts:
+    """The counts of a case."""
+    return Counts(_above(suv), _above(suv[truth]), int(np.count_nonzero(truth)))
+
+
+def _above(suv: NDArray[np.float32]) -> NDArray[np.int64]:
+    # digitize(right=True) gives how many thresholds lie below the value, for values strictly above them.
+    passed = np.bincount(np.digitize(suv.ravel(), THRESHOLDS_SUV, right=True), minlength=THRESHOLDS_SUV.size + 1)
+    return passed[::-1].cumsum()[::-1][1:].astype(np.int64)
+
+
+def best_fixed(cases: Sequence[Counts]) -> float:
+    """The candidate with the highest mean DSC over the cases with lesions; chosen on the very cases it is used for."""
+    curves = [2 * c.hit / (c.above + c.lesion) for c in cases if c.lesion]
+    return float(THRESHOLDS_SUV[int(np.argmax(np.mean(curves, axis=0)))]) if curves else float(THRESHOLDS_SUV[-1])

@@ -1,0 +1,179 @@
+"""Every setting of a training run, as one value that is stored with the run.
+
+What a trained fold needs to run is in `autosegnet.recipe`; its spacing, CT window and crop are chosen by `prepare`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from math import pi
+from typing import Any
+
+from autosegnet.errors import UsageError
+
+OPTIMISERS = ("adam", "adamw")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
+def _setting(default: Any, what: str) -> Any:
+    return field(default=default, metadata={"what": what})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfiguration:
+    """The settings of a run; the defaults are the paper's, and rows 2 to 16 of the design where the paper is silent."""
+
+    preset: str = _setting("paper", "the preset that the other settings started from")
+    seed: int = _setting(0, "of every random number: initial weights, patches, augmentation")
+    epochs: int = _setting(300, "paper, section 2.4; one epoch sees every training case `patches_per_case` times")
+    patches_per_case: int = _setting(1, "random patches of every training case in an epoch")
+    batch: int = _setting(4, "patches behind one step of the optimiser, over all processes; paper, section 2.4")
+    micro_batch: int = _setting(0, "patches that go through the network at once; 0: the share of one process")
+    patch: tuple[int, int, int] = _setting((192, 192, 192), "voxels of a training patch; paper, section 2.2 (i)")
+    inference_patch: tuple[int, int, int] = _setting(
+        (192, 192, 192), "window of validation and of the exported recipe; paper, section 2.5"
+    )
+    overlap: float = _setting(0.5, "of neighbouring windows; paper, section 2.5")
+    lesion_patches: float = _setting(0.0, "fraction of patches that must hold a lesion voxel, where the case has one")
+
+    optimiser: str = _setting("adam", "adam (paper, section 2.4) or adamw")
+    learning_rate: float = _setting(1e-3, "at the start; a cosine takes it to 0 over the epochs; paper, section 2.4")
+    weight_decay: float = _setting(0.0, "of the optimiser")
+    focal_gamma: float = _setting(2.0, "exponent of the focal loss; paper, section 2.4")
+    focal_weights: tuple[float, float] = _setting((1.0, 100.0), "of background and lesion; paper, section 2.4")
+
+    affine_probability: float = _setting(0.5, "of translation, rotation and scaling of a patch; authors' code of 2024")
+    translation_voxels: float = _setting(10.0, "largest shift along each axis; paper, section 2.2 (ii)")
+    rotation_rad: float = _setting(pi / 12, "largest axial rotation; paper, section 2.2 (iii)")
+    scaling: float = _setting(0.1, "scale along each axis is drawn from 1 - scaling to 1 + scaling; paper, (iv)")
+    elastic_probability: float = _setting(0.5, "of elastic deformation; authors' code of 2024")
+    elastic_sigma: tuple[float, float] = _setting(
+        (0.0, 1.0), "SD in voxels of the smoothing of the offsets; paper, (v)"
+    )
+    elastic_magnitude: tuple[float, float] = _setting((0.0, 1.0), "of the offsets in voxels; paper, (v)")
+    gamma_probability: float = _setting(0.3, "of gamma correction of CT and PET; authors' code of 2024")
+    gamma: tuple[float, float] = _setting((0.7, 1.5), "exponent; paper, section 2.2 (vi)")
+    noise_probability: float = _setting(0.5, "of Gaussian noise on CT and PET; authors' code of 2024")
+    noise_sigma: float = _setting(0.1, "largest SD; the paper's 1 would destroy a CT in [0, 1]; MONAI's default")
+    flip_probability: float = _setting(0.0, "of mirroring along each axis; not in the paper")
+    suv_probability: float = _setting(0.0, "of scaling the PET; not in the paper")
+    suv_factor: tuple[float, float] = _setting((0.8, 1.25), "range of the PET's factor; not in the paper")
+
+    validate_every: int = _setting(4, "epochs between validations, besides the last one; authors' code of 2024")
+    precision: str = _setting(
+        "auto", "of the network: auto (bfloat16 or float16 on CUDA, else float32), or one of them"
+    )
+    channels_last: bool = _setting(True, "memory format channels_last_3d")
+    compile: bool = _setting(False, "compile the network with torch.compile")
+    workers: int = _setting(4, "threads of each process that read patches")
+    checkpoint_minutes: float = _setting(10.0, "at most this long between checkpoints; one ends every epoch as well")
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where a value cannot be trained with."""
+        for name in ("epochs", "patches_per_case", "batch", "validate_every", "workers"):
+            _require(getattr(self, name) >= 1, name, self, "at least 1")
+        for name in ("patch", "inference_patch"):
+            _require(all(n > 0 and n % 16 == 0 for n in getattr(self, name)), name, self, "multiples of 16")
+        for name in (f.name for f in fields(self) if f.name.endswith("_probability")):
+            _require(0.0 <= getattr(self, name) <= 1.0, name, self, "from 0 to 1")
+        _require(0.0 <= self.lesion_patches <= 1.0, "lesion_patches", self, "from 0 to 1")
+        _require(0.0 <= self.overlap < 1.0, "overlap", self, "from 0 to below 1")
+        _require(0.0 <= self.scaling < 1.0, "scaling", self, "from 0 to below 1")
+        _require(self.learning_rate > 0.0, "learning_rate", self, "above 0")
+        _require(self.optimiser in OPTIMISERS, "optimiser", self, " or ".join(OPTIMISERS))
+        _require(self.precision in PRECISIONS, "precision", self, " or ".join(PRECISIONS))
+        _require(
+            self.micro_batch >= 0 and (self.micro_batch == 0 or self.batch % self.micro_batch == 0),
+            "micro_batch",
+            self,
+            f"0 or a divisor of batch {self.batch}",
+        )
+        # The SD of the smoothing reaches into 3 voxels on either side.
+        _require(0 <= self.elastic_sigma[0] <= self.elastic_sigma[1] <= 1, "elastic_sigma", self, "from 0 to 1")
+
+
+def _require(holds: bool, name: str, configuration: TrainingConfiguration, expected: str) -> None:
+    if not holds:
+        option = name.replace("_", "-")
+        raise UsageError(f"--{option} is {getattr(configuration, name)}; expected {expected}")
+
+
+PRESETS: dict[str, TrainingConfiguration] = {
+    "paper": TrainingConfiguration(),
+    # github.com/ahxmeds/autopet2024, task1/monai/segmentation: initialize_train.py and train.sh. Their loss of that
+    # year differs (a weighted Dice); the paper's is kept.
+    "authors-2024": TrainingConfiguration(
+        preset="authors-2024",
+        patch=(128, 128, 128),
+        batch=16,
+        optimiser="adamw",
+        learning_rate=2e-4,
+        weight_decay=1e-5,
+        epochs=400,
+    ),
+    # For few cases and little hardware: smaller patches, more of them and with lesions, more augmentation.
+    "starter": TrainingConfiguration(
+        preset="starter",
+        patch=(96, 96, 96),
+        batch=2,
+        epochs=100,
+        patches_per_case=4,
+        lesion_patches=0.5,
+        flip_probability=0.5,
+        suv_probability=0.5,
+        validate_every=5,
+    ),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --preset and one option for every other setting."""
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="paper", help="default: %(default)s")
+    group = parser.add_argument_group("settings", "each overrides the preset; the defaults shown are the paper's")
+    for f in fields(TrainingConfiguration):
+        if f.name == "preset":
+            continue
+        default: Any = f.default
+        kind, count = (type(default[0]), len(default)) if isinstance(default, tuple) else (type(default), None)
+        group.add_argument(
+            "--" + f.name.replace("_", "-"),
+            dest=f.name,
+            type=_truth if kind is bool else kind,
+            nargs=count,
+            default=argparse.SUPPRESS,
+            metavar=kind.__name__.upper(),
+            help=f"{f.metadata['what']} ({_shown(default)})".replace("%", "%%"),
+        )
+
+
+def _shown(default: Any) -> str:
+    values = default if isinstance(default, tuple) else (default,)
+    return " ".join(f"{v:.4g}" if isinstance(v, float) else str(v).lower() for v in values)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected true or false")
+    return text.lower() == "true"
+
+
+def from_arguments(args: argparse.Namespace) -> TrainingConfiguration:
+    """The settings that a command line asks for: its preset with what else it names.
+
+    Raises:
+        UsageError: a value that cannot be trained with.
+    """
+    named: dict[str, Any] = {
+        f.name: getattr(args, f.name) for f in fields(TrainingConfiguration) if hasattr(args, f.name)
+    }
+    named.pop("preset", None)
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in named.items()}
+    return replace(PRESETS[args.preset], **values)
+
+
+def to_json(configuration: TrainingConfiguration) -> dict[str, Any]:
+    """The settings as JSON knows them, lists in place of tuples."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(configuration)))
+    return values

@@ -1,0 +1,189 @@
+"""The command `cross-validate`: every trained fold on its validation cases, beside thresholds.
+
+Each study is read from its own files and goes through `autosegnet.pipeline`, as at inference; masks are compared on the
+original grids. The tables have the form of the paper's Table 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from autosegnet.errors import InputError
+from autosegnet.evaluate import CaseMetrics, format_table, measure_masks
+from autosegnet.geometry import voxels
+from autosegnet.io import probe_output, write_text
+from autosegnet.network import network_of, read_pth
+from autosegnet.pipeline import segment
+from autosegnet_training import configuration as settings
+from autosegnet_training import runs
+from autosegnet_training.arrays import open_prepared
+from autosegnet_training.baselines import Counts, best_fixed, count, fixed, fraction_of_maximum
+from autosegnet_training.cases import FOLDS, Case
+from autosegnet_training.distributed import Processes, joined
+from autosegnet_training.runs import Trained
+from autosegnet_training.studies import Labelled, read_labelled
+from autosegnet_training.validation import NetworkEngine, one_fold
+
+log = logging.getLogger(__name__)
+
+TABLE, CASES, SUMMARY = "cross_validation.md", "cross_validation.csv", "cross_validation.json"
+
+Metrics = dict[str, CaseMetrics]
+"""The metrics of cases by their names."""
+
+
+def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `cross-validate` to the parser of `autosegnet-train`."""
+    parser = commands.add_parser("cross-validate", help="evaluate trained folds on their validation cases")
+    parser.add_argument("prepared", type=Path, metavar="DIR", help="folder that prepare wrote")
+    parser.add_argument("--runs", type=Path, required=True, metavar="RUNS", help="folder with fold_0, fold_1, …")
+    parser.add_argument("--folds", type=int, default=FOLDS, help="default: %(default)s")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "--train", action="store_true", help="first train what is not finished, with the settings below"
+    )
+    settings.add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluates the folds and writes the tables beside them.
+
+    Raises:
+        InputError: a fold that is not trained, or a case that cannot be read.
+    """
+    probe_output(args.runs / TABLE)
+    prepared = open_prepared(args.prepared)
+    with joined(args.device) as processes:
+        if args.train:
+            _train(args, processes)
+        folds = [runs.open_trained(args.runs, fold) for fold in range(args.folds)]
+        if processes.writes:
+            evaluated = [evaluate_fold(t, prepared.cases, processes.device) for t in folds]
+            _write(evaluated, args.runs, [t.result for t in folds])
+
+
+def _train(args: argparse.Namespace, processes: Processes) -> None:
+    from autosegnet_training.train import train_fold
+
+    configuration = settings.from_arguments(args)
+    for fold in range(args.folds):
+        train_fold(open_prepared(args.prepared), configuration, processes, output=args.runs, fold=fold)
+
+
+class Evaluated:
+    """What the network and every threshold score on the validation cases of one fold."""
+
+    def __init__(self) -> None:
+        self.network: Metrics = {}
+        self.thresholds: dict[str, Metrics] = {"SUV > 4": {}, "SUV > 2.5": {}, "41 % of maximum": {}}
+        self.counts: dict[str, Counts] = {}
+        self.cases: list[Case] = []
+
+
+def evaluate_fold(trained: Trained, cases: Sequence[Case], device: torch.device) -> Evaluated:
+    """The metrics of a fold's validation cases, on their original grids.
+
+    Raises:
+        InputError: a validation case of the run is not in the table, or cannot be read.
+    """
+    by_name = {case.name: case for case in cases}
+    missing = [name for name in trained.description["validation"] if name not in by_name]
+    if missing:
+        raise InputError(f"{trained.folder} was validated on {missing[0]}, which is not among the prepared cases")
+    network = network_of(read_pth(trained.best), where=str(trained.best)).to(device)
+    engine, recipe = NetworkEngine(network, device), one_fold(trained.recipe)
+    evaluated = Evaluated()
+    evaluated.cases = [by_name[name] for name in trained.description["validation"]]
+    for case in tqdm(evaluated.cases, desc=trained.folder.name, unit="case", disable=None):
+        labelled = read_labelled(case)
+        found = segment(labelled.study, engine, recipe).mask
+        suv, truth = _arrays(labelled)
+        spacing_mm = labelled.truth.GetSpacing()
+        evaluated.network[case.name] = _measured(voxels(found) != 0, truth, spacing_mm)
+        masks = (fixed(suv, 4.0), fixed(suv, 2.5), fraction_of_maximum(suv))
+        for name, mask in zip(evaluated.thresholds, masks, strict=True):
+            evaluated.thresholds[name][case.name] = _measured(mask, truth, spacing_mm)
+        evaluated.counts[case.name] = count(suv, truth)
+    return evaluated
+
+
+def _arrays(labelled: Labelled) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """SUV and truth as arrays (z, y, x)."""
+    return np.asarray(voxels(labelled.study.pet), dtype=np.float32), np.asarray(voxels(labelled.truth) != 0)
+
+
+def _measured(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> CaseMetrics:
+    return measure_masks(found, truth, spacing_mm=spacing_mm[::-1])
+
+
+def _write(folds: Sequence[Evaluated], output: Path, results: Sequence[Mapping[str, object]]) -> None:
+    best = best_fixed([c for fold in folds for c in fold.counts.values()])
+    methods: dict[str, list[Metrics]] = {"network": [fold.network for fold in folds]}
+    for name in folds[0].thresholds:
+        methods[name] = [fold.thresholds[name] for fold in folds]
+    methods[f"SUV > {best:g} (best, chosen on these cases)"] = [_at(best, fold) for fold in folds]
+    text = table_text(methods)
+    write_text(text, output / TABLE)
+    write_text(_csv(methods), output / CASES)
+    scores = [fmean([m.dsc for m in f.network.values() if m.is_positive] or [0.0]) for f in folds]
+    summary = [
+        {"fold": k, "dsc": score, "epoch": result.get("epoch")}
+        for k, (score, result) in enumerate(zip(scores, results, strict=True))
+    ]
+    write_text(json.dumps(summary, indent=1) + "\n", output / SUMMARY)
+    sys.stdout.write(text)
+
+
+def _at(threshold: float, fold: Evaluated) -> Metrics:
+    metrics = {}
+    for case in fold.cases:
+        labelled = read_labelled(case)
+        suv, truth = _arrays(labelled)
+        metrics[case.name] = _measured(fixed(suv, threshold), truth, labelled.truth.GetSpacing())
+    return metrics
+
+
+def table_text(methods: Mapping[str, Sequence[Metrics]]) -> str:
+    """The tables as Markdown: the network's folds in the form of the paper's Table 1, then every method over all folds.
+
+    Args:
+        methods: for every method, the metrics of each fold's cases; the first is the network.
+    """
+    folds = next(iter(methods.values()))
+    parts = ["# Cross-validation\n"]
+    for heading, kept in (("Cases with lesions", True), ("All cases; without lesions the DSC is 0", False)):
+        rows = {str(k): _chosen(fold, positives=kept) for k, fold in enumerate(folds)}
+        rows["all"] = [m for row in rows.values() for m in row]
+        parts.append(f"## {heading}\n\n{format_table(rows)}\n")
+        compared = {n: [m for f in per_fold for m in _chosen(f, positives=kept)] for n, per_fold in methods.items()}
+        parts.append(format_table(compared, heading="Method") + "\n")
+    return "\n".join(parts)
+
+
+def _chosen(metrics: Metrics, *, positives: bool) -> list[CaseMetrics]:
+    return [m for m in metrics.values() if m.is_positive or not positives]
+
+
+def _csv(methods: Mapping[str, Sequence[Metrics]]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["method", "fold", "case", *(f.name for f in fields(CaseMetrics))])
+    for method, folds in methods.items():
+        for k, fold in enumerate(folds):
+            table.writerows([method, k, case, *astuple(metrics)] for case, metrics in fold.items())
+    return text.getvalue()

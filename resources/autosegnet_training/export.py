@@ -1,0 +1,96 @@
+"""The command `export`: trained folds → a folder of weights that `autosegnet` runs.
+
+Fold weights are the mean DSC of the validation folds (paper, section 2.5): those that `cross-validate` measured on the
+original grids where it has been run, else those of model selection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autosegnet.errors import InputError
+from autosegnet.recipe import Recipe
+from autosegnet.weights import import_folds
+from autosegnet_training import runs
+from autosegnet_training.cases import FOLDS
+from autosegnet_training.cross_validate import SUMMARY
+from autosegnet_training.runs import Trained
+
+log = logging.getLogger(__name__)
+
+# The least weight of a fold: a recipe has no fold that counts for nothing.
+_LEAST = 1e-3
+
+
+def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `export` to the parser of `autosegnet-train`."""
+    parser = commands.add_parser("export", help="trained folds -> a folder of weights")
+    parser.add_argument("--runs", type=Path, required=True, metavar="RUNS", help="folder with fold_0, fold_1, …")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="WEIGHTS", help="folder for recipe.json and folds"
+    )
+    parser.add_argument("--folds", type=int, default=FOLDS, help="default: %(default)s")
+    parser.add_argument("--description", required=True, help="what the folds were trained on, in one sentence")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes the folder of weights.
+
+    Raises:
+        InputError: a fold that is not finished, or folds of different recipes.
+        WeightsError: weights beyond float16.    OutputError: the folder cannot be written.
+    """
+    folds = [runs.open_trained(args.runs, fold) for fold in range(args.folds)]
+    scores, source = _validation_dsc(args.runs, folds)
+    log.info("fold weights from the validation DSC of %s: %s", source, " ".join(f"{s:.4f}" for s in scores))
+    recipe = replace(_shared_recipe(folds), description=args.description, training=_training(folds, source))
+    done = import_folds(
+        [trained.best for trained in folds],
+        args.output,
+        recipe=recipe,
+        weights=[max(_LEAST, score) for score in scores],
+        validation_dsc=scores,
+    )
+    sys.stdout.write(f"{len(done.folds)} folds in {args.output}\n")
+
+
+def _shared_recipe(folds: Sequence[Trained]) -> Recipe:
+    for trained in folds[1:]:
+        if trained.recipe != folds[0].recipe:
+            raise InputError(f"{trained.folder} was trained with another recipe than {folds[0].folder}; expected one")
+    return folds[0].recipe
+
+
+def _validation_dsc(folder: Path, folds: Sequence[Trained]) -> tuple[list[float], str]:
+    try:
+        summary: list[dict[str, Any]] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return [float(trained.result["dsc"] or 0.0) for trained in folds], "model selection"
+    if [entry["epoch"] for entry in summary] != [trained.result["epoch"] for trained in folds]:
+        raise InputError(f"{folder / SUMMARY} is of other epochs than the folds' best; run cross-validate again")
+    return [float(entry["dsc"]) for entry in summary], "cross-validation"
+
+
+def _training(folds: Sequence[Trained], source: str) -> dict[str, Any]:
+    """How the weights were made, without the names of cases."""
+    import torch
+
+    from autosegnet import __version__
+
+    return {
+        "settings": folds[0].description["settings"],
+        "cases": [
+            {"training": len(t.description["training"]), "validation": len(t.description["validation"])} for t in folds
+        ],
+        "best_epochs": [trained.result["epoch"] for trained in folds],
+        "validation_dsc_from": source,
+        "versions": {"autosegnet": __version__, "torch": torch.__version__.split("+")[0]},
+    }

@@ -1,0 +1,87 @@
+"""The command `index`: a data folder → the table of cases with their folds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from autosegnet.errors import InputError
+from autosegnet_training.cases import FOLDS, UNKNOWN, Case, parse_box, write_cases
+from autosegnet_training.layouts import find_cases, with_cohorts
+from autosegnet_training.splits import counts, refuse_shared_patients, split, split_as
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `index` to the parser of `autosegnet-train`."""
+    parser = commands.add_parser("index", help="data folder -> table of cases with cohort, patient and fold")
+    parser.add_argument("data", type=Path, help="<patient>/<study>/{SUV,CTres,SEG}.nii.gz, an nnU-Net folder, or a CSV")
+    parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="the table of cases")
+    parser.add_argument("--metadata", type=Path, metavar="CSV", help="cohorts, e.g. fdg_metadata.csv of the data set")
+    parser.add_argument("--splits", type=Path, metavar="JSON", help="folds of an nnU-Net splits_final.json")
+    parser.add_argument("--boxes", type=Path, metavar="JSON", help="box of each case in PET voxels, half-open")
+    parser.add_argument("--folds", type=int, default=FOLDS, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of the split; default: %(default)s")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes the table and prints the counts.
+
+    Raises:
+        InputError: data, metadata, splits or boxes that cannot be trusted.
+    """
+    cases = find_cases(args.data)
+    if args.metadata is not None:
+        cases = with_cohorts(cases, args.metadata)
+    if all(case.cohort == UNKNOWN for case in cases):
+        log.info("no cohorts given: reading the masks to tell cases with lesions from cases without")
+        cases = [replace(case, cohort=_sign(case)) for case in _shown(cases)]
+    if args.boxes is not None:
+        cases = with_boxes(cases, args.boxes)
+    if args.splits is not None:
+        cases = split_as(cases, args.splits)
+    elif any(case.fold is None for case in cases):
+        cases = split(cases, seed=args.seed, folds=args.folds)
+    refuse_shared_patients(cases, where=str(args.data))
+    write_cases(cases, args.output)
+    sys.stdout.write(f"{len(cases)} cases of {len({case.patient for case in cases})} patients in {args.output}\n")
+    for cohort, numbers in counts(cases).items():
+        sys.stdout.write(f"{cohort}: {' + '.join(map(str, numbers))} = {sum(numbers)}\n")
+
+
+def _shown(cases: Sequence[Case]) -> Sequence[Case]:
+    from tqdm import tqdm
+
+    shown: Sequence[Case] = tqdm(cases, desc="index", unit="case", disable=None)
+    return shown
+
+
+def _sign(case: Case) -> str:
+    from autosegnet.geometry import voxels
+    from autosegnet.io import read_mask
+
+    return "positive" if voxels(read_mask(case.mask)).any() else "negative"
+
+
+def with_boxes(cases: Sequence[Case], path: Path) -> list[Case]:
+    """The cases with the boxes of a JSON file: {case: [[x0, x1], [y0, y1], [z0, z1]]}.
+
+    Raises:
+        InputError: not such a file, or no box for a case.
+    """
+    try:
+        boxes = json.loads(path.read_text(encoding="utf-8"))
+        texts = {str(case): ",".join(f"{int(a)}:{int(b)}" for a, b in box) for case, box in boxes.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read as boxes of cases ({error})") from error
+    missing = [case.name for case in cases if case.name not in texts]
+    if missing:
+        raise InputError(f"{path} has no box for {len(missing)} cases, {missing[0]} among them; expected one for each")
+    return [replace(case, box=parse_box(texts[case.name], where=f"{path}, {case.name}")) for case in cases]

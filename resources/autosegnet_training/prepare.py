@@ -1,0 +1,157 @@
+"""The command `prepare`: the table of cases → arrays on disk, in parallel, resumable.
+
+The input is `autosegnet.preprocess.prepare`'s, voxel for voxel; the truth is brought to the same grid by nearest
+neighbour (paper, section 2.2 (iv)).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from autosegnet.errors import AutosegnetError, InputError, UsageError
+from autosegnet.geometry import Grid, voxels
+from autosegnet.io import write_text
+from autosegnet.preprocess import prepare
+from autosegnet.recipe import Recipe, to_json
+from autosegnet_training import arrays
+from autosegnet_training.cases import Case, box_text, read_cases, write_cases
+from autosegnet_training.studies import read_labelled
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One case to prepare. dtype: float32, or float16 for half the disk space."""
+
+    case: Case
+    output: Path
+    recipe: Recipe
+    dtype: str
+
+
+def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `prepare` to the parser of `autosegnet-train`."""
+    parser = commands.add_parser("prepare", help="cases -> arrays that training reads")
+    parser.add_argument("cases", type=Path, help="table of cases that index wrote")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the arrays")
+    parser.add_argument("--processes", type=int, default=1, help="default: %(default)s")
+    default = Recipe()
+    parser.add_argument("--spacing", type=float, nargs=3, default=default.spacing_mm, metavar="MM")
+    parser.add_argument("--ct-window", type=float, nargs=2, default=default.ct_window_hu, metavar="HU")
+    parser.add_argument("--crop", choices=["body", "ct_foreground"], default=default.crop)
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "float16"],
+        default="float32",
+        help="float32: what inference feeds, bit for bit; float16: half the space, rounded (0.5 HU, 0.05 %% of SUV)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prepares the cases that are not there yet.
+
+    Raises:
+        InputError: cases that could not be prepared; the others are.    UsageError: another recipe than the folder's.
+    """
+    if args.processes < 1:
+        raise UsageError(f"--processes is {args.processes}; expected at least 1")
+    recipe = Recipe(spacing_mm=tuple(args.spacing), ct_window_hu=tuple(args.ct_window), crop=args.crop)
+    cases = read_cases(args.cases)
+    _claim(args.output, recipe)
+    write_cases(cases, args.output / arrays.CASES)
+    jobs = [Job(case, args.output, recipe, args.dtype) for case in cases]
+    waiting = [job for job in jobs if arrays.note_of(args.output / job.case.name) != _note(job)]
+    log.info("%d of %d cases to prepare", len(waiting), len(jobs))
+    failures = [message for message in _results(waiting, args.processes) if message]
+    for message in failures:
+        log.error("%s", message)
+    done = [job.case.name for job in jobs if arrays.note_of(args.output / job.case.name) is not None]
+    used = sum((args.output / name / arrays.INPUT).stat().st_size for name in done)
+    sys.stdout.write(f"{len(done)} of {len(jobs)} cases in {args.output}, {used / 1e9:.2f} GB\n")
+    if failures:
+        raise InputError(f"{len(failures)} of {len(jobs)} cases could not be prepared; the first: {failures[0]}")
+
+
+def _claim(output: Path, recipe: Recipe) -> None:
+    path = output / arrays.RECIPE
+    if not path.exists():
+        write_text(to_json(recipe), path)
+    elif path.read_text(encoding="utf-8") != to_json(recipe):
+        raise UsageError(f"{path} is another recipe than this run's; use its settings or another --output")
+
+
+def _note(job: Job) -> dict[str, Any]:
+    case = job.case
+    files = {kind: str(file.absolute()) for kind, file in (("pet", case.pet), ("ct", case.ct), ("mask", case.mask))}
+    return {**files, "box": box_text(case.box), "dtype": job.dtype}
+
+
+def _results(jobs: list[Job], processes: int) -> Iterator[str]:
+    with tqdm(total=len(jobs), desc="prepare", unit="case", disable=None) as bar:
+        if processes == 1 or len(jobs) < 2:
+            for job in jobs:
+                yield _attempt(job)
+                bar.update()
+            return
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            for done in as_completed([pool.submit(_attempt, job) for job in jobs]):
+                yield done.result()
+                bar.update()
+
+
+def _attempt(job: Job) -> str:
+    """Prepares a case; the message of what is wrong with it, or nothing."""
+    try:
+        prepare_case(job)
+    except AutosegnetError as error:
+        return str(error)
+    return ""
+
+
+def prepare_case(job: Job) -> None:
+    """Writes the arrays of a case.
+
+    Raises:
+        InputError: a study or a mask that cannot be trusted.    OutputError: the arrays cannot be written.
+    """
+    labelled = read_labelled(job.case)
+    prepared = prepare(labelled.study, job.recipe)
+    truth = truth_on(prepared.grid, labelled.truth)
+    lost = bool(voxels(labelled.truth).any()) and not truth.any()
+    if lost:
+        log.warning("case %s: its lesions lie outside the body or fall between the voxels of the grid", job.case.name)
+    array = prepared.array.astype(job.dtype, copy=False)
+    if not bool(np.isfinite(array).all()):
+        raise InputError(f"case {job.case.name}: SUV up to {prepared.array.max():g} is beyond {job.dtype} (65504)")
+    arrays.save(job.output / job.case.name, array=array, truth=truth, note=_note(job))
+
+
+def truth_on(grid: Grid, truth: sitk.Image) -> NDArray[np.bool_]:
+    """The truth on the network's grid: (X, Y, Z), by nearest neighbour, no lesion outside the mask."""
+    import SimpleITK as sitk
+
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(grid.size)
+    resampler.SetOutputSpacing(grid.spacing_mm)
+    resampler.SetOutputOrigin(grid.origin_mm)
+    resampler.SetOutputDirection(grid.direction)
+    resampler.SetInterpolator(sitk.sitkNearestNeighbor)
+    resampler.SetDefaultPixelValue(0.0)
+    return np.array(voxels(resampler.Execute(truth)) != 0)

@@ -1,0 +1,168 @@
+"""The folder of a run: what it was asked for, and what came out.
+
+<runs>/fold_K/run.json           settings, recipe and cases; a run goes on only where they are the same
+<runs>/fold_K/checkpoints/       the last two
+<runs>/fold_K/best.pt            plain state_dict of the epoch with the best validation DSC
+<runs>/fold_K/result.json        that epoch and its validation; "finished" once the last epoch is done
+<runs>/fold_K/history.csv, tensorboard/, curves.png
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autosegnet.errors import InputError, UsageError
+from autosegnet.io import write_bytes, write_text
+from autosegnet.recipe import Recipe, from_json
+from autosegnet.recipe import to_json as recipe_json
+from autosegnet_training.arrays import PreparedFolder
+from autosegnet_training.cases import of_fold
+from autosegnet_training.configuration import TrainingConfiguration, to_json
+
+RUN = "run.json"
+BEST = "best.pt"
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A folder and what is trained in it.
+
+    Args:
+        folder: of this fold.
+        fold: its number.
+        configuration: the settings.
+        recipe: of the trained fold, folds empty.
+        training, validation: names of the cases.
+    """
+
+    folder: Path
+    fold: int
+    configuration: TrainingConfiguration
+    recipe: Recipe
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+def fold_folder(runs: Path, fold: int) -> Path:
+    """Where a fold is trained."""
+    return runs / f"fold_{fold}"
+
+
+def plan_run(prepared: PreparedFolder, configuration: TrainingConfiguration, *, runs: Path, fold: int) -> Run:
+    """The run of a fold: all cases of the other folds for training, its own for validation."""
+    training, validation = of_fold(prepared.cases, fold)
+    recipe = replace(prepared.recipe, patch=configuration.inference_patch, overlap=configuration.overlap)
+    return Run(
+        fold_folder(runs, fold),
+        fold,
+        configuration,
+        recipe,
+        tuple(case.name for case in training),
+        tuple(case.name for case in validation),
+    )
+
+
+def claim(run: Run, *, writes: bool = True) -> None:
+    """Writes what the run is, or makes sure that the one begun in the folder is the same.
+
+    Args:
+        run: to be trained.
+        writes: whether this process is the one that writes; every one looks.
+
+    Raises:
+        UsageError: another run was begun there.
+    """
+    path, wanted = run.folder / RUN, _description(run)
+    if not path.exists():
+        if writes:
+            write_text(json.dumps(wanted, indent=1) + "\n", path)
+        return
+    begun = _read(path)
+    different = _differences(begun, wanted)
+    if different:
+        raise UsageError(
+            f"{path} was begun with other {', '.join(different)}; use the same command to go on, or another --output"
+        )
+
+
+def _description(run: Run) -> dict[str, Any]:
+    return {
+        "fold": run.fold,
+        "settings": to_json(run.configuration),
+        "recipe": json.loads(recipe_json(run.recipe)),
+        "training": list(run.training),
+        "validation": list(run.validation),
+    }
+
+
+def _differences(begun: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    names = [key for key in wanted if key != "settings" and begun.get(key) != wanted[key]]
+    settings: dict[str, Any] = begun.get("settings", {})
+    free = {"workers", "checkpoint_minutes"}  # change nothing in the result
+    names += [k for k in wanted["settings"] if k not in free and settings.get(k) != wanted["settings"][k]]
+    return names
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); expected a run of train") from error
+    return values
+
+
+def write_best(run: Run, network: torch.nn.Module) -> None:
+    """Writes the network's state_dict as the run's best."""
+    buffer = io.BytesIO()
+    torch.save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, buffer)
+    write_bytes(buffer.getvalue(), run.folder / BEST)
+
+
+def write_result(run: Run, result: dict[str, Any]) -> None:
+    """Writes what came out so far; what was not measured (NaN) is null."""
+    known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in result.items()}
+    write_text(json.dumps(known, indent=1) + "\n", run.folder / RESULT)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A fold that was trained.
+
+    Args:
+        folder: of the run.
+        description: of `run.json`.
+        result: of `result.json`.
+        recipe: of the fold, folds empty.
+    """
+
+    folder: Path
+    description: dict[str, Any]
+    result: dict[str, Any]
+    recipe: Recipe
+
+    @property
+    def best(self) -> Path:
+        """The best epoch's weights."""
+        return self.folder / BEST
+
+
+def open_trained(runs: Path, fold: int) -> Trained:
+    """A trained fold.
+
+    Raises:
+        InputError: it is not there, or not finished.
+    """
+    folder = fold_folder(runs, fold)
+    description, result = _read(folder / RUN), _read(folder / RESULT)
+    if not result.get("finished"):
+        raise InputError(f"training in {folder} is not finished (epoch {result.get('epoch')}); run train again")
+    recipe = from_json(json.dumps(description["recipe"]), where=str(folder / RUN))
+    return Trained(folder, description, result, recipe)

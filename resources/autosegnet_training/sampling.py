@@ -1,0 +1,157 @@
+"""Which patches an epoch sees, and reading them from memory maps.
+
+Every random number follows from (seed, epoch, number of the patch in the epoch). Nothing is carried from one patch to
+the next: a run that goes on in the middle of an epoch, or on more processes, sees the same patches.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autosegnet_training.arrays import PreparedCase
+from autosegnet_training.augmentation import Draws, draw
+from autosegnet_training.configuration import TrainingConfiguration
+
+Voxel = tuple[int, int, int]
+
+_PLAN, _PATCH = 0, 1  # streams of random numbers
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Patches that go through the network at once.
+
+    Args:
+        input: (B, 2, X, Y, Z) float32, as in `preprocess.Prepared`, not yet augmented.
+        label: (B, 1, X, Y, Z) uint8, 1 in lesions.
+        draws: how each patch is augmented.
+    """
+
+    input: torch.Tensor
+    label: torch.Tensor
+    draws: list[Draws]
+
+
+def steps_per_epoch(configuration: TrainingConfiguration, cases: int) -> int:
+    """Steps of the optimiser in which every case is seen `patches_per_case` times; the last one is filled up."""
+    return -(-cases * configuration.patches_per_case // configuration.batch)
+
+
+def plan(configuration: TrainingConfiguration, cases: int, *, epoch: int) -> NDArray[np.intp]:
+    """(steps, batch): the case of every patch of an epoch, in random order.
+
+    Where the patches do not fill the last batch, cases drawn at random do.
+    """
+    rng = np.random.default_rng([configuration.seed, _PLAN, epoch])
+    order = np.concatenate([rng.permutation(cases) for _ in range(configuration.patches_per_case)])
+    steps = steps_per_epoch(configuration, cases)
+    missing = steps * configuration.batch - order.size
+    filled = np.concatenate([order, rng.integers(cases, size=missing)])
+    return filled.reshape(steps, configuration.batch)
+
+
+def start_of_patch(
+    shape: Voxel, patch: Voxel, rng: np.random.Generator, *, holding: tuple[int, ...] | None = None
+) -> Voxel:
+    """Where a random patch starts: anywhere inside the array; an axis shorter than the patch is centred in it.
+
+    Args:
+        shape, patch: voxels.
+        rng: source of the position.
+        holding: a voxel that the patch must hold.
+
+    Source: paper, section 2.2 (i). Short axes are placed as `predict.probability` places them.
+    """
+    start = []
+    for axis, (n, p) in enumerate(zip(shape, patch, strict=True)):
+        low, high = 0, n - p
+        if high < 0:
+            start.append(-((p - n) // 2))
+            continue
+        if holding is not None:
+            low, high = max(low, holding[axis] - p + 1), min(high, holding[axis])
+        start.append(int(rng.integers(low, high, endpoint=True)))
+    return (start[0], start[1], start[2])
+
+
+def read_patch(case: PreparedCase, start: Voxel, patch: Voxel) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Input (2, X, Y, Z) and label (1, X, Y, Z) of a patch; beyond the case there is air, 0 in both channels."""
+    array = np.zeros((2, *patch), dtype=np.float32)
+    inside, outside = [], []
+    for s, p, n in zip(start, patch, case.shape, strict=True):
+        first, end = max(0, s), min(n, s + p)
+        inside.append(slice(first - s, end - s))
+        outside.append(slice(first, end))
+    array[(slice(None), *inside)] = case.array[(slice(None), *outside)]
+    label = np.zeros((1, *patch), dtype=np.uint8)
+    at = case.lesion - np.asarray(start)
+    at = at[np.all((at >= 0) & (at < np.asarray(patch)), axis=1)]
+    label[(0, *at.T)] = 1
+    return array, label
+
+
+class Patches:
+    """The micro-batches of one process, read ahead by threads.
+
+    Args:
+        cases: of training.
+        configuration: of the run.
+        rank, ranks: which process of how many this is. Micro-batch k of a step belongs to process k modulo ranks.
+    """
+
+    def __init__(
+        self, cases: Sequence[PreparedCase], configuration: TrainingConfiguration, *, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self._cases = cases
+        self._configuration = configuration
+        self._micro = configuration.micro_batch or configuration.batch // ranks
+        assert configuration.batch % (self._micro * ranks) == 0, "whole micro-batches for every process"
+        self._first, self._stride = rank * self._micro, ranks * self._micro
+
+    @property
+    def micro_batches(self) -> int:
+        """Micro-batches of this process in one step."""
+        return self._configuration.batch // self._stride
+
+    def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[MicroBatch]:
+        """The micro-batches of the steps of an epoch from `first_step` on, in order."""
+        cases = plan(self._configuration, len(self._cases), epoch=epoch)
+        firsts = [
+            (step, first)
+            for step in range(first_step, len(cases))
+            for first in range(self._first, self._configuration.batch, self._stride)
+        ]
+        workers = self._configuration.workers
+        with ThreadPoolExecutor(workers) as pool:
+            ahead: deque[Future[MicroBatch]] = deque()
+            for step, first in firsts:
+                ahead.append(pool.submit(self._read, cases[step], epoch, step, first))
+                if len(ahead) > workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    def names(self, epoch: int, step: int) -> list[str]:
+        """The cases behind the patches of a step, over all processes."""
+        return [self._cases[i].name for i in plan(self._configuration, len(self._cases), epoch=epoch)[step]]
+
+    def _read(self, cases: NDArray[np.intp], epoch: int, step: int, first: int) -> MicroBatch:
+        c = self._configuration
+        inputs, labels, draws = [], [], []
+        for k in range(first, first + self._micro):
+            rng = np.random.default_rng([c.seed, _PATCH, epoch, step * c.batch + k])
+            case = self._cases[cases[k]]
+            wanted = rng.random() < c.lesion_patches and len(case.lesion) > 0
+            holding = tuple(map(int, case.lesion[rng.integers(len(case.lesion))])) if wanted else None
+            array, label = read_patch(case, start_of_patch(case.shape, c.patch, rng, holding=holding), c.patch)
+            inputs.append(array)
+            labels.append(label)
+            draws.append(draw(c, rng))
+        return MicroBatch(torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(labels)), draws)

@@ -1,0 +1,87 @@
+"""Which case belongs to which fold: stratified by cohort, grouped by patient, the same for the same seed.
+
+Source: paper, section 2.1 (each cohort split into five folds); grouping by patient is ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from autosegnet.errors import InputError
+from autosegnet_training.cases import FOLDS, Case
+
+
+def split(cases: Sequence[Case], *, seed: int, folds: int = FOLDS) -> list[Case]:
+    """The cases with their folds: of every cohort as equal a number as whole patients allow.
+
+    Patients go, the ones with most studies first and else in random order, to the fold where their cohorts are
+    rarest; between equals to the fold with fewest cases, then to a random one.
+
+    Raises:
+        InputError: fewer patients than folds.
+    """
+    patients: dict[str, Counter[str]] = {}
+    for case in sorted(cases, key=lambda case: case.name):
+        patients.setdefault(case.patient, Counter())[case.cohort] += 1
+    if len(patients) < folds:
+        raise InputError(f"{len(patients)} patients cannot be split into {folds} folds; expected at least {folds}")
+    rng = np.random.default_rng(seed)
+    shuffled = [list(patients)[i] for i in rng.permutation(len(patients))]
+    held: list[Counter[str]] = [Counter() for _ in range(folds)]
+    chosen: dict[str, int] = {}
+    for patient in sorted(shuffled, key=lambda p: -patients[p].total()):
+        studies = patients[patient]
+        order = rng.permutation(folds)
+        best = min(order, key=lambda f: (_imbalance(held[f], studies), held[f].total()))
+        held[best].update(studies)
+        chosen[patient] = int(best)
+    return [replace(case, fold=chosen[case.patient]) for case in cases]
+
+
+def _imbalance(fold: Counter[str], added: Counter[str]) -> int:
+    """By how much the sum of squared counts of the cohorts grows, which is least where they are rarest."""
+    return sum(n * (2 * fold[cohort] + n) for cohort, n in added.items())
+
+
+def split_as(cases: Sequence[Case], path: Path) -> list[Case]:
+    """The cases with the folds of an nnU-Net `splits_final.json`: a list of {"train": [...], "val": [...]}.
+
+    Raises:
+        InputError: not such a file; a case in none or in two of its validation lists; a patient in two folds.
+    """
+    try:
+        lists = [set(map(str, fold["val"])) for fold in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as splits_final.json of nnU-Net ({error})") from error
+    done = []
+    for case in cases:
+        found = [fold for fold, names in enumerate(lists) if case.name in names]
+        if len(found) != 1:
+            raise InputError(f"case {case.name} is in {len(found)} validation lists of {path}; expected one")
+        done.append(replace(case, fold=found[0]))
+    refuse_shared_patients(done, where=str(path))
+    return done
+
+
+def refuse_shared_patients(cases: Iterable[Case], *, where: str) -> None:
+    """Raises InputError where studies of one patient are in two folds: validation would see training patients."""
+    fold_of: dict[str, int | None] = {}
+    for case in cases:
+        if fold_of.setdefault(case.patient, case.fold) != case.fold:
+            raise InputError(f"patient {case.patient} is in two folds of {where}; expected all studies in one")
+
+
+def counts(cases: Sequence[Case]) -> dict[str, list[int]]:
+    """Cases of each cohort in each fold."""
+    folds = 1 + max((case.fold for case in cases if case.fold is not None), default=-1)
+    table = {cohort: [0] * folds for cohort in sorted({case.cohort for case in cases})}
+    for case in cases:
+        if case.fold is not None:
+            table[case.cohort][case.fold] += 1
+    return table

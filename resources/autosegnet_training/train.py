@@ -1,0 +1,307 @@
+"""The command `train`: one fold, from prepared arrays to the best epoch's weights. Read it from top to bottom.
+
+One process, or several under `torchrun`. Given again, the same command goes on where it stopped, with the same result.
+Source: paper, sections 2.2 to 2.4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from autosegnet.errors import InputError, UsageError
+from autosegnet.network import build_network
+from autosegnet_training import configuration as settings
+from autosegnet_training import distributed, runs
+from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_prepared
+from autosegnet_training.augmentation import apply
+from autosegnet_training.checkpoint import random_states, read_newest, restore_random_states, write_checkpoint
+from autosegnet_training.configuration import TrainingConfiguration
+from autosegnet_training.distributed import Processes
+from autosegnet_training.history import Board, Row, draw_curves, write_history
+from autosegnet_training.loss import build_loss
+from autosegnet_training.sampling import MicroBatch, Patches, steps_per_epoch
+from autosegnet_training.validation import NetworkEngine, Validation, autocast, measure_prepared
+
+log = logging.getLogger(__name__)
+
+_NOT_VALIDATED = {"dsc": math.nan, "fpv_ml": math.nan, "fnv_ml": math.nan, "negative_fpv_ml": math.nan}
+
+
+def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `train` to the parser of `autosegnet-train`."""
+    parser = commands.add_parser("train", help="train one fold; the same command goes on after an interruption")
+    parser.add_argument("prepared", type=Path, metavar="DIR", help="folder that prepare wrote")
+    parser.add_argument("--fold", type=int, required=True, help="whose cases are for validation")
+    parser.add_argument("--output", type=Path, required=True, metavar="RUNS", help="the run goes to RUNS/fold_K")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
+    settings.add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Trains the fold that a command line asks for."""
+    configuration = settings.from_arguments(args)
+    prepared = open_prepared(args.prepared)
+    with distributed.joined(args.device) as processes:
+        result = train_fold(prepared, configuration, processes, output=args.output, fold=args.fold)
+    if processes.writes:
+        sys.stdout.write(f"fold {args.fold}: best validation DSC {result['dsc']:.4f} in epoch {result['epoch']}\n")
+
+
+def train_fold(
+    prepared: PreparedFolder, configuration: TrainingConfiguration, processes: Processes, *, output: Path, fold: int
+) -> dict[str, Any]:
+    """What came out of the run of a fold; trains whatever of it is still to be trained.
+
+    Raises:
+        InputError: cases that cannot be read; a loss that is not finite.
+        UsageError: the folder holds a run of other settings; a batch that the processes cannot share.
+    """
+    _check_shares(configuration, processes)
+    begun = runs.plan_run(prepared, configuration, runs=output, fold=fold)
+    runs.claim(begun, writes=processes.writes)
+    processes.wait()
+    training = [load(prepared.folder, name) for name in begun.training]
+    validation = [load(prepared.folder, name) for name in begun.validation]
+    trainer = Trainer(begun, processes, training=training, validation=validation)
+    trainer.restore()
+    with Board(begun.folder / "tensorboard", writes=processes.writes, first_epoch=trainer.epoch + 1) as board:
+        trainer.train(board)
+    return trainer.best
+
+
+def _check_shares(configuration: TrainingConfiguration, processes: Processes) -> None:
+    micro = configuration.micro_batch or max(1, configuration.batch // processes.ranks)
+    if configuration.batch % (micro * processes.ranks):
+        raise UsageError(
+            f"--batch {configuration.batch} cannot be shared by {processes.ranks} processes in micro-batches of {micro}"
+            "; expected a multiple"
+        )
+
+
+class Trainer:
+    """The state of a run: network, optimiser, schedule, and how far it has come."""
+
+    def __init__(
+        self, begun: runs.Run, processes: Processes, *, training: list[PreparedCase], validation: list[PreparedCase]
+    ) -> None:
+        self.run, self.processes, self.configuration = begun, processes, begun.configuration
+        self.validation = validation
+        self.patches = Patches(training, self.configuration, rank=processes.rank, ranks=processes.ranks)
+        self.steps = steps_per_epoch(self.configuration, len(training))
+        torch.manual_seed(self.configuration.seed)
+        self.network = build_network().to(processes.device)
+        if self.configuration.channels_last:
+            self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in its types
+        self.distributed = processes.wrap(self.network)
+        if self.configuration.compile:
+            self.distributed.compile()
+        self.loss = build_loss(self.configuration)
+        self.optimiser = build_optimiser(self.configuration, self.network)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, T_max=self.configuration.epochs)
+        self.dtype = arithmetic(self.configuration, processes.device)
+        self.scaler = torch.amp.GradScaler(processes.device.type, enabled=self.dtype is torch.float16)
+        self.epoch = self.step = 0
+        self.losses: list[float] = []  # of the steps of this epoch
+        self.seconds = 0.0  # of this epoch, before this process began
+        self.history: list[Row] = []
+        self.best: dict[str, Any] = {"dsc": math.nan, "epoch": 0, "finished": False}
+
+    def train(self, board: Board) -> None:
+        """Trains the epochs that are left."""
+        c = self.configuration
+        total = c.epochs * self.steps
+        log.info(
+            "fold %d: %d training and %d validation cases, %d steps of %d patches an epoch, %d process(es), %s, %s",
+            self.run.fold, len(self.run.training), len(self.validation), self.steps, c.batch, self.processes.ranks,
+            self.processes.device, self.dtype or "float32",
+        )  # fmt: skip
+        shown = None if self.processes.writes else True  # tqdm: None hides the bar where there is no terminal
+        with tqdm(total=total, initial=self.epoch * self.steps + self.step, unit="step", disable=shown) as bar:
+            while self.epoch < c.epochs:
+                started = time.monotonic() - self.seconds
+                self.train_epoch(bar, started)
+                self.finish_epoch(board, seconds=time.monotonic() - started)
+                bar.set_description(f"epoch {self.epoch}, DSC {self.best['dsc']:.3f}")
+        self.best["finished"] = True
+        if self.processes.writes:
+            runs.write_result(self.run, self.best)
+            draw_curves(self.history, self.run.folder / "curves.png")
+
+    def train_epoch(self, bar: Any, started: float) -> None:
+        """Trains the steps that are left of this epoch."""
+        self.distributed.train()
+        saved = time.monotonic()
+        micro_batches = self.patches.epoch(self.epoch, first_step=self.step)
+        while self.step < self.steps:
+            loss = self.train_step(micro_batches)
+            self.losses.append(loss)
+            self.step += 1
+            bar.set_postfix(loss=f"{loss:.4f}")
+            bar.update()
+            if time.monotonic() - saved > 60 * self.configuration.checkpoint_minutes and self.step < self.steps:
+                self.seconds = time.monotonic() - started
+                self.save()
+                saved = time.monotonic()
+
+    def train_step(self, micro_batches: Iterator[MicroBatch]) -> float:
+        """One step of the optimiser; the loss of its batch, over all processes.
+
+        Raises:
+            InputError: the loss is not finite. The network is as it was before the step.
+        """
+        self.optimiser.zero_grad(set_to_none=True)
+        summed = 0.0
+        for k in range(self.patches.micro_batches):
+            image, label = self.on_device(self.read(micro_batches))
+            with self.processes.accumulating(self.distributed, last=k + 1 == self.patches.micro_batches):
+                with autocast(self.processes.device, self.dtype):
+                    logits = self.distributed(image)
+                loss = self.loss(logits.float(), label) / self.patches.micro_batches
+                self.scaler.scale(loss).backward()
+            summed += float(loss.detach())
+        mean = self.processes.mean(summed)
+        if not math.isfinite(mean):
+            names = ", ".join(self.patches.names(self.epoch, self.step))
+            raise InputError(
+                f"the loss is {mean} in epoch {self.epoch}, step {self.step}, for the cases {names}; "
+                "expected a finite one (look at these cases, or lower --learning-rate)"
+            )
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return mean
+
+    def read(self, micro_batches: Iterator[MicroBatch]) -> MicroBatch:
+        """The next micro-batch, once it is read."""
+        return next(micro_batches)
+
+    def on_device(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The patches on the network's device, augmented there."""
+        device, image, label = self.processes.device, batch.input, batch.label
+        if device.type == "cuda":
+            image, label = image.pin_memory(), label.pin_memory()
+        image, label = image.to(device, non_blocking=True), label.to(device, non_blocking=True)
+        image, label = apply(batch.draws, image, label)
+        if self.configuration.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last_3d)
+        return image, label
+
+    def finish_epoch(self, board: Board, *, seconds: float) -> None:
+        """Validates where it is time to, keeps the best, and writes everything down."""
+        learning_rate = float(self.schedule.get_last_lr()[0])
+        self.schedule.step()
+        row: Row = {
+            "epoch": self.epoch + 1,
+            "loss": math.fsum(self.losses) / len(self.losses),
+            "learning_rate": learning_rate,
+            "seconds": seconds,
+            **_NOT_VALIDATED,
+        }
+        last = self.epoch + 1 == self.configuration.epochs
+        if last or (self.epoch + 1) % self.configuration.validate_every == 0:
+            row |= self.validate(board)
+        self.history.append(row)
+        board.add_row(row)
+        log.info(
+            "epoch %d of %d: loss %.4f, %.0f s, about %.2f h left%s",
+            self.epoch + 1, self.configuration.epochs, row["loss"], seconds,
+            (self.configuration.epochs - self.epoch - 1) * seconds / 3600, _told(row),
+        )  # fmt: skip
+        self.epoch, self.step, self.losses, self.seconds = self.epoch + 1, 0, [], 0.0
+        self.save()
+        if self.processes.writes:
+            write_history(self.history, self.run.folder / "history.csv")
+
+    def validate(self, board: Board) -> Row:
+        """The metrics of the validation cases, shared out among the processes; keeps the network if it is the best."""
+        self.processes.share_buffers(self.network)
+        self.network.eval()
+        engine = NetworkEngine(self.network, self.processes.device, self.dtype)
+        mine = self.validation[self.processes.rank :: self.processes.ranks]
+        metrics, masks = measure_prepared(mine, engine, self.run.recipe)
+        validation = Validation(dict(sorted(self.processes.gathered(metrics).items())))
+        board.add_pictures(mine, masks, epoch=self.epoch + 1)
+        row: Row = {name: getattr(validation, name) for name in _NOT_VALIDATED}
+        # Without any lesion to find, the fold with least false volume is the best.
+        score = row["dsc"] if not math.isnan(row["dsc"]) else -row["fpv_ml"]
+        if self.best["epoch"] == 0 or score > self.best["score"]:
+            self.best = {"epoch": self.epoch + 1, "score": score, **row, "finished": False}
+            if self.processes.writes:
+                runs.write_best(self.run, self.network)
+                runs.write_result(self.run, self.best)
+        return row
+
+    def save(self) -> None:
+        """Writes a checkpoint, in the one process that writes."""
+        if not self.processes.writes:
+            return
+        state = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": random_states(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "losses": self.losses,
+            "seconds": self.seconds,
+            "history": self.history,
+            "best": self.best,
+        }
+        write_checkpoint(self.run.folder / "checkpoints", state, epoch=self.epoch, step=self.step)
+
+    def restore(self) -> None:
+        """Goes on from the newest checkpoint, if there is one. Every process reads it."""
+        state = read_newest(self.run.folder / "checkpoints")
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        restore_random_states(state["random"])
+        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self.losses, self.history, self.best = state["losses"], state["history"], state["best"]
+        log.info("going on from epoch %d, step %d", self.epoch, self.step)
+
+
+def _told(row: Row) -> str:
+    if math.isnan(row["fpv_ml"]):
+        return ""
+    return (
+        f"; validation: DSC {row['dsc']:.4f} and FNV {row['fnv_ml']:.2f} ml of positives, "
+        f"FPV {row['fpv_ml']:.2f} ml of all, {row['negative_fpv_ml']:.2f} ml of negatives"
+    )
+
+
+def build_optimiser(configuration: TrainingConfiguration, network: nn.Module) -> torch.optim.Optimizer:
+    """Adam (paper, section 2.4) or AdamW."""
+    kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[configuration.optimiser]
+    return kind(network.parameters(), lr=configuration.learning_rate, weight_decay=configuration.weight_decay)
+
+
+def arithmetic(configuration: TrainingConfiguration, device: torch.device) -> torch.dtype | None:
+    """The smaller type of mixed precision; None for float32. Never on the CPU, where bfloat16 is 35 times slower.
+
+    Raises:
+        UsageError: mixed precision was asked for on the CPU.
+    """
+    wanted = configuration.precision
+    if device.type != "cuda":
+        if wanted in ("bfloat16", "float16"):
+            raise UsageError(f"--precision {wanted} needs a CUDA device; the CPU trains in float32")
+        return None
+    if wanted == "auto":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]

@@ -1,0 +1,118 @@
+"""How good the network is while it trains: DSC, FPV and FNV of the validation cases by inference's own sliding window.
+
+On the working grid and on prepared arrays. `cross_validate` measures on the original grids.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from autosegnet.evaluate import CaseMetrics, measure_masks
+from autosegnet.predict import probability
+from autosegnet.recipe import Fold, Recipe
+from autosegnet_training.arrays import PreparedCase
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkEngine:
+    """A network in memory as an `autosegnet.engines.Engine` of one fold.
+
+    Args:
+        network: in evaluation mode while it is used.
+        device: where it lies.
+        dtype: of the arithmetic on CUDA; None for float32.
+    """
+
+    network: nn.Module
+    device: torch.device
+    dtype: torch.dtype | None = None
+
+    @property
+    def name(self) -> str:
+        """What runs where."""
+        return f"torch {torch.__version__}, {self.device}"
+
+    @property
+    def folds(self) -> int:
+        """One."""
+        return 1
+
+    @torch.inference_mode()
+    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """As `autosegnet.engines.Engine.logit_difference`."""
+        assert fold == 0, "one network is one fold"
+        assert not self.network.training, "batch norm uses its running statistics"
+        batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self.device)  # (1, 2, X, Y, Z)
+        with autocast(self.device, self.dtype):
+            logits = self.network(batch)[0].float()  # (2, X, Y, Z)
+        difference: NDArray[np.float32] = (logits[1] - logits[0]).cpu().numpy()
+        return difference
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+    """Arithmetic in a smaller type on CUDA; nothing on the CPU, where it is many times slower."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def one_fold(recipe: Recipe) -> Recipe:
+    """The recipe of a network in memory."""
+    return replace(recipe, folds=(Fold("in-memory", "0" * 64),))
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """The metrics of validation cases; an empty truth scores as in autoPET III, NaN."""
+
+    cases: dict[str, CaseMetrics]
+
+    @property
+    def dsc(self) -> float:
+        """Mean DSC over the cases with lesions (design, row 16); NaN where there are none."""
+        values = [m.dsc for m in self.cases.values() if m.is_positive]
+        return fmean(values) if values else math.nan
+
+    @property
+    def fpv_ml(self) -> float:
+        """Mean FPV over all cases."""
+        return fmean(m.fpv_ml for m in self.cases.values())
+
+    @property
+    def fnv_ml(self) -> float:
+        """Mean FNV over the cases with lesions; NaN where there are none."""
+        values = [m.fnv_ml for m in self.cases.values() if m.is_positive]
+        return fmean(values) if values else math.nan
+
+    @property
+    def negative_fpv_ml(self) -> float:
+        """Mean FPV over the cases without lesions, for whom all that is found is false; NaN where there are none."""
+        values = [m.fpv_ml for m in self.cases.values() if not m.is_positive]
+        return fmean(values) if values else math.nan
+
+
+def segment_prepared(case: PreparedCase, engine: NetworkEngine, recipe: Recipe) -> NDArray[np.bool_]:
+    """(X, Y, Z): where the network finds lesions."""
+    chance = probability(np.asarray(case.array, dtype=np.float32), engine, one_fold(recipe))
+    return np.asarray(chance > 0.5)
+
+
+def measure_prepared(
+    cases: Sequence[PreparedCase], engine: NetworkEngine, recipe: Recipe
+) -> tuple[dict[str, CaseMetrics], dict[str, NDArray[np.bool_]]]:
+    """The metrics of the cases, and the masks of the first three with lesions, for pictures."""
+    metrics: dict[str, CaseMetrics] = {}
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for case in cases:
+        found = segment_prepared(case, engine, recipe)
+        metrics[case.name] = measure_masks(found, case.truth(), spacing_mm=recipe.spacing_mm, convention="autopet3")
+        if metrics[case.name].is_positive and len(masks) < 3:
+            masks[case.name] = found
+    return metrics, masks

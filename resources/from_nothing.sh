@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The whole chain from nothing but this code, on small simulated studies: simulate, index, prepare, train five tiny
+# folds for seconds, cross-validate, export, predict. Minutes on two CPU cores. What comes out is simulated and of no
+# use but to show that every step works.
+#
+#   bash resources/from_nothing.sh [FOLDER]        default: a new folder below the system's temporary one
+set -euo pipefail
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+folder=${1:-$(mktemp -d)}
+python=${PYTHON:-python}
+export PYTHONPATH="$repository:$repository/resources${PYTHONPATH:+:$PYTHONPATH}"
+train() { "$python" -m autosegnet_training "$@"; }
+
+train simulate --output "$folder/data" --number 10 --seed 7 --spacing 8 8 8 --field 420 --cohort lymphoma
+train index "$folder/data/cases.csv" --output "$folder/cases.csv"
+train prepare "$folder/cases.csv" --output "$folder/prepared" --spacing 8 8 8
+settings=(--preset starter --patch 32 32 32 --inference-patch 64 64 64 --overlap 0.25
+    --epochs 5 --patches-per-case 2 --lesion-patches 0.8 --validate-every 5)
+for fold in 0 1 2 3 4; do
+    train train "$folder/prepared" --fold "$fold" --output "$folder/runs" --device cpu "${settings[@]}"
+done
+train cross-validate "$folder/prepared" --runs "$folder/runs" --device cpu
+train export --runs "$folder/runs" --output "$folder/weights" \
+    --description "Ten coarse simulated studies, for seconds: good for nothing but trying the commands."
+study=$(dirname "$(find "$folder/data" -name SUV.nii.gz | sort | head -n 1)")
+"$python" -m autosegnet predict --pet "$study/SUV.nii.gz" --ct "$study/CTres.nii.gz" \
+    --output "$folder/mask.nii.gz" --weights "$folder/weights" --device cpu
+echo "done: see $folder"

@@ -1,0 +1,51 @@
+"""Engines whose answers are known, in a module that imports neither torch nor pytest: processes are started with it."""
+
+import os
+import signal
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.recipe import PET_CHANNEL
+
+
+@dataclass(frozen=True)
+class ThresholdEngine:
+    """An engine whose answer is known: lesion where SUV is above a threshold."""
+
+    suv: float = 4.0
+    name: str = "threshold"
+    folds: int = 1
+
+    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        assert window.dtype == np.float32
+        assert window.flags.c_contiguous
+        difference: NDArray[np.float32] = window[PET_CHANNEL] - np.float32(self.suv)
+        return difference
+
+
+class DeadlyEngine(ThresholdEngine):
+    """A threshold whose process is killed, as for want of memory, by a study with SUV above 100."""
+
+    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        if window[PET_CHANNEL].max() > 100:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().logit_difference(window, fold)
+
+
+def open_threshold(weights: object, *, device: str) -> ThresholdEngine:
+    """Stands in for `open_engine`."""
+    return ThresholdEngine()
+
+
+def open_deadly(weights: object, *, device: str) -> ThresholdEngine:
+    """Stands in for `open_engine`."""
+    return DeadlyEngine()
+
+
+def open_nothing(weights: object, *, device: str) -> ThresholdEngine:
+    """Stands in for `open_engine` where a fold is broken."""
+    from autosegnet.errors import WeightsError
+
+    raise WeightsError("fold_0 is altered")

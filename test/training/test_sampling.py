@@ -1,0 +1,88 @@
+"""Which patches are seen, and where they lie."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autosegnet_training.arrays import PreparedCase, load, open_prepared
+from autosegnet_training.configuration import TrainingConfiguration
+from autosegnet_training.sampling import Patches, plan, read_patch, start_of_patch
+
+SETTINGS = TrainingConfiguration(patch=(16, 16, 16), batch=4, workers=2)
+
+
+@pytest.fixture(scope="module")
+def cases(prepared: Path) -> list[PreparedCase]:
+    return [load(prepared, case.name) for case in open_prepared(prepared).cases]
+
+
+def test_every_case_is_seen_in_every_epoch() -> None:
+    settings = replace(SETTINGS, patches_per_case=2)
+    steps = plan(settings, 7, epoch=3)
+    assert steps.shape == (4, 4)
+    seen = Counter(steps.ravel()[:14].tolist())
+    assert seen == dict.fromkeys(range(7), 2)
+    assert np.array_equal(steps, plan(settings, 7, epoch=3))
+    assert not np.array_equal(steps, plan(settings, 7, epoch=4))
+    assert not np.array_equal(steps, plan(replace(settings, seed=1), 7, epoch=3))
+
+
+def test_patches_lie_everywhere_inside() -> None:
+    rng = np.random.default_rng(0)
+    starts = np.array([start_of_patch((20, 16, 9), (16, 16, 16), rng) for _ in range(300)])
+    assert set(starts[:, 0]) == {0, 1, 2, 3, 4}
+    assert set(starts[:, 1]) == {0}
+    assert set(starts[:, 2]) == {-3}  # centred, the odd voxel behind, as inference pads
+
+
+def test_a_patch_holds_the_voxel_it_must_hold() -> None:
+    rng = np.random.default_rng(0)
+    for voxel in ((0, 0, 0), (39, 49, 8), (20, 25, 4)):
+        starts = np.array([start_of_patch((40, 50, 9), (16, 16, 16), rng, holding=voxel) for _ in range(200)])
+        assert ((starts <= voxel) & (np.array(voxel) < starts + 16)).all()
+        assert starts.min(axis=0)[0] >= 0
+        assert starts.max(axis=0)[1] <= 34
+
+
+def test_beyond_the_case_there_is_air() -> None:
+    array = np.full((2, 4, 5, 6), 7.0, dtype=np.float32)
+    case = PreparedCase("c", array, np.array([[0, 0, 0], [3, 4, 5]], dtype=np.int16))
+    patch, label = read_patch(case, (-2, 0, 3), (16, 16, 16))
+    assert patch[:, 2:6, :5, :3].min() == 7.0
+    assert patch.sum() == 7.0 * 2 * 4 * 5 * 3
+    assert np.argwhere(label[0]).tolist() == [[5, 4, 2]]
+
+
+def test_lesion_patches_hold_lesions(cases: list[PreparedCase]) -> None:
+    lesions = [case for case in cases if len(case.lesion)]
+    always = Patches(lesions, replace(SETTINGS, lesion_patches=1.0))
+    assert all(batch.label.flatten(1).any(dim=1).all() for batch in always.epoch(0))
+
+
+def test_what_is_read_depends_on_seed_and_epoch_only(cases: list[PreparedCase]) -> None:
+    whole = list(Patches(cases, SETTINGS).epoch(1))
+    again = list(Patches(cases, replace(SETTINGS, workers=1)).epoch(1))
+    assert all(torch.equal(a.input, b.input) and a.draws == b.draws for a, b in zip(whole, again, strict=True))
+    other = list(Patches(cases, SETTINGS).epoch(2))
+    assert whole[0].draws != other[0].draws
+
+
+def test_an_epoch_goes_on_in_its_middle(cases: list[PreparedCase]) -> None:
+    patches = Patches(cases, replace(SETTINGS, patches_per_case=3))
+    whole, rest = list(patches.epoch(0)), list(patches.epoch(0, first_step=1))
+    assert len(whole) == 3
+    assert all(torch.equal(a.input, b.input) and a.draws == b.draws for a, b in zip(whole[1:], rest, strict=True))
+
+
+def test_processes_share_the_patches_of_one(cases: list[PreparedCase]) -> None:
+    settings = replace(SETTINGS, micro_batch=1)
+    one = list(Patches(cases, settings).epoch(0))
+    shares = [list(Patches(cases, settings, rank=r, ranks=2).epoch(0)) for r in range(2)]
+    assert [len(share) for share in shares] == [2, 2]
+    for k, batch in enumerate(one):
+        assert torch.equal(batch.input, shares[k % 2][k // 2].input)
+        assert batch.draws == shares[k % 2][k // 2].draws
