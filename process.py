@@ -76,7 +76,8 @@ def run_job(args: argparse.Namespace, ensemble: Ensemble) -> None:
     """One job, from the input folder to the output folder."""
     limit = time_limit(args)
     files = challenge.sockets(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
-    probe_output(files.mask)
+    for path in (files.mask, files.results):
+        probe_output(path)
     Autosegnet(files, ensemble, limit, args.input).process()
 
 

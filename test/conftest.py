@@ -1,7 +1,9 @@
 """Phantoms, tiny folds and real data that the tests share."""
 
 import itertools
+import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +30,18 @@ def real_data() -> Path:
     if not (_DATA / "sts").is_dir():
         pytest.skip(f"no real data: neither $AUTOSEGNET_DATA nor {_DATA.parent.name}/{_DATA.name} holds sts/")
     return _DATA
+
+
+@pytest.fixture
+def restored_console() -> Iterator[None]:
+    """Undoes what a command line run in this process leaves: its log's stream, its answer to SIGTERM."""
+    logger = logging.getLogger("autosegnet")
+    handlers, propagate, level = logger.handlers, logger.propagate, logger.level
+    answer = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, answer)
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
