@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "suv": {"errors", "study", "suv"},
     "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
     "cohort": {"errors", "io", "cohort"},
+    "cores": set(),
     "records": {"errors"},
     "cores": set(),
     "inputs": {"errors", "io", "study", "geometry", "suv"},
