@@ -34,7 +34,6 @@ MAY_IMPORT = {
     "cohort": {"errors", "io", "cohort"},
     "cores": set(),
     "records": {"errors"},
-    "cores": set(),
     "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
 AT_THE_TOP = {"__main__", "commands", "console", "serve"}  # serve reports the end of a job as console does
