@@ -1,12 +1,16 @@
 """The platform's entry point: one study in, one lesion mask out, through evalutils' load-validate-process-save loop."""
 
 import argparse
+import os
 import re
 import sys
 import zlib
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+
+# Before numpy and scipy are imported: each would start a thread a core that nothing here gives work to.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import SimpleITK as sitk
 from evalutils import SegmentationAlgorithm
@@ -66,7 +70,8 @@ def run_job(args: argparse.Namespace, ensemble: Ensemble) -> None:
     """One job, from the input folder to the output folder."""
     limit = time_limit(args)
     files = challenge.sockets(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
-    probe_output(files.mask)
+    for path in (files.mask, files.results):
+        probe_output(path)
     Autosegnet(files, ensemble, limit, args.input).process()
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# Before numpy and scipy are imported: each would start a thread a core that nothing here gives work to.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from autosegnet import __version__, console
 from autosegnet.commands.batch import add_batch_arguments, run_batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import platform
 import signal
 import sys
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
+_MOST_THREADS = 64  # of one library; two have as many, and a GPU's driver and a progress bar some
 _CASE: ContextVar[str] = ContextVar("case", default="")  # each thread has its own
 
 
@@ -60,6 +62,7 @@ def run(action: Callable[[], None]) -> int:
     SIGTERM and Ctrl-C unwind the run, so that temporary files go, and end it with 143 and 130.
     """
     signal.signal(signal.SIGTERM, terminate)
+    _limit_threads()
     try:
         return attempt(action).exit_code
     except KeyboardInterrupt:
@@ -82,6 +85,16 @@ def attempt(action: Callable[[], None]) -> Outcome:
         traceback.print_exc()
         return Outcome(1, f"autosegnet: error: a bug, {type(error).__name__}; the log holds its traceback")
     return Outcome(0, "done")
+
+
+def _limit_threads() -> None:
+    """Keeps torch and ITK, which start a thread a core each, within a container's limit of 256 on any machine.
+
+    Both read their variable when they are first used; one that the user has set stays.
+    """
+    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) > _MOST_THREADS:
+        for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+            os.environ.setdefault(name, str(_MOST_THREADS))
 
 
 def terminate(signum: int, frame: FrameType | None) -> NoReturn:

@@ -76,21 +76,25 @@ def segment(
         _times(recipe.spacing_mm),
     )
 
-    def walk(engine: Engine, recipe: Recipe, *, progress: predict.Progress) -> _Chances:
-        if maps == "probability and uncertainty":
-            return predict.probability_and_disagreement(prepared.array, engine, recipe, progress=progress)
-        return predict.probability(prepared.array, engine, recipe, progress=progress), None
-
-    within = walk if limit is None else partial(limit.run, walk)
-    chance, deviation = within(engine, recipe, progress=progress)
+    walk = partial(_walk, prepared.array, maps)
+    chance, deviation = (walk if limit is None else partial(limit.run, walk))(engine, recipe, progress=progress)
     clock.lap("network")
     grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.of(case.pet)}
+    del prepared, walk  # their array takes as much memory as the steps to come
     mask = postprocess.restore(chance, **grids)
     probability = None if maps == "none" else postprocess.restore_map(chance, **grids)
     uncertainty = None if deviation is None else postprocess.restore_map(deviation, **grids)
     clock.lap("postprocess")
     log.info(", ".join(f"{step} {seconds:.1f} s" for step, seconds in clock.seconds.items()))
     return Segmentation(mask, clock.seconds, probability, uncertainty)
+
+
+def _walk(
+    array: NDArray[np.float32], maps: Maps, engine: Engine, recipe: Recipe, *, progress: predict.Progress
+) -> _Chances:
+    if maps == "probability and uncertainty":
+        return predict.probability_and_disagreement(array, engine, recipe, progress=progress)
+    return predict.probability(array, engine, recipe, progress=progress), None
 
 
 def _times(values: tuple[float, ...]) -> str:

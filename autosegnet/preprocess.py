@@ -49,17 +49,31 @@ def prepare(study: Study, recipe: Recipe) -> Prepared:
     Source: paper, section 2.2 (i)-(iv). CT outside its field of view is air. Negative SUV, which only noise makes,
         is set to 0.
     """
-    import SimpleITK as sitk
-
     region = body_region(study) if recipe.crop == "body" else _foreground_region(study, recipe.ct_window_hu[0])
-    low, high = recipe.ct_window_hu
-    ct = sitk.IntensityWindowing(sitk.Cast(_ct_on(region, study), sitk.sitkFloat32), low, high, 0.0, 1.0)
-    pet = sitk.Clamp(cut(study.pet, region), sitk.sitkFloat32, 0.0)
     grid = working_grid(region, spacing_mm=recipe.spacing_mm)
     array = np.empty((2, *grid.size[::-1]), dtype=np.float32)
-    for channel, image in ((CT_CHANNEL, ct), (PET_CHANNEL, pet)):
-        array[channel] = voxels(resample(image, grid, outside=None))
+    # One channel after the other: of a large study, each image in between takes gigabytes.
+    array[CT_CHANNEL] = voxels(resample(_windowed_ct(region, study, recipe.ct_window_hu), grid, outside=None))
+    array[PET_CHANNEL] = voxels(resample(_clipped_pet(region, study), grid, outside=None))
     return Prepared(array, grid, region)
+
+
+def _windowed_ct(region: Grid, study: Study, window_hu: tuple[float, float]) -> sitk.Image:
+    import SimpleITK as sitk
+
+    ct = _ct_on(region, study)
+    if ct.GetPixelID() != sitk.sitkFloat32:
+        ct = sitk.Cast(ct, sitk.sitkFloat32)
+    low, high = window_hu
+    windowed: sitk.Image = sitk.IntensityWindowing(ct, low, high, 0.0, 1.0)
+    return windowed
+
+
+def _clipped_pet(region: Grid, study: Study) -> sitk.Image:
+    import SimpleITK as sitk
+
+    clipped: sitk.Image = sitk.Clamp(cut(study.pet, region), sitk.sitkFloat32, 0.0)
+    return clipped
 
 
 def _ct_on(region: Grid, study: Study) -> sitk.Image:

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,12 +25,13 @@ _DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).resolve().parents[
 
 
 @pytest.fixture(autouse=True)
-def _log_left_as_it_was() -> Iterator[None]:
-    """Commands that a test runs in this process send the log to streams that end with the test."""
-    log = logging.getLogger("autosegnet")
+def _process_left_as_it_was() -> Iterator[None]:
+    """Commands that a test runs in this process send the log to streams that end with the test, and catch SIGTERM."""
+    log, on_term = logging.getLogger("autosegnet"), signal.getsignal(signal.SIGTERM)
     before = log.handlers[:], log.level, log.propagate
     yield
     log.handlers, log.level, log.propagate = before
+    signal.signal(signal.SIGTERM, on_term)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +40,18 @@ def real_data() -> Path:
     if not (_DATA / "sts").is_dir():
         pytest.skip(f"no real data: neither $AUTOSEGNET_DATA nor {_DATA.parent.name}/{_DATA.name} holds sts/")
     return _DATA
+
+
+@pytest.fixture
+def restored_console() -> Iterator[None]:
+    """Undoes what a command line run in this process leaves: its log's stream, its answer to SIGTERM."""
+    logger = logging.getLogger("autosegnet")
+    handlers, propagate, level = logger.handlers, logger.propagate, logger.level
+    answer = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, answer)
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

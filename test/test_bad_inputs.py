@@ -1,7 +1,6 @@
 """Whatever arrives broken ends with the contract's exit code, one line that says why, and nothing written."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,15 +46,11 @@ def assert_refused(row: Row, job: Job, code: int | None, stdout: str, stderr: st
 def run_here(program: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     """The command line in this process, which has loaded its packages already."""
     monkeypatch.setattr(sys, "argv", [program, *arguments])
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        if program == "process":
-            import process
+    if program == "process":
+        import process
 
-            return console.run(process.main)
-        return console.run(__main__._command_line)
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+        return console.run(process.main)
+    return console.run(__main__._command_line)
 
 
 def test_rows_have_names_of_their_own() -> None:
@@ -64,6 +59,7 @@ def test_rows_have_names_of_their_own() -> None:
     assert {name for name, _ in BY_DEFAULT} <= set(names)
 
 
+@pytest.mark.usefixtures("restored_console")
 @pytest.mark.parametrize("program", ["predict", "process"])
 def test_the_job_is_good_before_it_is_spoilt(
     program: str, tmp_path: Path, tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch
@@ -73,6 +69,7 @@ def test_the_job_is_good_before_it_is_spoilt(
     assert job.written()
 
 
+@pytest.mark.usefixtures("restored_console")
 @pytest.mark.parametrize(("row", "program"), named(list(expanded())))
 def test_it_is_refused(
     row: Row,

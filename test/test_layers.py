@@ -32,8 +32,8 @@ MAY_IMPORT = {
     "suv": {"errors", "study", "suv"},
     "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
     "cohort": {"errors", "io", "cohort"},
-    "records": {"errors"},
     "cores": set(),
+    "records": {"errors"},
     "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
 AT_THE_TOP = {"__main__", "commands", "console", "serve"}  # serve reports the end of a job as console does

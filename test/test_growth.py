@@ -1,0 +1,48 @@
+"""Case after case in one process must not take ever more memory."""
+
+import gc
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autosegnet import __main__, console, engines
+
+
+def growth_mib(folder: Path, *, cases: int, warm_up: int = 20) -> float:
+    """MiB by which resident memory grows a case, over whole runs of `predict` with an engine that costs nothing."""
+    from bad_inputs import Job
+    from threshold import ThresholdEngine
+    from untrained_folds import write_untrained_weights
+
+    write_untrained_weights(folder / "weights", folds=1)
+    job = Job.good(folder, folder / "weights")
+    process = psutil.Process()
+    opened, argv = engines.open_engine, sys.argv
+    engines.open_engine = lambda *_, **__: ThresholdEngine()
+    sys.argv = job.arguments("predict")
+    sys.argv.insert(0, "autosegnet")
+    before = 0
+    try:
+        for case in range(warm_up + cases):
+            if case == warm_up // 2:  # what making the folds left goes, and what cases keep ready comes back
+                gc.collect()
+            if case == warm_up:
+                before = process.memory_info().rss
+            assert console.run(__main__._command_line) == 0
+    finally:
+        engines.open_engine, sys.argv = opened, argv
+    gc.collect()
+    return (process.memory_info().rss - before) / cases / 2**20
+
+
+@pytest.mark.usefixtures("restored_console")
+def test_twenty_cases_grow_by_less_than_a_mebibyte_each(tmp_path: Path) -> None:
+    assert growth_mib(tmp_path, cases=20) < 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("restored_console")
+def test_five_hundred_cases_grow_by_less_than_a_mebibyte_each(tmp_path: Path) -> None:
+    assert growth_mib(tmp_path, cases=500) < 1
