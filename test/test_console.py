@@ -1,0 +1,46 @@
+"""What a run does to the machine it shares with others."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autosegnet import console
+
+ROOT = Path(__file__).resolve().parents[1]
+VARIABLES = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+
+
+def threads_after_run(monkeypatch: pytest.MonkeyPatch, cores: int, **given: str) -> list[str | None]:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "x")  # so that it is restored
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    assert console.run(lambda: None) == 0
+    return [os.environ.get(name) for name in VARIABLES]
+
+
+@pytest.mark.usefixtures("restored_console")
+class TestThreads:
+    def test_many_cores_are_not_all_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert threads_after_run(monkeypatch, 128) == ["64", "64"]
+
+    def test_few_cores_are_left_to_the_libraries(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert threads_after_run(monkeypatch, 64) == [None, None]
+
+    def test_what_the_user_has_set_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert threads_after_run(monkeypatch, 128, OMP_NUM_THREADS="100") == ["100", "64"]
+
+
+@pytest.mark.parametrize("module", ["autosegnet.__main__", "process"])
+def test_no_thread_is_started_for_blas(module: str) -> None:
+    code = f"import {module}, numpy, scipy.linalg, os; print(len(os.listdir('/proc/self/task')))"
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("NUM_THREADS")}
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["1"]
