@@ -5,8 +5,7 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Callable
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,13 @@ from evalutils import SegmentationAlgorithm
 from evalutils.io import ImageLoader
 
 from autosegnet import challenge, console
-from autosegnet.commands.job import add_job_arguments, time_limit
-from autosegnet.engines import Engine, open_engine
+from autosegnet.commands.job import Ensemble, ensemble_of, parse_job, time_limit
 from autosegnet.geometry import voxels
 from autosegnet.io import probe_output, read_image, write_all
 from autosegnet.pipeline import segment
-from autosegnet.recipe import Recipe
 from autosegnet.serve import serve
 from autosegnet.study import checked_study
 from autosegnet.timelimit import TimeLimit
-from autosegnet.weights import open_weights
-
-Ensemble = Callable[[], tuple[Engine, Recipe]]
 
 
 class StrictLoader(ImageLoader):  # type: ignore[misc]
@@ -82,24 +76,12 @@ def run_job(args: argparse.Namespace, ensemble: Ensemble) -> None:
 
 
 def main() -> None:
-    """One job, or a server of jobs that share the loaded weights."""
-    parser = console.Parser(prog="process.py", description=__doc__)
-    add_job_arguments(parser)
-    args = parser.parse_args()
+    """One job, or a server of jobs that share the loaded folds."""
+    args = parse_job(prog="process.py", about=__doc__)
     console.log_to(sys.stdout)  # the platform marks a job with a warning for anything on stderr
-
-    @cache
-    def ensemble() -> tuple[Engine, Recipe]:
-        weights = open_weights(args.weights)
-        engine = open_engine(weights, device=args.device)
-        console.log_engine(engine, weights)
-        return engine, weights.recipe
-
+    ensemble = ensemble_of(args)
     job = partial(run_job, args, ensemble)
     if args.api == "invoke":
-        challenge.edition(
-            args.edition
-        )  # wrong usage and missing weights end the server before it says that it is ready
         ensemble()
         serve(job, port=args.port)
     else:

@@ -137,9 +137,8 @@ def _listed(input_folder: Path) -> list[_Listed] | None:
 
 def _socket(entry: Any) -> _Listed:
     name = (entry.get("image") or {}).get("name")
-    return _Listed(
-        str(entry["socket"]["slug"]), str(entry["socket"]["relative_path"]), None if name is None else str(name)
-    )
+    socket = entry["socket"] if "socket" in entry else entry["interface"]  # its name on the platform until 2025
+    return _Listed(str(socket["slug"]), str(socket["relative_path"]), None if name is None else str(name))
 
 
 def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) -> Path:

@@ -10,12 +10,12 @@ Source: grand-challenge.org, algorithms with the image label `org.grand-challeng
 from __future__ import annotations
 
 import logging
-import time
+import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from http import HTTPStatus
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from autosegnet.console import Outcome, attempt
@@ -31,7 +31,7 @@ PORT = 4743  # set by the platform
 _THREADS = 8  # one waits for the running job; the others keep /health alive while more calls wait
 _LARGEST_BODY_BYTES = 1 << 20  # of a call; what it says is not used
 _STATUS = {0: HTTPStatus.CREATED, InputError.exit_code: HTTPStatus.UNPROCESSABLE_ENTITY}
-_SECONDS_FOR_LAST_ANSWERS = 0.2
+_SECONDS_TO_END = 2.0
 
 Calls = SimpleQueue[Future[Outcome]]
 
@@ -50,23 +50,41 @@ def serve(job: Callable[[], None], *, host: str = "0.0.0.0", port: int = PORT) -
     from waitress.server import create_server
 
     calls: Calls = SimpleQueue()
+    connections: dict[int, Any] = {}
     try:
-        server: Any = create_server(
-            _application(calls), host=host, port=port, threads=_THREADS, max_request_body_size=_LARGEST_BODY_BYTES
-        )
+        listener = socket.create_server((host, port))
     except OSError as error:
         raise UsageError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
-    Thread(target=server.run, daemon=True).start()
-    log.info("ready: GET /health and POST /invoke on port %d", server.effective_port)
+    server: Any = create_server(
+        _application(calls),
+        map=connections,
+        sockets=[listener],
+        threads=_THREADS,
+        max_request_body_size=_LARGEST_BODY_BYTES,
+    )
+    ended = Event()
+    traffic = Thread(target=_carry, args=[connections, ended], daemon=True)
+    traffic.start()
+    log.info("ready: GET /health and POST /invoke on port %d", listener.getsockname()[1])
     try:
         _run_calls(job, calls)
     except (SystemExit, KeyboardInterrupt):
         log.info("stopped")
     finally:
         _refuse(calls)
-        server.task_dispatcher.shutdown(timeout=1)
-        time.sleep(_SECONDS_FOR_LAST_ANSWERS)
-        server.close()
+        server.task_dispatcher.shutdown(timeout=_SECONDS_TO_END)  # every answer is on its way then
+        ended.set()
+        server.pull_trigger()
+        traffic.join(timeout=_SECONDS_TO_END)
+
+
+def _carry(connections: dict[int, Any], ended: Event) -> None:
+    """Sends and receives until the end, then what is left to send, and closes everything."""
+    from waitress import wasyncore
+
+    while not ended.is_set() or any(connection.writable() for connection in list(connections.values())):
+        wasyncore.loop(timeout=1, use_poll=True, map=connections, count=1)
+    wasyncore.close_all(connections)
 
 
 def _run_calls(job: Callable[[], None], calls: Calls) -> None:

@@ -122,7 +122,7 @@ class TimeLimit:
             log.warning("--degrade: starting again with %s, estimated at %.0f s", slow.step.name, slow.estimate_s)
             if slow.estimate_s > self._limit_s:
                 log.warning("no way to run keeps within %g s; this is the fastest", self._limit_s)
-            self._record |= {"ran": slow.step.name, "degraded": True, "degraded_estimate_s": round(slow.estimate_s, 1)}
+            self._record |= {"ran": slow.step.name, "degraded": True, "degraded_estimate_s": round(slow.estimate_s, 3)}
             return walk(slow.step.engine, slow.step.recipe, progress=progress)
 
     def _watched(self, ways: tuple[Step, ...], progress: Progress) -> Progress:
@@ -146,7 +146,7 @@ class TimeLimit:
     def _judge(self, ways: tuple[Step, ...], pass_s: float, before_s: float, done: int, of: int) -> None:
         elapsed_s = self._clock() - self._start
         estimate_s = elapsed_s + pass_s * (of - done) + before_s
-        self._record["estimate_s"] = round(estimate_s, 1)
+        self._record["estimate_s"] = round(estimate_s, 3)
         log.info("the study is estimated to take %.0f s; the limit is %g s", estimate_s, self._limit_s)
         if estimate_s <= self._limit_s:
             return

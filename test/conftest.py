@@ -24,6 +24,16 @@ TINY = Recipe(patch=(32, 32, 32), spacing_mm=(6.0, 6.0, 6.0))
 _DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
+@pytest.fixture(autouse=True)
+def _process_left_as_it_was() -> Iterator[None]:
+    """Commands that a test runs in this process send the log to streams that end with the test, and catch SIGTERM."""
+    log, on_term = logging.getLogger("autosegnet"), signal.getsignal(signal.SIGTERM)
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers, log.level, log.propagate = before
+    signal.signal(signal.SIGTERM, on_term)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data, where there is one."""

@@ -8,8 +8,8 @@ if [ ! -f "$stamp" ]; then
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed" >&2; exit 2; }
     echo "Setting up $venv (a few minutes the first time)"
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
     touch "$stamp"
 fi
 export PATH="$venv/bin:$PATH"

@@ -59,16 +59,6 @@ def tree(root: Path, **studies: float) -> Path:
     return root
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before():
-    root, handler = logging.getLogger("autosegnet"), signal.getsignal(signal.SIGTERM)
-    state = (root.handlers, root.propagate, root.level)
-    yield
-    root.handlers, root.propagate = state[0], state[1]
-    root.setLevel(state[2])
-    signal.signal(signal.SIGTERM, handler)
-
-
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """A recipe and a file in the place of its fold: the engine is another."""

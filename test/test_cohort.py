@@ -189,3 +189,11 @@ def test_objects_that_are_no_images_make_no_study(tmp_path: Path) -> None:
     write_series(tmp_path / "rs", edit=as_structure_set, slices=1)
     touch(tmp_path, "p/SUV.nii", "p/CT.nii")
     assert [s.case for s in studies(tmp_path)] == ["p"]
+
+
+def test_the_present_folder_may_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = touch(tmp_path / "cohort", "p/SUV.nii", "p/CT.nii")
+    for kind in ("PET", "CT"):
+        dicom(root / kind, kind=kind, study="1.2.3")
+    monkeypatch.chdir(root)
+    assert [study.case for study in find_studies(Path(), leave_out=Path("out"))] == ["cohort", "p"]

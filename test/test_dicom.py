@@ -25,14 +25,6 @@ OTHER = generate_uid()
 HOUR = 1000.0 * 70.0 / (3e8 * 2.0 ** (-3600.0 / 6586.2))
 
 
-@pytest.fixture(autouse=True)
-def _log_as_before():
-    log = logging.getLogger("autosegnet")
-    before = log.handlers, log.level, log.propagate
-    yield
-    log.handlers, log.level, log.propagate = before
-
-
 def read_pet(folder, **options):
     return read_dicom_pet(choose_pet(series_in(folder)), **options)
 

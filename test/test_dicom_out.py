@@ -22,16 +22,6 @@ from autosegnet.lesions import measure_lesions, number_lesions
 KINDS = ("segmentation", "report", "structure_set")
 
 
-@pytest.fixture(autouse=True)
-def _log_as_before():
-    import logging
-
-    log = logging.getLogger("autosegnet")
-    before = log.handlers, log.level, log.propagate
-    yield
-    log.handlers, log.level, log.propagate = before
-
-
 @pytest.fixture(scope="module", params=["straight", "oblique"])
 def loaded(request, tmp_path_factory):
     """A study that was read from DICOM, on a straight and on an oblique grid."""

@@ -87,9 +87,9 @@ def test_no_module_imports_both_torch_and_simpleitk(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_nothing_in_the_package_imports_evalutils_or_benchmarks(path: Path) -> None:
     text = path.read_text()
-    assert "import evalutils" not in text
-    assert "from evalutils" not in text
-    assert "benchmarks" not in text
+    for package in ("evalutils", "benchmarks"):  # a comment may name the script behind a figure
+        assert f"import {package}" not in text
+        assert f"from {package}" not in text
 
 
 def test_the_command_line_starts_without_heavy_packages() -> None:

@@ -70,24 +70,6 @@ def test_one_job_gives_one_mask_on_the_pets_grid(job: Path, tmp_path: Path, tiny
     assert result["error_messages"] == []
 
 
-@pytest.mark.parametrize(
-    ("edition", "files"),
-    [
-        ("autopet3", ["data-centric-model.json", f"{SOCKET}/uuid-of-ct.mha", "results.json"]),
-        ("autopet4", ["images/tumor-lesion-segmentation/uuid-of-ct.mha", "results.json"]),
-    ],
-)
-def test_editions_differ_in_their_sockets(
-    job: Path, tmp_path: Path, tiny_weights: Weights, edition: str, files: list[str]
-) -> None:
-    (job / "lesion-clicks.json").write_text('{"version": {"major": 1, "minor": 0}, "points": []}')
-    done = run("--input", job, "--output", tmp_path / "out", "--weights", tiny_weights.folder, "--edition", edition)
-    assert done.returncode == 0, done.stderr
-    assert files_in(tmp_path / "out") == sorted(files)
-    if edition == "autopet3":
-        assert json.loads((tmp_path / "out" / files[0]).read_text()) is False
-
-
 def test_a_second_run_gives_the_same_bytes(job: Path, tmp_path: Path, tiny_weights: Weights) -> None:
     for name in ("a", "b"):
         run("--input", job, "--output", tmp_path / name, "--weights", tiny_weights.folder)

@@ -1,20 +1,42 @@
-"""The arguments of process.py. The platform gives none, so an image sets them by environment variables."""
+"""The arguments of process.py, and what they choose. The platform gives none: an image sets environment variables."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from autosegnet import challenge, console
+from autosegnet.engines import Engine, open_engine
 from autosegnet.errors import UsageError
+from autosegnet.recipe import Recipe
 from autosegnet.serve import PORT
 from autosegnet.timelimit import TimeLimit
+from autosegnet.weights import open_weights
+
+Ensemble = Callable[[], tuple[Engine, Recipe]]
+"""Gives the folds, which are loaded at the first call."""
 
 
-def add_job_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of process.py."""
+def parse_job(*, prog: str, about: str | None, words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments of the entry point.
+
+    Raises:
+        UsageError: arguments or environment variables that cannot be run with.
+    """
+    parser = console.Parser(prog=prog, description=about)
+    _add_arguments(parser)
+    args = parser.parse_args(words)
+    challenge.edition(args.edition)
+    if args.degrade and args.time_limit is None:
+        raise UsageError("--degrade needs --time-limit: the seconds that a job may take")
+    return args
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=Path, default=Path("/input"), help="folder of the job's input sockets")
     parser.add_argument("--output", type=Path, default=Path("/output"), help="folder of the job's output sockets")
     parser.add_argument(
@@ -43,16 +65,40 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def time_limit(args: argparse.Namespace) -> TimeLimit | None:
-    """The time limit of a job that begins now; None where none was asked for.
+    """The time limit of a job that begins now; None where none was asked for."""
+    return None if args.time_limit is None else TimeLimit(args.time_limit, degrade=args.degrade)
 
-    Raises:
-        UsageError: --degrade without a limit to keep.
+
+def ensemble_of(args: argparse.Namespace) -> Ensemble:
+    """The folds that the arguments choose, shared by all jobs.
+
+    An engine that a lack of GPU memory moved to the CPU during one job is opened anew for the next.
     """
-    if args.time_limit is not None:
-        return TimeLimit(args.time_limit, degrade=args.degrade)
-    if args.degrade:
-        raise UsageError("--degrade needs --time-limit: the seconds that a job may take")
-    return None
+    opened: list[_Opened] = []
+
+    def ensemble() -> tuple[Engine, Recipe]:
+        if not opened or opened[0].engine.name != opened[0].name:
+            opened.clear()  # before the next, so that two are never in memory
+            opened.append(_open(args))
+        return opened[0].engine, opened[0].recipe
+
+    return ensemble
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An engine, and the name that it had when it was opened."""
+
+    name: str
+    engine: Engine
+    recipe: Recipe
+
+
+def _open(args: argparse.Namespace) -> _Opened:
+    weights = open_weights(args.weights)
+    engine = open_engine(weights, device=args.device)
+    console.log_engine(engine, weights)
+    return _Opened(engine.name, engine, weights.recipe)
 
 
 def _seconds(text: str) -> float:

@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
         InputError: a fold that is not trained, or a case that cannot be read.
     """
     probe_output(args.runs / TABLE)
+    logging.getLogger("autosegnet.pipeline").setLevel(logging.WARNING)  # the bar tells enough
     prepared = open_prepared(args.prepared)
     with joined(args.device) as processes:
         if args.train:

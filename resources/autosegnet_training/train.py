@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> None:
     configuration = settings.from_arguments(args)
     prepared = open_prepared(args.prepared)
     with distributed.joined(args.device) as processes:
+        if not processes.writes:
+            logging.getLogger().setLevel(logging.WARNING)  # one process tells
         result = train_fold(prepared, configuration, processes, output=args.output, fold=args.fold)
     if processes.writes:
         sys.stdout.write(f"fold {args.fold}: best validation DSC {result['dsc']:.4f} in epoch {result['epoch']}\n")
@@ -106,7 +108,8 @@ class Trainer:
             self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in its types
         self.distributed = processes.wrap(self.network)
         if self.configuration.compile:
-            self.distributed.compile()
+            # Patches and windows have one size each; torch 2.13 cannot compile this network for all sizes at once.
+            self.distributed.compile(dynamic=False)
         self.loss = build_loss(self.configuration)
         self.optimiser = build_optimiser(self.configuration, self.network)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, T_max=self.configuration.epochs)

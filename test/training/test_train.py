@@ -235,3 +235,12 @@ def test_training_needs_no_simpleitk(prepared: Path, tmp_path: Path) -> None:
     assert "tensorboard is not installed" in done.stderr
     assert "matplotlib is not installed" in done.stderr
     assert json.loads((tmp_path / "fold_0" / "result.json").read_text())["finished"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+def test_a_compiled_network_trains_and_validates(prepared: Path, tmp_path: Path) -> None:
+    """Windows of another size than the patches: compiled a second time, not for every size at once."""
+    assert main(train_arguments(prepared, tmp_path, "--epochs", "1", "--compile", "true")) == 0
+    assert best_of(tmp_path).keys() == small_network().state_dict().keys()

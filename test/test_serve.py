@@ -1,0 +1,322 @@
+"""The `invoke` convention: a server whose jobs are the entry point's, one after the other."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import THRESHOLD_RECIPE, ThresholdEngine, phantom
+
+from autosegnet.errors import InputError, UsageError
+from autosegnet.recipe import Fold, Recipe
+from autosegnet.serve import serve
+from autosegnet.weights import Weights
+
+ROOT = Path(__file__).resolve().parents[1]
+MASK = "images/automated-petct-lesion-segmentation/ct.mha"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def request(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+    """Status and body, once the server answers at all."""
+    deadline = time.monotonic() + 240
+    while True:
+        call = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+        try:
+            with urllib.request.urlopen(call, timeout=240) as answer:
+                return answer.status, answer.read().decode().strip()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode().strip()
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+Invoke = Callable[[], tuple[int, str]]
+Serve = Callable[[Callable[[], None]], int]
+
+
+@pytest.fixture
+def serving() -> Iterator[Serve]:
+    """Starts servers in this process, and ends them as SIGTERM does: by SystemExit in the thread of the jobs."""
+    ends: list[tuple[int, Thread, Event]] = []
+
+    def start(job: Callable[[], None]) -> int:
+        port, end = free_port(), Event()
+
+        def job_or_end() -> None:
+            if end.is_set():
+                raise SystemExit(143)
+            job()
+
+        thread = Thread(target=serve, args=[job_or_end], kwargs={"host": "127.0.0.1", "port": port})
+        thread.start()
+        ends.append((port, thread, end))
+        return port
+
+    yield start
+    for port, thread, end in ends:
+        end.set()
+        assert request(port, "/invoke", "POST")[0] == 503
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+
+
+def test_health_and_invoke_answer_as_the_platform_expects(serving: Serve) -> None:
+    done: list[int] = []
+    port = serving(lambda: done.append(1))
+    assert request(port, "/health") == (200, "ready")
+    assert request(port, "/invoke", "POST") == (201, "done")
+    assert request(port, "/invoke", "POST") == (201, "done")
+    assert done == [1, 1]
+    assert request(port, "/invoke")[0] == 405
+    assert request(port, "/health", "POST")[0] == 405
+    assert request(port, "/")[0] == 404
+    assert done == [1, 1]
+
+
+def test_errors_are_answered_and_the_server_stays_up(serving: Serve, capfd: pytest.CaptureFixture[str]) -> None:
+    errors = [InputError("no image\nin ct"), UsageError("no such edition"), MemoryError(), ZeroDivisionError("a / 0")]
+
+    def job() -> None:
+        if errors:
+            raise errors.pop(0)
+
+    port = serving(job)
+    assert request(port, "/invoke", "POST") == (422, "autosegnet: error: no image in ct")
+    assert request(port, "/invoke", "POST") == (500, "autosegnet: error: no such edition")
+    status, line = request(port, "/invoke", "POST")
+    assert (status, line.startswith("autosegnet: error: out of memory")) == (422, True)
+    status, line = request(port, "/invoke", "POST")
+    assert (status, "a bug, ZeroDivisionError" in line, "a / 0" in line) == (500, True, False)
+    assert request(port, "/health")[0] == 200
+    assert request(port, "/invoke", "POST") == (201, "done")
+    written = capfd.readouterr().err.splitlines()
+    assert written[:2] == ["autosegnet: error: no image in ct", "autosegnet: error: no such edition"]
+    assert "ZeroDivisionError: a / 0" in written
+
+
+def test_jobs_run_one_at_a_time_while_health_answers(serving: Serve) -> None:
+    running: list[int] = []
+    together: list[int] = []
+    begun, go_on = Event(), Event()
+
+    def job() -> None:
+        running.append(1)
+        together.append(len(running))
+        begun.set()
+        assert go_on.wait(60)
+        running.pop()
+
+    port = serving(job)
+    answers: list[int] = []
+    callers = [Thread(target=lambda: answers.append(request(port, "/invoke", "POST")[0])) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    assert begun.wait(60)
+    assert request(port, "/health") == (200, "ready")
+    go_on.set()
+    for caller in callers:
+        caller.join(60)
+    assert answers == [201, 201, 201]
+    assert together == [1, 1, 1]
+
+
+def test_a_port_that_is_taken_is_wrong_usage() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UsageError, match="cannot listen on 127.0.0.1, port"):
+            serve(lambda: None, host="127.0.0.1", port=taken.getsockname()[1])
+
+
+def test_sigterm_ends_a_running_job_and_the_server() -> None:
+    """In a process of its own, as in a container; the job would take a minute."""
+    code = (
+        "import sys, time; from autosegnet import console; from autosegnet.serve import serve\n"
+        "def job():\n"
+        "    try: print('begun', flush=True); time.sleep(60)\n"
+        "    finally: print('unwound', flush=True)\n"
+        "sys.exit(console.run(lambda: serve(job, host='127.0.0.1', port=int(sys.argv[1]))))"
+    )
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(port)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as server:
+        answers: list[tuple[int, str]] = []
+        callers = [Thread(target=lambda: answers.append(request(port, "/invoke", "POST"))) for _ in range(2)]
+        for caller in callers:
+            caller.start()
+        assert server.stdout is not None
+        assert server.stdout.readline() == "begun\n"
+        time.sleep(0.5)  # so that the second call waits
+        server.send_signal(signal.SIGTERM)
+        for caller in callers:
+            caller.join(60)
+        assert server.wait(60) == 0
+        assert server.stdout.read() == "unwound\n"
+    line = "autosegnet: error: the server was stopped before the job was done"
+    assert answers == [(503, line), (503, line)]
+
+
+# The entry point's own job.
+
+
+def provide(folder: Path, *, moved: bool) -> Path:
+    """A study in the platform's folders, always under the same names; the other one is mirrored."""
+    study = phantom()
+    for name, image in (("pet", study.pet), ("ct", study.ct)):
+        (folder / "images" / name).mkdir(parents=True, exist_ok=True)
+        kept = sitk.Flip(image, (True, False, False)) if moved else image
+        kept.CopyInformation(image)
+        sitk.WriteImage(kept, str(folder / "images" / name / f"{name}.mha"))
+    return folder
+
+
+def voxels(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def job_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *words: str, recipe: Recipe = THRESHOLD_RECIPE):
+    """The entry point's job, with an engine that marks SUV above 4."""
+    monkeypatch.chdir(ROOT)
+    import process
+    from autosegnet.commands.job import parse_job
+
+    folders = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    args = parse_job(prog="process.py", about=None, words=[*folders, *words])
+    engine = ThresholdEngine(folds=len(recipe.folds))
+    return lambda: process.run_job(args, lambda: (engine, recipe))
+
+
+def test_nothing_of_one_case_is_in_the_next(serving: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cases have files of the same names; a bad one lies between."""
+    port = serving(job_of(monkeypatch, tmp_path))
+    masks = []
+    for moved in (False, True):
+        provide(tmp_path / "in", moved=moved)
+        assert request(port, "/invoke", "POST") == (201, "done")
+        masks.append(voxels(tmp_path / "out" / MASK))
+        shutil.rmtree(tmp_path / "out")
+        (tmp_path / "in/images/pet/pet.mha").write_bytes(b"not an image")
+        status, line = request(port, "/invoke", "POST")
+        assert (status, "pet.mha" in line) == (422, True)
+        assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert masks[0].any()
+    np.testing.assert_array_equal(masks[1], masks[0][:, :, ::-1])
+
+
+@pytest.mark.parametrize("edition", ["autopet1", "autopet2", "autopet3", "autopet4", "autopet5"])
+def test_every_edition_gets_its_files(edition: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provide(tmp_path / "in", moved=False)
+    if edition in ("autopet4", "autopet5"):
+        (tmp_path / "in/lesion-clicks.json").write_text('{"points": []}')
+    job_of(monkeypatch, tmp_path, "--edition", edition)()
+    socket_name = (
+        "tumor-lesion-segmentation" if edition in ("autopet4", "autopet5") else "automated-petct-lesion-segmentation"
+    )
+    files = [f"images/{socket_name}/ct.mha", "results.json"]
+    found = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file())
+    assert found == (["data-centric-model.json", *files] if edition == "autopet3" else files)
+    if edition == "autopet3":
+        assert json.loads((tmp_path / "out/data-centric-model.json").read_text()) is False
+    (result,) = json.loads((tmp_path / "out/results.json").read_text())
+    assert result == {
+        "outputs": [{"type": "metaio_image", "filename": "ct.mha"}],
+        "inputs": [{"type": "metaio_image", "filename": name} for name in ("pet.mha", "ct.mha")],
+        "error_messages": [],
+    }
+
+
+def test_the_list_of_sockets_leads_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provide(tmp_path / "in", moved=False)
+    (tmp_path / "in/images/pet").rename(tmp_path / "in/images/elsewhere")
+    entries = [{"socket": {"slug": "pet", "relative_path": "images/elsewhere"}, "image": {"name": "x"}}]
+    entries += [{"socket": {"slug": "ct", "relative_path": "images/ct"}, "image": None}]
+    (tmp_path / "in/inputs.json").write_text(json.dumps(entries))
+    job_of(monkeypatch, tmp_path)()
+    assert voxels(tmp_path / "out" / MASK).any()
+
+
+def test_results_say_that_fewer_folds_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provide(tmp_path / "in", moved=False)
+    recipe = Recipe(
+        folds=tuple(Fold(f"fold_{k}", "0" * 64) for k in range(2)),
+        patch=(32, 32, 32),
+        spacing_mm=(4.0, 4.0, 4.0),
+    )
+    job_of(monkeypatch, tmp_path, "--time-limit", "1e-9", "--degrade", recipe=recipe)()
+    (result,) = json.loads((tmp_path / "out/results.json").read_text())
+    assert result["time_limit"]["ran"] == "1 of 2 folds (fold_0)"
+    assert result["time_limit"]["degraded"] is True
+    assert result["time_limit"]["estimate_s"] > 0
+    job_of(monkeypatch, tmp_path, "--time-limit", "3600", "--degrade", recipe=recipe)()
+    (result,) = json.loads((tmp_path / "out/results.json").read_text())
+    assert (result["time_limit"]["ran"], result["time_limit"]["degraded"]) == ("all 2 folds", False)
+
+
+def test_an_engine_that_a_job_moved_to_the_cpu_is_opened_anew(
+    monkeypatch: pytest.MonkeyPatch, tiny_weights: Weights
+) -> None:
+    from autosegnet.commands import job
+
+    opened: list[SimpleNamespace] = []
+
+    def open_engine(weights: Weights, *, device: str) -> SimpleNamespace:
+        opened.append(SimpleNamespace(name="cuda", folds=2))
+        return opened[-1]
+
+    monkeypatch.setattr(job, "open_engine", open_engine)
+    ensemble = job.ensemble_of(job.parse_job(prog="", about=None, words=["--weights", str(tiny_weights.folder)]))
+    assert ensemble() == ensemble() == (opened[0], tiny_weights.recipe)
+    assert len(opened) == 1
+    opened[0].name = "cpu"
+    assert ensemble()[0] is opened[1]
+    assert ensemble()[0] is opened[1]
+
+
+def test_the_entry_point_serves(tmp_path: Path, tiny_weights: Weights) -> None:
+    """The real program with real folds: weights once, two cases, a bad one between, SIGTERM."""
+    port = free_port()
+    command = [sys.executable, "process.py", "--api", "invoke", "--port", str(port), "--device", "cpu"]
+    command += ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    command += ["--weights", str(tiny_weights.folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert request(port, "/health") == (200, "ready")
+            provide(tmp_path / "in", moved=False)
+            assert request(port, "/invoke", "POST") == (201, "done")
+            first = voxels(tmp_path / "out" / MASK)
+            (tmp_path / "in/images/ct/ct.mha").unlink()
+            status, line = request(port, "/invoke", "POST")
+            assert (status, "no image" in line) == (422, True)
+            provide(tmp_path / "in", moved=True)
+            assert request(port, "/invoke", "POST") == (201, "done")
+            assert not np.array_equal(voxels(tmp_path / "out" / MASK), first)
+        finally:
+            server.send_signal(signal.SIGTERM)
+        out, err = server.communicate(timeout=60)
+    assert server.returncode == 0
+    assert err.splitlines() == [line]
+    assert out.count("folds, weights") == 1
+    assert sorted(os.listdir(tmp_path / "out")) == ["images", "results.json"]
