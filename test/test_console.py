@@ -24,7 +24,6 @@ def threads_after_run(monkeypatch: pytest.MonkeyPatch, cores: int, **given: str)
     return [os.environ.get(name) for name in VARIABLES]
 
 
-@pytest.mark.usefixtures("restored_console")
 class TestThreads:
     def test_many_cores_are_not_all_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert threads_after_run(monkeypatch, 128) == ["64", "64"]

@@ -78,7 +78,6 @@ def run_here(program: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
     return console.run(process.main if program == "process" else __main__._command_line)
 
 
-@pytest.mark.usefixtures("restored_console")
 @pytest.mark.parametrize("name", ["tags.mha", "fields.nii.gz"])
 @pytest.mark.parametrize(("program", "suffix"), [("process", ".mha"), ("predict", ".mha"), ("predict", ".nii.gz")])
 def test_a_run_tells_nothing_of_the_patient(
@@ -101,7 +100,6 @@ def test_a_run_tells_nothing_of_the_patient(
         assert_untold(unpacked((job.output / path).read_bytes()))
 
 
-@pytest.mark.usefixtures("restored_console")
 @pytest.mark.parametrize("key", ["NDims", "DimSize", "ElementType", "ElementSpacing", "Offset", "TransformMatrix",
                                  "BinaryData", "CompressedData", "ElementDataFile", "DistanceUnits", "HeaderSize",
                                  "ElementNumberOfChannels", "ObjectType", "ElementToIntensityFunctionSlope",
