@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
+import torch
 
 from autosegnet import console
 
@@ -22,6 +26,26 @@ def threads_after_run(monkeypatch: pytest.MonkeyPatch, cores: int, **given: str)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
     assert console.run(lambda: None) == 0
     return [os.environ.get(name) for name in VARIABLES]
+
+
+@pytest.mark.parametrize(
+    "greedy",
+    [
+        lambda: np.empty(1 << 60, np.uint8),
+        lambda: sitk.Image([30000] * 3, sitk.sitkFloat64),
+        lambda: torch.empty(1 << 55),
+    ],
+    ids=["numpy", "ITK", "torch"],
+)
+def test_a_lack_of_memory_is_one_line(greedy: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> None:
+    """ITK and torch raise a RuntimeError for it, which was a traceback and exit code 1."""
+    assert console.attempt(lambda: (greedy(), None)[1]).exit_code == 3
+    assert capsys.readouterr().err.startswith("autosegnet: error: out of memory")
+
+
+def test_another_error_is_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.attempt(lambda: sitk.ReadImage("none")[1]).exit_code == 1
+    assert "Traceback" in capsys.readouterr().err
 
 
 class TestThreads:
