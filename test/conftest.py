@@ -42,18 +42,6 @@ def real_data() -> Path:
     return _DATA
 
 
-@pytest.fixture
-def restored_console() -> Iterator[None]:
-    """Undoes what a command line run in this process leaves: its log's stream, its answer to SIGTERM."""
-    logger = logging.getLogger("autosegnet")
-    handlers, propagate, level = logger.handlers, logger.propagate, logger.level
-    answer = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, answer)
-    logger.handlers, logger.propagate = handlers, propagate
-    logger.setLevel(level)
-
-
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     """Two untrained folds of different weight that run on 32^3 windows."""

@@ -59,7 +59,6 @@ def test_rows_have_names_of_their_own() -> None:
     assert {name for name, _ in BY_DEFAULT} <= set(names)
 
 
-@pytest.mark.usefixtures("restored_console")
 @pytest.mark.parametrize("program", ["predict", "process"])
 def test_the_job_is_good_before_it_is_spoilt(
     program: str, tmp_path: Path, tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch
@@ -69,7 +68,6 @@ def test_the_job_is_good_before_it_is_spoilt(
     assert job.written()
 
 
-@pytest.mark.usefixtures("restored_console")
 @pytest.mark.parametrize(("row", "program"), named(list(expanded())))
 def test_it_is_refused(
     row: Row,

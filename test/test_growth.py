@@ -37,12 +37,10 @@ def growth_mib(folder: Path, *, cases: int, warm_up: int = 20) -> float:
     return (process.memory_info().rss - before) / cases / 2**20
 
 
-@pytest.mark.usefixtures("restored_console")
 def test_twenty_cases_grow_by_less_than_a_mebibyte_each(tmp_path: Path) -> None:
     assert growth_mib(tmp_path, cases=20) < 1
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("restored_console")
 def test_five_hundred_cases_grow_by_less_than_a_mebibyte_each(tmp_path: Path) -> None:
     assert growth_mib(tmp_path, cases=500) < 1

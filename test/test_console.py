@@ -1,0 +1,69 @@
+"""What a run does to the machine it shares with others."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from autosegnet import console
+
+ROOT = Path(__file__).resolve().parents[1]
+VARIABLES = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+
+
+def threads_after_run(monkeypatch: pytest.MonkeyPatch, cores: int, **given: str) -> list[str | None]:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "x")  # so that it is restored
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    assert console.run(lambda: None) == 0
+    return [os.environ.get(name) for name in VARIABLES]
+
+
+@pytest.mark.parametrize(
+    "greedy",
+    [
+        lambda: np.empty(1 << 60, np.uint8),
+        lambda: sitk.Image([30000] * 3, sitk.sitkFloat64),
+        lambda: torch.empty(1 << 55),
+    ],
+    ids=["numpy", "ITK", "torch"],
+)
+def test_a_lack_of_memory_is_one_line(greedy: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> None:
+    """ITK and torch raise a RuntimeError for it, which was a traceback and exit code 1."""
+    assert console.attempt(lambda: (greedy(), None)[1]).exit_code == 3
+    assert capsys.readouterr().err.startswith("autosegnet: error: out of memory")
+
+
+def test_another_error_is_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.attempt(lambda: sitk.ReadImage("none")[1]).exit_code == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+class TestThreads:
+    def test_many_cores_are_not_all_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert threads_after_run(monkeypatch, 128) == ["64", "64"]
+
+    def test_few_cores_are_left_to_the_libraries(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert threads_after_run(monkeypatch, 64) == [None, None]
+
+    def test_what_the_user_has_set_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert threads_after_run(monkeypatch, 128, OMP_NUM_THREADS="100") == ["100", "64"]
+
+
+@pytest.mark.parametrize("module", ["autosegnet.__main__", "process"])
+def test_no_thread_is_started_for_blas(module: str) -> None:
+    code = f"import {module}, numpy, scipy.linalg, os; print(len(os.listdir('/proc/self/task')))"
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("NUM_THREADS")}
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["1"]
