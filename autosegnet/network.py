@@ -110,7 +110,10 @@ def read_verified(path: Path, sha256: str) -> bytes:
 
 
 def fold_bytes(state: dict[str, torch.Tensor], *, where: str) -> bytes:
-    """A fold as the bytes of a float16 safetensors file; integer buffers keep their type.
+    """A fold as the bytes of a float16 safetensors file.
+
+    Integer buffers keep their type, and batch norm's running statistics float32: they are few, and a variance may pass
+    float16's 65504 in a network that is otherwise well.
 
     Raises:
         WeightsError: not this network's weights, or a value beyond float16.
@@ -119,11 +122,15 @@ def fold_bytes(state: dict[str, torch.Tensor], *, where: str) -> bytes:
     from safetensors.torch import save
 
     network_of(state, where=where)
-    half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+    half = {k: (v.half() if _halved(k, v) else v).contiguous() for k, v in state.items()}
     beyond = [k for k, v in half.items() if not bool(torch.isfinite(v).all())]
     if beyond:
         raise WeightsError(f"{where}: {beyond[0]} holds values beyond the range of float16 (65504)")
     return save(half)
+
+
+def _halved(key: str, tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() and not key.endswith(("running_mean", "running_var"))
 
 
 def read_pth(path: Path) -> dict[str, torch.Tensor]:

@@ -148,6 +148,16 @@ def test_import_refuses_what_is_no_state_dict(tmp_path: Path, save, reason: str)
     assert not Path("/tmp/autosegnet-was-here").exists()
 
 
+def test_a_variance_beyond_float16_survives(tmp_path: Path) -> None:
+    state = build_network().state_dict()
+    key = next(k for k in state if k.endswith("running_var"))
+    state[key][0] = 1e6
+    torch.save(state, tmp_path / "fold.pth")
+    import_folds([tmp_path / "fold.pth"], tmp_path / "out", recipe=TINY, weights=[], validation_dsc=[])
+    verify(open_weights(tmp_path / "out"))
+    assert load_file(tmp_path / "out" / "fold_0.safetensors")[key][0] == 1e6
+
+
 def test_import_refuses_values_beyond_float16(tmp_path: Path) -> None:
     state = build_network().state_dict()
     state["model.0.conv.unit0.conv.bias"][0] = 1e6
