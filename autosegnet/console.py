@@ -20,9 +20,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from autosegnet import __version__
-from autosegnet.engines import Engine
+from autosegnet.engines import DEVICES, Engine
 from autosegnet.errors import AutosegnetError, UsageError
-from autosegnet.weights import Weights, digest
+from autosegnet.weights import Weights, digest, open_weights
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -196,7 +196,25 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with recipe.json and folds (default: $AUTOSEGNET_WEIGHTS, /opt/ml/model, the bundled weights)",
     )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default="auto",
+        help="auto: cuda where there is one, else cpu; reference: plain torch on the CPU (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="whole-body passes instead of overlapping windows: another mask, sooner"
+    )
+
+
+def chosen_weights(args: argparse.Namespace) -> Weights:
+    """The weights that the arguments choose, in the mode that they choose.
+
+    Raises:
+        WeightsError: as `open_weights`.
+    """
+    weights = open_weights(args.weights)
+    return weights.in_fast_mode() if args.fast else weights
 
 
 @contextmanager
@@ -232,6 +250,8 @@ def log_engine(engine: Engine, weights: Weights) -> None:
     """Logs what runs: versions, device, weights."""
     log.info("autosegnet %s, python %s, %s", __version__, platform.python_version(), engine.name)
     log.info("%d folds, weights %s: %s", engine.folds, digest(weights)[:12], weights.recipe.description)
+    if weights.recipe.passes == "slabs":
+        log.info("fast mode: the mask differs from that of overlapping windows")
 
 
 def log_lesions(mask: sitk.Image) -> None:

@@ -63,7 +63,7 @@ def segment(
         recipe: of the same folds.
         maps: what to keep beside the mask, which does not depend on it.
         progress: told after every window and fold.
-        limit: time limit, which may let fewer folds run.
+        limit: time limit, which may let the fast mode or fewer folds run.
     """
     clock = _Clock()
     prepared = preprocess.prepare(case, recipe)
@@ -77,7 +77,9 @@ def segment(
     )
 
     walk = partial(_walk, prepared.array, maps)
-    chance, deviation = (walk if limit is None else partial(limit.run, walk))(engine, recipe, progress=progress)
+    if limit is not None:
+        walk = partial(limit.run, walk, shape=prepared.array.shape[1:])
+    chance, deviation = walk(engine, recipe, progress=progress)
     clock.lap("network")
     grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.of(case.pet)}
     del prepared, walk  # their array takes as much memory as the steps to come

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.engines import Engine
+from autosegnet.engines.canvas import Slices, canvas_of
+from autosegnet.errors import WeightsError
 from autosegnet.recipe import Recipe
 
 Progress = Callable[[int, int], None]
 """Called with (passes done, passes in all); a pass is one window through one fold."""
 
-Slices = tuple[slice, slice, slice]
+
+_HALO = 48  # voxels that neighbouring slabs share; the network sees about as far
+_SLAB_VOXELS = 2 * 192**3  # keeps the fast mode below 3 GB of memory
 
 
 def window_starts(length: int, *, patch: int, overlap: float) -> tuple[int, ...]:
@@ -26,6 +32,34 @@ def window_starts(length: int, *, patch: int, overlap: float) -> tuple[int, ...]
     step = max(1, int(patch * (1.0 - overlap)))
     count = -(-(length - patch) // step) + 1
     return tuple(min(k * step, length - patch) for k in range(count))
+
+
+def planned(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
+    """The recipe with the window that a study of this shape is passed through with.
+
+    In the fast mode that is a slab: the whole of x and y, and of z as much as `_SLAB_VOXELS` allow. Slabs overlap by
+    `_HALO` voxels, where they are averaged as windows are.
+    """
+    if recipe.passes == "windows":
+        return recipe
+    x, y, z = (_sixteens(n) for n in shape)
+    longest = max(2 * _HALO, _SLAB_VOXELS // (x * y) // 16 * 16)
+    if z <= longest:
+        return replace(recipe, patch=(x, y, z), overlap=0.0)
+    slabs = -(-(z - _HALO) // (longest - _HALO))
+    length = _sixteens(-(-(z + (slabs - 1) * _HALO) // slabs))
+    return replace(recipe, patch=(x, y, length), overlap=_HALO / length)
+
+
+def _sixteens(n: int) -> int:
+    return -(-n // 16) * 16
+
+
+def cost(recipe: Recipe, shape: tuple[int, ...]) -> int:
+    """Voxels that pass through each fold for a study of this shape: what its time is proportional to."""
+    recipe = planned(recipe, shape)
+    at_least = tuple(max(n, p) for n, p in zip(shape, recipe.patch, strict=True))
+    return prod(recipe.patch) * prod(len(starts) for starts in _starts(at_least, recipe))
 
 
 def probability(
@@ -48,13 +82,8 @@ def probability(
     Source: paper, section 2.5; MONAI `SlidingWindowInferer` with `mode="constant"`. Fields of view smaller than the
         window are padded with air on both sides, which is 0 in both channels.
     """
-    padded, inner = _pad(array, recipe.patch)
-    summed = np.zeros(padded.shape[1:], dtype=np.float32)
-
-    def add(at: Slices, fold: int, logits: NDArray[np.float32]) -> None:
-        summed[at] += np.float32(recipe.fold_weights[fold]) * logits
-
-    _walk(padded, engine, recipe, add=add, progress=progress)
+    recipe = planned(recipe, array.shape[1:])
+    (summed,), inner = _walk(array, engine, recipe, own=False, progress=progress)
     return _blended(summed, recipe)[inner]
 
 
@@ -69,15 +98,8 @@ def probability_and_disagreement(
     Returns:
         (X, Y, Z) float32 in [0, 1], and (X, Y, Z) float32 in [0, 0.5].
     """
-    padded, inner = _pad(array, recipe.patch)
-    summed = np.zeros(padded.shape[1:], dtype=np.float32)
-    own = [np.zeros_like(summed) for _ in range(engine.folds)]
-
-    def add(at: Slices, fold: int, logits: NDArray[np.float32]) -> None:
-        summed[at] += np.float32(recipe.fold_weights[fold]) * logits
-        own[fold][at] += logits
-
-    _walk(padded, engine, recipe, add=add, progress=progress)
+    recipe = planned(recipe, array.shape[1:])
+    (summed, *own), inner = _walk(array, engine, recipe, own=True, progress=progress)
     folds = [_blended(logits, recipe)[inner] for logits in own]
     deviation = np.empty_like(folds[0])
     for x in range(len(deviation)):  # in slabs, so that no second copy of all folds is made
@@ -86,24 +108,24 @@ def probability_and_disagreement(
 
 
 def _walk(
-    padded: NDArray[np.float32],
-    engine: Engine,
-    recipe: Recipe,
-    *,
-    add: Callable[[Slices, int, NDArray[np.float32]], None],
-    progress: Progress,
-) -> None:
-    """Hands `add` the logits of every window and fold."""
-    starts = _starts(padded.shape[1:], recipe)
-    passes = engine.folds * len(starts[0]) * len(starts[1]) * len(starts[2])
+    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, own: bool, progress: Progress
+) -> tuple[list[NDArray[np.float32]], Slices]:
+    """The weighted logits of all folds summed over windows, each fold's own where wanted, and where the study is.
+
+    Folds are the outer loop: an engine may set up one at a time.
+    """
+    padded, inner = _pad(array, recipe.patch)
+    starts = list(product(*_starts(padded.shape[1:], recipe)))
+    canvas = canvas_of(engine, padded, sums=1 + engine.folds if own else 1)
     done = 0
-    for start in product(*starts):
-        x, y, z = (slice(s, s + p) for s, p in zip(start, recipe.patch, strict=True))
-        window = np.ascontiguousarray(padded[:, x, y, z])
-        for fold in range(engine.folds):
-            add((x, y, z), fold, engine.logit_difference(window, fold))
+    for fold, weight in enumerate(recipe.fold_weights):
+        into = {0: weight} | ({1 + fold: 1.0} if own else {})
+        for start in starts:
+            x, y, z = (slice(s, s + p) for s, p in zip(start, recipe.patch, strict=True))
+            canvas.add((x, y, z), fold, into)
             done += 1
-            progress(done, passes)
+            progress(done, engine.folds * len(starts))
+    return canvas.sums(), inner
 
 
 def _starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
@@ -111,7 +133,13 @@ def _starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
 
 
 def _blended(summed: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
-    """The probability, from logits summed over windows; in place."""
+    """The probability, from logits summed over windows; in place.
+
+    Raises:
+        WeightsError: a logit is NaN or infinite, which a mask would not show.
+    """
+    if not np.isfinite(summed).all():
+        raise WeightsError("the folds gave logits that are not finite; expected finite ones for every study")
     for axis, (n, starts) in enumerate(zip(summed.shape, _starts(summed.shape, recipe), strict=True)):
         summed /= _coverage(starts, n, recipe.patch[axis]).reshape([-1 if a == axis else 1 for a in range(3)])
     return _sigmoid(summed)

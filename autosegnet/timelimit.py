@@ -1,15 +1,15 @@
-"""Keeps a study within a time limit: an estimate after the first window, and faster ways to run where it is exceeded.
+"""Keeps a study within a time limit: an estimate after the first passes, and faster ways to run where it is exceeded.
 
-`steps` holds the ways in the order in which they are tried: all folds, then fewer and fewer, those of the largest
-weights kept. A way that costs less of the result, such as a fast mode, goes between all folds and fewer. A step down
-starts again with the first window, so that its mask is, to the last bit, the mask of the ensemble that is named.
+`steps` holds the ways in the order in which they are tried: all folds, then all folds in the fast mode, then fewer and
+fewer in the fast mode, those of the largest weights kept. A step down starts again with the first window, so that its
+mask is, to the last bit, the mask of the ensemble that is named.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.engines import Engine
-from autosegnet.predict import Progress
+from autosegnet.engines.canvas import Canvas, Slices, canvas_of
+from autosegnet.predict import Progress, cost
 from autosegnet.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,8 @@ class Step:
     """A way to run an ensemble.
 
     Args:
-        name: for the log and `results.json`: "3 of 5 folds (fold_0.safetensors, …)".
-        cost: its time in the network, relative to all folds'.
+        name: for the log and `results.json`: "3 of 5 folds, fast mode (fold_0.safetensors, …)".
+        cost: its time in the network, relative to what was asked for.
         engine: the folds of this way.
         recipe: of the same folds.
     """
@@ -50,18 +51,28 @@ class Step:
     recipe: Recipe
 
 
-def steps(engine: Engine, recipe: Recipe) -> tuple[Step, ...]:
-    """The ways to run an ensemble, the best first."""
+def steps(engine: Engine, recipe: Recipe, shape: tuple[int, ...]) -> tuple[Step, ...]:
+    """The ways to run an ensemble on a study of this shape (voxels), the best first."""
     count = engine.folds
+    asked, fast = cost(recipe, shape), replace(recipe, passes="slabs")
+    ways = [Step(f"all {count} folds{_mode(recipe)}", 1.0, engine, recipe)]
+    if recipe.passes != "slabs":
+        ways.append(Step(f"all {count} folds{_mode(fast)}", cost(fast, shape) / asked, engine, fast))
     best_first = sorted(range(count), key=lambda fold: -recipe.folds[fold].weight)
-    fewer = [tuple(sorted(best_first[:kept])) for kept in range(count - 1, 0, -1)]
-    return Step(f"all {count} folds", 1.0, engine, recipe), *(_of_folds(kept, engine, recipe) for kept in fewer)
+    for kept in range(count - 1, 0, -1):
+        of_all = cost(fast, shape) / asked * kept / count
+        ways.append(_of_folds(tuple(sorted(best_first[:kept])), of_all, engine, fast))
+    return tuple(ways)
 
 
-def _of_folds(kept: tuple[int, ...], engine: Engine, recipe: Recipe) -> Step:
+def _mode(recipe: Recipe) -> str:
+    return ", fast mode" if recipe.passes == "slabs" else ""
+
+
+def _of_folds(kept: tuple[int, ...], of_all: float, engine: Engine, recipe: Recipe) -> Step:
     folds = tuple(recipe.folds[fold] for fold in kept)
-    name = f"{len(kept)} of {engine.folds} folds ({', '.join(fold.file for fold in folds)})"
-    return Step(name, len(kept) / engine.folds, _SomeFolds(engine, kept), replace(recipe, folds=folds))
+    name = f"{len(kept)} of {engine.folds} folds{_mode(recipe)} ({', '.join(fold.file for fold in folds)})"
+    return Step(name, of_all, _SomeFolds(engine, kept), replace(recipe, folds=folds))
 
 
 class _SomeFolds:
@@ -80,6 +91,22 @@ class _SomeFolds:
 
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         return self._engine.logit_difference(window, self._kept[fold])
+
+    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
+        return _SomeFoldsCanvas(canvas_of(self._engine, array, sums=sums), self._kept)
+
+
+class _SomeFoldsCanvas:
+    """A canvas whose folds are some of another's."""
+
+    def __init__(self, canvas: Canvas, kept: tuple[int, ...]) -> None:
+        self._canvas, self._kept = canvas, kept
+
+    def add(self, at: Slices, fold: int, into: Mapping[int, float]) -> None:
+        self._canvas.add(at, self._kept[fold], into)
+
+    def sums(self) -> list[NDArray[np.float32]]:
+        return self._canvas.sums()
 
 
 class _TooSlowError(Exception):
@@ -112,9 +139,18 @@ class TimeLimit:
         """For `results.json`: the limit, the first estimate, what ran, and whether that is less than was asked for."""
         return dict(self._record)
 
-    def run(self, walk: Walk[T_co], engine: Engine, recipe: Recipe, *, progress: Progress) -> T_co:
-        """What the walk computes, in the first way that is estimated to keep within the limit."""
-        ways = steps(engine, recipe)
+    def run(
+        self, walk: Walk[T_co], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: Progress
+    ) -> T_co:
+        """What the walk computes, in the first way that is estimated to keep within the limit.
+
+        Args:
+            walk: over a study.
+            engine, recipe: what was asked for.
+            shape: of the study's input, in voxels.
+            progress: told after every pass.
+        """
+        ways = steps(engine, recipe, shape)
         self._record |= {"ran": ways[0].name, "degraded": False}
         try:
             return walk(engine, recipe, progress=self._watched(ways, progress))
@@ -126,8 +162,10 @@ class TimeLimit:
             return walk(slow.step.engine, slow.step.recipe, progress=progress)
 
     def _watched(self, ways: tuple[Step, ...], progress: Progress) -> Progress:
-        """A progress that estimates after the first window, and unwinds the walk where it is to be begun again."""
-        folds = ways[0].engine.folds
+        """A progress that estimates after the second pass, and unwinds the walk where it is to be begun again.
+
+        The first pass also sets up the device; where it is the only one, there is nothing to estimate.
+        """
         begun = self._clock()
         after_first_pass = begun
 
@@ -136,10 +174,9 @@ class TimeLimit:
             progress(done, of)
             if done == 1:
                 after_first_pass = self._clock()
-            if done == folds:
-                # The first pass also sets up the device: where there are others, they tell what a pass takes.
-                timed = self._clock() - (after_first_pass if folds > 1 else begun)
-                self._judge(ways, timed / max(1, folds - 1), begun - self._start, done, of)
+            if done == min(2, of):
+                timed = self._clock() - (after_first_pass if of > 1 else begun)
+                self._judge(ways, timed, begun - self._start, done, of)
 
         return watch
 

@@ -28,6 +28,10 @@ class Weights:
         """Where a fold's file lies."""
         return self.folder / fold.file
 
+    def in_fast_mode(self) -> Weights:
+        """The same folds, run in whole-body passes."""
+        return replace(self, recipe=replace(self.recipe, passes="slabs"))
+
 
 def find(folder: Path | None) -> Path:
     """The folder of weights to use: the given one, `$AUTOSEGNET_WEIGHTS`, `/opt/ml/model`, or the bundled `weights/`.

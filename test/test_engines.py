@@ -1,6 +1,8 @@
 """What happens when the GPU is not there, or runs out of memory half-way."""
 
 import logging
+import subprocess
+import sys
 import warnings
 from dataclasses import dataclass, field, replace
 
@@ -11,9 +13,14 @@ import torch
 from conftest import THRESHOLD_RECIPE, ThresholdEngine, phantom
 from numpy.typing import NDArray
 
+from autosegnet import engines
 from autosegnet.engines import open_engine
+from autosegnet.engines.canvas import Canvas, HostCanvas
 from autosegnet.engines.fallback import FallbackEngine
-from autosegnet.errors import UsageError
+from autosegnet.engines.folded import fold_batch_norm
+from autosegnet.engines.torch_engine import TorchEngine
+from autosegnet.errors import UsageError, WeightsError
+from autosegnet.network import build_network
 from autosegnet.pipeline import segment
 from autosegnet.weights import Weights
 
@@ -68,6 +75,26 @@ def test_out_of_memory_changes_no_voxel_and_is_logged(
     for message, step in zip(caplog.messages, steps, strict=True):
         assert step in message
     assert engine.name == engine_at_the_end
+
+
+@dataclass
+class CrowdedDevice(Crowded):
+    """A GPU engine that keeps the study, and fails at some of its canvases."""
+
+    canvas_fails: int = 0
+
+    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
+        if self.canvas_fails:
+            self.canvas_fails -= 1
+            raise self.error("CUDA out of memory")
+        return HostCanvas(self, array, [np.zeros(array.shape[1:], np.float32) for _ in range(sums)])
+
+
+@pytest.mark.parametrize(("canvas_fails", "fails_at"), [(0, {3, 4}), (1, set()), (2, set()), (1, {0, 1})])
+def test_what_a_gpu_has_summed_is_taken_along(canvas_fails: int, fails_at: set[int]) -> None:
+    expected = mask_of(ThresholdEngine())
+    engine = FallbackEngine(lambda: CrowdedDevice(fails_at, canvas_fails=canvas_fails), Spare)
+    np.testing.assert_array_equal(mask_of(engine), expected)
 
 
 def test_folds_that_do_not_fit_go_to_the_cpu(caplog: pytest.LogCaptureFixture) -> None:
@@ -126,6 +153,7 @@ def old_driver(monkeypatch: pytest.MonkeyPatch) -> None:
         return False
 
     monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    monkeypatch.setattr(engines, "_GPU_NODES", ("/",))
 
 
 @pytest.mark.usefixtures("old_driver")
@@ -147,6 +175,7 @@ def test_a_gpu_that_cannot_compute_is_one_warning_and_the_cpu(
 ) -> None:
     """A GPU older than torch supports, or full of another program's data, is "available" until something runs on it."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(engines, "_GPU_NODES", ("/",))
 
     ones = torch.ones
 
@@ -165,3 +194,109 @@ def test_a_gpu_that_cannot_compute_is_one_warning_and_the_cpu(
 def test_the_cpu_asked_for_is_no_warning(tiny_weights: Weights, caplog: pytest.LogCaptureFixture) -> None:
     assert "CPU" in open_engine(tiny_weights, device="cpu").name
     assert caplog.messages == []
+
+
+WINDOW = np.random.default_rng(0).random((2, 32, 48, 32), dtype=np.float32) * np.float32([1, 6]).reshape(2, 1, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_weights: Weights) -> NDArray[np.float32]:
+    """Logit differences of every fold: MONAI's network with batch norm as it was trained."""
+    engine = open_engine(tiny_weights, device="reference")
+    found = np.stack([engine.logit_difference(WINDOW, fold) for fold in range(engine.folds)])
+    assert found.std() > 0.1
+    return found
+
+
+def test_openvino_agrees_with_the_reference(tiny_weights: Weights, reference: NDArray[np.float32]) -> None:
+    engine = open_engine(tiny_weights, device="cpu")
+    assert engine.name.startswith("openvino")
+    found = np.stack([engine.logit_difference(WINDOW, fold) for fold in range(engine.folds)])
+    assert np.abs(found - reference).max() < 1e-3
+    assert np.abs(engine.logit_difference(WINDOW, 0) - reference[0]).max() < 1e-3  # back to the first fold
+    smaller = np.ascontiguousarray(WINDOW[:, :, :32])
+    assert engine.logit_difference(smaller, 0).shape == smaller.shape[1:]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_cuda_engine_agrees_with_the_reference(
+    tiny_weights: Weights, reference: NDArray[np.float32], dtype: torch.dtype
+) -> None:
+    """Its arithmetic, on the CPU: in half precision a CPU without the instructions for it does bfloat16 best."""
+    engine = TorchEngine(tiny_weights, device="cpu", dtype=dtype)
+    canvas = engine.canvas(WINDOW, sums=3)
+    everything = (slice(None), slice(None), slice(None))
+    canvas.add(everything, 0, {0: 0.25, 1: 1.0})
+    canvas.add(everything, 1, {0: 0.75, 2: 1.0})
+    mean, *own = canvas.sums()
+    limit = 1e-3 if dtype is torch.float32 else 0.1 * reference.std()
+    assert np.abs(np.stack(own) - reference).max() < limit
+    assert np.abs(mean - (0.25 * reference[0] + 0.75 * reference[1])).max() < limit
+    assert np.abs(engine.logit_difference(WINDOW, 1) - reference[1]).max() < limit
+
+
+def test_logits_beyond_half_precision_are_computed_in_float32(
+    tiny_weights: Weights, reference: NDArray[np.float32], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = TorchEngine(tiny_weights, device="cpu", dtype=torch.float16)
+    loud = WINDOW * np.float32(1e5)  # beyond float16's 65504
+    found = engine.logit_difference(loud, 0)
+    assert np.isfinite(found).all()
+    expected = open_engine(tiny_weights, device="reference").logit_difference(loud, 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    assert any("float32" in message for message in caplog.messages)
+
+
+def test_without_openvino_torch_runs_and_one_line_says_why(
+    tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "autosegnet.engines.openvino_engine", None)
+    assert open_engine(tiny_weights, device="cpu").name.startswith("torch")
+    (message,) = caplog.messages
+    assert "OpenVINO cannot be loaded" in message
+    assert "\n" not in message
+
+
+def test_one_thread_and_two_give_the_same_bits(tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for threads in ("1", "2", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        engine = open_engine(tiny_weights, device="cpu")
+        assert f"{threads} threads" in engine.name
+        found.append(engine.logit_difference(WINDOW, 0))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.pop("model.0.residual.bias"), "key model.0.residual.bias is missing"),
+        (lambda s: s.update(extra=np.zeros(1)), r"1 keys unexpected \(extra\)"),
+        (lambda s: s.update({"model.0.residual.bias": np.zeros(33)}), r"has shape \(33,\), expected \(32,\)"),
+        (lambda s: s.update({"model.0.residual.bias": np.full(32, np.nan)}), "holds NaN or infinity"),
+        (lambda s: s.update({"model.0.conv.unit0.adn.N.running_var": -np.ones(32)}), "negative variance"),
+    ],
+)
+def test_a_state_of_another_network_is_refused(change, says: str) -> None:
+    state = {key: tensor.numpy() for key, tensor in build_network().state_dict().items()}
+    assert len(fold_batch_norm(dict(state), where="it").down) == 4
+    change(state)
+    with pytest.raises(WeightsError, match=says):
+        fold_batch_norm(state, where="it")
+
+
+def test_nothing_of_torch_is_imported_to_run_on_the_cpu(tiny_weights: Weights) -> None:
+    code = """
+import sys, numpy as np
+from pathlib import Path
+from autosegnet.engines import open_engine
+from autosegnet.weights import open_weights
+engine = open_engine(open_weights(Path(sys.argv[1])), device="cpu")
+engine.logit_difference(np.zeros((2, 16, 16, 16), np.float32), 0)
+print(sorted({"torch", "monai", "pandas", "scipy"} & set(sys.modules)))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_weights.folder)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"

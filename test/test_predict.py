@@ -1,4 +1,6 @@
+import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autosegnet.engines import open_engine
-from autosegnet.predict import probability, window_starts
+from autosegnet.errors import WeightsError
+from autosegnet.predict import cost, planned, probability, window_starts
 from autosegnet.recipe import Fold, Recipe
 
 
@@ -80,3 +83,43 @@ def test_input_is_left_as_it_was() -> None:
     before = array.copy()
     probability(array, ThresholdEngine(), replace(THRESHOLD_RECIPE, patch=(32, 32, 32)))
     np.testing.assert_array_equal(array, before)
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "passes"),
+    [
+        ((50, 34, 50), (64, 48, 64), 1),
+        ((180, 160, 480), (192, 160, 272), 2),
+        ((255, 184, 426), (256, 192, 240), 2),
+        ((300, 250, 900), (304, 256, 176), 7),
+        ((100, 100, 1), (112, 112, 16), 1),
+    ],
+)
+def test_the_fast_mode_passes_slabs_that_fit_memory(
+    shape: tuple[int, int, int], patch: tuple[int, int, int], passes: int
+) -> None:
+    recipe = planned(replace(THRESHOLD_RECIPE, patch=(192, 192, 192), passes="slabs"), shape)
+    assert recipe.patch == patch
+    assert all(n % 16 == 0 for n in recipe.patch)
+    assert math.prod(recipe.patch) <= 2 * 192**3
+    starts = window_starts(max(shape[2], patch[2]), patch=patch[2], overlap=recipe.overlap)
+    assert len(starts) == passes
+    assert all(first + patch[2] - second >= 48 for first, second in pairwise(starts))
+    assert cost(recipe, shape) == passes * math.prod(patch)
+
+
+def test_the_fast_mode_is_exact_for_a_network_that_looks_at_one_voxel() -> None:
+    array = np.random.default_rng(1).random((2, 40, 30, 200), dtype=np.float32) * 8
+    windows = probability(array, ThresholdEngine(), THRESHOLD_RECIPE)
+    slabs = probability(array, ThresholdEngine(), replace(THRESHOLD_RECIPE, passes="slabs"))
+    np.testing.assert_array_equal(windows > 0.5, slabs > 0.5)
+    np.testing.assert_allclose(windows, slabs, atol=1e-6)
+
+
+def test_logits_that_are_not_finite_are_refused() -> None:
+    class Broken(ThresholdEngine):
+        def logit_difference(self, window, fold):
+            return np.full(window.shape[1:], np.nan, dtype=np.float32)
+
+    with pytest.raises(WeightsError, match="not finite"):
+        probability(np.zeros((2, 16, 16, 16), np.float32), Broken(), THRESHOLD_RECIPE)

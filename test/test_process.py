@@ -142,7 +142,7 @@ def test_the_log_says_what_ran_but_not_on_whom(job: Path, tmp_path: Path, tiny_w
     pet.rename(pet.with_name("CANARY_Name_19500101.mha"))
     done = run("--input", job, "--output", tmp_path / "out", "--weights", tiny_weights.folder)
     assert done.returncode == 0
-    for word in ("autosegnet 0", "torch", "CPU", "folds", "voxels", "s per pass"):
+    for word in ("autosegnet 0", "openvino", "CPU", "folds", "voxels", "s per pass"):
         assert word in done.stdout
     assert "CANARY" not in done.stdout + done.stderr
 

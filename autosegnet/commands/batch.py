@@ -56,11 +56,10 @@ def run_batch(args: argparse.Namespace) -> None:
     from autosegnet.commands.batch_workers import Ensemble
     from autosegnet.engines import open_engine
     from autosegnet.io import probe_output
-    from autosegnet.weights import open_weights
 
     _check(args)
     probe_output(args.output / SUMMARY)
-    weights = open_weights(args.weights)
+    weights = console.chosen_weights(args)
     studies = find_studies(args.input, leave_out=args.output)
     _warn_of_others(args.output, {study.case for study in studies})
     rows, tasks = planned(args, studies, weights.recipe)

@@ -15,7 +15,6 @@ from autosegnet.errors import UsageError
 from autosegnet.recipe import Recipe
 from autosegnet.serve import PORT
 from autosegnet.timelimit import TimeLimit
-from autosegnet.weights import open_weights
 
 Ensemble = Callable[[], tuple[Engine, Recipe]]
 """Gives the folds, which are loaded at the first call."""
@@ -59,7 +58,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--degrade",
         action="store_true",
         default=os.environ.get("AUTOSEGNET_DEGRADE", "0") not in ("", "0"),
-        help="then run fewer folds, and say so in the log and in results.json (default: $AUTOSEGNET_DEGRADE)",
+        help="then run the fast mode, then fewer folds; the log and results.json say so (default: $AUTOSEGNET_DEGRADE)",
     )
     console.add_engine_arguments(parser)
 
@@ -95,7 +94,7 @@ class _Opened:
 
 
 def _open(args: argparse.Namespace) -> _Opened:
-    weights = open_weights(args.weights)
+    weights = console.chosen_weights(args)
     engine = open_engine(weights, device=args.device)
     console.log_engine(engine, weights)
     return _Opened(engine.name, engine, weights.recipe)

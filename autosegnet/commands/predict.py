@@ -47,11 +47,10 @@ def run_predict(args: argparse.Namespace) -> None:
     from autosegnet.engines import open_engine
     from autosegnet.inputs import load_study
     from autosegnet.pipeline import segment
-    from autosegnet.weights import open_weights
 
     results = wanted_results(args)
     _probe_outputs(args, results)
-    weights = open_weights(args.weights)
+    weights = console.chosen_weights(args)
     if args.uncertainty and len(weights.recipe.folds) < 2:
         raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
     with console.study_warnings_kept() as warnings:

@@ -26,7 +26,7 @@ def provenance(loaded: LoadedStudy, engine: Engine, weights: Weights, warnings: 
 
     return Provenance(
         software=f"autosegnet {__version__}",
-        engine=engine.name,
+        engine=engine.name + (", fast mode" if weights.recipe.passes == "slabs" else ""),
         weights=digest(weights),
         description=weights.recipe.description,
         suv=_suv_lines(loaded),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,8 @@ from autosegnet.errors import UsageError
 from autosegnet.weights import Weights
 
 log = logging.getLogger(__name__)
+
+_GPU_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu")  # Linux, Windows' subsystem for it, and Jetson
 
 
 class Engine(Protocol):
@@ -45,43 +48,63 @@ class Engine(Protocol):
         ...
 
 
+DEVICES = ("auto", "cpu", "cuda", "reference")
+
+
 def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
     """The engine that a device name asks for, with all folds verified and loaded.
 
     Args:
         weights: an ensemble.
-        device: "cpu", "cuda", or "auto": CUDA where there is one, else the CPU. On CUDA, a lack of memory is survived
-            (`fallback`).
+        device: "cpu": OpenVINO, or torch where that cannot be loaded; "cuda"; "auto": CUDA where there is one, else the
+            CPU; "reference": the network in plain torch on the CPU. On CUDA, a lack of memory is survived
+            (`fallback`). What is asked for and not there is said in one line.
 
     Raises:
         UsageError: "cuda" where no CUDA device can be used.
         WeightsError: a fold that is missing, altered or of another network.
     """
-    from autosegnet.engines.torch_engine import TorchEngine
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"device is {device!r}; expected auto, cpu or cuda")
+    if device not in DEVICES:
+        raise UsageError(f"device is {device!r}; expected {', '.join(DEVICES)}")
+    if device == "reference":
+        return _reference(weights)
     if device == "cpu":
-        return TorchEngine(weights, device="cpu")
+        return _on_cpu(weights)
     unusable = _why_cuda_is_unusable()
     if unusable is None:
         from autosegnet.engines.fallback import FallbackEngine
+        from autosegnet.engines.torch_engine import TorchEngine
 
-        return FallbackEngine(
-            lambda: TorchEngine(weights, device="cuda"), instead=lambda: TorchEngine(weights, device="cpu")
-        )
+        return FallbackEngine(lambda: TorchEngine(weights, device="cuda"), instead=lambda: _on_cpu(weights))
     if device == "cuda":
         raise UsageError(f"--device cuda, but {unusable}; --device auto runs on the CPU")
     log.warning("%s: running on the CPU", unusable)
-    return TorchEngine(weights, device="cpu")
+    return _on_cpu(weights)
+
+
+def _on_cpu(weights: Weights) -> Engine:
+    try:
+        from autosegnet.engines.openvino_engine import OpenvinoEngine
+    except (ImportError, OSError) as error:  # not installed, or built for another processor or C library
+        log.warning("OpenVINO cannot be loaded (%s): running in torch, which is slower", " ".join(str(error).split()))
+        return _reference(weights)
+    return OpenvinoEngine(weights)
+
+
+def _reference(weights: Weights) -> Engine:
+    from autosegnet.engines.torch_engine import ReferenceEngine
+
+    return ReferenceEngine(weights)
 
 
 def _why_cuda_is_unusable() -> str | None:
     """What keeps torch from computing on the GPU, on one line; None where it computes.
 
     A driver that is too old shows as a warning of torch's, a GPU that is too old or taken by others only when something
-    runs on it.
+    runs on it. Where no driver shows a device, torch is not imported, which takes longer than all else at the start.
     """
+    if not any(Path(node).exists() for node in _GPU_NODES):
+        return "no CUDA device can be used here (no NVIDIA driver)"
     import torch
 
     with warnings.catch_warnings(record=True) as said:

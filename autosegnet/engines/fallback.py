@@ -1,20 +1,24 @@
 """An engine that goes on, step by step and with the same result, when the GPU runs out of memory.
 
-One window and one fold are on the GPU at a time and everything that grows with the study is in the computer's own
-memory, so that the steps are few: give back what torch keeps for later and try again; then go on on the CPU.
+The steps are few: give back what torch keeps for later and try again; then go on on the CPU, with the sums of logits
+that the GPU has come to.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from autosegnet.engines import Engine
+from autosegnet.engines.canvas import Canvas, HostCanvas, Slices, canvas_of
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +52,28 @@ class FallbackEngine:
 
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         """As `Engine.logit_difference`."""
+        return self.survive(lambda: self._engine.logit_difference(window, fold))
+
+    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
+        """As `OnDevice.canvas`."""
+        return _SurvivingCanvas(self, array, self.survive(lambda: canvas_of(self._engine, array, sums=sums)))
+
+    @property
+    def has_fallen_back(self) -> bool:
+        """Whether the other engine is in use."""
+        return self._instead is None
+
+    def survive(self, work: Callable[[], T]) -> T:
+        """What the work gives, tried again after each step."""
         for step in (self._free_memory, self._fall_back):
-            if self._instead is None:
+            if self.has_fallen_back:
                 break
             try:
-                return self._engine.logit_difference(window, fold)
+                return work()
             except torch.OutOfMemoryError:
                 pass  # the step follows outside, where the error no longer holds on to its frames and their tensors
             step()
-        return self._engine.logit_difference(window, fold)
+        return work()
 
     def _free_memory(self) -> None:
         log.warning("the GPU ran out of memory: freeing what is kept there, trying again")
@@ -70,3 +87,25 @@ class FallbackEngine:
         self._engine = instead()
         gc.collect()
         torch.cuda.empty_cache()
+
+
+class _SurvivingCanvas:
+    """A canvas that moves to the computer's own memory when its engine falls back."""
+
+    def __init__(self, engine: FallbackEngine, array: NDArray[np.float32], canvas: Canvas) -> None:
+        self._engine, self._array, self._canvas = engine, array, canvas
+        self._on_host = engine.has_fallen_back
+
+    def add(self, at: Slices, fold: int, into: Mapping[int, float]) -> None:
+        """As `Canvas.add`."""
+        self._engine.survive(lambda: self._current().add(at, fold, into))
+
+    def sums(self) -> list[NDArray[np.float32]]:
+        """As `Canvas.sums`."""
+        return self._current().sums()
+
+    def _current(self) -> Canvas:
+        if self._engine.has_fallen_back and not self._on_host:
+            self._canvas = HostCanvas(self._engine, self._array, self._canvas.sums())
+            self._on_host = True
+        return self._canvas

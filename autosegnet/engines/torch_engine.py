@@ -1,28 +1,36 @@
-"""The folds in torch: the plain reference on the CPU, and CUDA."""
+"""The folds in torch: the plain reference on the CPU, and CUDA.
+
+torch 2.9 has a conv3d regression in half precision; the pinned release has not.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812  # as everywhere
 from numpy.typing import NDArray
 
+from autosegnet.engines.canvas import Canvas, Slices
+from autosegnet.engines.folded import Convolution, FoldedNetwork, evaluate, load_folded
 from autosegnet.network import load_fold
 from autosegnet.weights import Weights
 
+log = logging.getLogger(__name__)
 
-class TorchEngine:
-    """All folds resident on one torch device, in float32."""
 
-    def __init__(self, weights: Weights, *, device: str) -> None:
+class ReferenceEngine:
+    """The network as it was trained, MONAI's, in float32 on the CPU: what the other engines are held against."""
+
+    def __init__(self, weights: Weights) -> None:
         """Loads and verifies every fold; raises WeightsError where one cannot be trusted."""
-        self._device = torch.device(device)
-        self._networks = [load_fold(weights.path_of(f), f).to(self._device) for f in weights.recipe.folds]
+        self._networks = [load_fold(weights.path_of(f), f) for f in weights.recipe.folds]
 
     @property
     def name(self) -> str:
-        """Version and device."""
-        if self._device.type == "cuda":
-            return f"torch {torch.__version__}, {torch.cuda.get_device_name(self._device)}"
+        """Version and threads."""
         return f"torch {torch.__version__}, CPU, {torch.get_num_threads()} threads"
 
     @property
@@ -33,7 +41,108 @@ class TorchEngine:
     @torch.inference_mode()
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         """As `Engine.logit_difference`."""
-        batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self._device)  # (1, 2, X, Y, Z)
+        batch = torch.from_numpy(np.ascontiguousarray(window))[None]  # (1, 2, X, Y, Z)
         logits = self._networks[fold](batch)[0]  # (2, X, Y, Z)
-        difference: NDArray[np.float32] = (logits[1] - logits[0]).cpu().numpy()
+        difference: NDArray[np.float32] = (logits[1] - logits[0]).numpy()
         return difference
+
+
+class TorchEngine:
+    """All folds resident on one device, batch norm folded, channels last, float16 on CUDA; the study is there too.
+
+    A window whose logits are not finite in float16 is run again in float32.
+    """
+
+    def __init__(self, weights: Weights, *, device: str, dtype: torch.dtype = torch.float16) -> None:
+        """Loads and verifies every fold; raises WeightsError where one cannot be trusted."""
+        self._device, self._dtype = torch.device(device), dtype
+        self._networks = [load_folded(weights.path_of(f), f) for f in weights.recipe.folds]
+        self._tensors = _Tensors(self._device, dtype)
+
+    @property
+    def name(self) -> str:
+        """Version, device and arithmetic."""
+        where = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type.upper()
+        return f"torch {torch.__version__}, {where}, {str(self._dtype).removeprefix('torch.')}"
+
+    @property
+    def folds(self) -> int:
+        """Number of folds."""
+        return len(self._networks)
+
+    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """As `Engine.logit_difference`."""
+        difference: NDArray[np.float32] = self.run(torch.from_numpy(window).to(self._device), fold).cpu().numpy()
+        return difference
+
+    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
+        """As `OnDevice.canvas`."""
+        study = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        zeros = torch.zeros((sums, *array.shape[1:]), dtype=torch.float32, device=self._device)
+        return _DeviceCanvas(self, study, zeros)
+
+    @torch.inference_mode()
+    def run(self, window: torch.Tensor, fold: int) -> torch.Tensor:
+        """The logit difference (X, Y, Z) float32 of a window (2, X, Y, Z) float32, both on the device."""
+        difference = self._tensors.run(self._networks[fold], window)
+        if self._dtype != torch.float32 and not bool(torch.isfinite(difference).all()):
+            log.warning("logits beyond float16 in a window: running it in float32")
+            difference = _Tensors(self._device, torch.float32).run(self._networks[fold], window)
+        return difference
+
+
+class _DeviceCanvas:
+    """A study and its sums on the device."""
+
+    def __init__(self, engine: TorchEngine, study: torch.Tensor, sums: torch.Tensor) -> None:
+        self._engine, self._study, self._sums = engine, study, sums
+
+    def add(self, at: Slices, fold: int, into: Mapping[int, float]) -> None:
+        """As `Canvas.add`."""
+        logits = self._engine.run(self._study[(slice(None), *at)], fold)
+        for k, weight in into.items():
+            self._sums[k][at].add_(logits, alpha=weight)
+        if self._sums.device.type == "cuda":
+            torch.cuda.synchronize(self._sums.device)  # who watches the time, and who catches errors, counts on it
+
+    def sums(self) -> list[NDArray[np.float32]]:
+        """As `Canvas.sums`."""
+        return list(self._sums.cpu().numpy())
+
+
+class _Tensors:
+    """The network's operations on tensors, with the weights on the device once they have been used."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype = device, dtype
+        self._weights: dict[Convolution, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def run(self, network: FoldedNetwork, window: torch.Tensor) -> torch.Tensor:
+        """The logit difference (X, Y, Z) float32."""
+        batch = window[None].to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
+        return evaluate(network, batch, self)[0, 0].float()
+
+    def convolve(self, x: torch.Tensor, by: Convolution) -> torch.Tensor:
+        """As `Arithmetic.convolve`."""
+        if by not in self._weights:
+            self._weights[by] = (self._placed(by.weight), self._placed(by.bias))
+        weight, bias = self._weights[by]
+        padding = weight.shape[-1] // 2
+        if by.transposed:
+            y = F.conv_transpose3d(x, weight, bias, by.stride, padding, output_padding=by.stride - 1)
+        else:
+            y = F.conv3d(x, weight, bias, by.stride, padding)
+        # One slope for all channels: PReLU is then a leaky ReLU.
+        return y if by.slope is None else F.leaky_relu(y, by.slope, inplace=True)
+
+    def add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """As `Arithmetic.add`."""
+        return x + y
+
+    def join(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """As `Arithmetic.join`."""
+        return torch.cat([x, y], dim=1)
+
+    def _placed(self, values: NDArray[np.float32]) -> torch.Tensor:
+        tensor = torch.from_numpy(values).to(self._device, self._dtype)
+        return tensor.contiguous(memory_format=torch.channels_last_3d) if tensor.ndim == 5 else tensor

@@ -1,7 +1,9 @@
 """The table of cases: what `index` writes and every other command reads.
 
-A CSV with the columns case, patient, cohort, fold, pet, ct, mask, box. Paths are relative to the table's folder, or
-absolute. `box` is empty, or `x0:x1,y0:y1,z0:z1`: the half-open range of PET voxels that the case is cut to.
+A CSV with the columns case, patient, cohort, fold, pet, ct, mask, box, repeat. Paths are relative to the table's
+folder, or absolute. `box` is empty, or `x0:x1,y0:y1,z0:z1`: the half-open range of PET voxels that the case is cut to.
+`repeat` is how often an epoch of training sees the case: with few real studies among many simulated ones, it keeps the
+balance. A case whose fold is none of those trained (5, where there are five) is never validated and always trained on.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from autosegnet.errors import InputError
 from autosegnet.geometry import Box
 
-COLUMNS = ("case", "patient", "cohort", "fold", "pet", "ct", "mask", "box")
+COLUMNS = ("case", "patient", "cohort", "fold", "pet", "ct", "mask", "box", "repeat")
 UNKNOWN = "unknown"
 FOLDS = 5
 
@@ -35,6 +37,7 @@ class Case:
         pet, ct, mask: files.
         fold: whose validation case it is; None before the folds are made.
         box: PET voxels that the case is cut to; None for the whole study.
+        repeat: how often an epoch of training sees the case, at least 1.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Case:
     mask: Path
     fold: int | None = None
     box: Box | None = None
+    repeat: int = 1
 
 
 def write_cases(cases: Sequence[Case], path: Path) -> None:
@@ -57,14 +61,14 @@ def write_cases(cases: Sequence[Case], path: Path) -> None:
     for case in cases:
         fold = "" if case.fold is None else case.fold
         files = [_relative(file, path.parent) for file in (case.pet, case.ct, case.mask)]
-        table.writerow([case.name, case.patient, case.cohort, fold, *files, box_text(case.box)])
+        table.writerow([case.name, case.patient, case.cohort, fold, *files, box_text(case.box), case.repeat])
     write_text(text.getvalue(), path)
 
 
 def read_cases(path: Path) -> list[Case]:
     """The cases of a table.
 
-    Columns beyond ours are left alone; patient, cohort, fold and box may be missing.
+    Columns beyond ours are left alone; patient, cohort, fold, box and repeat may be missing.
 
     Raises:
         InputError: no such file, a column missing, a case named twice, or a value that cannot be read.
@@ -99,6 +103,9 @@ def _case(row: Mapping[str, str | None], path: Path, line: int) -> Case:
     fold = values.get("fold", "")
     if fold and not fold.isdigit():
         raise InputError(f"column fold holds {fold!r} in {where}; expected a number or nothing")
+    repeat = values.get("repeat") or "1"
+    if not repeat.isdigit() or int(repeat) < 1:
+        raise InputError(f"column repeat holds {repeat!r} in {where}; expected a number from 1")
     return Case(
         name=name,
         patient=values.get("patient") or name,
@@ -108,6 +115,7 @@ def _case(row: Mapping[str, str | None], path: Path, line: int) -> Case:
         mask=mask,
         fold=int(fold) if fold else None,
         box=parse_box(values.get("box", ""), where=where),
+        repeat=int(repeat),
     )
 
 

@@ -37,6 +37,11 @@ class TrainingConfiguration:
     )
     overlap: float = _setting(0.5, "of neighbouring windows; paper, section 2.5")
     lesion_patches: float = _setting(0.0, "fraction of patches that must hold a lesion voxel, where the case has one")
+    hot_patches: float = _setting(0.0, "fraction of the other patches that must hold a voxel of SUV above 4")
+    fill_probability: float = _setting(
+        0.0, "of laying a case that is smaller than a patch over a patch of a larger case, in place of air around it"
+    )
+    initial: str = _setting("", "state dict (.pt) of a trained network to start from; none: random weights")
 
     optimiser: str = _setting("adam", "adam (paper, section 2.4) or adamw")
     learning_rate: float = _setting(1e-3, "at the start; a cosine takes it to 0 over the epochs; paper, section 2.4")
@@ -63,10 +68,15 @@ class TrainingConfiguration:
 
     validate_every: int = _setting(4, "epochs between validations, besides the last one; authors' code of 2024")
     precision: str = _setting(
-        "auto", "of the network: auto (bfloat16 or float16 on CUDA, else float32), or one of them"
+        "auto",
+        "of the network: auto (bfloat16 or float16 on CUDA, else float32), or one of them (on a CPU with "
+        "AVX-512 BF16 instructions, bfloat16 is faster too)",
     )
     channels_last: bool = _setting(True, "memory format channels_last_3d")
     compile: bool = _setting(False, "compile the network with torch.compile")
+    frozen_norm: bool = _setting(
+        False, "batch norm keeps the running statistics of --initial, which inference uses, instead of the patches' own"
+    )
     workers: int = _setting(4, "threads of each process that read patches")
     checkpoint_minutes: float = _setting(10.0, "at most this long between checkpoints; one ends every epoch as well")
 
@@ -79,6 +89,7 @@ class TrainingConfiguration:
         for name in (f.name for f in fields(self) if f.name.endswith("_probability")):
             _require(0.0 <= getattr(self, name) <= 1.0, name, self, "from 0 to 1")
         _require(0.0 <= self.lesion_patches <= 1.0, "lesion_patches", self, "from 0 to 1")
+        _require(0.0 <= self.hot_patches <= 1.0, "hot_patches", self, "from 0 to 1")
         _require(0.0 <= self.overlap < 1.0, "overlap", self, "from 0 to below 1")
         _require(0.0 <= self.scaling < 1.0, "scaling", self, "from 0 to below 1")
         _require(self.learning_rate > 0.0, "learning_rate", self, "above 0")
@@ -90,6 +101,7 @@ class TrainingConfiguration:
             self,
             f"0 or a divisor of batch {self.batch}",
         )
+        _require(not self.frozen_norm or bool(self.initial), "frozen_norm", self, "--initial with it")
         # The SD of the smoothing reaches into 3 voxels on either side.
         _require(0 <= self.elastic_sigma[0] <= self.elastic_sigma[1] <= 1, "elastic_sigma", self, "from 0 to 1")
 

@@ -40,7 +40,8 @@ class Run:
         fold: its number.
         configuration: the settings.
         recipe: of the trained fold, folds empty.
-        training, validation: names of the cases.
+        training: names of the cases, each as often as an epoch repeats it.
+        validation: names of the cases.
     """
 
     folder: Path
@@ -65,7 +66,7 @@ def plan_run(prepared: PreparedFolder, configuration: TrainingConfiguration, *, 
         fold,
         configuration,
         recipe,
-        tuple(case.name for case in training),
+        tuple(case.name for case in training for _ in range(case.repeat)),
         tuple(case.name for case in validation),
     )
 

@@ -22,6 +22,7 @@ from autosegnet_training.configuration import TrainingConfiguration
 Voxel = tuple[int, int, int]
 
 _PLAN, _PATCH = 0, 1  # streams of random numbers
+_HOT_SUV = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +84,46 @@ def start_of_patch(
 
 def read_patch(case: PreparedCase, start: Voxel, patch: Voxel) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Input (2, X, Y, Z) and label (1, X, Y, Z) of a patch; beyond the case there is air, 0 in both channels."""
-    array = np.zeros((2, *patch), dtype=np.float32)
+    array, label = np.zeros((2, *patch), dtype=np.float32), np.zeros((1, *patch), dtype=np.uint8)
+    lay(case, start, array, label)
+    return array, label
+
+
+def lay(case: PreparedCase, start: Voxel, array: NDArray[np.float32], label: NDArray[np.uint8]) -> None:
+    """Lays what a case holds of a patch over its input and label; beyond the case they stay as they are."""
+    patch = array.shape[1:]
     inside, outside = [], []
     for s, p, n in zip(start, patch, case.shape, strict=True):
         first, end = max(0, s), min(n, s + p)
         inside.append(slice(first - s, end - s))
         outside.append(slice(first, end))
     array[(slice(None), *inside)] = case.array[(slice(None), *outside)]
-    label = np.zeros((1, *patch), dtype=np.uint8)
+    label[(slice(None), *inside)] = 0
     at = case.lesion - np.asarray(start)
     at = at[np.all((at >= 0) & (at < np.asarray(patch)), axis=1)]
     label[(0, *at.T)] = 1
-    return array, label
+
+
+def _is_short(case: PreparedCase, patch: Voxel) -> bool:
+    return any(n < p for n, p in zip(case.shape, patch, strict=True))
+
+
+def anywhere(start: Voxel, shape: Voxel, patch: Voxel, rng: np.random.Generator) -> Voxel:
+    """The start of a patch with the case anywhere in it, not centred, along the axes where the patch is longer."""
+    x, y, z = (
+        int(rng.integers(n - p, 0, endpoint=True)) if n < p else s for s, n, p in zip(start, shape, patch, strict=True)
+    )
+    return (x, y, z)
+
+
+def hot_voxel(case: PreparedCase, rng: np.random.Generator) -> tuple[int, ...] | None:
+    """A voxel of SUV above 4, lesion or not: one of 500 random ones; None where none of them is.
+
+    Brain, heart, kidneys and bladder are a hundredth of a body; patches at random seldom show what they look like.
+    """
+    at = rng.integers(case.shape, size=(500, 3))
+    hot = at[case.array[(1, *at.T)] > _HOT_SUV]
+    return tuple(map(int, hot[0])) if len(hot) else None
 
 
 class Patches:
@@ -110,6 +139,10 @@ class Patches:
         self, cases: Sequence[PreparedCase], configuration: TrainingConfiguration, *, rank: int = 0, ranks: int = 1
     ) -> None:
         self._cases = cases
+        # Whatever is larger than a patch can stand around a case that is smaller.
+        self._bodies = [
+            c for c in cases if configuration.fill_probability > 0 and not _is_short(c, configuration.patch)
+        ]
         self._configuration = configuration
         self._micro = configuration.micro_batch or configuration.batch // ranks
         assert configuration.batch % (self._micro * ranks) == 0, "whole micro-batches for every process"
@@ -148,9 +181,18 @@ class Patches:
         for k in range(first, first + self._micro):
             rng = np.random.default_rng([c.seed, _PATCH, epoch, step * c.batch + k])
             case = self._cases[cases[k]]
-            wanted = rng.random() < c.lesion_patches and len(case.lesion) > 0
-            holding = tuple(map(int, case.lesion[rng.integers(len(case.lesion))])) if wanted else None
-            array, label = read_patch(case, start_of_patch(case.shape, c.patch, rng, holding=holding), c.patch)
+            holding = None
+            if rng.random() < c.lesion_patches and len(case.lesion) > 0:
+                holding = tuple(map(int, case.lesion[rng.integers(len(case.lesion))]))
+            elif c.hot_patches > 0 and rng.random() < c.hot_patches:
+                holding = hot_voxel(case, rng)
+            start = start_of_patch(case.shape, c.patch, rng, holding=holding)
+            if self._bodies and _is_short(case, c.patch) and rng.random() < c.fill_probability:
+                body = self._bodies[rng.integers(len(self._bodies))]
+                array, label = read_patch(body, start_of_patch(body.shape, c.patch, rng), c.patch)
+                lay(case, anywhere(start, case.shape, c.patch, rng), array, label)
+            else:
+                array, label = read_patch(case, start, c.patch)
             inputs.append(array)
             labels.append(label)
             draws.append(draw(c, rng))

@@ -20,7 +20,7 @@ from torch import nn
 from tqdm import tqdm
 
 from autosegnet.errors import InputError, UsageError
-from autosegnet.network import build_network
+from autosegnet.network import build_network, network_of, read_pth
 from autosegnet_training import configuration as settings
 from autosegnet_training import distributed, runs
 from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_prepared
@@ -103,7 +103,7 @@ class Trainer:
         self.patches = Patches(training, self.configuration, rank=processes.rank, ranks=processes.ranks)
         self.steps = steps_per_epoch(self.configuration, len(training))
         torch.manual_seed(self.configuration.seed)
-        self.network = build_network().to(processes.device)
+        self.network = initial_network(self.configuration).to(processes.device)
         if self.configuration.channels_last:
             self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in its types
         self.distributed = processes.wrap(self.network)
@@ -145,6 +145,10 @@ class Trainer:
     def train_epoch(self, bar: Any, started: float) -> None:
         """Trains the steps that are left of this epoch."""
         self.distributed.train()
+        if self.configuration.frozen_norm:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         saved = time.monotonic()
         micro_batches = self.patches.epoch(self.epoch, first_step=self.step)
         while self.step < self.steps:
@@ -291,19 +295,37 @@ def _told(row: Row) -> str:
 def build_optimiser(configuration: TrainingConfiguration, network: nn.Module) -> torch.optim.Optimizer:
     """Adam (paper, section 2.4) or AdamW."""
     kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[configuration.optimiser]
-    return kind(network.parameters(), lr=configuration.learning_rate, weight_decay=configuration.weight_decay)
+    return kind(
+        network.parameters(), lr=configuration.learning_rate, weight_decay=configuration.weight_decay, fused=True
+    )
+
+
+def initial_network(configuration: TrainingConfiguration) -> nn.Module:
+    """The network that training starts from: random weights, or those of a trained one.
+
+    Raises:
+        InputError, WeightsError: a file that cannot be read, or of another network.
+    """
+    if not configuration.initial:
+        return build_network()
+    path = Path(configuration.initial)
+    return network_of(read_pth(path), where=str(path))
 
 
 def arithmetic(configuration: TrainingConfiguration, device: torch.device) -> torch.dtype | None:
-    """The smaller type of mixed precision; None for float32. Never on the CPU, where bfloat16 is 35 times slower.
+    """The smaller type of mixed precision; None for float32. On the CPU only where it is asked for.
+
+    Without instructions for it, a CPU takes 35 times longer in bfloat16 than in float32.
 
     Raises:
-        UsageError: mixed precision was asked for on the CPU.
+        UsageError: mixed precision was asked for on a CPU that has no instructions for it.
     """
     wanted = configuration.precision
     if device.type != "cuda":
+        if wanted == "bfloat16" and torch.cpu._is_avx512_bf16_supported():  # no public function tells it
+            return torch.bfloat16
         if wanted in ("bfloat16", "float16"):
-            raise UsageError(f"--precision {wanted} needs a CUDA device; the CPU trains in float32")
+            raise UsageError(f"--precision {wanted} needs a CUDA device, or for bfloat16 a CPU with AVX-512 BF16")
         return None
     if wanted == "auto":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16

@@ -29,7 +29,7 @@ class NetworkEngine:
     Args:
         network: in evaluation mode while it is used.
         device: where it lies.
-        dtype: of the arithmetic on CUDA; None for float32.
+        dtype: of mixed precision; None for float32.
     """
 
     network: nn.Module
@@ -59,7 +59,7 @@ class NetworkEngine:
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Arithmetic in a smaller type on CUDA; nothing on the CPU, where it is many times slower."""
+    """Arithmetic in a smaller type; nothing for float32."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 

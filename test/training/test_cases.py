@@ -13,7 +13,7 @@ from autosegnet_training.layouts import find_cases, with_cohorts
 
 
 def test_the_table_gives_the_cases_back(tmp_path: Path) -> None:
-    boxed = replace(case_of(tmp_path, 1, fold=3), box=((0, 4), (2, 9), (1, 5)))
+    boxed = replace(case_of(tmp_path, 1, fold=3), box=((0, 4), (2, 9), (1, 5)), repeat=4)
     elsewhere = replace(case_of(tmp_path, 2), pet=Path("/elsewhere/pet.nii.gz"))
     cases = [case_of(tmp_path, 0, fold=0), boxed, elsewhere]
     write_cases(cases, tmp_path / "cases.csv")
@@ -31,7 +31,7 @@ def test_a_box_that_is_none_is_refused(text: str) -> None:
     ("text", "message"),
     [("case,pet,ct\na,p,c\n", "no column mask"), ("case,pet,ct,mask\n../a,p,c,m\n", "without slashes"),
      ("case,pet,ct,mask\na,p,c,m\na,p,c,m\n", "stands twice"), ("case,pet,ct,mask\n", "lists no case"),
-     ("case,pet,ct,mask,fold\na,p,c,m,x\n", "column fold")],
+     ("case,pet,ct,mask,fold\na,p,c,m,x\n", "column fold"), ("case,pet,ct,mask,repeat\na,p,c,m,0\n", "column repeat")],
 )  # fmt: skip
 def test_a_table_that_cannot_be_trusted_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "cases.csv").write_text(text)

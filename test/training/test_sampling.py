@@ -10,7 +10,7 @@ import torch
 
 from autosegnet_training.arrays import PreparedCase, load, open_prepared
 from autosegnet_training.configuration import TrainingConfiguration
-from autosegnet_training.sampling import Patches, plan, read_patch, start_of_patch
+from autosegnet_training.sampling import Patches, anywhere, hot_voxel, lay, plan, read_patch, start_of_patch
 
 SETTINGS = TrainingConfiguration(patch=(16, 16, 16), batch=4, workers=2)
 
@@ -86,3 +86,45 @@ def test_processes_share_the_patches_of_one(cases: list[PreparedCase]) -> None:
     for k, batch in enumerate(one):
         assert torch.equal(batch.input, shares[k % 2][k // 2].input)
         assert batch.draws == shares[k % 2][k // 2].draws
+
+
+def body(shape: tuple[int, int, int], suv: float = 1.0) -> PreparedCase:
+    array = np.full((2, *shape), 0.5, dtype=np.float32)
+    array[1] = suv
+    return PreparedCase("body", array, np.array([[0, 0, 0]], dtype=np.int16))
+
+
+def test_a_short_case_lies_anywhere_over_a_body() -> None:
+    large, small = body((40, 40, 40)), body((8, 20, 16), suv=3.0)
+    rng = np.random.default_rng(0)
+    starts = {anywhere((-4, 2, 0), small.shape, (16, 16, 16), rng) for _ in range(200)}
+    assert {x for x, _, _ in starts} == set(range(-8, 1))
+    assert {(y, z) for _, y, z in starts} == {(2, 0)}
+    array, label = read_patch(large, (0, 0, 0), (16, 16, 16))
+    assert label.sum() == 1
+    lay(small, (-8, 2, 0), array, label)
+    assert (array[1, :8] == 1).all()
+    assert (array[1, 8:] == 3).all()
+    assert label[0, 0, 0, 0] == 1  # of the body, where the other does not reach
+    lay(small, (0, 2, 0), array, label)
+    assert label.sum() == 0  # covered, and the other's own lesion voxel lies before the patch
+
+
+def test_short_cases_are_laid_over_bodies_where_wanted() -> None:
+    cases = [body((8, 8, 8), suv=3.0), body((40, 40, 40))]
+    for wanted, around in ((0.0, 0.0), (1.0, 1.0)):
+        found = []
+        for batch in Patches(cases, replace(SETTINGS, patches_per_case=8, fill_probability=wanted)).epoch(0):
+            found += [p for p in batch.input[:, 1] if (p == 3).any()]
+        assert len(found) == 8
+        assert all(float(p.min()) == around for p in found)
+
+
+def test_a_hot_voxel_is_found_where_there_is_one() -> None:
+    case = body((20, 20, 20))
+    assert hot_voxel(case, np.random.default_rng(0)) is None
+    case.array[1, 4:9, 3:9, 10:18] = 5.0
+    x, y, z = hot_voxel(case, np.random.default_rng(0)) or (0, 0, 0)
+    assert case.array[1, x, y, z] == 5
+    for batch in Patches([case], replace(SETTINGS, patches_per_case=8, hot_patches=1.0)).epoch(0):
+        assert all((p == 5).any() for p in batch.input[:, 1])

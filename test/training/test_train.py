@@ -15,6 +15,8 @@ import pytest
 import torch
 from training_phantoms import small_network, train_arguments
 
+from autosegnet.errors import WeightsError
+from autosegnet.network import build_network
 from autosegnet_training import train
 from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import load, open_prepared
@@ -210,10 +212,42 @@ def test_the_optimiser_is_the_one_asked_for() -> None:
     assert adamw.defaults["weight_decay"] == 1e-5
 
 
-def test_the_cpu_trains_in_float32() -> None:
-    assert arithmetic(TrainingConfiguration(), torch.device("cpu")) is None
+def test_the_cpu_trains_in_float32_unless_it_has_instructions_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    assert arithmetic(TrainingConfiguration(), cpu) is None
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert arithmetic(TrainingConfiguration(), cpu) is None
+    assert arithmetic(TrainingConfiguration(precision="bfloat16"), cpu) is torch.bfloat16
     with pytest.raises(train.UsageError, match="needs a CUDA device"):
-        arithmetic(TrainingConfiguration(precision="bfloat16"), torch.device("cpu"))
+        arithmetic(TrainingConfiguration(precision="float16"), cpu)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    with pytest.raises(train.UsageError, match="AVX-512 BF16"):
+        arithmetic(TrainingConfiguration(precision="bfloat16"), cpu)
+
+
+def test_training_starts_from_the_network_that_is_named(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    trained = build_network()
+    torch.save(trained.state_dict(), tmp_path / "trained.pt")
+    started = train.initial_network(TrainingConfiguration(initial=str(tmp_path / "trained.pt")))
+    for key, tensor in started.state_dict().items():
+        assert torch.equal(tensor, trained.state_dict()[key]), key
+    torch.save({"other": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match="not this network"):
+        train.initial_network(TrainingConfiguration(initial=str(tmp_path / "other.pt")))
+
+
+def test_a_frozen_norm_keeps_its_statistics_and_learns_the_rest(prepared: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    state = build_network().state_dict()
+    torch.save(state, tmp_path / "trained.pt")
+    more = f"--initial {tmp_path / 'trained.pt'} --frozen-norm true --epochs 1 --validate-every 1"
+    assert main(train_arguments(prepared, tmp_path / "runs", *more.split())) == 0
+    found = best_of(tmp_path / "runs")
+    for key, before in state.items():
+        is_kept = "running" in key or key.endswith("num_batches_tracked")
+        # A bias before batch norm in training has no gradient; with frozen statistics everything but these learns.
+        assert torch.equal(found[key], before) == is_kept, key
 
 
 def test_training_needs_no_simpleitk(prepared: Path, tmp_path: Path) -> None:
