@@ -33,7 +33,7 @@ sys.exit(None if found == pin else f"the base has torch {found}, expected {pin}"
 COPY --chmod=755 autosegnet ./autosegnet
 COPY --chmod=755 process.py ./
 RUN python -m compileall -q --invalidation-mode unchecked-hash autosegnet process.py; \
-    python -c 'import process, cc3d, highdicom, monai.networks.nets, nibabel, PIL, pydicom, safetensors.torch, \
+    python -c 'import process, cc3d, highdicom, monai.networks.nets, nibabel, openvino, PIL, pydicom, safetensors.torch, \
 scipy.ndimage, tqdm, waitress.server'; \
     rm -rf /tmp/* /tmp/.[!.]*
 

@@ -5,7 +5,9 @@ import os
 import re
 import sys
 import zlib
-from functools import lru_cache, partial
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,17 @@ from autosegnet.timelimit import TimeLimit
 
 
 class StrictLoader(ImageLoader):  # type: ignore[misc]
-    """Feeds evalutils, which asks for every image twice, from our own reader, which refuses damaged files."""
+    """Feeds evalutils, which asks for every image twice, from our own reader, which refuses damaged files.
 
-    def __init__(self) -> None:
-        self.load_image = lru_cache(maxsize=1)(read_image)  # of one job: another may have a file of the same name
+    The file is read ahead, so that a job's PET and CT are read side by side.
+    """
+
+    def __init__(self, path: Path, pool: Executor) -> None:
+        self._image = pool.submit(copy_context().run, read_image, path)
+
+    def load_image(self, fname: Path) -> sitk.Image:
+        """The image of the one file that this loader is for; raises InputError where it was refused."""
+        return self._image.result()
 
     @staticmethod
     def hash_image(image: sitk.Image) -> int:
@@ -41,8 +50,10 @@ class StrictLoader(ImageLoader):  # type: ignore[misc]
 class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
     """The five-fold ensemble as an algorithm of the platform, for one job."""
 
-    def __init__(self, files: challenge.Sockets, ensemble: Ensemble, limit: TimeLimit | None, folder: Path) -> None:
-        loaders = {"pet": StrictLoader(), "ct": StrictLoader()}
+    def __init__(
+        self, files: challenge.Sockets, ensemble: Ensemble, limit: TimeLimit | None, folder: Path, pool: Executor
+    ) -> None:
+        loaders = {"pet": StrictLoader(files.pet, pool), "ct": StrictLoader(files.ct, pool)}
         filters = {key: re.compile(re.escape(str(getattr(files, key))) + r"\Z") for key in loaders}
         super().__init__(index_key="ct", file_loaders=loaders, file_filters=filters, validators={}, input_path=folder)
         self._files, self._ensemble, self._limit = files, ensemble, limit
@@ -72,7 +83,8 @@ def run_job(args: argparse.Namespace, ensemble: Ensemble) -> None:
     files = challenge.sockets(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
     for path in (files.mask, files.results):
         probe_output(path)
-    Autosegnet(files, ensemble, limit, args.input).process()
+    with ThreadPoolExecutor(2, "reader") as pool:
+        Autosegnet(files, ensemble, limit, args.input, pool).process()
 
 
 def main() -> None:

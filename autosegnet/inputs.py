@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,8 +70,11 @@ def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> L
     options = options or InputOptions()
     _check_options(pet, ct, options)
     if not pet.is_dir():
-        image, conversion = _pet_from_file(pet, options)
-        ct_image = read_image(ct) if not ct.is_dir() else _ct_from_folder(ct, None, options)
+        with ThreadPoolExecutor(1, "reader") as pool:  # to decompress leaves the interpreter to the other thread
+            # What a reader of DICOM warns of is kept for the study by this thread.
+            reading = None if ct.is_dir() else pool.submit(copy_context().run, read_image, ct)
+            image, conversion = _pet_from_file(pet, options)
+            ct_image = _ct_from_folder(ct, None, options) if reading is None else reading.result()
         return LoadedStudy(checked_study(pet=image, ct=ct_image), conversion, None)
 
     from autosegnet.io.dicom_series import choose_pet, series_in

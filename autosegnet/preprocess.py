@@ -47,7 +47,7 @@ def prepare(study: Study, recipe: Recipe) -> Prepared:
     """The network's input for a checked study.
 
     Source: paper, section 2.2 (i)-(iv). CT outside its field of view is air. Negative SUV, which only noise makes,
-        is set to 0.
+        is set to 0. The recipe's SUV limit is ours.
     """
     region = body_region(study) if recipe.crop == "body" else _foreground_region(study, recipe.ct_window_hu[0])
     grid = working_grid(region, spacing_mm=recipe.spacing_mm)
@@ -55,6 +55,8 @@ def prepare(study: Study, recipe: Recipe) -> Prepared:
     # One channel after the other: of a large study, each image in between takes gigabytes.
     array[CT_CHANNEL] = voxels(resample(_windowed_ct(region, study, recipe.ct_window_hu), grid, outside=None))
     array[PET_CHANNEL] = voxels(resample(_clipped_pet(region, study), grid, outside=None))
+    if recipe.suv_limit is not None:
+        np.minimum(array[PET_CHANNEL], np.float32(recipe.suv_limit), out=array[PET_CHANNEL])
     return Prepared(array, grid, region)
 
 

@@ -47,6 +47,8 @@ class Recipe:
         folds: the ensemble; empty while the folds are still to be trained.
         spacing_mm: of the network's voxels, (x, y, z). Paper, section 2.2.
         ct_window_hu: the CT is clipped to it and scaled to [0, 1]. Paper, section 2.2.
+        suv_limit: what is above it in the PET is set to it, after resampling (g/ml); None: the PET is as it is, as in
+            the paper. A bladder may reach SUV 200: with small batches, it decides alone what batch norm sees.
         patch: window of the network in voxels, (x, y, z), multiples of 16. Paper, section 2.2.
         overlap: of neighbouring windows, as a fraction of the patch. Paper, section 2.5.
         crop: "body": the patient and a margin; "ct_foreground": the box of all voxels above the CT window's lower
@@ -60,6 +62,7 @@ class Recipe:
     folds: tuple[Fold, ...] = ()
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
     ct_window_hu: tuple[float, float] = (-1024.0, 1024.0)
+    suv_limit: float | None = None
     patch: tuple[int, int, int] = (192, 192, 192)
     overlap: float = 0.5
     crop: Crop = "body"
@@ -71,6 +74,7 @@ class Recipe:
         """Raises WeightsError where a value cannot be run with."""
         _require(len(self.spacing_mm) == 3 and all(0.1 <= s <= 20 for s in self.spacing_mm), "spacing_mm", self)
         _require(len(self.ct_window_hu) == 2 and self.ct_window_hu[0] < self.ct_window_hu[1], "ct_window_hu", self)
+        _require(self.suv_limit is None or 0 < self.suv_limit < math.inf, "suv_limit", self)
         _require(len(self.patch) == 3 and all(n > 0 and n % 16 == 0 for n in self.patch), "patch", self)
         _require(0.0 <= self.overlap < 1.0, "overlap", self)
         _require(self.crop in get_args(Crop), "crop", self)

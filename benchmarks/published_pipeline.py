@@ -9,7 +9,9 @@ Source: the steps of the authors' public inference container of 2023 for the pap
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +65,13 @@ def segment_as_published(pet: Path, ct: Path, weights: Weights) -> sitk.Image:
     item = before({"CT": str(ct), "PET": str(pet)})
     inferer = SlidingWindowInferer(roi_size=recipe.patch, sw_batch_size=1, overlap=recipe.overlap)
     names = [f"fold_{k}" for k in range(len(recipe.folds))]
+    start = time.perf_counter()
     with torch.inference_mode():
         for name, fold in zip(names, recipe.folds, strict=True):
             network = load_fold(weights.path_of(fold), fold)
             logits = inferer(item["image"].as_tensor()[None].float(), network)[0]
             item[name] = MetaTensor(logits, meta=item["PET"].meta)
+    sys.stderr.write(f"network {time.perf_counter() - start:.2f} s\n")
     after = Compose(
         [
             MeanEnsembled(names, output_key="lesion", weights=[fold.weight for fold in recipe.folds]),
@@ -86,8 +90,16 @@ def _on_grid_of(array: NDArray[np.uint8], pet: sitk.Image) -> sitk.Image:
     return image
 
 
+def _as_nifti(path: Path, folder: Path) -> Path:
+    if path.name.endswith((".nii", ".nii.gz")):
+        return path
+    converted = folder / f"{path.stem}.nii.gz"
+    sitk.WriteImage(sitk.ReadImage(str(path)), str(converted))
+    return converted
+
+
 def main() -> None:
-    """Command line: PET CT MASK, any format that SimpleITK reads."""
+    """Command line: PET CT MASK, any format that SimpleITK reads; what is not NIfTI is converted first."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pet", type=Path)
     parser.add_argument("ct", type=Path)
@@ -95,9 +107,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        pet, ct = Path(folder, "pet.nii.gz"), Path(folder, "ct.nii.gz")
-        sitk.WriteImage(sitk.ReadImage(str(args.pet)), str(pet))
-        sitk.WriteImage(sitk.ReadImage(str(args.ct)), str(ct))
+        pet, ct = (_as_nifti(path, Path(folder)) for path in (args.pet, args.ct))
         mask = segment_as_published(pet, ct, open_weights(args.weights))
     sitk.WriteImage(mask, str(args.mask), useCompression=True)
 

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "network": {"errors", "recipe"},
     "weights": {"errors", "recipe", "network", "io"},
     "engines": {"errors", "recipe", "network", "weights", "engines"},
-    "predict": {"recipe", "engines"},
+    "predict": {"recipe", "engines", "errors"},
     "postprocess": {"recipe", "geometry"},
     "evaluate": {"errors", "io", "geometry", "lesions", "evaluate"},
     "timelimit": {"recipe", "engines", "predict"},

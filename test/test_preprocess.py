@@ -129,3 +129,12 @@ def test_body_holds_every_lesion_of_real_studies(real_data) -> None:
     for folder in sorted((real_data / "sts").glob("STS_*")):
         pet, ct, seg = (sitk.ReadImage(str(folder / f"{n}.nii.gz")) for n in ("SUV", "CTres", "SEG"))
         assert covers(body_region(Study(pet, ct)), pet, voxels(seg) > 0), folder.name
+
+
+def test_the_pet_is_limited_where_the_recipe_says_so() -> None:
+    study = phantom()
+    as_it_is = prepare(study, Recipe()).array
+    limited = prepare(study, Recipe(suv_limit=3.0)).array
+    assert as_it_is[PET_CHANNEL].max() > 3
+    np.testing.assert_array_equal(limited[PET_CHANNEL], np.minimum(as_it_is[PET_CHANNEL], 3))
+    np.testing.assert_array_equal(limited[CT_CHANNEL], as_it_is[CT_CHANNEL])

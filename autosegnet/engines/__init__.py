@@ -88,7 +88,7 @@ def _on_cpu(weights: Weights) -> Engine:
     except (ImportError, OSError) as error:  # not installed, or built for another processor or C library
         log.warning("OpenVINO cannot be loaded (%s): running in torch, which is slower", " ".join(str(error).split()))
         return _reference(weights)
-    return OpenvinoEngine(weights)
+    return OpenvinoEngine.of(weights)
 
 
 def _reference(weights: Weights) -> Engine:

@@ -6,7 +6,8 @@ The graph is made from the weights' file at every start, in less time than a cac
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 import openvino as ov
@@ -27,15 +28,25 @@ class OpenvinoEngine:
     of a second.
     """
 
-    def __init__(self, weights: Weights, *, precision: str = "f32") -> None:
-        """Loads and verifies every fold; raises WeightsError where one cannot be trusted."""
-        self._networks = [load_folded(weights.path_of(fold), fold) for fold in weights.recipe.folds]
+    def __init__(self, networks: Sequence[FoldedNetwork], *, precision: str = "f32") -> None:
+        """Takes the folds.
+
+        Args:
+            networks: one a fold.
+            precision: "f32", or "bf16" where the CPU has instructions for it.
+        """
+        self._networks = networks
         self._core = ov.Core()
         # Without the hint, a CPU with bfloat16 instructions would round to it.
         self._options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": _threads()}
         self._precision = precision
         self._key: tuple[int, tuple[int, ...]] | None = None
         self._request: ov.InferRequest | None = None
+
+    @classmethod
+    def of(cls, weights: Weights) -> Self:
+        """The folds of an ensemble, verified; raises WeightsError where one cannot be trusted."""
+        return cls([load_folded(weights.path_of(fold), fold) for fold in weights.recipe.folds])
 
     @property
     def name(self) -> str:
@@ -92,7 +103,7 @@ class _Nodes:
         else:
             y = opset.convolution(x, opset.constant(by.weight), strides, before, before, ones)
         y = opset.add(y, opset.constant(by.bias.reshape(1, -1, 1, 1, 1)))
-        return y if by.slope is None else opset.prelu(y, opset.constant(np.float32([by.slope])))
+        return y if by.slope is None else opset.prelu(y, opset.constant(np.array([by.slope], dtype=np.float32)))
 
     def add(self, x: Node, y: Node) -> Node:
         """As `Arithmetic.add`."""

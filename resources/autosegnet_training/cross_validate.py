@@ -22,6 +22,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from autosegnet.engines import Engine
+from autosegnet.engines.folded import fold_batch_norm
 from autosegnet.errors import InputError
 from autosegnet.evaluate import CaseMetrics, format_table, measure_masks
 from autosegnet.geometry import voxels
@@ -106,8 +108,7 @@ def evaluate_fold(trained: Trained, cases: Sequence[Case], device: torch.device)
     missing = [name for name in trained.description["validation"] if name not in by_name]
     if missing:
         raise InputError(f"{trained.folder} was validated on {missing[0]}, which is not among the prepared cases")
-    network = network_of(read_pth(trained.best), where=str(trained.best)).to(device)
-    engine, recipe = NetworkEngine(network, device), one_fold(trained.recipe)
+    engine, recipe = _engine(trained.best, device), one_fold(trained.recipe)
     evaluated = Evaluated()
     evaluated.cases = [by_name[name] for name in trained.description["validation"]]
     for case in tqdm(evaluated.cases, desc=trained.folder.name, unit="case", disable=None):
@@ -121,6 +122,16 @@ def evaluate_fold(trained: Trained, cases: Sequence[Case], device: torch.device)
             evaluated.thresholds[name][case.name] = _measured(mask, truth, spacing_mm)
         evaluated.counts[case.name] = count(suv, truth)
     return evaluated
+
+
+def _engine(best: Path, device: torch.device) -> Engine:
+    """The engine that inference would take for a network."""
+    state = read_pth(best)
+    if device.type == "cuda":
+        return NetworkEngine(network_of(state, where=str(best)).to(device), device)
+    from autosegnet.engines.openvino_engine import OpenvinoEngine
+
+    return OpenvinoEngine([fold_batch_norm({k: v.numpy() for k, v in state.items()}, where=str(best))])
 
 
 def _arrays(labelled: Labelled) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -54,6 +54,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     default = Recipe()
     parser.add_argument("--spacing", type=float, nargs=3, default=default.spacing_mm, metavar="MM")
     parser.add_argument("--ct-window", type=float, nargs=2, default=default.ct_window_hu, metavar="HU")
+    parser.add_argument("--suv-limit", type=float, metavar="SUV", help="of the PET (default: none, as in the paper)")
     parser.add_argument("--crop", choices=["body", "ct_foreground"], default=default.crop)
     parser.add_argument(
         "--dtype",
@@ -72,7 +73,9 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.processes < 1:
         raise UsageError(f"--processes is {args.processes}; expected at least 1")
-    recipe = Recipe(spacing_mm=tuple(args.spacing), ct_window_hu=tuple(args.ct_window), crop=args.crop)
+    recipe = Recipe(
+        spacing_mm=tuple(args.spacing), ct_window_hu=tuple(args.ct_window), suv_limit=args.suv_limit, crop=args.crop
+    )
     cases = read_cases(args.cases)
     _claim(args.output, recipe)
     write_cases(cases, args.output / arrays.CASES)

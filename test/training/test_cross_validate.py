@@ -16,6 +16,7 @@ from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import open_prepared
 from autosegnet_training.configuration import TrainingConfiguration
 from autosegnet_training.runs import claim, plan_run, write_best, write_result
+from autosegnet_training.validation import NetworkEngine
 
 SETTINGS = TrainingConfiguration(patch=(16, 16, 16), inference_patch=(48, 48, 48))
 
@@ -112,12 +113,12 @@ def test_folds_are_trained_first_where_it_is_asked_for(
 
     from autosegnet_training import cross_validate
 
-    def small_from(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
+    def small_engine(best: Path, device: torch.device) -> NetworkEngine:
         made = small_network()
-        made.load_state_dict(state)
-        return made.eval()
+        made.load_state_dict(torch.load(best, weights_only=True))
+        return NetworkEngine(made.eval(), device)
 
-    monkeypatch.setattr(cross_validate, "network_of", small_from)
+    monkeypatch.setattr(cross_validate, "_engine", small_engine)
     arguments = ["cross-validate", str(prepared), "--runs", str(tmp_path), "--folds", "2", "--train", *TINY.split()]
     assert main([*arguments, "--epochs", "1", "--device", "cpu"]) == 0
     assert (tmp_path / "fold_1" / "result.json").is_file()

@@ -1,0 +1,183 @@
+"""Speed and memory against the published pipeline: the same study, weights and machine, in turn, several rounds.
+
+    python -m benchmarks.speed --weights DIR --windows 4 10 20 --folds 1 5 --rounds 3 --output docs/performance_table.md
+
+Every run is a process of its own, from its start to the mask on disk, as a user would run it. The study is simulated,
+its body stretched to a box that takes 4, 10 or 20 windows, in a field of 400 x 400 voxels with nothing but air around
+it, so that the published crop (everything above -1024 HU) is the body, and both run the same windows.
+
+Methods: `published` (`benchmarks.published_pipeline`), `exact` (`autosegnet predict`), `fast` (`--fast`), `reference`
+(`--device reference`). "Network" is what each says its network took, "else" the rest of the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from autosegnet.geometry import voxels
+from autosegnet.io import write_text
+from autosegnet.recipe import to_json
+from autosegnet.weights import RECIPE, Weights, open_weights
+from autosegnet_training.simulate.anatomy import procedural
+from autosegnet_training.simulate.study import Protocol, SimulatedStudy, simulate_study
+
+BOXES = {4: (180, 160, 480), 10: (200, 180, 500), 20: (240, 200, 500)}  # windows of 192 -> voxels of 2 mm
+_FIELD = 400  # voxels of the PET along x and y
+_AIR_HU = -1024
+METHODS = ("published", "exact", "fast", "reference")
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One run: wall-clock seconds of the process and of its network, and its peak memory."""
+
+    whole_s: float
+    network_s: float
+    peak_gb: float
+    mask: sitk.Image
+
+    @property
+    def else_s(self) -> float:
+        """Everything but the network."""
+        return self.whole_s - self.network_s
+
+
+def write_study(study: SimulatedStudy, box: tuple[int, int, int], folder: Path) -> tuple[Path, Path]:
+    """The PET and CT of a simulated study whose body fills a box of 2 mm voxels, as NIfTI."""
+    labels, count = ndimage.label(study.ct > -300)
+    body = labels == 1 + np.argmax(ndimage.sum_labels(study.ct > -300, labels, range(1, count + 1)))
+    inside = ndimage.find_objects(body.astype(np.int8))[0]
+    body = ndimage.binary_fill_holes(body[inside])
+    ct = np.where(body, np.maximum(study.ct[inside], _AIR_HU + 1), _AIR_HU).astype(np.float32)
+    suv = np.where(body, study.suv[inside], 0).astype(np.float32)
+    spacing = [2.0 * mm / n for mm, n in zip(box, reversed(body.shape), strict=True)]
+    around = [(0, 0), *(((_FIELD - n) // 2, _FIELD - n - (_FIELD - n) // 2) for n in body.shape[1:])]
+    paths = folder / "pet.nii.gz", folder / "ct.nii.gz"
+    for path, array, air in zip(paths, (suv, ct), (0, _AIR_HU), strict=True):
+        image = sitk.GetImageFromArray(np.pad(array, around, constant_values=air))
+        image.SetSpacing(spacing)
+        sitk.WriteImage(image, str(path))
+    return paths
+
+
+def first_folds(weights: Weights, count: int, folder: Path) -> Path:
+    """A folder with the first folds of an ensemble."""
+    folder.mkdir()
+    folds = weights.recipe.folds[:count]
+    for fold in folds:
+        (folder / fold.file).symlink_to(weights.path_of(fold).resolve())
+    recipe = replace(weights.recipe, folds=folds, crop="ct_foreground")
+    write_text(to_json(recipe), folder / RECIPE)
+    return folder
+
+
+def run(method: str, study: tuple[Path, Path], weights: Path, folder: Path) -> Timed:
+    """One method in a process of its own.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    mask, log = folder / "mask.nii.gz", folder / "log"
+    pet, ct = map(str, study)
+    if method == "published":
+        command = ["benchmarks.published_pipeline", pet, ct, str(mask)]
+    else:
+        more = {"fast": ["--fast"], "reference": ["--device", "reference"]}.get(method, [])
+        command = ["autosegnet", "predict", "--pet", pet, "--ct", ct, "--output", str(mask), *more]
+    with log.open("wb") as file:
+        start = time.perf_counter()
+        arguments = [sys.executable, "-m", *command, "--weights", str(weights)]
+        redirected = [(os.POSIX_SPAWN_DUP2, file.fileno(), 1), (os.POSIX_SPAWN_DUP2, file.fileno(), 2)]
+        process = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=redirected)
+        _, status, usage = os.wait4(process, 0)
+        whole_s = time.perf_counter() - start
+    said = log.read_text(errors="replace")
+    found = re.findall(r"network ([\d.]+) s", said)
+    if status or not found:
+        raise RuntimeError(f"{method} ended with {os.waitstatus_to_exitcode(status)}: {said[-2000:]}")
+    return Timed(whole_s, float(found[-1]), usage.ru_maxrss / 2**20, sitk.ReadImage(str(mask)))
+
+
+def dice(a: sitk.Image, b: sitk.Image) -> float:
+    """Overlap of two masks; 1 where both are empty."""
+    x, y = voxels(a) > 0, voxels(b) > 0
+    total = int(x.sum()) + int(y.sum())
+    return 2.0 * int((x & y).sum()) / total if total else 1.0
+
+
+def row(windows: int, folds: int, method: str, runs: Sequence[Timed], against: Sequence[Timed]) -> str:
+    """A line of the table: minimum, median and maximum over the rounds, ratios of medians."""
+    whole, network, rest = ([getattr(r, f"{name}_s") for r in runs] for name in ("whole", "network", "else"))
+    ratios = "| | | "
+    if against:
+        of = [
+            median(getattr(r, name) for r in against) / median(getattr(r, name) for r in runs)
+            for name in ("whole_s", "network_s", "else_s")
+        ]
+        ratios = "| " + " | ".join(f"{ratio:.1f}" for ratio in of) + " "
+    overlap = f"{dice(runs[0].mask, against[0].mask):.4f}" if against else ""
+    peak = max(r.peak_gb for r in runs)
+    cells = " | ".join(_spread(values) for values in (whole, network, rest))
+    return f"| {windows} | {folds} | {method} | {cells} | {peak:.2f} {ratios}| {overlap} |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{min(values):.1f} – {median(values):.1f} – {max(values):.1f}"
+
+
+HEAD = (
+    "| windows | folds | method | whole case, s | network, s | everything else, s | peak memory, GB "
+    "| times faster: whole | network | else | Dice with published |\n"
+    "|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, help="folder of weights (default: as autosegnet finds them)")
+    parser.add_argument("--windows", type=int, nargs="+", choices=sorted(BOXES), default=sorted(BOXES))
+    parser.add_argument("--folds", type=int, nargs="+", default=[1, 5])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["published", "exact", "fast"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=7, help="of the simulated study")
+    parser.add_argument("--output", type=Path, help="Markdown table")
+    args = parser.parse_args()
+    weights = open_weights(args.weights)
+    study = simulate_study(args.seed, anatomy=procedural, protocol=Protocol((2.036, 2.036, 3.0), None, "lymphoma"))
+    lines = [f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}\n"]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for windows in args.windows:
+            paths = write_study(study, BOXES[windows], folder)
+            for folds in args.folds:
+                chosen = first_folds(weights, folds, folder / f"weights_{windows}_{folds}")
+                runs: dict[str, list[Timed]] = {method: [] for method in args.methods}
+                for _ in range(args.rounds):
+                    for method in args.methods:
+                        runs[method].append(run(method, paths, chosen, folder))
+                for method in args.methods:
+                    against = runs.get("published", []) if method != "published" else []
+                    lines.append(row(windows, folds, method, runs[method], against))
+                    sys.stdout.write(lines[-1] + "\n")
+                    sys.stdout.flush()
+    if args.output:
+        write_text(lines[0] + "\n" + HEAD + "\n".join(lines[1:]) + "\n", args.output)
+
+
+if __name__ == "__main__":
+    main()

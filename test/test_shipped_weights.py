@@ -1,0 +1,75 @@
+"""The folds in weights/: what they find in the bundled sample, and on a real study the same as plain torch."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy import ndimage
+
+from autosegnet.engines import open_engine
+from autosegnet.evaluate import measure
+from autosegnet.geometry import voxels
+from autosegnet.io import only_image, read_image, read_mask
+from autosegnet.pipeline import segment
+from autosegnet.study import Study
+from autosegnet.weights import BUNDLED, RECIPE, Weights, open_weights
+
+HERE = Path(__file__).resolve().parent
+DATA = Path(os.environ.get("AUTOSEGNET_DATA", HERE.parents[1] / "shared" / "data"))
+
+pytestmark = pytest.mark.skipif(not (BUNDLED / RECIPE).is_file(), reason="weights/ holds no trained folds")
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    return open_weights(BUNDLED)
+
+
+@pytest.fixture(scope="module")
+def sample() -> Study:
+    images = HERE / "input" / "images"
+    return Study(read_image(only_image(images / "pet")), read_image(only_image(images / "ct")))
+
+
+@pytest.fixture(scope="module")
+def found(sample: Study, weights: Weights) -> sitk.Image:
+    return segment(sample, open_engine(weights, device="cpu"), weights.recipe).mask
+
+
+def test_there_are_five_folds_that_say_what_they_are(weights: Weights) -> None:
+    assert len(weights.recipe.folds) == 5
+    assert all(fold.validation_dsc is not None and 0 < fold.validation_dsc < 1 for fold in weights.recipe.folds)
+    assert weights.recipe.training is not None
+    assert "not for clinical use" in weights.recipe.description
+    assert all(weights.path_of(fold).stat().st_size < 50e6 for fold in weights.recipe.folds)
+
+
+def test_the_sample_gives_the_expected_mask(found: sitk.Image) -> None:
+    assert measure(found, read_mask(HERE / "expected" / "trained.mha")).dsc >= 0.99
+
+
+def test_the_samples_lesions_are_found_and_its_hot_organs_are_not(found: sitk.Image, sample: Study) -> None:
+    truth, suv = voxels(read_mask(HERE / "expected" / "truth.mha")) > 0, voxels(sample.pet)
+    mask = voxels(found) > 0
+    assert (mask & truth).sum() > 0.5 * truth.sum()
+    hot = (suv > 4) & ~ndimage.binary_dilation(truth, iterations=2)
+    organs, count = ndimage.label(hot)
+    sizes = ndimage.sum_labels(hot, organs, range(1, count + 1))
+    largest = organs == 1 + int(np.argmax(sizes))
+    assert largest.sum() * math.prod(sample.pet.GetSpacing()) / 1000 > 20  # ml: there is one
+    assert (mask & largest).sum() < 0.05 * largest.sum()
+
+
+def test_a_real_study_gives_what_plain_torch_gives(weights: Weights) -> None:
+    folder = DATA / "sts" / "STS_002"
+    if not folder.is_dir():
+        pytest.skip(f"no real studies in {DATA}: set AUTOSEGNET_DATA to a folder that has them")
+    study = Study(read_image(folder / "SUV.nii.gz"), read_image(folder / "CTres.nii.gz"))
+    masks = [
+        segment(study, open_engine(weights, device=device), weights.recipe).mask for device in ("cpu", "reference")
+    ]
+    assert voxels(masks[0]).any()
+    assert measure(*masks).dsc >= 0.9999
