@@ -6,6 +6,7 @@ A fold is the `state_dict` of MONAI's `UNet` with its keys unchanged, stored in 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,12 +71,7 @@ def network_of(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
 
     network = build_network()
     expected = network.state_dict()
-    missing, unexpected = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
-    if missing or unexpected:
-        raise WeightsError(
-            f"{where} is not this network: {len(missing)} keys missing{_example(missing)}, "
-            f"{len(unexpected)} unexpected{_example(unexpected)}"
-        )
+    refuse_keys(missing=expected.keys() - state.keys(), unexpected=state.keys() - expected.keys(), where=where)
     for key, tensor in state.items():
         if tensor.shape != expected[key].shape:
             raise WeightsError(f"{where}: {key} has shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}")
@@ -85,8 +81,17 @@ def network_of(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
     return network.float().eval()
 
 
-def _example(keys: list[str]) -> str:
-    return f" ({keys[0]})" if keys else ""
+def refuse_keys(*, missing: Collection[str], unexpected: Collection[str], where: str) -> None:
+    """Raises WeightsError where a state dict lacks keys of the network, or has others."""
+    if missing or unexpected:
+        raise WeightsError(
+            f"{where} is not this network: {len(missing)} keys missing{_example(missing)}, "
+            f"{len(unexpected)} unexpected{_example(unexpected)}"
+        )
+
+
+def _example(keys: Collection[str]) -> str:
+    return f" ({min(keys)})" if keys else ""
 
 
 def read_verified(path: Path, sha256: str) -> bytes:

@@ -271,8 +271,8 @@ def test_one_thread_and_two_give_the_same_bits(tiny_weights: Weights, monkeypatc
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda s: s.pop("model.0.residual.bias"), "key model.0.residual.bias is missing"),
-        (lambda s: s.update(extra=np.zeros(1)), r"1 keys unexpected \(extra\)"),
+        (lambda s: s.pop("model.0.residual.bias"), r"1 keys missing \(model.0.residual.bias\)"),
+        (lambda s: s.update(extra=np.zeros(1)), r"1 unexpected \(extra\)"),
         (lambda s: s.update({"model.0.residual.bias": np.zeros(33)}), r"has shape \(33,\), expected \(32,\)"),
         (lambda s: s.update({"model.0.residual.bias": np.full(32, np.nan)}), "holds NaN or infinity"),
         (lambda s: s.update({"model.0.conv.unit0.adn.N.running_var": -np.ones(32)}), "negative variance"),

@@ -292,7 +292,7 @@ def test_results_say_that_fewer_folds_ran(tmp_path: Path, monkeypatch: pytest.Mo
     )
     job_of(monkeypatch, tmp_path, "--time-limit", "1e-9", "--degrade", recipe=recipe)()
     (result,) = json.loads((tmp_path / "out/results.json").read_text())
-    assert result["time_limit"]["ran"] == "1 of 2 folds (fold_0)"
+    assert result["time_limit"]["ran"] == "1 of 2 folds, fast mode (fold_0)"
     assert result["time_limit"]["degraded"] is True
     assert result["time_limit"]["estimate_s"] > 0
     job_of(monkeypatch, tmp_path, "--time-limit", "3600", "--degrade", recipe=recipe)()

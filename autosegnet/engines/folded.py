@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import WeightsError
-from autosegnet.network import read_verified
+from autosegnet.network import read_verified, refuse_keys
 from autosegnet.recipe import Fold
 
 CHANNELS = (32, 64, 128, 256, 512)  # paper, section 2.3; `build_network` names the same ones
@@ -166,6 +166,7 @@ class _Reader:
 
     def __init__(self, state: dict[str, NDArray[Any]], where: str) -> None:
         self._state, self._where = dict(state), where
+        self._missing: list[str] = []
 
     def residual(self, prefix: str, channels: Sequence[int], *, stride: int) -> Residual:
         first, *rest = channels
@@ -206,15 +207,13 @@ class _Reader:
         )
 
     def finish(self) -> None:
-        """Raises WeightsError where something is left that is not the network's."""
-        if self._state:
-            raise WeightsError(
-                f"{self._where} is not this network: {len(self._state)} keys unexpected ({min(self._state)})"
-            )
+        """Raises WeightsError where something was missing, or is left that is not the network's."""
+        refuse_keys(missing=self._missing, unexpected=self._state, where=self._where)
 
     def _take(self, key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
         if key not in self._state:
-            raise WeightsError(f"{self._where} is not this network: key {key} is missing")
+            self._missing.append(key)
+            return np.zeros(shape)
         tensor = self._state.pop(key)
         if tensor.shape != shape:
             raise WeightsError(f"{self._where}: {key} has shape {tensor.shape}, expected {shape}")
