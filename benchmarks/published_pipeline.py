@@ -72,9 +72,12 @@ def segment_as_published(pet: Path, ct: Path, weights: Weights) -> sitk.Image:
             logits = inferer(item["image"].as_tensor()[None].float(), network)[0]
             item[name] = MetaTensor(logits, meta=item["PET"].meta)
     sys.stderr.write(f"network {time.perf_counter() - start:.2f} s\n")
+    if len(names) == 1:  # a single item is taken for a stack of folds by MeanEnsembled
+        item["lesion"] = item[names[0]]
+    else:
+        item = MeanEnsembled(names, output_key="lesion", weights=[fold.weight for fold in recipe.folds])(item)
     after = Compose(
         [
-            MeanEnsembled(names, output_key="lesion", weights=[fold.weight for fold in recipe.folds]),
             Activationsd("lesion", sigmoid=True),
             Invertd("lesion", transform=before, orig_keys="PET", nearest_interp=False, to_tensor=True),
             AsDiscreted("lesion", argmax=True),

@@ -65,7 +65,7 @@ def write_study(study: SimulatedStudy, box: tuple[int, int, int], folder: Path) 
     ct = np.where(body, np.maximum(study.ct[inside], _AIR_HU + 1), _AIR_HU).astype(np.float32)
     suv = np.where(body, study.suv[inside], 0).astype(np.float32)
     spacing = [2.0 * mm / n for mm, n in zip(box, reversed(body.shape), strict=True)]
-    around = [(0, 0), *(((_FIELD - n) // 2, _FIELD - n - (_FIELD - n) // 2) for n in body.shape[1:])]
+    around = [(2, 2), *(((_FIELD - n) // 2, _FIELD - n - (_FIELD - n) // 2) for n in body.shape[1:])]
     paths = folder / "pet.nii.gz", folder / "ct.nii.gz"
     for path, array, air in zip(paths, (suv, ct), (0, _AIR_HU), strict=True):
         image = sitk.GetImageFromArray(np.pad(array, around, constant_values=air))
