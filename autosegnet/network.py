@@ -6,9 +6,9 @@ A fold is the `state_dict` of MONAI's `UNet` with its keys unchanged, stored in 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from autosegnet.errors import WeightsError
 from autosegnet.recipe import Fold
@@ -16,6 +16,8 @@ from autosegnet.recipe import Fold
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+T = TypeVar("T")
 
 TRAINABLE_PARAMETERS = 19_223_525  # paper, section 2.3
 
@@ -50,15 +52,25 @@ def load_fold(path: Path, fold: Fold) -> nn.Module:
         WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys or shapes, or holds NaN or
             infinity.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load
+
+    state = read_state(path, fold, load)
+    return network_of(state, where=path.name)
+
+
+def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) -> dict[str, T]:
+    """The tensors of a fold's file, as safetensors' `load` for torch or for numpy makes them.
+
+    Raises:
+        WeightsError: the file is missing, altered (SHA-256) or unreadable.
+    """
+    from safetensors import SafetensorError
 
     data = read_verified(path, fold.sha256)
     try:
-        state = load(data)
+        return load(data)
     except SafetensorError as error:
         raise WeightsError(f"{path.name} is not a safetensors file: {error}") from error
-    return network_of(state, where=path.name)
 
 
 def network_of(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:

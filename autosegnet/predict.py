@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 """Called with (passes done, passes in all); a pass is one window through one fold."""
 
 
-_HALO = 48  # voxels that neighbouring slabs share; the network sees about as far
+_HALO = 48  # voxels that neighbouring slabs share
 _SLAB_VOXELS = 2 * 192**3  # keeps the fast mode below 3 GB of memory
 
 

@@ -1,4 +1,4 @@
-"""An engine that goes on, step by step and with the same result, when the GPU runs out of memory.
+"""An engine that goes on, step by step, when the GPU runs out of memory.
 
 The steps are few: give back what torch keeps for later and try again; then go on on the CPU, with the sums of logits
 that the GPU has come to.
@@ -82,7 +82,7 @@ class FallbackEngine:
 
     def _fall_back(self) -> None:
         assert self._instead is not None
-        log.warning("the GPU ran out of memory: going on on the CPU, which is slower and gives the same mask")
+        log.warning("the GPU ran out of memory: going on on the CPU, which is slower")
         instead, self._instead = self._instead, None
         self._engine = instead()
         gc.collect()

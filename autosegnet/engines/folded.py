@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import WeightsError
-from autosegnet.network import read_verified, refuse_keys
+from autosegnet.network import read_state, refuse_keys
 from autosegnet.recipe import Fold
 
 CHANNELS = (32, 64, 128, 256, 512)  # paper, section 2.3; `build_network` names the same ones
@@ -115,14 +115,9 @@ def load_folded(path: Path, fold: Fold) -> FoldedNetwork:
         WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys or shapes, or holds NaN or
             infinity.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    data = read_verified(path, fold.sha256)
-    try:
-        state = load(data)
-    except SafetensorError as error:
-        raise WeightsError(f"{path.name} is not a safetensors file: {error}") from error
+    state = read_state(path, fold, load)
     return fold_batch_norm(state, where=path.name)
 
 

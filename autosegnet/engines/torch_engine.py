@@ -1,7 +1,4 @@
-"""The folds in torch: the plain reference on the CPU, and CUDA.
-
-torch 2.9 has a conv3d regression in half precision; the pinned release has not.
-"""
+"""The folds in torch: the plain reference on the CPU, and CUDA."""
 
 from __future__ import annotations
 
