@@ -83,8 +83,9 @@ def run_job(args: argparse.Namespace, ensemble: Ensemble) -> None:
     files = challenge.sockets(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
     for path in (files.mask, files.results):
         probe_output(path)
-    with ThreadPoolExecutor(2, "reader") as pool:
-        Autosegnet(files, ensemble, limit, args.input, pool).process()
+    with ThreadPoolExecutor(3, "ahead") as pool:
+        opening = pool.submit(ensemble)  # meanwhile, PET and CT are read
+        Autosegnet(files, opening.result, limit, args.input, pool).process()
 
 
 def main() -> None:

@@ -256,9 +256,10 @@ def log_engine(engine: Engine, weights: Weights) -> None:
 
 def log_lesions(mask: sitk.Image) -> None:
     """Logs how many lesions a mask holds, and their volume."""
-    from autosegnet.geometry import voxels
+    from autosegnet.geometry import occupied_box, voxels
     from autosegnet.lesions import label_lesions, lesion_volumes_ml
 
-    labels, count = label_lesions(voxels(mask))
+    whole = voxels(mask)
+    labels, count = label_lesions(whole[occupied_box(whole)])
     volume_ml = float(lesion_volumes_ml(labels, count, spacing_mm=mask.GetSpacing()).sum())
     log.info("%d lesions, %.2f ml", count, volume_ml)

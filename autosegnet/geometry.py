@@ -165,6 +165,14 @@ def image_on(array: NDArray[Any], grid: Grid) -> sitk.Image:
     return image
 
 
+def occupied_box(mask: NDArray[Any]) -> tuple[slice, slice, slice]:
+    """The smallest part of an array (three axes, any order) that holds all that is not 0; empty where all is."""
+    across = np.any(mask, axis=0)
+    found = [np.flatnonzero(hits) for hits in (np.any(mask, axis=(1, 2)), across.any(axis=1), across.any(axis=0))]
+    first, second, third = (slice(int(f[0]), int(f[-1]) + 1) if f.size else slice(0, 0) for f in found)
+    return first, second, third
+
+
 def same_grid(a: Grid, b: Grid, *, tolerance: float = 1e-3) -> bool:
     """Whether two grids share every voxel centre, to a fraction of the smallest voxel side.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import Grid, cut, resample, same_grid, voxels, working_grid
+from autosegnet.geometry import Grid, cut, occupied_box, resample, same_grid, voxels, working_grid
 from autosegnet.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
 from autosegnet.study import AIR_HU, Study
 
@@ -113,28 +113,31 @@ def body_region(study: Study) -> Grid:
     coarse = working_grid(whole, spacing_mm=(_COARSE_MM, _COARSE_MM, _COARSE_MM))
     suv = voxels(resample(study.pet, coarse, outside=None))
     hu = voxels(resample(study.ct, coarse, outside=AIR_HU))
-    labels, count = ndimage.label(ndimage.binary_opening(hu > _TISSUE_HU))
+    tissue, uptake = hu > _TISSUE_HU, suv > _UPTAKE_SUV
+    box = occupied_box(tissue | uptake)  # of what is left out, nothing could be kept
+    labels, count = ndimage.label(ndimage.binary_opening(tissue[box]))
     if count == 0:
         return whole
     sizes = np.bincount(labels.ravel())
-    mean_suv = np.bincount(labels.ravel(), weights=suv.ravel()) / np.maximum(sizes, 1)
+    mean_suv = np.bincount(labels.ravel(), weights=suv[box].ravel()) / np.maximum(sizes, 1)
     kept = mean_suv > _LIVING_SUV
     kept[np.argmax(sizes[1:]) + 1] = True
     kept[0] = False
-    body = kept[labels] | ndimage.binary_opening(suv > _UPTAKE_SUV)
+    body = kept[labels] | ndimage.binary_opening(uptake[box])
+    z, y, x = ((part.start, part.stop) for part in box)
     # A coarse voxel speaks for its surroundings up to the next.
-    return _bounding_region(whole, body, coarse, margin_mm=_MARGIN_MM + _COARSE_MM)
+    return _bounding_region(whole, body, coarse.crop((x, y, z)), margin_mm=_MARGIN_MM + _COARSE_MM)
 
 
 def _bounding_region(whole: Grid, inside: NDArray[np.bool_], sampled: Grid, *, margin_mm: float) -> Grid:
     """The smallest part of a grid that holds a mask on another grid of parallel axes, and a margin around it."""
     if not inside.any():
         return whole
-    found = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != 2 - axis))) for axis in range(3)]
+    box = occupied_box(inside)[::-1]
     margin = [margin_mm / spacing for spacing in sampled.spacing_mm]
     corners = [
         sampled.position_mm((x, y, z))
-        for x, y, z in product(*[(f[0] - m, f[-1] + m) for f, m in zip(found, margin, strict=True)])
+        for x, y, z in product(*[(part.start - m, part.stop - 1 + m) for part, m in zip(box, margin, strict=True)])
     ]
     index = np.linalg.solve(whole.steps_mm, (np.array(corners) - np.array(whole.origin_mm)).T)
     # Rounding outwards, but not by a voxel for the last bit of a position.

@@ -19,7 +19,7 @@ import numpy as np
 
 from autosegnet.engines.folded import fold_batch_norm, load_folded
 from autosegnet.engines.openvino_engine import OpenvinoEngine
-from autosegnet.evaluate import measure, measure_masks
+from autosegnet.evaluate import CaseMetrics, measure, measure_masks
 from autosegnet.network import read_pth
 from autosegnet.pipeline import segment
 from autosegnet.predict import probability
@@ -46,9 +46,9 @@ def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
             chances = [probability(array, OneFold(engine, which), recipe) for which in (0, 1)]
             masks = [chance > 0.5 for chance in chances]
             found = [measure_masks(m, truth, spacing_mm=recipe.spacing_mm) for m in masks]
-            both = measure_masks(masks[1], masks[0], spacing_mm=recipe.spacing_mm)
+            both = overlap(measure_masks(masks[1], masks[0], spacing_mm=recipe.spacing_mm))
             if found[0].is_positive:
-                rows.append((found[0].dsc, found[1].dsc, both.dsc, float(np.abs(chances[0] - chances[1]).max())))
+                rows.append((found[0].dsc, found[1].dsc, both, float(np.abs(chances[0] - chances[1]).max())))
     float32, float16, between, apart = zip(*rows, strict=True)
     sys.stdout.write(
         f"float32 against float16, {len(rows)} validation cases: mean DSC {fmean(float32):.5f} and "
@@ -56,6 +56,11 @@ def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
         f"Dice between their masks: mean {fmean(between):.5f}, least {min(between):.5f}; "
         f"largest difference of probabilities {max(apart):.4f}\n"
     )
+
+
+def overlap(both: CaseMetrics) -> float:
+    """The Dice between two masks; two empty ones are equal."""
+    return both.dsc if both.truth_volume_ml or both.prediction_volume_ml else 1.0
 
 
 class OneFold:
@@ -82,7 +87,7 @@ def compare_weights(weights: Weights, cases: Path) -> None:
         labelled = read_labelled(case)
         masks = [segment(labelled.study, engine, recipe).mask for recipe in (weights.recipe, plain)]
         found = [measure(mask, labelled.truth) for mask in masks]
-        rows.append((found, measure(masks[0], masks[1]).dsc))
+        rows.append((found, overlap(measure(masks[0], masks[1]))))
     for which, name in enumerate(("weighted", "plain mean")):
         positive = [found[which].dsc for found, _ in rows if found[which].is_positive]
         false_ml = fmean(found[which].fpv_ml for found, _ in rows)

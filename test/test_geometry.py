@@ -5,7 +5,7 @@ from conftest import all_orders, phantom, rotation, stored_as
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from autosegnet.geometry import Box, Grid, cut, image_on, resample, same_grid, voxels, working_grid
+from autosegnet.geometry import Box, Grid, cut, image_on, occupied_box, resample, same_grid, voxels, working_grid
 
 angles = st.tuples(*[st.integers(-30, 30)] * 3)
 spacings = st.tuples(*[st.floats(0.5, 6.0)] * 3)
@@ -118,3 +118,19 @@ def test_same_grid_is_a_matter_of_voxel_centres(moved_mm: float, same: bool) -> 
     grid = Grid.of(phantom().pet)
     other = Grid(grid.size, grid.spacing_mm, (grid.origin_mm[0] + moved_mm, *grid.origin_mm[1:]), grid.direction)
     assert same_grid(grid, other) is same
+
+
+@given(st.lists(st.tuples(*[st.integers(0, n - 1) for n in (4, 5, 6)]), max_size=4))
+def test_the_occupied_box_is_the_smallest_that_holds_everything(at: list[tuple[int, int, int]]) -> None:
+    mask = np.zeros((4, 5, 6), np.uint8)
+    for index in at:
+        mask[index] = 2
+    box = occupied_box(mask)
+    assert np.count_nonzero(mask[box]) == np.count_nonzero(mask)
+    if not at:
+        assert mask[box].size == 0
+        return
+    for axis in range(3):
+        across = np.moveaxis(mask[box], axis, 0)
+        assert across[0].any()
+        assert across[-1].any()

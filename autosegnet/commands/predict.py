@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,9 +54,10 @@ def run_predict(args: argparse.Namespace) -> None:
     weights = console.chosen_weights(args)
     if args.uncertainty and len(weights.recipe.folds) < 2:
         raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
-    with console.study_warnings_kept() as warnings:
+    with console.study_warnings_kept() as warnings, ThreadPoolExecutor(1, "engine") as pool:
+        opening = pool.submit(open_engine, weights, device=args.device)  # meanwhile, the study is read
         loaded = load_study(pet=args.pet, ct=args.ct, options=input_options(args))
-        engine = open_engine(weights, device=args.device)
+        engine = opening.result()
         console.log_engine(engine, weights)
         with console.passes_shown(sys.stderr) as progress:
             found = segment(loaded.study, engine, weights.recipe, maps=_maps(args), progress=progress)

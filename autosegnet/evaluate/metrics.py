@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import voxels
+from autosegnet.geometry import occupied_box, voxels
 from autosegnet.lesions import label_lesions, lesion_voxels, voxel_volume_ml
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def measure_masks(
     """
     assert prediction.shape == truth.shape, "prediction and truth have one shape"
     assert convention in CONVENTIONS, f"convention is one of {CONVENTIONS}"
-    p, g = _crop_to_union(_as_bool(prediction), _as_bool(truth))
+    p, g = _as_bool(prediction), _as_bool(truth)
+    box = occupied_box(p | g)
+    p, g = p[box], g[box]
     n_predicted, n_false, voxels_false = _untouched(p, g)
     n_truth, n_missed, voxels_missed = _untouched(g, p)
     voxels_p, voxels_g = int(np.count_nonzero(p)), int(np.count_nonzero(g))
@@ -110,17 +112,6 @@ def _as_bool(mask: NDArray[Any]) -> NDArray[np.bool_]:
     assert mask.ndim == 3, "a mask has three axes"
     assert mask.dtype.kind in "biu", "a mask is not a probability"
     return mask.astype(bool, copy=False)
-
-
-def _crop_to_union(p: NDArray[np.bool_], g: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Both masks cropped to the bounding box of their union; components and counts stay the same."""
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        occupied = np.flatnonzero(p.any(axis=others) | g.any(axis=others))
-        box = slice(occupied[0], occupied[-1] + 1) if occupied.size else slice(0, 0)
-        crop = (slice(None),) * axis + (box,)
-        p, g = p[crop], g[crop]
-    return p, g
 
 
 def _untouched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int, int]:
