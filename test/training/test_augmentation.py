@@ -1,5 +1,7 @@
 """Augmentation against its formulas, written out with numpy and scipy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -156,10 +158,16 @@ def test_draws_fill_the_ranges_of_the_settings() -> None:
     assert all(d.suv_factor == 1 for d in drawn)
 
 
-def test_the_starter_preset_mirrors_and_scales() -> None:
+def test_mirroring_is_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [draw(replace(PRESETS["starter"], flip_probability=0.5), rng) for _ in range(500)]
+    assert np.mean([[s < 0 for s in d.scale] for d in drawn]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_starter_preset_scales_the_pet_and_keeps_left_and_right() -> None:
     rng = np.random.default_rng(0)
     drawn = [draw(PRESETS["starter"], rng) for _ in range(500)]
-    assert np.mean([[s < 0 for s in d.scale] for d in drawn]) == pytest.approx(0.5, abs=0.05)
+    assert all(s > 0 for d in drawn for s in d.scale)
     factors = [d.suv_factor for d in drawn if d.suv_factor != 1]
     assert len(factors) / 500 == pytest.approx(0.5, abs=0.08)
     assert min(factors) >= 0.8
