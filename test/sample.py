@@ -1,19 +1,17 @@
 """The main job on the bundled sample study: runs the container's program, shows what came out, and checks it.
 
 The sample is a simulated whole body (`autosegnet-train simulate`); its truth is `test/expected/truth.mha`, and what the
-program is expected to find, with trained folds or with untrained ones, lies beside it.
+bundled folds are expected to find, `trained.mha`, lies beside it.
 """
 
 import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from datetime import datetime
 from pathlib import Path
 
 import SimpleITK as sitk
-from untrained_folds import write_untrained_weights
 
 from autosegnet import __version__
 from autosegnet.evaluate import measure
@@ -22,7 +20,7 @@ from autosegnet.io import only_image, read_image, read_mask, write_all
 from autosegnet.lesions import measure_lesions
 from autosegnet.report import Provenance, report_files
 from autosegnet.study import Study
-from autosegnet.weights import BUNDLED, RECIPE, Weights, digest, open_weights
+from autosegnet.weights import BUNDLED, Weights, digest, open_weights
 
 HERE = Path(__file__).resolve().parent
 INPUT, OUTPUT, EXPECTED = HERE / "input", HERE / "output", HERE / "expected"
@@ -31,30 +29,19 @@ SOCKET = OUTPUT / "images" / "automated-petct-lesion-segmentation"
 
 def main() -> None:
     """Runs, shows and checks; exits with 1 where something is not as expected."""
-    trained = (BUNDLED / RECIPE).is_file()
+    weights = open_weights(BUNDLED)
     shutil.rmtree(OUTPUT, ignore_errors=True)
-    with tempfile.TemporaryDirectory() as folder:
-        weights = open_weights(BUNDLED) if trained else untrained(Path(folder))
-        program = [sys.executable, HERE.parent / "process.py"]
-        subprocess.run(
-            [*program, "--input", INPUT, "--output", OUTPUT, "--weights", weights.folder], cwd=HERE.parent, check=True
-        )
+    program = [sys.executable, HERE.parent / "process.py"]
+    subprocess.run(
+        [*program, "--input", INPUT, "--output", OUTPUT, "--weights", weights.folder], cwd=HERE.parent, check=True
+    )
     study = Study(read_image(only_image(INPUT / "images" / "pet")), read_image(only_image(INPUT / "images" / "ct")))
     mask = read_mask(only_image(SOCKET))
     show(study, mask, weights)
-    expected = read_mask(EXPECTED / ("trained.mha" if trained else "untrained.mha"))
+    expected = read_mask(EXPECTED / "trained.mha")
     wrong = differences(study, mask, expected)
     say("\n".join(["FAILED", *wrong]) if wrong else f"OK: as expected (Dice {dice(mask, expected):.4f})")
     sys.exit(1 if wrong else 0)
-
-
-def untrained(folder: Path) -> Weights:
-    """Weights that run, while there are none that were trained."""
-    line = "!" * 100
-    say(f"{line}\n!!  NO TRAINED FOLDS in weights/: running with UNTRAINED ones.")
-    say(f"!!  The mask below MEANS NOTHING; everything around the network is checked all the same.\n{line}")
-    write_untrained_weights(folder)
-    return open_weights(folder)
 
 
 def show(study: Study, mask: sitk.Image, weights: Weights) -> None:

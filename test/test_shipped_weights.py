@@ -15,12 +15,10 @@ from autosegnet.geometry import voxels
 from autosegnet.io import only_image, read_image, read_mask
 from autosegnet.pipeline import segment
 from autosegnet.study import Study
-from autosegnet.weights import BUNDLED, RECIPE, Weights, open_weights
+from autosegnet.weights import BUNDLED, Weights, open_weights
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("AUTOSEGNET_DATA", HERE.parents[1] / "shared" / "data"))
-
-pytestmark = pytest.mark.skipif(not (BUNDLED / RECIPE).is_file(), reason="weights/ holds no trained folds")
 
 
 @pytest.fixture(scope="module")
