@@ -14,7 +14,7 @@ train() { "$python" -m autosegnet_training "$@"; }
 train simulate --output "$folder/data" --number 10 --seed 7 --spacing 8 8 8 --field 420 --cohort sarcoma
 train index "$folder/data/cases.csv" --output "$folder/cases.csv"
 train prepare "$folder/cases.csv" --output "$folder/prepared" --spacing 8 8 8
-settings=(--preset starter --patch 32 32 32 --inference-patch 64 64 64 --overlap 0.25
+settings=(--preset starter --batch 2 --focal-weights 1 100 --focal-gamma 2 --patch 32 32 32 --inference-patch 64 64 64 --overlap 0.25
     --epochs 8 --patches-per-case 4 --lesion-patches 0.5 --learning-rate 0.01 --validate-every 8)
 for fold in 0 1 2 3 4; do
     train train "$folder/prepared" --fold "$fold" --output "$folder/runs" --device cpu "${settings[@]}"
