@@ -64,9 +64,23 @@ def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) ->
     Raises:
         WeightsError: the file is missing, altered (SHA-256) or unreadable.
     """
+    return _parsed(read_verified(path, fold.sha256), load, path)
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file that no recipe vouches for, such as one to go on training from.
+
+    Raises:
+        WeightsError: missing, or damaged.
+    """
+    from safetensors.torch import load
+
+    return _parsed(_read(path), load, path)
+
+
+def _parsed(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path) -> dict[str, T]:
     from safetensors import SafetensorError
 
-    data = read_verified(path, fold.sha256)
     try:
         return load(data)
     except SafetensorError as error:
@@ -112,17 +126,22 @@ def read_verified(path: Path, sha256: str) -> bytes:
     Raises:
         WeightsError: no such file, or another sum.
     """
+    data = _read(path)
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise WeightsError(
+            f"{path} has SHA-256 {found[:12]}…, expected {sha256[:12]}…: the file is not the one released"
+        )
+    return data
+
+
+def _read(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"fold {path.name} is missing: {path} cannot be read ({error.strerror})") from error
     if data.startswith(_POINTER):
         raise WeightsError(f"{path} is a Git LFS pointer, not weights; fetch the file itself")
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise WeightsError(
-            f"{path} has SHA-256 {found[:12]}…, expected {sha256[:12]}…: the file is not the one released"
-        )
     return data
 
 

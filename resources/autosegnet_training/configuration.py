@@ -41,7 +41,9 @@ class TrainingConfiguration:
     fill_probability: float = _setting(
         0.0, "of laying a case that is smaller than a patch over a patch of a larger case, in place of air around it"
     )
-    initial: str = _setting("", "state dict (.pt) of a trained network to start from; none: random weights")
+    initial: str = _setting(
+        "", "trained network to start from, a state dict (.pt) or a fold (.safetensors); none: random weights"
+    )
 
     optimiser: str = _setting("adam", "adam (paper, section 2.4) or adamw")
     learning_rate: float = _setting(1e-3, "at the start; a cosine takes it to 0 over the epochs; paper, section 2.4")
@@ -77,6 +79,9 @@ class TrainingConfiguration:
     frozen_norm: bool = _setting(
         False, "batch norm keeps the running statistics of --initial, which inference uses, instead of the patches' own"
     )
+    frozen_bottom: bool = _setting(
+        False, "the convolutions of the deepest level, 56 % of all weights, stay those of --initial"
+    )
     workers: int = _setting(4, "threads of each process that read patches")
     checkpoint_minutes: float = _setting(10.0, "at most this long between checkpoints; one ends every epoch as well")
 
@@ -101,7 +106,8 @@ class TrainingConfiguration:
             self,
             f"0 or a divisor of batch {self.batch}",
         )
-        _require(not self.frozen_norm or bool(self.initial), "frozen_norm", self, "--initial with it")
+        for name in ("frozen_norm", "frozen_bottom"):
+            _require(not getattr(self, name) or bool(self.initial), name, self, "--initial with it")
         # The SD of the smoothing reaches into 3 voxels on either side.
         _require(0 <= self.elastic_sigma[0] <= self.elastic_sigma[1] <= 1, "elastic_sigma", self, "from 0 to 1")
 

@@ -117,13 +117,17 @@ def anywhere(start: Voxel, shape: Voxel, patch: Voxel, rng: np.random.Generator)
 
 
 def hot_voxel(case: PreparedCase, rng: np.random.Generator) -> tuple[int, ...] | None:
-    """A voxel of SUV above 4, lesion or not: one of 500 random ones; None where none of them is.
+    """A voxel of SUV above 4, lesion or not, found among 4,000 random ones; None where none of them is.
 
-    Brain, heart, kidneys and bladder are a hundredth of a body; patches at random seldom show what they look like.
+    Brain, heart, kidneys and bladder are a hundredth of a body; patches at random seldom show what they look like. All
+    axial slices that hold one count alike: otherwise the brain would be most of what is shown.
     """
-    at = rng.integers(case.shape, size=(500, 3))
+    at = rng.integers(case.shape, size=(4000, 3))
     hot = at[case.array[(1, *at.T)] > _HOT_SUV]
-    return tuple(map(int, hot[0])) if len(hot) else None
+    if len(hot) == 0:
+        return None
+    level = rng.choice(np.unique(hot[:, 2]))
+    return tuple(map(int, rng.choice(hot[hot[:, 2] == level])))
 
 
 class Patches:

@@ -20,7 +20,7 @@ from torch import nn
 from tqdm import tqdm
 
 from autosegnet.errors import InputError, UsageError
-from autosegnet.network import build_network, network_of, read_pth
+from autosegnet.network import build_network, network_of, read_pth, read_safetensors
 from autosegnet_training import configuration as settings
 from autosegnet_training import distributed, runs
 from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_prepared
@@ -35,6 +35,7 @@ from autosegnet_training.validation import NetworkEngine, Validation, autocast, 
 
 log = logging.getLogger(__name__)
 
+_BOTTOM = "model." + 4 * "1.submodule."  # where MONAI's UNet keeps its deepest level
 _NOT_VALIDATED = {"dsc": math.nan, "fpv_ml": math.nan, "fnv_ml": math.nan, "negative_fpv_ml": math.nan}
 
 
@@ -304,12 +305,23 @@ def initial_network(configuration: TrainingConfiguration) -> nn.Module:
     """The network that training starts from: random weights, or those of a trained one.
 
     Raises:
-        InputError, WeightsError: a file that cannot be read, or of another network.
+        WeightsError: a file that cannot be read, or of another network.
     """
     if not configuration.initial:
         return build_network()
     path = Path(configuration.initial)
-    return network_of(read_pth(path), where=str(path))
+    network = network_of(read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path), where=str(path))
+    if configuration.frozen_bottom:
+        for weight in bottom_weights(network):
+            weight.requires_grad_(False)
+    return network
+
+
+def bottom_weights(network: nn.Module) -> list[nn.Parameter]:
+    """The weights of the convolutions of the deepest level."""
+    return [
+        parameter for name, parameter in network.named_parameters() if name.startswith(_BOTTOM) and parameter.ndim == 5
+    ]
 
 
 def arithmetic(configuration: TrainingConfiguration, device: torch.device) -> torch.dtype | None:

@@ -120,6 +120,16 @@ def test_short_cases_are_laid_over_bodies_where_wanted() -> None:
         assert all(float(p.min()) == around for p in found)
 
 
+def test_every_slice_with_a_hot_voxel_is_shown_as_often() -> None:
+    case = body((20, 20, 20))
+    case.array[1, :, :, 18] = 5.0  # a brain
+    case.array[1, 4:9, 3:9, 3] = 5.0  # a thirteenth of that: a bladder
+    rng = np.random.default_rng(0)
+    levels = [(hot_voxel(case, rng) or (0, 0, 0))[2] for _ in range(300)]
+    assert set(levels) == {3, 18}
+    assert 110 < levels.count(3) < 190
+
+
 def test_a_hot_voxel_is_found_where_there_is_one() -> None:
     case = body((20, 20, 20))
     assert hot_voxel(case, np.random.default_rng(0)) is None

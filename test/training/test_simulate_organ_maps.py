@@ -101,6 +101,24 @@ def test_a_study_from_a_map_is_deterministic_and_hot_where_the_brain_is(map_file
     assert first.suv.shape[0] == 160
 
 
+def test_varied_organs_differ_from_draw_to_draw_and_stay_organs() -> None:
+    organ_map = made_up_map()
+    volumes, places = [], []
+    for seed in (0, 0, 1, 2):
+        anatomy = from_organ_map(organ_map, np.random.default_rng(seed), SPACING, vary=True)
+        liver = anatomy.canvas.tissue == Tissue.LIVER
+        _, pieces = ndimage.label(liver)
+        assert pieces == 1
+        assert not (ndimage.binary_dilation(liver) & (anatomy.canvas.tissue == Tissue.OUTSIDE)).any()
+        volumes.append(int(liver.sum()))
+        places.append(liver)
+    np.testing.assert_array_equal(places[0], places[1])
+    assert len(set(volumes)) == 3
+    # Each axis is stretched by at most 12 %; bending moves the surface, and hardly changes what it holds.
+    whole = int((organ_map.labels == LIVER).sum())
+    assert all(0.88**3 * 0.9 < volume / whole < 1.12**3 * 1.1 for volume in volumes)
+
+
 def test_a_map_without_lungs_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "map.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), path)

@@ -16,7 +16,7 @@ import torch
 from training_phantoms import small_network, train_arguments
 
 from autosegnet.errors import WeightsError
-from autosegnet.network import build_network
+from autosegnet.network import build_network, fold_bytes
 from autosegnet_training import train
 from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import load, open_prepared
@@ -248,6 +248,32 @@ def test_a_frozen_norm_keeps_its_statistics_and_learns_the_rest(prepared: Path, 
         is_kept = "running" in key or key.endswith("num_batches_tracked")
         # A bias before batch norm in training has no gradient; with frozen statistics everything but these learns.
         assert torch.equal(found[key], before) == is_kept, key
+
+
+def test_training_starts_from_a_shipped_fold_as_well(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    trained = build_network().state_dict()
+    (tmp_path / "fold_0.safetensors").write_bytes(fold_bytes(trained, where="test"))
+    started = train.initial_network(TrainingConfiguration(initial=str(tmp_path / "fold_0.safetensors")))
+    for key, tensor in started.state_dict().items():
+        assert torch.allclose(tensor, trained[key], atol=1e-3), key
+    (tmp_path / "cut.safetensors").write_bytes(b"cut")
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        train.initial_network(TrainingConfiguration(initial=str(tmp_path / "cut.safetensors")))
+
+
+def test_a_frozen_bottom_keeps_its_weights_and_the_rest_learns(prepared: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    state = build_network().state_dict()
+    torch.save(state, tmp_path / "trained.pt")
+    more = f"--initial {tmp_path / 'trained.pt'} --frozen-bottom true --epochs 1 --validate-every 1"
+    assert main(train_arguments(prepared, tmp_path / "runs", *more.split())) == 0
+    found = best_of(tmp_path / "runs")
+    kept = {key for key, before in state.items() if before.ndim == 5 and torch.equal(found[key], before)}
+    network = build_network()
+    frozen = {id(weight) for weight in train.bottom_weights(network)}
+    assert kept == {key for key, weight in network.named_parameters() if id(weight) in frozen}
+    assert sum(state[key].numel() for key in kept) > 0.5 * sum(weight.numel() for weight in state.values())
 
 
 def test_training_needs_no_simpleitk(prepared: Path, tmp_path: Path) -> None:

@@ -25,11 +25,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One study to be made and where it goes. organ_map: a label map, or None for the procedural anatomy."""
+    """One study to be made and where it goes.
+
+    organ_map: a label map, or None for the procedural anatomy; vary: whether the map's organs change with the seed.
+    """
 
     case: Case
     output: Path
     organ_map: Path | None
+    vary: bool
     protocol: Protocol
 
 
@@ -42,6 +46,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument(
         "--anatomy", default="procedural", help="'procedural', or a folder of organ label maps (.nii.gz)"
     )
+    parser.add_argument("--vary-organs", action="store_true", help="stretch and bend the maps anew for every study")
     parser.add_argument("--cohort", choices=(*COHORTS, "sarcoma"), help="default: drawn (see below)")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--spacing", type=float, nargs=3, default=SPACING_MM, metavar=("X", "Y", "Z"), help="mm")
@@ -61,8 +66,11 @@ def run_simulate(arguments: argparse.Namespace) -> None:
         raise UsageError("--number, --processes and --spacing must be positive and --seed not negative")
     protocol = Protocol(tuple(arguments.spacing), arguments.field, arguments.cohort)
     maps = list_organ_maps(arguments.anatomy)
+    if arguments.vary_organs and not maps:
+        raise UsageError("--vary-organs needs a folder of label maps for --anatomy; procedural organs always vary")
     settings = {"seed": arguments.seed, "anatomy": [m.name for m in maps] or "procedural", "cohort": arguments.cohort,
-                "spacing_mm": list(protocol.spacing_mm), "field_mm": arguments.field}  # fmt: skip
+                "spacing_mm": list(protocol.spacing_mm), "field_mm": arguments.field,
+                "vary_organs": arguments.vary_organs}  # fmt: skip
     _check_settings(arguments.output, settings)
     jobs = list(plan(arguments, maps, protocol))
     cohorts = _make_all(jobs, arguments.processes)
@@ -103,9 +111,8 @@ def plan(arguments: argparse.Namespace, maps: list[Path], protocol: Protocol) ->
         organ_map = maps[index % len(maps)] if maps else None
         # Studies of one organ map are one patient, so that a splitter by patient keeps an anatomy in one fold.
         patient = f"sim_{organ_map.name.removesuffix('.nii.gz')}" if organ_map else f"sim_{arguments.seed}_{index:05d}"
-        yield Job(
-            Case(index, patient, f"sim_{arguments.seed}_{index:05d}", seed), arguments.output, organ_map, protocol
-        )
+        case = Case(index, patient, f"sim_{arguments.seed}_{index:05d}", seed)
+        yield Job(case, arguments.output, organ_map, arguments.vary_organs, protocol)
 
 
 def make(job: Job) -> tuple[int, str]:
@@ -114,19 +121,19 @@ def make(job: Job) -> tuple[int, str]:
     note = folder / "study.json"
     if note.is_file():
         return job.case.index, str(json.loads(note.read_text())["cohort"])
-    study = simulate_study(job.case.seed, anatomy=anatomy_source(job.organ_map), protocol=job.protocol)
+    study = simulate_study(job.case.seed, anatomy=anatomy_source(job.organ_map, vary=job.vary), protocol=job.protocol)
     writer.write_autopet(study, folder)
     writer.write_description(study, note)
     return job.case.index, study.cohort
 
 
-def anatomy_source(organ_map: Path | None) -> AnatomySource:
-    """Return what makes the patient: the procedural anatomy, or an organ map."""
+def anatomy_source(organ_map: Path | None, *, vary: bool = False) -> AnatomySource:
+    """Return what makes the patient: the procedural anatomy, or an organ map, varied or as it is."""
     if organ_map is None:
         return procedural
     from autosegnet_training.simulate.organ_maps import from_file
 
-    return from_file(organ_map)
+    return from_file(organ_map, vary=vary)
 
 
 def _make_all(jobs: list[Job], processes: int) -> dict[int, str]:

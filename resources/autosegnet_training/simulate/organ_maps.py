@@ -4,7 +4,7 @@ The map gives brain, lungs, heart, liver, spleen, stomach, kidneys, bladder, pro
 reference body is stretched to their places (`fit_frame`) and supplies outline, fat, muscle, skeleton, vessels, bowel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from autosegnet_training.simulate.anatomy import (
 )
 from autosegnet_training.simulate.body import Build
 from autosegnet_training.simulate.frame import Frame, Lattice, prepare_canvas
-from autosegnet_training.simulate.shapes import Box, Canvas, Mask, Point, Volume, allow
+from autosegnet_training.simulate.shapes import Box, Canvas, Mask, Point, Volume, allow, smooth_field
 from autosegnet_training.simulate.tissue import Tissue
 
 T = Tissue
@@ -45,6 +45,10 @@ REPLACED = {T.LUNG: T.FAT, T.LIVER: T.FAT, T.SPLEEN: T.FAT, T.STOMACH_WALL: T.FA
             T.KIDNEY: T.FAT, T.RENAL_PELVIS: T.FAT, T.BLADDER: T.FAT, T.MYOCARDIUM: T.MEDIASTINUM, T.GREY_MATTER: T.CSF,
             T.WHITE_MATTER: T.CSF, T.CEREBELLUM: T.CSF, T.PROSTATE: T.FAT, T.URETER: T.FAT}  # fmt: skip
 SECTORS = 72  # directions of the hull around the trunk, 5° each
+# How far `vary` may change a map. Wide enough that no two studies of one map share their organs' shapes, narrow enough
+# that organs stay inside the body that is fitted to them; chosen, not fitted.
+STRETCH = (0.88, 1.12)  # of each axis
+BEND_MM, BEND_OVER_MM = 5.0, 90.0  # SD of the displacement along each axis, and its correlation length
 # Heights of the reference body where its organs begin and end, mm.
 LUNG_BASE, LUNG_APEX, BRAIN_BASE, BRAIN_TOP, KIDNEY_MIDDLE, BLADDER_MIDDLE = (
     1150.0,
@@ -94,24 +98,35 @@ def read_organ_map(path: Path) -> OrganMap:
     return OrganMap(upright, (spacing[0], spacing[1], spacing[2]))
 
 
-def from_file(path: Path) -> AnatomySource:
-    """Return what makes anatomies from one label map; each draw has another body around the same organs."""
+def from_file(path: Path, *, vary: bool = False) -> AnatomySource:
+    """Return what makes anatomies from one label map; each draw has another body around the same organs.
+
+    vary: each draw stretches and bends the organs, too.
+    """
 
     def make(rng: np.random.Generator, spacing_mm: Point) -> Anatomy:
-        return from_organ_map(read_organ_map(path), rng, spacing_mm)
+        return from_organ_map(read_organ_map(path), rng, spacing_mm, vary=vary)
 
     return make
 
 
-def from_organ_map(organ_map: OrganMap, rng: np.random.Generator, spacing_mm: Point) -> Anatomy:
-    """Return an anatomy with the organs of a map, on a lattice of another spacing (nearest label)."""
+def from_organ_map(organ_map: OrganMap, rng: np.random.Generator, spacing_mm: Point, *, vary: bool = False) -> Anatomy:
+    """Return an anatomy with the organs of a map, on a lattice of another spacing (nearest label).
+
+    vary: the organs are stretched along each axis and bent smoothly.
+    """
+    if vary:
+        x, y, z = (float(s * f) for s, f in zip(organ_map.spacing_mm, rng.uniform(*STRETCH, size=3), strict=True))
+        organ_map = replace(organ_map, spacing_mm=(x, y, z))
     frame = fit_frame(organ_map)
     sex = "F" if organ_map.find(PROSTATE) is None else "M"
     bmi = float(np.clip(np.exp(rng.normal(np.log(25.0), 0.16)), 17.0, 40.0))
     arms = str(rng.choice(["up", "raised", "down", "crossed"], p=[0.47, 0.25, 0.18, 0.10]))
     build = Build(sex, fat_thickness_mm(bmi, sex), arms)
     lattice = _lattice(organ_map, frame, build, spacing_mm)
-    labels = _resampled(organ_map, frame, lattice)
+    labels = _resampled(organ_map, lattice)
+    if vary:
+        labels = _bent(labels, lattice, rng)
     canvas = prepare_canvas(frame, lattice, rng)
     _paint(canvas, labels, build, lattice, rng)
     height = 1750.0 * frame.scale_y[0]  # the frame's lower end has the scale of the trunk
@@ -182,7 +197,7 @@ def _lattice(organ_map: OrganMap, frame: Frame, build: Build, spacing_mm: Point)
     return Lattice((slices, around.shape[1], around.shape[2]), spacing_mm, origin)
 
 
-def _resampled(organ_map: OrganMap, frame: Frame, lattice: Lattice) -> NDArray[np.uint8]:
+def _resampled(organ_map: OrganMap, lattice: Lattice) -> NDArray[np.uint8]:
     """Return the labels on the lattice (nearest; 0 outside); x and y are shifted to the lungs' centre."""
     lungs = organ_map.find(LUNGS)
     assert lungs is not None
@@ -195,6 +210,17 @@ def _resampled(organ_map: OrganMap, frame: Frame, lattice: Lattice) -> NDArray[n
         labels = np.take(labels, np.clip(index, 0, labels.shape[axis] - 1), axis=axis)
         labels = labels * inside.reshape([-1 if i == axis else 1 for i in range(3)]).astype(np.uint8)
     return labels
+
+
+def _bent(labels: NDArray[np.uint8], lattice: Lattice, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return the labels with every voxel taken from a place nearby (nearest; the ends are prolonged)."""
+    places = []
+    for axis, n in enumerate(labels.shape):
+        step = lattice.spacing_mm[2 - axis]
+        moved = smooth_field(lattice.shape, lattice.spacing_mm, BEND_OVER_MM, rng) * np.float32(BEND_MM / step)
+        moved += np.arange(n, dtype=np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+        places.append(np.clip(np.rint(moved), 0, n - 1).astype(np.intp))
+    return np.asarray(labels[tuple(places)])
 
 
 def _paint(canvas: Canvas, labels: NDArray[np.uint8], build: Build, lattice: Lattice, rng: np.random.Generator) -> None:
