@@ -16,7 +16,7 @@ from autosegnet.errors import WeightsError
 from autosegnet.recipe import Recipe
 
 Progress = Callable[[int, int], None]
-"""Called with (passes done, passes in all); a pass is one window through one fold."""
+"""Called with (passes done, passes in all), after one or after several at once; a pass is a window through a fold."""
 
 
 _HALO = 48  # voxels that neighbouring slabs share
@@ -74,7 +74,7 @@ def probability(
         array: (2, X, Y, Z) float32, as in `preprocess.Prepared`.
         engine: the folds.
         recipe: of the same folds.
-        progress: told after every pass.
+        progress: told as passes are done.
 
     Returns:
         (X, Y, Z) float32 in [0, 1].
@@ -120,12 +120,18 @@ def _walk(
     done = 0
     for fold, weight in enumerate(recipe.fold_weights):
         into = {0: weight} | ({1 + fold: 1.0} if own else {})
-        for start in starts:
-            x, y, z = (slice(s, s + p) for s, p in zip(start, recipe.patch, strict=True))
-            canvas.add((x, y, z), fold, into)
-            done += 1
+        left = [_window(start, recipe.patch) for start in starts]
+        while left:
+            together, left = left[: canvas.batch], left[canvas.batch :]
+            canvas.add(together, fold, into)
+            done += len(together)
             progress(done, engine.folds * len(starts))
     return canvas.sums(), inner
+
+
+def _window(start: tuple[int, ...], patch: tuple[int, int, int]) -> Slices:
+    x, y, z = (slice(s, s + p) for s, p in zip(start, patch, strict=True))
+    return x, y, z
 
 
 def _starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -102,7 +102,11 @@ class _SomeFoldsCanvas:
     def __init__(self, canvas: Canvas, kept: tuple[int, ...]) -> None:
         self._canvas, self._kept = canvas, kept
 
-    def add(self, at: Slices, fold: int, into: Mapping[int, float]) -> None:
+    @property
+    def batch(self) -> int:
+        return self._canvas.batch
+
+    def add(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> None:
         self._canvas.add(at, self._kept[fold], into)
 
     def sums(self) -> list[NDArray[np.float32]]:
@@ -162,21 +166,22 @@ class TimeLimit:
             return walk(slow.step.engine, slow.step.recipe, progress=progress)
 
     def _watched(self, ways: tuple[Step, ...], progress: Progress) -> Progress:
-        """A progress that estimates after the second pass, and unwinds the walk where it is to be begun again.
+        """A progress that estimates when it is told for the second time, and unwinds a walk to be begun again.
 
-        The first pass also sets up the device; where it is the only one, there is nothing to estimate.
+        The first pass, or the first few at once, also set up the device; where there are no others, they are all that
+        there is to go by.
         """
         begun = self._clock()
-        after_first_pass = begun
+        told: list[tuple[int, float]] = [(0, begun)]  # passes done, and when
 
         def watch(done: int, of: int) -> None:
-            nonlocal after_first_pass
             progress(done, of)
-            if done == 1:
-                after_first_pass = self._clock()
-            if done == min(2, of):
-                timed = self._clock() - (after_first_pass if of > 1 else begun)
-                self._judge(ways, timed, begun - self._start, done, of)
+            if len(told) > 2 or (len(told) == 2 and told[1][0] == of):
+                return
+            told.append((done, self._clock()))
+            if len(told) == 3 or done == of:
+                (before, earlier), (after, later) = told[-2:]
+                self._judge(ways, (later - earlier) / (after - before), begun - self._start, done, of)
 
         return watch
 

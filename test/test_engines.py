@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 
 from autosegnet import engines
 from autosegnet.engines import open_engine
-from autosegnet.engines.canvas import Canvas, HostCanvas
+from autosegnet.engines.canvas import Canvas, HostCanvas, Slices
 from autosegnet.engines.fallback import FallbackEngine
 from autosegnet.engines.folded import fold_batch_norm
 from autosegnet.engines.torch_engine import TorchEngine
 from autosegnet.errors import UsageError, WeightsError
 from autosegnet.network import build_network
 from autosegnet.pipeline import segment
+from autosegnet.predict import probability
 from autosegnet.weights import Weights
 
 
@@ -226,13 +228,74 @@ def test_the_cuda_engine_agrees_with_the_reference(
     engine = TorchEngine(tiny_weights, device="cpu", dtype=dtype)
     canvas = engine.canvas(WINDOW, sums=3)
     everything = (slice(None), slice(None), slice(None))
-    canvas.add(everything, 0, {0: 0.25, 1: 1.0})
-    canvas.add(everything, 1, {0: 0.75, 2: 1.0})
+    canvas.add([everything], 0, {0: 0.25, 1: 1.0})
+    canvas.add([everything], 1, {0: 0.75, 2: 1.0})
     mean, *own = canvas.sums()
     limit = 1e-3 if dtype is torch.float32 else 0.1 * reference.std()
     assert np.abs(np.stack(own) - reference).max() < limit
     assert np.abs(mean - (0.25 * reference[0] + 0.75 * reference[1])).max() < limit
     assert np.abs(engine.logit_difference(WINDOW, 1) - reference[1]).max() < limit
+
+
+@pytest.mark.parametrize(("most_voxels", "calls"), [(1, 9 * [1]), (4 * 32**3, [1, 4, 4]), (100 * 32**3, [1, 8])])
+def test_windows_go_through_a_gpu_together(
+    tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch, most_voxels: int, calls: list[int]
+) -> None:
+    array = np.random.default_rng(3).random((2, 64, 64, 32), dtype=np.float32)
+    recipe = replace(tiny_weights.recipe, patch=(32, 32, 32), overlap=0.5)
+    expected = probability(array, open_engine(tiny_weights, device="cpu"), recipe)
+    engine = TorchEngine(tiny_weights, device="cpu", dtype=torch.float32, most_voxels=most_voxels)
+    seen: list[tuple[int, int]] = []
+    run = engine.run
+
+    def counted(windows: torch.Tensor, fold: int) -> torch.Tensor:
+        seen.append((fold, len(windows)))
+        return run(windows, fold)
+
+    monkeypatch.setattr(engine, "run", counted)
+    told: list[int] = []
+    found = probability(array, engine, recipe, progress=lambda done, of: told.append(done))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert [count for fold, count in seen if fold == 0] == calls
+    assert told == np.cumsum([count for _, count in seen]).tolist()
+    assert told[-1] == 9 * engine.folds
+
+
+@dataclass
+class SmallDevice(Crowded):
+    """A GPU engine that runs out of memory with more than some windows at once."""
+
+    fits: int = 1
+    batches: list[int] = field(default_factory=list)
+
+    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
+        engine = self
+
+        class Together(HostCanvas):
+            batch = 3
+
+            def add(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> None:
+                engine.batches.append(len(at))
+                if len(at) > engine.fits:
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                for window in at:
+                    super().add([window], fold, into)
+
+        return Together(self, array, [np.zeros(array.shape[1:], np.float32) for _ in range(sums)])
+
+
+@pytest.mark.parametrize(("fits", "engine_at_the_end"), [(3, "GPU"), (1, "GPU"), (0, "CPU")])
+def test_windows_that_do_not_fit_together_go_singly(
+    caplog: pytest.LogCaptureFixture, fits: int, engine_at_the_end: str
+) -> None:
+    first = SmallDevice(set(), fits=fits)
+    engine = FallbackEngine(lambda: first, Spare)
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_array_equal(mask_of(engine), mask_of(ThresholdEngine()))
+    assert engine.name == engine_at_the_end
+    assert max(first.batches) == 3
+    assert first.batches.count(3) == 1 or fits == 3  # it is not tried again
+    assert sum("one window at a time" in message for message in caplog.messages) == (0 if fits == 3 else 1)
 
 
 def test_logits_beyond_half_precision_are_computed_in_float32(

@@ -96,6 +96,22 @@ def test_the_estimate_is_made_after_two_passes(log: pytest.LogCaptureFixture) ->
     assert not any("exceeds" in m for m in log.messages)
 
 
+def test_passes_that_are_done_together_count_each() -> None:
+    """Five at a time after the first: seven of the first fold take 1 + 5 + 1."""
+    now = BEFORE_S
+    limit = TimeLimit(1000.0, degrade=False, clock=lambda: now)
+    limit._start = 0.0
+
+    def walked(engine: Engine, recipe: Recipe, *, progress: Progress) -> None:
+        nonlocal now
+        for done, seconds in ((1, FIRST_PASS_S), (6, 5 * PASS_S), (7, PASS_S), (21, 14 * PASS_S)):
+            now += seconds
+            progress(done, 21)
+
+    limit.run(walked, TimedEngine(), RECIPE, shape=ARRAY.shape[1:], progress=lambda done, of: None)
+    assert limit.record["estimate_s"] == ESTIMATE_S
+
+
 def test_without_degrade_there_is_only_a_warning(log: pytest.LogCaptureFixture) -> None:
     found, limit, engine = limited(ESTIMATE_S - 1, degrade=False)
     np.testing.assert_array_equal(found, of_folds(0, 1, 2))

@@ -5,7 +5,7 @@ On the CPU both are numpy arrays. An engine with memory of its own keeps them th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -19,13 +19,18 @@ Slices = tuple[slice, slice, slice]
 class Canvas(Protocol):
     """The input of one study and its sums of logits."""
 
-    def add(self, at: Slices, fold: int, into: Mapping[int, float]) -> None:
-        """Runs a window through a fold and adds its logit difference to sums, times a weight each.
+    @property
+    def batch(self) -> int:
+        """How many windows it takes at once, which may change as it works."""
+        ...
 
-        It returns when the device is done. Where it raises, no sum has changed.
+    def add(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> None:
+        """Runs windows through a fold and adds their logit differences to sums, times a weight each.
+
+        It returns when the device is done. Where it raises for want of memory, no sum has changed.
 
         Args:
-            at: the window's voxels.
+            at: each window's voxels; at most `batch` windows of one size.
             fold: from 0.
             into: number of a sum -> weight.
         """
@@ -51,11 +56,17 @@ class HostCanvas:
     def __init__(self, engine: Engine, array: NDArray[np.float32], sums: list[NDArray[np.float32]]) -> None:
         self._engine, self._array, self._sums = engine, array, sums
 
-    def add(self, at: Slices, fold: int, into: Mapping[int, float]) -> None:
+    @property
+    def batch(self) -> int:
+        """One: a window fills the cores and the caches."""
+        return 1
+
+    def add(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> None:
         """As `Canvas.add`."""
-        logits = self._engine.logit_difference(np.ascontiguousarray(self._array[(slice(None), *at)]), fold)
+        (window,) = at
+        logits = self._engine.logit_difference(np.ascontiguousarray(self._array[(slice(None), *window)]), fold)
         for k, weight in into.items():
-            self._sums[k][at] += logits if weight == 1.0 else np.float32(weight) * logits
+            self._sums[k][window] += logits if weight == 1.0 else np.float32(weight) * logits
 
     def sums(self) -> list[NDArray[np.float32]]:
         """As `Canvas.sums`."""

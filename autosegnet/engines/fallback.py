@@ -1,14 +1,15 @@
 """An engine that goes on, step by step, when the GPU runs out of memory.
 
-The steps are few: give back what torch keeps for later and try again; then go on on the CPU, with the sums of logits
-that the GPU has come to.
+The steps are few: run one window at a time; give back what torch keeps for later and try again; then go on on the CPU,
+with the sums of logits that the GPU has come to.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -95,10 +96,32 @@ class _SurvivingCanvas:
     def __init__(self, engine: FallbackEngine, array: NDArray[np.float32], canvas: Canvas) -> None:
         self._engine, self._array, self._canvas = engine, array, canvas
         self._on_host = engine.has_fallen_back
+        self._singly = False
 
-    def add(self, at: Slices, fold: int, into: Mapping[int, float]) -> None:
+    @property
+    def batch(self) -> int:
+        """As `Canvas.batch`; one once several have been too many."""
+        return 1 if self._singly else self._current().batch
+
+    def add(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> None:
         """As `Canvas.add`."""
-        self._engine.survive(lambda: self._current().add(at, fold, into))
+        if len(at) > 1 and self._add_together(at, fold, into):
+            return
+        for window in at:
+            self._engine.survive(partial(self._add_one, window, fold, into))
+
+    def _add_one(self, window: Slices, fold: int, into: Mapping[int, float]) -> None:
+        self._current().add([window], fold, into)
+
+    def _add_together(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> bool:
+        """Whether the windows went through the device at once."""
+        try:
+            self._current().add(at, fold, into)
+            return True
+        except torch.OutOfMemoryError:
+            log.warning("the GPU ran out of memory: running one window at a time")
+            self._singly = True
+            return False
 
     def sums(self) -> list[NDArray[np.float32]]:
         """As `Canvas.sums`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,11 @@ from autosegnet.network import load_fold
 from autosegnet.weights import Weights
 
 log = logging.getLogger(__name__)
+
+_MOST_VOXELS = 4 * 192**3  # at once; more would pass 4 GB of GPU memory
+# Of a window while it is in the network, in float16: at full size the input and two channels of output, at an eighth
+# 64 channels that are joined, their halves, and as much again for cuDNN. An estimate, not measured on a GPU.
+_BYTES_PER_VOXEL = 100
 
 
 class ReferenceEngine:
@@ -47,12 +52,22 @@ class ReferenceEngine:
 class TorchEngine:
     """All folds resident on one device, batch norm folded, channels last, float16 on CUDA; the study is there too.
 
-    A window whose logits are not finite in float16 is run again in float32.
+    Several windows go through a fold at once, as many as free memory allows. Windows whose logits are not finite in
+    float16 are run again in float32.
     """
 
-    def __init__(self, weights: Weights, *, device: str, dtype: torch.dtype = torch.float16) -> None:
-        """Loads and verifies every fold; raises WeightsError where one cannot be trusted."""
-        self._device, self._dtype = torch.device(device), dtype
+    def __init__(
+        self, weights: Weights, *, device: str, dtype: torch.dtype = torch.float16, most_voxels: int = _MOST_VOXELS
+    ) -> None:
+        """Loads and verifies every fold; raises WeightsError where one cannot be trusted.
+
+        Args:
+            weights: an ensemble.
+            device: as torch names it.
+            dtype: of the arithmetic.
+            most_voxels: of the windows that go through at once.
+        """
+        self._device, self._dtype, self._most_voxels = torch.device(device), dtype, most_voxels
         self._networks = [load_folded(weights.path_of(f), f) for f in weights.recipe.folds]
         self._tensors = _Tensors(self._device, dtype)
 
@@ -69,8 +84,17 @@ class TorchEngine:
 
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         """As `Engine.logit_difference`."""
-        difference: NDArray[np.float32] = self.run(torch.from_numpy(window).to(self._device), fold).cpu().numpy()
+        batch = torch.from_numpy(window)[None].to(self._device)
+        difference: NDArray[np.float32] = self.run(batch, fold)[0].cpu().numpy()
         return difference
+
+    def batch(self, voxels: int) -> int:
+        """How many windows of so many voxels go through at once; half of the memory that is free stays free."""
+        most = self._most_voxels
+        if self._device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self._device)
+            most = min(most, free // (2 * _BYTES_PER_VOXEL))
+        return max(1, most // voxels)
 
     def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
         """As `OnDevice.canvas`."""
@@ -79,13 +103,13 @@ class TorchEngine:
         return _DeviceCanvas(self, study, zeros)
 
     @torch.inference_mode()
-    def run(self, window: torch.Tensor, fold: int) -> torch.Tensor:
-        """The logit difference (X, Y, Z) float32 of a window (2, X, Y, Z) float32, both on the device."""
-        difference = self._tensors.run(self._networks[fold], window)
-        if self._dtype != torch.float32 and not bool(torch.isfinite(difference).all()):
+    def run(self, windows: torch.Tensor, fold: int) -> torch.Tensor:
+        """The logit differences (B, X, Y, Z) float32 of windows (B, 2, X, Y, Z) float32, all on the device."""
+        differences = self._tensors.run(self._networks[fold], windows)
+        if self._dtype != torch.float32 and not bool(torch.isfinite(differences).all()):
             log.warning("logits beyond float16 in a window: running it in float32")
-            difference = _Tensors(self._device, torch.float32).run(self._networks[fold], window)
-        return difference
+            differences = _Tensors(self._device, torch.float32).run(self._networks[fold], windows)
+        return differences
 
 
 class _DeviceCanvas:
@@ -93,14 +117,23 @@ class _DeviceCanvas:
 
     def __init__(self, engine: TorchEngine, study: torch.Tensor, sums: torch.Tensor) -> None:
         self._engine, self._study, self._sums = engine, study, sums
+        self._batch = 1
 
-    def add(self, at: Slices, fold: int, into: Mapping[int, float]) -> None:
+    @property
+    def batch(self) -> int:
+        """As `Canvas.batch`: one at first, then as many as fit beside what the network itself takes."""
+        return self._batch
+
+    def add(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> None:
         """As `Canvas.add`."""
-        logits = self._engine.run(self._study[(slice(None), *at)], fold)
-        for k, weight in into.items():
-            self._sums[k][at].add_(logits, alpha=weight)
+        windows = torch.stack([self._study[(slice(None), *window)] for window in at])  # (B, 2, X, Y, Z)
+        logits = self._engine.run(windows, fold)
+        for window, of_window in zip(at, logits, strict=True):
+            for k, weight in into.items():
+                self._sums[k][window].add_(of_window, alpha=weight)
         if self._sums.device.type == "cuda":
             torch.cuda.synchronize(self._sums.device)  # who watches the time, and who catches errors, counts on it
+        self._batch = self._engine.batch(windows[0, 0].numel())
 
     def sums(self) -> list[NDArray[np.float32]]:
         """As `Canvas.sums`."""
@@ -114,10 +147,10 @@ class _Tensors:
         self._device, self._dtype = device, dtype
         self._weights: dict[Convolution, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def run(self, network: FoldedNetwork, window: torch.Tensor) -> torch.Tensor:
-        """The logit difference (X, Y, Z) float32."""
-        batch = window[None].to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
-        return evaluate(network, batch, self)[0, 0].float()
+    def run(self, network: FoldedNetwork, windows: torch.Tensor) -> torch.Tensor:
+        """The logit differences (B, X, Y, Z) float32."""
+        batch = windows.to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
+        return evaluate(network, batch, self)[:, 0].float()
 
     def convolve(self, x: torch.Tensor, by: Convolution) -> torch.Tensor:
         """As `Arithmetic.convolve`."""
