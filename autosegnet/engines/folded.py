@@ -173,17 +173,18 @@ class _Reader:
     def plain(self, prefix: str, channels: tuple[int, int], *, size: int, stride: int = 1) -> Convolution:
         """A convolution that nothing follows."""
         into, out = channels
-        weight = self._take(prefix + "weight", (out, into, size, size, size))
-        bias = self._take(prefix + "bias", (out,))
-        return Convolution(weight.astype(np.float32), bias.astype(np.float32), None, stride)
+        weight = self._take(prefix + "weight", (out, into, size, size, size), np.float32)
+        bias = self._take(prefix + "bias", (out,), np.float32)
+        return Convolution(weight, bias, None, stride)
 
     def normed(
         self, prefix: str, channels: tuple[int, int], *, stride: int = 1, transposed: bool = False
     ) -> Convolution:
-        """A convolution with batch norm and PReLU after it, batch norm folded into it in float64."""
+        """A convolution with batch norm and PReLU after it, batch norm folded into it; the factors in float64."""
         into, out = channels
         shape = (into, out) if transposed else (out, into)
-        weight, bias = self._take(f"{prefix}conv.weight", (*shape, 3, 3, 3)), self._take(f"{prefix}conv.bias", (out,))
+        weight = self._take(f"{prefix}conv.weight", (*shape, 3, 3, 3), np.float32)
+        bias = self._take(f"{prefix}conv.bias", (out,))
         gain, shift, mean, variance = (
             self._take(f"{prefix}adn.N.{name}", (out,)) for name in ("weight", "bias", "running_mean", "running_var")
         )
@@ -193,8 +194,9 @@ class _Reader:
             raise WeightsError(f"{self._where}: {prefix}adn.N.running_var holds a negative variance")
         factor = gain / np.sqrt(variance + _EPSILON)
         along = (1, -1, 1, 1, 1) if transposed else (-1, 1, 1, 1, 1)
+        weight *= factor.reshape(along).astype(np.float32)
         return Convolution(
-            (weight * factor.reshape(along)).astype(np.float32),
+            weight,
             ((bias - mean) * factor + shift).astype(np.float32),
             float(slope[0]),
             stride,
@@ -205,13 +207,15 @@ class _Reader:
         """Raises WeightsError where something was missing, or is left that is not the network's."""
         refuse_keys(missing=self._missing, unexpected=self._state, where=self._where)
 
-    def _take(self, key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    def _take(self, key: str, shape: tuple[int, ...], dtype: type[Any] = np.float64) -> NDArray[Any]:
+        """A copy of a tensor, in another type."""
         if key not in self._state:
             self._missing.append(key)
-            return np.zeros(shape)
+            return np.zeros(shape, dtype)
         tensor = self._state.pop(key)
         if tensor.shape != shape:
             raise WeightsError(f"{self._where}: {key} has shape {tensor.shape}, expected {shape}")
-        if not np.isfinite(tensor).all():
+        values = tensor.astype(dtype)
+        if not np.isfinite(values).all():
             raise WeightsError(f"{self._where}: {key} holds NaN or infinity")
-        return tensor.astype(np.float64)
+        return values
