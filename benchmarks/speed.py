@@ -6,8 +6,8 @@ Every run is a process of its own, from its start to the mask on disk, as a user
 its body stretched to a box that takes 4, 10, 20 or 40 windows, in a field of 400 x 400 voxels with nothing but air
 around it, so that the published crop (everything above -1024 HU) is the body, and both run the same windows.
 
-Whatever recipe the folds have, they run at the paper's: 2 mm, windows of 192^3, SUV as it is. Of folds that were trained
-at another spacing the masks mean nothing, but their logits are those of trained folds, which tell how alike two masks
+Whatever recipe the folds have, they run at the paper's: 2 mm, windows of 192^3, SUV as it is. Of folds trained at
+another spacing the masks mean nothing, but their logits are those of trained folds, which tell how alike two masks
 are as those of untrained ones do not.
 
 Methods: `published` (`benchmarks.published_pipeline`), `exact` (`autosegnet predict`), `fast` (`--fast`), `reference`

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autosegnet.errors import InputError
+from autosegnet.geometry import voxels
 from autosegnet.io import read_image, write_image
-from autosegnet.io.decoded import MAX_AXIS, MAX_VOXELS
+from autosegnet.io.decoded import MAX_AXIS, MAX_VOXELS, DecodedImage, to_sitk
 from autosegnet.io.metaimage import encode_metaimage, read_metaimage
 
 SIZE = (2, 3, 4)
@@ -144,6 +145,22 @@ def test_every_scalar_type_reads_as_simpleitk_reads_it(file, name, packed, byte_
     decoded = read_metaimage(file)
     assert decoded.voxels.dtype == SimpleITK.GetArrayViewFromImage(SimpleITK.ReadImage(str(file))).dtype
     assert same_image(SimpleITK.Cast(SimpleITK.ReadImage(str(file)), read_image(file).GetPixelID()), read_image(file))
+
+
+@pytest.mark.parametrize("byte_order", ["False", "True"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_is_read_into_the_memory_that_it_stays_in(file, packed, byte_order):
+    payload = np.arange(24, dtype=">i2" if byte_order == "True" else "<i2").tobytes()
+    more = {"CompressedData": "True"} if packed else {}
+    file.write_bytes(
+        metaimage(zlib.compress(payload) if packed else payload, BinaryDataByteOrderMSB=byte_order, **more)
+    )
+    decoded = read_metaimage(file)
+    image = to_sitk(decoded)
+    assert voxels(image).ctypes.data == decoded.voxels.ctypes.data
+    assert voxels(image).ravel().tolist() == list(range(24))
+    part = DecodedImage(decoded.voxels[:1], decoded.spacing, decoded.origin, decoded.direction)
+    assert voxels(to_sitk(part)).ravel().tolist() == list(range(6))
 
 
 def test_small_types_are_kept_and_others_become_float32(file):

@@ -46,6 +46,37 @@ class DecodedImage:
     direction: tuple[float, ...]
 
 
+def empty_voxels(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A writable array, all 0, for the voxels (z, y, x) of an image to be: `to_sitk` hands its memory on.
+
+    A study is read into the memory that it stays in; a copy would take as much again.
+    """
+    import SimpleITK
+
+    pixels = SimpleITK.Image(*shape[::-1], _pixel_type(dtype))
+    return np.asarray(_ImageMemory(pixels))
+
+
+class _ImageMemory:
+    """Lends the voxels of a new image to numpy, which holds on to the lender, to be written."""
+
+    def __init__(self, image: "SimpleITK.Image") -> None:
+        import SimpleITK
+
+        view = SimpleITK.GetArrayViewFromImage(image)
+        self.image = image
+        self.__array_interface__ = {**view.__array_interface__, "data": (view.ctypes.data, False)}
+
+
+def _pixel_type(dtype: np.dtype[Any]) -> int:
+    """SimpleITK's number of a numeric type."""
+    import SimpleITK
+
+    kind = {"i": "Int", "u": "UInt", "f": "Float"}[dtype.kind]
+    number: int = getattr(SimpleITK, f"sitk{kind}{8 * dtype.itemsize}")
+    return number
+
+
 def check_size(size: tuple[int, ...], path: Path) -> None:
     """Refuse sizes (x, y, z) that no study has, before anything is allocated.
 
@@ -120,7 +151,7 @@ def as_kept_type(voxels: NDArray[Any], path: Path) -> NDArray[Any]:
     """
     if voxels.dtype.name in _KEPT_TYPES:
         return voxels
-    narrow = np.empty(voxels.shape, np.float32)
+    narrow = empty_voxels(voxels.shape, np.dtype(np.float32))
     with np.errstate(over="ignore"):
         for z, plane in enumerate(voxels):
             narrow[z] = plane
@@ -130,10 +161,17 @@ def as_kept_type(voxels: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def to_sitk(decoded: DecodedImage) -> "SimpleITK.Image":
-    """The image in SimpleITK, its spacing, origin and direction bit for bit those of `decoded`."""
+    """The image in SimpleITK, its spacing, origin and direction bit for bit those of `decoded`.
+
+    Voxels of `empty_voxels` become the image's without a copy, any others by one.
+    """
     import SimpleITK
 
-    image = SimpleITK.GetImageFromArray(decoded.voxels)
+    memory: object = decoded.voxels.base
+    if isinstance(memory, _ImageMemory) and memory.image.GetSize() == decoded.voxels.shape[::-1]:
+        image = memory.image
+    else:
+        image = SimpleITK.GetImageFromArray(decoded.voxels)
     image.SetSpacing(decoded.spacing)
     image.SetOrigin(decoded.origin)
     image.SetDirection(decoded.direction)

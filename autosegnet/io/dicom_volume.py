@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.io.decoded import DecodedImage, check_finite, check_geometry, check_size, to_sitk
+from autosegnet.io.decoded import DecodedImage, check_finite, check_geometry, check_size, empty_voxels, to_sitk
 from autosegnet.io.dicom_header import Header, named, undamaged
 from autosegnet.io.dicom_series import Series
 
@@ -100,7 +100,7 @@ def pet_image(stacked: Stack, factors: tuple[float, ...]) -> "SimpleITK.Image":
     Raises:
         InputError: pixels that are damaged or of a kind that is not read, or no slope, or an intercept.
     """
-    values = np.empty(_shape(stacked), np.float32)
+    values = empty_voxels(_shape(stacked), np.dtype(np.float32))
     for z, (header, factor) in enumerate(zip(stacked.headers, factors, strict=True)):
         slope, intercept = _rescale(header)
         if intercept != 0:
@@ -117,7 +117,7 @@ def ct_image(stacked: Stack) -> "SimpleITK.Image":
     """
     scales = [_rescale(header) for header in stacked.headers]
     whole = all(slope == int(slope) and intercept == int(intercept) for slope, intercept in scales)
-    values = np.empty(_shape(stacked), np.int16 if whole else np.float32)
+    values = empty_voxels(_shape(stacked), np.dtype(np.int16 if whole else np.float32))
     for z, (header, (slope, intercept)) in enumerate(zip(stacked.headers, scales, strict=True)):
         hu = _stored(header, stacked) * slope + intercept
         if whole and (hu.min() < _INT16[0] or hu.max() > _INT16[1]):

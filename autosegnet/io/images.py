@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autosegnet.errors import InputError, UsageError
-from autosegnet.io.decoded import DecodedImage, as_kept_type, check_finite, to_sitk
+from autosegnet.io.decoded import DecodedImage, as_kept_type, check_finite, empty_voxels, to_sitk
 from autosegnet.io.files import probe_output, write_bytes, write_chunks, write_text
 from autosegnet.io.wording import listed, shown
 
@@ -52,7 +52,7 @@ def read_mask(path: Path) -> "SimpleITK.Image":
     """
     decoded = _decoded(path)
     others: set[float] = set()
-    mask = np.empty(decoded.voxels.shape, np.uint8)
+    mask = empty_voxels(decoded.voxels.shape, np.dtype(np.uint8))
     for z, plane in enumerate(decoded.voxels):
         mask[z] = plane == 1
         if not np.array_equal(mask[z], plane):

@@ -49,30 +49,33 @@ def read_into(file: FileIO, buffer: memoryview, *, path: Path) -> None:
         filled += count
 
 
-def inflate_into(file: FileIO, buffer: memoryview, *, wbits: int, several: bool, path: Path) -> None:
-    """Fill the buffer with what the rest of the file inflates to, checksums included.
+def inflate_into(file: FileIO, buffer: memoryview, *, wbits: int, several: bool, path: Path, skip: int = 0) -> None:
+    """Fill the buffer with what the rest of the file inflates to, but for its first bytes; checksums included.
 
     Args:
         file: at the first compressed byte
         buffer: of bytes
         wbits: `GZIP` or `ZLIB_OR_GZIP`
         several: whether the file may be several streams end to end, as gzip allows
+        skip: how many bytes come before those for the buffer
 
     Raises:
         InputError: damage, a wrong checksum, or more or fewer bytes than the buffer has room for
     """
-    filled = 0
+    done, expected = 0, skip + len(buffer)
     for chunk in _inflated(file, wbits=wbits, several=several, path=path):
-        if filled + len(chunk) > len(buffer):
+        if done + len(chunk) > expected:
             raise InputError(
-                f"the compressed data inflate to more than the {len(buffer)} bytes that the header announces "
-                f"(at least {filled + len(chunk)}), in {shown(path)}"
+                f"the compressed data inflate to more than the {expected} bytes that the header announces "
+                f"(at least {done + len(chunk)}), in {shown(path)}"
             )
-        buffer[filled : filled + len(chunk)] = chunk
-        filled += len(chunk)
-    if filled != len(buffer):
+        kept = memoryview(chunk)[max(0, skip - done) :]
+        start = max(0, done - skip)
+        buffer[start : start + len(kept)] = kept
+        done += len(chunk)
+    if done != expected:
         raise InputError(
-            f"the compressed data inflate to {filled} bytes, expected {len(buffer)}, in {shown(path)}; "
+            f"the compressed data inflate to {done} bytes, expected {expected}, in {shown(path)}; "
             "copy or export it again"
         )
 

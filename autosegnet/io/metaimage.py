@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autosegnet.errors import InputError
-from autosegnet.io.decoded import DecodedImage
+from autosegnet.io.decoded import DecodedImage, empty_voxels
 from autosegnet.io.inflate import ZLIB_OR_GZIP, check_inflatable, inflate_into, read_into
 from autosegnet.io.metaheader import KNOWN_KEYS, MetaHeader, parse_header
 from autosegnet.io.metatags import LONGEST_HEADER, parse_tags
@@ -35,15 +35,15 @@ def read_metaimage(path: Path) -> DecodedImage:
     with opened_image(path) as file:
         header = parse_header(parse_tags(file.read(LONGEST_HEADER), KNOWN_KEYS, path))
         _check_payload(header, file_size(file) - header.start, path)
-        voxels = np.empty(header.size[::-1], header.dtype)
+        voxels = empty_voxels(header.size[::-1], header.dtype)
         buffer = voxels.reshape(-1).view(np.uint8).data
         file.seek(header.start)
         if header.compressed:
             inflate_into(file, buffer, wbits=ZLIB_OR_GZIP, several=False, path=path)
         else:
             read_into(file, buffer, path=path)
-    if not voxels.dtype.isnative:
-        voxels = voxels.byteswap(inplace=True).view(voxels.dtype.newbyteorder())
+    if not header.dtype.isnative:
+        voxels.byteswap(inplace=True)
     return DecodedImage(voxels, header.spacing, header.origin, header.direction)
 
 

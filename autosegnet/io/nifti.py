@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.io.decoded import DecodedImage
+from autosegnet.io.decoded import DecodedImage, empty_voxels
 from autosegnet.io.inflate import GZIP, check_inflatable, inflate_first, inflate_into, read_into
 from autosegnet.io.niftiheader import (
     FORMS_TOLERANCE_VOXELS,
@@ -54,15 +54,16 @@ def read_nifti(path: Path) -> DecodedImage:
             raise InputError(
                 f"the file holds {file_size(file)} bytes, expected {total}, in {shown(path)}; copy or export it again"
             )
-        content = np.empty(total, np.uint8)
-        file.seek(0)
+        voxels = empty_voxels(header.size[::-1], header.dtype)
+        buffer = voxels.reshape(-1).view(np.uint8).data
         if packed:
-            inflate_into(file, content.data, wbits=GZIP, several=True, path=path)
+            file.seek(0)
+            inflate_into(file, buffer, wbits=GZIP, several=True, path=path, skip=header.start)
         else:
-            read_into(file, content.data, path=path)
-    voxels = content[header.start :].view(header.dtype).reshape(header.size[::-1])
-    if not voxels.dtype.isnative:
-        voxels = voxels.byteswap(inplace=True).view(voxels.dtype.newbyteorder())
+            file.seek(header.start)
+            read_into(file, buffer, path=path)
+    if not header.dtype.isnative:
+        voxels.byteswap(inplace=True)
     return DecodedImage(_scaled(voxels, header, path), header.spacing, header.origin, header.direction)
 
 
@@ -119,7 +120,7 @@ def _encoded_header(image: "SimpleITK.Image", dtype: np.dtype[Any]) -> bytes:
 def _scaled(voxels: NDArray[Any], header: NiftiHeader, path: Path) -> NDArray[Any]:
     if (header.slope, header.intercept) == (1.0, 0.0):
         return voxels
-    scaled = np.empty(voxels.shape, np.float32)
+    scaled = empty_voxels(voxels.shape, np.dtype(np.float32))
     with np.errstate(all="ignore"):
         for z, plane in enumerate(voxels):
             exact = plane.astype(np.float64) * header.slope + header.intercept
