@@ -125,9 +125,11 @@ def resample(image: sitk.Image, grid: Grid, *, outside: float | None) -> sitk.Im
 
 
 def cut(image: sitk.Image, region: Grid) -> sitk.Image:
-    """The voxels of an image inside a region that `Grid.crop` made of its grid."""
+    """The voxels of an image inside a region that `Grid.crop` made of its grid; the image itself where that is all."""
     import SimpleITK as sitk
 
+    if region == Grid.of(image):
+        return image
     box = Grid.of(image).box_of(region)
     part: sitk.Image = sitk.RegionOfInterest(image, region.size, [start for start, _ in box])
     return part

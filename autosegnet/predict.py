@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.engines import Engine
-from autosegnet.engines.canvas import Slices, canvas_of
+from autosegnet.engines.canvas import Window, canvas_of
 from autosegnet.errors import WeightsError
 from autosegnet.recipe import Recipe
 
@@ -58,8 +58,7 @@ def _sixteens(n: int) -> int:
 def cost(recipe: Recipe, shape: tuple[int, ...]) -> int:
     """Voxels that pass through each fold for a study of this shape: what its time is proportional to."""
     recipe = planned(recipe, shape)
-    at_least = tuple(max(n, p) for n, p in zip(shape, recipe.patch, strict=True))
-    return prod(recipe.patch) * prod(len(starts) for starts in _starts(at_least, recipe))
+    return prod(recipe.patch) * prod(len(starts) for starts in _starts(shape, recipe))
 
 
 def probability(
@@ -83,8 +82,8 @@ def probability(
         window are padded with air on both sides, which is 0 in both channels.
     """
     recipe = planned(recipe, array.shape[1:])
-    (summed,), inner = _walk(array, engine, recipe, own=False, progress=progress)
-    return _blended(summed, recipe)[inner]
+    (summed,) = _walk(array, engine, recipe, own=False, progress=progress)
+    return _blended(summed, recipe)
 
 
 def probability_and_disagreement(
@@ -99,43 +98,41 @@ def probability_and_disagreement(
         (X, Y, Z) float32 in [0, 1], and (X, Y, Z) float32 in [0, 0.5].
     """
     recipe = planned(recipe, array.shape[1:])
-    (summed, *own), inner = _walk(array, engine, recipe, own=True, progress=progress)
-    folds = [_blended(logits, recipe)[inner] for logits in own]
+    summed, *own = _walk(array, engine, recipe, own=True, progress=progress)
+    folds = [_blended(logits, recipe) for logits in own]
     deviation = np.empty_like(folds[0])
     for x in range(len(deviation)):  # in slabs, so that no second copy of all folds is made
         deviation[x] = np.std([fold[x] for fold in folds], axis=0)
-    return _blended(summed, recipe)[inner], deviation
+    return _blended(summed, recipe), deviation
 
 
 def _walk(
     array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, own: bool, progress: Progress
-) -> tuple[list[NDArray[np.float32]], Slices]:
-    """The weighted logits of all folds summed over windows, each fold's own where wanted, and where the study is.
+) -> list[NDArray[np.float32]]:
+    """The weighted logits of all folds summed over windows, and each fold's own where wanted.
 
     Folds are the outer loop: an engine may set up one at a time.
     """
-    padded, inner = _pad(array, recipe.patch)
-    starts = list(product(*_starts(padded.shape[1:], recipe)))
-    canvas = canvas_of(engine, padded, sums=1 + engine.folds if own else 1)
+    windows = [Window((x, y, z), recipe.patch) for x, y, z in product(*_starts(array.shape[1:], recipe))]
+    canvas = canvas_of(engine, array, sums=1 + engine.folds if own else 1)
     done = 0
     for fold, weight in enumerate(recipe.fold_weights):
         into = {0: weight} | ({1 + fold: 1.0} if own else {})
-        left = [_window(start, recipe.patch) for start in starts]
+        left = windows
         while left:
             together, left = left[: canvas.batch], left[canvas.batch :]
             canvas.add(together, fold, into)
             done += len(together)
-            progress(done, engine.folds * len(starts))
-    return canvas.sums(), inner
-
-
-def _window(start: tuple[int, ...], patch: tuple[int, int, int]) -> Slices:
-    x, y, z = (slice(s, s + p) for s, p in zip(start, patch, strict=True))
-    return x, y, z
+            progress(done, engine.folds * len(windows))
+    return canvas.sums()
 
 
 def _starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
-    return [window_starts(n, patch=p, overlap=recipe.overlap) for n, p in zip(shape, recipe.patch, strict=True)]
+    """Where windows start along each axis; one that is longer than the study has it in its middle."""
+    return [
+        window_starts(n, patch=p, overlap=recipe.overlap) if n >= p else (-((p - n) // 2),)
+        for n, p in zip(shape, recipe.patch, strict=True)
+    ]
 
 
 def _blended(summed: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
@@ -151,20 +148,11 @@ def _blended(summed: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]
     return _sigmoid(summed)
 
 
-def _pad(array: NDArray[np.float32], patch: tuple[int, int, int]) -> tuple[NDArray[np.float32], Slices]:
-    before = [max(0, p - n) // 2 for n, p in zip(array.shape[1:], patch, strict=True)]
-    after = [max(0, p - n) - b for n, p, b in zip(array.shape[1:], patch, before, strict=True)]
-    x, y, z = (slice(b, b + n) for b, n in zip(before, array.shape[1:], strict=True))
-    if any(before) or any(after):
-        array = np.pad(array, [(0, 0), *zip(before, after, strict=True)])
-    return array, (x, y, z)
-
-
 def _coverage(starts: tuple[int, ...], length: int, patch: int) -> NDArray[np.float32]:
     """How many windows cover each voxel along one axis; over three axes the counts multiply."""
     count = np.zeros(length, dtype=np.float32)
     for start in starts:
-        count[start : start + patch] += 1
+        count[max(0, start) : start + patch] += 1
     return count
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.engines import Engine
-from autosegnet.engines.canvas import Canvas, Slices, canvas_of
+from autosegnet.engines.canvas import Canvas, Window, canvas_of
 from autosegnet.predict import Progress, cost
 from autosegnet.recipe import Recipe
 
@@ -106,8 +106,8 @@ class _SomeFoldsCanvas:
     def batch(self) -> int:
         return self._canvas.batch
 
-    def add(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> None:
-        self._canvas.add(at, self._kept[fold], into)
+    def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
+        self._canvas.add(windows, self._kept[fold], into)
 
     def sums(self) -> list[NDArray[np.float32]]:
         return self._canvas.sums()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from autosegnet import engines
 from autosegnet.engines import open_engine
-from autosegnet.engines.canvas import Canvas, HostCanvas, Slices
+from autosegnet.engines.canvas import Canvas, HostCanvas, Window
 from autosegnet.engines.fallback import FallbackEngine
 from autosegnet.engines.folded import fold_batch_norm
 from autosegnet.engines.torch_engine import TorchEngine
@@ -227,7 +227,7 @@ def test_the_cuda_engine_agrees_with_the_reference(
     """Its arithmetic, on the CPU: in half precision a CPU without the instructions for it does bfloat16 best."""
     engine = TorchEngine(tiny_weights, device="cpu", dtype=dtype)
     canvas = engine.canvas(WINDOW, sums=3)
-    everything = (slice(None), slice(None), slice(None))
+    everything = Window((0, 0, 0), WINDOW.shape[1:])
     canvas.add([everything], 0, {0: 0.25, 1: 1.0})
     canvas.add([everything], 1, {0: 0.75, 2: 1.0})
     mean, *own = canvas.sums()
@@ -274,11 +274,11 @@ class SmallDevice(Crowded):
         class Together(HostCanvas):
             batch = 3
 
-            def add(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> None:
-                engine.batches.append(len(at))
-                if len(at) > engine.fits:
+            def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
+                engine.batches.append(len(windows))
+                if len(windows) > engine.fits:
                     raise torch.OutOfMemoryError("CUDA out of memory")
-                for window in at:
+                for window in windows:
                     super().add([window], fold, into)
 
         return Together(self, array, [np.zeros(array.shape[1:], np.float32) for _ in range(sums)])

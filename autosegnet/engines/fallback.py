@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from autosegnet.engines import Engine
-from autosegnet.engines.canvas import Canvas, HostCanvas, Slices, canvas_of
+from autosegnet.engines.canvas import Canvas, HostCanvas, Window, canvas_of
 
 T = TypeVar("T")
 
@@ -103,20 +103,20 @@ class _SurvivingCanvas:
         """As `Canvas.batch`; one once several have been too many."""
         return 1 if self._singly else self._current().batch
 
-    def add(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> None:
+    def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
         """As `Canvas.add`."""
-        if len(at) > 1 and self._add_together(at, fold, into):
+        if len(windows) > 1 and self._add_together(windows, fold, into):
             return
-        for window in at:
+        for window in windows:
             self._engine.survive(partial(self._add_one, window, fold, into))
 
-    def _add_one(self, window: Slices, fold: int, into: Mapping[int, float]) -> None:
+    def _add_one(self, window: Window, fold: int, into: Mapping[int, float]) -> None:
         self._current().add([window], fold, into)
 
-    def _add_together(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> bool:
+    def _add_together(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> bool:
         """Whether the windows went through the device at once."""
         try:
-            self._current().add(at, fold, into)
+            self._current().add(windows, fold, into)
             return True
         except torch.OutOfMemoryError:
             log.warning("the GPU ran out of memory: running one window at a time")

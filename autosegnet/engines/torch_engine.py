@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # as everywhere
 from numpy.typing import NDArray
 
-from autosegnet.engines.canvas import Canvas, Slices
+from autosegnet.engines.canvas import Canvas, Window
 from autosegnet.engines.folded import Convolution, FoldedNetwork, evaluate, load_folded
 from autosegnet.network import load_fold
 from autosegnet.weights import Weights
@@ -124,16 +124,18 @@ class _DeviceCanvas:
         """As `Canvas.batch`: one at first, then as many as fit beside what the network itself takes."""
         return self._batch
 
-    def add(self, at: Sequence[Slices], fold: int, into: Mapping[int, float]) -> None:
+    def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
         """As `Canvas.add`."""
-        windows = torch.stack([self._study[(slice(None), *window)] for window in at])  # (B, 2, X, Y, Z)
-        logits = self._engine.run(windows, fold)
-        for window, of_window in zip(at, logits, strict=True):
+        parts = [window.inside(self._study.shape[1:]) for window in windows]
+        batch = self._study.new_zeros((len(windows), len(self._study), *windows[0].size))  # (B, 2, X, Y, Z)
+        for b, (of_study, of_window) in enumerate(parts):
+            batch[(b, slice(None), *of_window)] = self._study[(slice(None), *of_study)]
+        for logits, (of_study, of_window) in zip(self._engine.run(batch, fold), parts, strict=True):
             for k, weight in into.items():
-                self._sums[k][window].add_(of_window, alpha=weight)
+                self._sums[k][of_study].add_(logits[of_window], alpha=weight)
         if self._sums.device.type == "cuda":
             torch.cuda.synchronize(self._sums.device)  # who watches the time, and who catches errors, counts on it
-        self._batch = self._engine.batch(windows[0, 0].numel())
+        self._batch = self._engine.batch(batch[0, 0].numel())
 
     def sums(self) -> list[NDArray[np.float32]]:
         """As `Canvas.sums`."""
