@@ -19,7 +19,6 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
@@ -27,6 +26,7 @@ from scipy import stats
 from autosegnet.evaluate import measure, measure_masks
 from autosegnet.geometry import Grid, voxels
 from autosegnet.io import read_image, read_mask
+from autosegnet.lesions import label_lesions
 from autosegnet_training.baselines import fixed
 from autosegnet_training.cases import read_cases
 from autosegnet_training.simulate.command import anatomy_source
@@ -79,7 +79,7 @@ def simulated(studies: Path, anatomy: Path, masks: Path) -> Iterator[str]:
         tissue = _tissue(json.loads(note.read_text())["seed"], anatomy, folder.parent.name, grid)
         volumes = np.bincount(tissue[false], minlength=len(Tissue)) * voxel_ml
         tissues.append({t.name.lower().replace("_", " "): float(volumes[t]) for t in Tissue})
-        labels = cc3d.connected_components(voxels(truth), connectivity=18)
+        labels, _ = label_lesions(voxels(truth))
         touched = set(np.unique(labels[voxels(found) > 0]).tolist())
         sizes = np.bincount(labels.ravel()) * voxel_ml
         lesions += [(float(sizes[k]), k in touched) for k in range(1, len(sizes))]
@@ -114,7 +114,7 @@ def _mask_of(masks: Path, folder: Path) -> Any:
 
 def _false(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """What FPV counts: components of the mask that touch no lesion."""
-    labels = cc3d.connected_components(found, connectivity=18)
+    labels, _ = label_lesions(found)
     true = np.unique(labels[truth])
     return np.asarray((labels > 0) & ~np.isin(labels, true))
 

@@ -80,13 +80,15 @@ def _validation_dsc(folder: Path, folds: Sequence[Trained]) -> tuple[list[float]
 
 
 def _training(folds: Sequence[Trained], source: str) -> dict[str, Any]:
-    """How the weights were made, without the names of cases."""
+    """How the weights were made, without the names of cases and folders."""
     import torch
 
     from autosegnet import __version__
 
+    settings = dict(folds[0].description["settings"])
+    settings["initial"] = Path(settings["initial"]).name  # where it lay says nothing to others
     return {
-        "settings": folds[0].description["settings"],
+        "settings": settings,
         "cases": [
             {"training": len(t.description["training"]), "validation": len(t.description["validation"])} for t in folds
         ],

@@ -18,7 +18,7 @@ from autosegnet_training.configuration import TrainingConfiguration
 from autosegnet_training.runs import claim, plan_run, write_best, write_result
 from autosegnet_training.validation import NetworkEngine
 
-SETTINGS = TrainingConfiguration(patch=(16, 16, 16), inference_patch=(48, 48, 48))
+SETTINGS = TrainingConfiguration(patch=(16, 16, 16), inference_patch=(48, 48, 48), initial="/somewhere/first.pt")
 
 
 def network(seed: int) -> nn.Module:
@@ -60,6 +60,7 @@ def test_weights_come_from_model_selection_where_there_is_nothing_better(runs: P
     training = weights.recipe.training
     assert training is not None
     assert training["settings"]["patch"] == [16, 16, 16]
+    assert training["settings"]["initial"] == "first.pt"
     assert training["best_epochs"] == [3, 4]
     assert "patient" not in json.dumps(training).replace("patches_per_case", "")
 
