@@ -39,13 +39,14 @@ from autosegnet.network import load_fold
 from autosegnet.weights import Weights, open_weights
 
 
-def segment_as_published(pet: Path, ct: Path, weights: Weights) -> sitk.Image:
+def segment_as_published(pet: Path, ct: Path, weights: Weights, *, softmax: bool = False) -> sitk.Image:
     """The lesion mask of the published pipeline, uint8 on the PET's grid.
 
     Args:
         pet: NIfTI, SUV.
         ct: NIfTI, HU, on the PET's grid (the published pipeline resamples the CT before).
         weights: the same five folds; the recipe's crop rule is not used, the CT's foreground is.
+        softmax: of the two logits, as in the product, in place of the published pipeline's two sigmoids.
     """
     recipe = weights.recipe
     keys = ["CT", "PET"]
@@ -78,7 +79,7 @@ def segment_as_published(pet: Path, ct: Path, weights: Weights) -> sitk.Image:
         item = MeanEnsembled(names, output_key="lesion", weights=[fold.weight for fold in recipe.folds])(item)
     after = Compose(
         [
-            Activationsd("lesion", sigmoid=True),
+            Activationsd("lesion", sigmoid=not softmax, softmax=softmax),
             Invertd("lesion", transform=before, orig_keys="PET", nearest_interp=False, to_tensor=True),
             AsDiscreted("lesion", argmax=True),
         ]
@@ -108,10 +109,11 @@ def main() -> None:
     parser.add_argument("ct", type=Path)
     parser.add_argument("mask", type=Path)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--softmax", action="store_true", help="of the logits, in place of two sigmoids")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pet, ct = (_as_nifti(path, Path(folder)) for path in (args.pet, args.ct))
-        mask = segment_as_published(pet, ct, open_weights(args.weights))
+        mask = segment_as_published(pet, ct, open_weights(args.weights), softmax=args.softmax)
     sitk.WriteImage(mask, str(args.mask), useCompression=True)
 
 
