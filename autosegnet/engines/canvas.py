@@ -96,7 +96,7 @@ class HostCanvas:
                 sums[x] += np.float32(weight) * plane
 
     def _filled(self, window: Window, of_study: Slices, of_window: Slices) -> NDArray[np.float32]:
-        """The window's voxels; the next window's take their place, for memory that is new costs more than the copy."""
+        """The window's voxels, in memory that the next window's will take."""
         if self._buffer is None or self._buffer.shape[1:] != window.size:
             self._buffer = np.empty((len(self._array), *window.size), dtype=np.float32)
         part = self._buffer[(slice(None), *of_window)]

@@ -17,7 +17,7 @@ from autosegnet.weights import Weights
 
 log = logging.getLogger(__name__)
 
-_MOST_VOXELS = 4 * 192**3  # at once; more would pass 4 GB of GPU memory
+_MOST_VOXELS = 4 * 192**3  # at once: below 4 GB of GPU memory, by the estimate below
 # Of a window while it is in the network, in float16: at full size the input and two channels of output, at an eighth
 # 64 channels that are joined, their halves, and as much again for cuDNN. An estimate, not measured on a GPU.
 _BYTES_PER_VOXEL = 100

@@ -1,6 +1,6 @@
 """Fills one preallocated buffer from a file, plain or zlib-compressed, with exactly the bytes it has room for.
 
-zlib-ng inflates what zlib does, with the same checks, in a third to two thirds of the time (docs/performance.md).
+zlib-ng inflates what zlib does, with the same checks, and faster.
 """
 
 from collections.abc import Iterator
