@@ -237,13 +237,18 @@ def test_training_starts_from_the_network_that_is_named(tmp_path: Path) -> None:
         train.initial_network(TrainingConfiguration(initial=str(tmp_path / "other.pt")))
 
 
-def test_a_frozen_norm_keeps_its_statistics_and_learns_the_rest(prepared: Path, tmp_path: Path) -> None:
+def before_and_after_an_epoch(option: str, prepared: Path, folder: Path) -> tuple[dict, dict]:
+    """The state of a network that training starts from, and what an epoch with an option makes of it."""
     torch.manual_seed(5)
     state = build_network().state_dict()
-    torch.save(state, tmp_path / "trained.pt")
-    more = f"--initial {tmp_path / 'trained.pt'} --frozen-norm true --epochs 1 --validate-every 1"
-    assert main(train_arguments(prepared, tmp_path / "runs", *more.split())) == 0
-    found = best_of(tmp_path / "runs")
+    torch.save(state, folder / "trained.pt")
+    more = f"--initial {folder / 'trained.pt'} {option} true --epochs 1 --validate-every 1"
+    assert main(train_arguments(prepared, folder / "runs", *more.split())) == 0
+    return state, best_of(folder / "runs")
+
+
+def test_a_frozen_norm_keeps_its_statistics_and_learns_the_rest(prepared: Path, tmp_path: Path) -> None:
+    state, found = before_and_after_an_epoch("--frozen-norm", prepared, tmp_path)
     for key, before in state.items():
         is_kept = "running" in key or key.endswith("num_batches_tracked")
         # A bias before batch norm in training has no gradient; with frozen statistics everything but these learns.
@@ -263,12 +268,7 @@ def test_training_starts_from_a_shipped_fold_as_well(tmp_path: Path) -> None:
 
 
 def test_a_frozen_bottom_keeps_its_weights_and_the_rest_learns(prepared: Path, tmp_path: Path) -> None:
-    torch.manual_seed(5)
-    state = build_network().state_dict()
-    torch.save(state, tmp_path / "trained.pt")
-    more = f"--initial {tmp_path / 'trained.pt'} --frozen-bottom true --epochs 1 --validate-every 1"
-    assert main(train_arguments(prepared, tmp_path / "runs", *more.split())) == 0
-    found = best_of(tmp_path / "runs")
+    state, found = before_and_after_an_epoch("--frozen-bottom", prepared, tmp_path)
     kept = {key for key, before in state.items() if before.ndim == 5 and torch.equal(found[key], before)}
     network = build_network()
     frozen = {id(weight) for weight in train.bottom_weights(network)}
