@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_TO_UNWIND = 8.0  # `docker stop` kills after ten
 _NO_MEMORY = ("Failed to allocate memory for image", "bad_alloc", "DefaultCPUAllocator: can't allocate memory")
 _MOST_THREADS = 64  # of one library; two have as many, and a GPU's driver and a progress bar some
 _CASE: ContextVar[str] = ContextVar("case", default="")  # each thread has its own
@@ -63,6 +64,8 @@ def run(action: Callable[[], None]) -> int:
     SIGTERM and Ctrl-C unwind the run, so that temporary files go, and end it with 143 and 130.
     """
     signal.signal(signal.SIGTERM, terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where the shell has it ignored, as for `&`
+        signal.signal(signal.SIGINT, terminate)
     _limit_threads()
     try:
         return attempt(action).exit_code
@@ -107,8 +110,16 @@ def _limit_threads() -> None:
 
 
 def terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    """Unwinds the run at a signal, so that temporary files go."""
-    raise SystemExit(128 + signum)
+    """Unwinds the run at a signal, so that temporary files go; after `_SECONDS_TO_UNWIND` it ends as it is.
+
+    The exception comes anywhere in the main thread, so also between the taking of a lock and the `try` that gives it
+    back. A thread that the unwinding waits for can then wait for that lock for ever (seen with Python's import lock).
+    """
+    for repeated in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(repeated, signal.SIG_IGN)  # it would cut the unwinding short
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + signum))
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_UNWIND)
+    raise KeyboardInterrupt if signum == signal.SIGINT else SystemExit(128 + signum)
 
 
 def _reported(message: str, code: int) -> Outcome:

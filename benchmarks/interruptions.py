@@ -33,6 +33,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 PROGRAMS = ("process", "predict")
 TERMINATED = 128 + signal.SIGTERM
 DISK_FULL = 5
+_SECONDS_TO_END = 120.0  # a hundred times what a run takes
 
 
 @dataclass
@@ -122,10 +123,17 @@ class Runs:
         files = ["--output", str(folder / "mask.mha"), "--probability", str(folder / "probability.nii")]
         return ["predict", "--pet", pet, "--ct", ct, *files, *rest]
 
-    @staticmethod
-    def end_of(process: int) -> int:
-        """The exit code of a run, negative where a signal ended it."""
-        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    def end_of(self, process: int) -> int:
+        """The exit code of a run, negative where a signal ended it; one that hangs is killed and fails the check."""
+        end = time.monotonic() + _SECONDS_TO_END
+        while time.monotonic() < end:
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.005)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        raise AssertionError(f"a run hangs: {self.log}")
 
     def assert_whole(self, program: str) -> int:
         """Every visible file is as an undisturbed run writes it; how many there are."""

@@ -26,12 +26,14 @@ _DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).resolve().parents[
 
 @pytest.fixture(autouse=True)
 def _process_left_as_it_was() -> Iterator[None]:
-    """Commands that a test runs in this process send the log to streams that end with the test, and catch SIGTERM."""
-    log, on_term = logging.getLogger("autosegnet"), signal.getsignal(signal.SIGTERM)
+    """Commands that a test runs in this process send the log to streams that end with the test, and catch signals."""
+    log = logging.getLogger("autosegnet")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     before = log.handlers[:], log.level, log.propagate
     yield
     log.handlers, log.level, log.propagate = before
-    signal.signal(signal.SIGTERM, on_term)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What a run does to the machine it shares with others."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,6 +47,45 @@ def test_a_lack_of_memory_is_one_line(greedy: Callable[[], object], capsys: pyte
 def test_another_error_is_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.attempt(lambda: sitk.ReadImage("none")[1]).exit_code == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+class TestSignals:
+    def ended(self, action: str, signum: int) -> tuple[int, str]:
+        """Exit code and output of a run of the action, which gets the signal a second time while it unwinds."""
+        code = (
+            "import os, signal, sys, threading, time\n"
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "from autosegnet import console\n"
+            "console._SECONDS_TO_UNWIND = 1\n"
+            f"{action}\n"
+            "sys.exit(console.run(action))\n"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "begun\n"
+                process.send_signal(signum)
+                return process.wait(30), process.stdout.read()
+            finally:
+                process.kill()
+
+    def test_a_run_unwinds_and_a_second_signal_does_not_cut_that_short(self, signum: int, code: int) -> None:
+        action = (
+            "def action():\n"
+            "    try: print('begun', flush=True); time.sleep(60)\n"
+            f"    finally: os.kill(os.getpid(), {int(signum)}); time.sleep(0.2); print('unwound', flush=True)"
+        )
+        assert self.ended(action, signum) == (code, "unwound\n")
+
+    def test_a_thread_that_never_ends_does_not_keep_the_run(self, signum: int, code: int) -> None:
+        """As one that waits for a lock which the signal kept from being given back."""
+        action = (
+            "def action():\n"
+            "    with ThreadPoolExecutor(1) as pool:\n"
+            "        pool.submit(threading.Event().wait); print('begun', flush=True); time.sleep(60)"
+        )
+        assert self.ended(action, signum) == (code, "")
 
 
 class TestThreads:

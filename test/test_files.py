@@ -76,6 +76,42 @@ def test_interruption_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
+@pytest.mark.parametrize("error", [SystemExit, OSError(errno.EIO, "input/output error")])
+@pytest.mark.parametrize("has_happened", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_interruption_between_the_names_of_several_files_leaves_none(
+    tmp_path, monkeypatch, error, has_happened, number
+):
+    """A signal may come before a rename or after it, and so may the error of a network disk."""
+    real_replace, calls = os.replace, []
+
+    def replace(source, target):
+        calls.append(target.name)
+        if len(calls) < number or has_happened:
+            real_replace(source, target)
+        if len(calls) == number:
+            raise error
+
+    monkeypatch.setattr(os, "replace", replace)
+    names = ["c.mha", "a.json", "b.bin"]
+    with pytest.raises((SystemExit, OutputError)):
+        files.write_files({tmp_path / name: (b"x",) for name in names})
+    assert calls == names[:number]
+    assert everything_in(tmp_path) == []
+
+
+def test_no_file_has_its_name_before_all_are_on_the_disk(tmp_path):
+    seen = []
+
+    def chunks():
+        seen.extend(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
+        yield b"x"
+
+    files.write_files({tmp_path / name: chunks() for name in "abc"})
+    assert seen == []
+    assert everything_in(tmp_path) == ["a", "b", "c"]
+
+
 def test_error_of_the_program_is_not_taken_for_one_of_the_disk(tmp_path):
     def chunks():
         yield b"new"

@@ -14,7 +14,7 @@ def interruptions(**counts: int) -> str:
     """In a process of its own: threads of other tests must not be there when it forks."""
     chosen = [f"--{name}={count}" for name, count in {"kills": 0, "terminations": 0, "disks": 0, **counts}.items()]
     done = subprocess.run(
-        [sys.executable, SCRIPT, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False
+        [sys.executable, SCRIPT, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

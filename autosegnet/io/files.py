@@ -13,8 +13,8 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,20 +41,50 @@ _ADVICE = {
 }
 
 
+def write_files(files: Mapping[Path, Iterable[bytes]]) -> None:
+    """Write the chunks of each file one after the other, so that all files appear, each whole, or none of them.
+
+    They get their names in their order, once all of them are on the disk; missing folders are made.
+
+    Raises:
+        OutputError: one of them cannot be written, or what was read back differs from what was written
+    """
+    written: dict[Path, Path] = {}
+    with ExitStack() as temporaries:
+        for path, chunks in files.items():
+            temporaries.enter_context(_reported(path))
+            _refuse_other_kinds(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary, file = temporaries.enter_context(_temporary_in(path.parent))
+            if _write_flushed(chunks, file) != _digest(temporary):
+                raise OutputError(f"cannot write {shown(path)}: what was read back differs from what was written")
+            written[path] = temporary
+        _name_all(written)
+
+
+def _name_all(written: Mapping[Path, Path]) -> None:
+    """Give each temporary file its path, or remove them all; a signal may come at any moment."""
+    try:
+        for path, temporary in written.items():
+            with _reported(path):
+                os.replace(temporary, path)
+        for path in written:
+            with _reported(path):
+                _flush_folder(path.parent)
+    except BaseException:
+        for path, temporary in written.items():
+            if not temporary.exists():  # it has become `path`
+                path.unlink(missing_ok=True)
+        raise
+
+
 def write_chunks(chunks: Iterable[bytes], path: Path) -> None:
     """Write the chunks one after the other, so that `path` appears whole or not at all; missing folders are made.
 
     Raises:
         OutputError: it cannot be written, or what was read back differs from what was written
     """
-    with _reported(path):
-        _refuse_other_kinds(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_in(path.parent) as (temporary, file):
-            if _write_flushed(chunks, file) != _digest(temporary):
-                raise OutputError(f"cannot write {shown(path)}: what was read back differs from what was written")
-            os.replace(temporary, path)
-        _flush_folder(path.parent)
+    write_files({path: chunks})
 
 
 def write_bytes(data: bytes, path: Path) -> None:
@@ -92,23 +122,22 @@ def probe_output(path: Path) -> None:
 @contextmanager
 def _temporary_in(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """A new file, locked while this lasts and gone afterwards, unless it was renamed."""
-    temporary, descriptor = _new_locked_file(folder)
-    with open(descriptor, "wb") as file:
-        try:
+    temporary = folder / f".{secrets.token_hex(8)}.part"
+    try:
+        with open(_new_locked_file(temporary), "wb") as file:
             yield temporary, file
-        finally:
-            with suppress(OSError):  # a failure to remove must not hide the error that led here
-                temporary.unlink()
+    finally:
+        with suppress(OSError):  # a failure to remove must not hide the error that led here
+            temporary.unlink()
 
 
-def _new_locked_file(folder: Path) -> tuple[Path, int]:
+def _new_locked_file(path: Path) -> int:
     """A file with the mode that umask leaves; another one where, before the lock, it was taken for a leftover."""
     while True:
-        temporary = folder / f".{secrets.token_hex(8)}.part"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         _locked(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
-            return temporary, descriptor
+            return descriptor
         os.close(descriptor)
 
 

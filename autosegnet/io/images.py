@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io.decoded import DecodedImage, as_kept_type, check_finite, empty_voxels, to_sitk
-from autosegnet.io.files import probe_output, write_bytes, write_chunks, write_text
+from autosegnet.io.files import probe_output, write_files
 from autosegnet.io.wording import listed, shown
 
 if TYPE_CHECKING:
@@ -70,16 +70,7 @@ def write_image(image: "SimpleITK.Image", path: Path) -> None:
         UsageError: the suffix is none of .mha, .nii, .nii.gz
         OutputError: the file cannot be written
     """
-    _check_suffix(path)
-    suffix = _suffix(path)
-    if suffix == ".mha":
-        from autosegnet.io.metaimage import encode_metaimage
-
-        write_chunks(encode_metaimage(image), path)
-    else:
-        from autosegnet.io.nifti import encode_nifti
-
-        write_chunks(encode_nifti(image, compressed=suffix == ".nii.gz"), path)
+    write_all({path: image})
 
 
 def probe_image(path: Path) -> None:
@@ -94,28 +85,32 @@ def probe_image(path: Path) -> None:
 
 
 def write_all(files: "Mapping[Path, SimpleITK.Image | str | bytes]") -> None:
-    """Write several images, texts and other files, each whole; where one cannot be written, none of them stays.
+    """Write several images, texts and other files, so that all of them appear, each whole, or none.
 
     Args:
-        files: image, text or bytes by path, in the order of writing
+        files: image, text or bytes by path, in the order in which they appear
 
     Raises:
+        UsageError: the suffix of an image is none of .mha, .nii, .nii.gz
         OutputError: one of them cannot be written
     """
-    done: list[Path] = []
-    try:
-        for path, content in files.items():
-            if isinstance(content, bytes):
-                write_bytes(content, path)
-            elif isinstance(content, str):
-                write_text(content, path)
-            else:
-                write_image(content, path)
-            done.append(path)
-    except BaseException:
-        for path in done:
-            path.unlink(missing_ok=True)
-        raise
+    write_files({path: _encoded(content, path) for path, content in files.items()})
+
+
+def _encoded(content: "SimpleITK.Image | str | bytes", path: Path) -> Iterable[bytes]:
+    """The bytes of a file; an image is encoded as they are taken."""
+    if isinstance(content, bytes):
+        return (content,)
+    if isinstance(content, str):
+        return (content.encode("utf-8"),)
+    _check_suffix(path)
+    if _suffix(path) == ".mha":
+        from autosegnet.io.metaimage import encode_metaimage
+
+        return encode_metaimage(content)
+    from autosegnet.io.nifti import encode_nifti
+
+    return encode_nifti(content, compressed=_suffix(path) == ".nii.gz")
 
 
 def only_image(folder: Path) -> Path:
