@@ -100,8 +100,8 @@ def body_region(study: Study) -> Grid:
     """The part of the PET's grid that holds the patient and a margin of 8 mm.
 
     The patient is the largest connected tissue of the CT, every other tissue that has taken up tracer (arms and legs
-    apart from the trunk; a table has not), and uptake beyond the CT's field of view. Nothing that a lesion could be in
-    is left out for speed. Where no tissue is found, the region is the whole grid.
+    apart from the trunk; a table has not), uptake in what is thin and hangs together with those (fingers, ears), and
+    uptake beyond the CT's field of view. Where no tissue is found, the region is the whole grid.
 
     The search runs on a coarse grid in anatomical axes, so that it does not depend on how the PET is stored.
 
@@ -124,6 +124,8 @@ def body_region(study: Study) -> Grid:
     kept[np.argmax(sizes[1:]) + 1] = True
     kept[0] = False
     body = kept[labels] | ndimage.binary_opening(uptake[box])
+    # The opening parts a table from the patient, but takes what is as thin as a finger as well.
+    body |= uptake[box] & ndimage.binary_propagation(kept[labels], mask=tissue[box])
     z, y, x = ((part.start, part.stop) for part in box)
     # A coarse voxel speaks for its surroundings up to the next.
     return _bounding_region(whole, body, coarse.crop((x, y, z)), margin_mm=_MARGIN_MM + _COARSE_MM)

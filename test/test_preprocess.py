@@ -120,6 +120,22 @@ def test_body_keeps_uptake_beyond_a_truncated_ct() -> None:
     assert covers(body_region(Study(pet, study.ct)), pet, inside)
 
 
+def test_body_keeps_uptake_in_a_finger_and_no_finger_without() -> None:
+    """Thinner than what parts a table from the patient, and with a lesion too small to be seen by itself."""
+    study = phantom(size=(60, 60, 60))
+    tissue = voxels(study.ct) > -500
+    top = int(np.nonzero(tissue.any(axis=(1, 2)))[0].max())
+    y, x = (int(np.median(found)) for found in np.nonzero(tissue[top]))
+    finger = (slice(top, top + 12), slice(y, y + 3), slice(x, x + 3))
+    tip = (slice(top + 9, top + 12), slice(y, y + 3), slice(x, x + 3))
+    ct = with_values(study.ct, lambda a: a.__setitem__(finger, 40))
+    hot = with_values(study.pet, lambda a: a.__setitem__(tip, 6.0))
+    inside = np.zeros(voxels(ct).shape, bool)
+    inside[tip] = True
+    assert covers(body_region(Study(hot, ct)), ct, inside)
+    assert not covers(body_region(Study(study.pet, ct)), ct, inside)
+
+
 def test_body_of_nothing_is_the_whole_grid() -> None:
     study = phantom(size=(12, 12, 3))
     assert body_region(study) == Grid.of(study.pet)
