@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,7 @@ def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) ->
     """The image of the socket of a name, "pet" or "ct"."""
     usual = f"images/{name}"
     if listed is None:
-        return only_image(input_folder / usual)
+        return _in_place(only_image(input_folder / usual), input_folder)
     found = [s for s in listed if s.relative_path.strip("/") == usual or s.slug in (name, f"{name}-image")]
     if len(found) != 1:
         raise InputError(
@@ -155,9 +156,16 @@ def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) ->
     relative = PurePosixPath(found[0].relative_path)
     if relative.is_absolute() or ".." in relative.parts:
         raise InputError(f"{input_folder / 'inputs.json'} names {relative}, expected a path below the input folder")
-    folder = input_folder / relative
     named = found[0].image_name
     # The name may be the image's title on the platform rather than a file's.
-    if named and PurePosixPath(named).name == named and (folder / named).is_file():
-        return folder / named
-    return only_image(folder)
+    if named and PurePosixPath(named).name == named and (input_folder / relative / named).is_file():
+        return _in_place(input_folder / relative / named, input_folder)
+    return _in_place(only_image(input_folder / relative), input_folder)
+
+
+def _in_place(image: Path, input_folder: Path) -> Path:
+    """The image; raises InputError where it, or a folder on the way to it, is a link to another folder."""
+    folder = Path(os.path.realpath(input_folder)) / image.parent.relative_to(input_folder)
+    if not Path(os.path.realpath(image)).is_relative_to(folder):
+        raise InputError(f"{image} is a link to another folder, or lies behind one; expected the image itself there")
+    return image

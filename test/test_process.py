@@ -70,6 +70,22 @@ def test_one_job_gives_one_mask_on_the_pets_grid(job: Path, tmp_path: Path, tiny
     assert result["error_messages"] == []
 
 
+def moved_and_linked(folder: Path, name: str) -> None:
+    """Puts a file or folder outside of the input, and a link in its place."""
+    elsewhere = folder / ".." / ".." / f"elsewhere-{name}"
+    shutil.move(folder / name, elsewhere)
+    (folder / name).symlink_to(elsewhere.resolve())
+
+
+def with_sockets(job: Path) -> None:
+    """Adds the platform's list of sockets, which names the files."""
+    sockets = [
+        {"socket": {"slug": kind, "relative_path": f"images/{kind}"}, "image": {"name": f"uuid-of-{kind}.mha"}}
+        for kind in ("pet", "ct")
+    ]
+    (job / "inputs.json").write_text(json.dumps(sockets))
+
+
 def test_a_second_run_gives_the_same_bytes(job: Path, tmp_path: Path, tiny_weights: Weights) -> None:
     for name in ("a", "b"):
         run("--input", job, "--output", tmp_path / name, "--weights", tiny_weights.folder)
@@ -84,6 +100,13 @@ def test_a_second_run_gives_the_same_bytes(job: Path, tmp_path: Path, tiny_weigh
         (lambda job: (job / "images/ct/uuid-of-ct.mha").unlink(), "no image"),
         (lambda job: shutil.copy(job / "images/ct/uuid-of-ct.mha", job / "images/ct/b.mha"), "2 images"),
         (lambda job: (job / "images/pet/uuid-of-pet.mha").write_bytes(b""), "uuid-of-pet.mha"),
+        (lambda job: moved_and_linked(job / "images", "pet"), "is a link to another folder"),
+        (lambda job: moved_and_linked(job, "images"), "is a link to another folder"),
+        (lambda job: moved_and_linked(job / "images" / "pet", "uuid-of-pet.mha"), "is a link to outside"),
+        (
+            lambda job: (with_sockets(job), moved_and_linked(job / "images/pet", "uuid-of-pet.mha")),
+            "is a link to another",
+        ),
         (lambda job: shutil.copy(job / "images/ct/uuid-of-ct.mha", job / "images/pet/uuid-of-pet.mha"), "CT in HU"),
     ],
 )
