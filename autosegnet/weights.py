@@ -45,6 +45,11 @@ def find(folder: Path | None) -> Path:
     for candidate in (_PLATFORM_MODEL, BUNDLED):
         if (candidate / RECIPE).is_file():
             return candidate
+        if candidate == _PLATFORM_MODEL and candidate.is_dir() and (held := sorted(os.listdir(candidate))):
+            raise WeightsError(
+                f"no {RECIPE} in {candidate}, which holds {', '.join(held[:5])}; expected the files of the weights "
+                "themselves, as export.sh packs them"
+            )
     raise WeightsError(f"no weights: neither {_PLATFORM_MODEL} nor {BUNDLED} holds {RECIPE}; see --weights")
 
 

@@ -94,6 +94,10 @@ def test_weights_are_found_in_the_documented_order(
     monkeypatch.delenv("AUTOSEGNET_WEIGHTS")
     monkeypatch.setattr("autosegnet.weights._PLATFORM_MODEL", tiny_weights.folder)
     assert find(None) == tiny_weights.folder
+    (tmp_path / "model" / "packed").mkdir(parents=True)  # a tarball of the folder, not of its files
+    monkeypatch.setattr("autosegnet.weights._PLATFORM_MODEL", tmp_path / "model")
+    with pytest.raises(WeightsError, match="holds packed"):
+        find(None)
     monkeypatch.setattr("autosegnet.weights._PLATFORM_MODEL", tmp_path / "none")
     monkeypatch.setattr("autosegnet.weights.BUNDLED", tiny_weights.folder)
     assert find(None) == tiny_weights.folder
