@@ -78,8 +78,8 @@ choose_engine() {
             skip "no docker daemon answers, and ${missing[*]} cannot be installed: $(tail -1 "$work/apt.log")"
     fi
     [ "$(id -u)" = 0 ] || skip "no docker daemon answers, and podman is set up here for root only"
-    engine=podman
     configure_podman
+    engine=podman  # only now: cleaning up removes all images of podman's storage, which has to be our own
 }
 
 configure_podman() {
