@@ -164,3 +164,27 @@ def test_import_refuses_values_beyond_float16(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "fold.pth")
     with pytest.raises(WeightsError, match="float16"):
         import_folds([tmp_path / "fold.pth"], tmp_path / "out", recipe=TINY, weights=[], validation_dsc=[])
+
+
+def folder_of(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
+
+
+def test_a_failed_import_leaves_the_weights_that_were_there(copy: Path, tmp_path: Path) -> None:
+    torch.save(untrained_fold(3).state_dict(), tmp_path / "good.pth")
+    before = folder_of(copy)
+    for second, shares in ((tmp_path / "none.pth", []), (tmp_path / "good.pth", [0.5, float("inf")])):
+        with pytest.raises(WeightsError):
+            import_folds([tmp_path / "good.pth", second], copy, recipe=TINY, weights=shares, validation_dsc=[])
+        assert folder_of(copy) == before
+
+
+def test_folds_of_a_larger_set_do_not_stay_silently(
+    copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(untrained_fold(3).state_dict(), tmp_path / "good.pth")
+    import_folds([tmp_path / "good.pth"], copy, recipe=TINY, weights=[], validation_dsc=[])
+    (message,) = caplog.messages
+    assert "also holds fold_1.safetensors" in message
+    assert (copy / "fold_1.safetensors").exists()
+    verify(open_weights(copy))
