@@ -1,4 +1,4 @@
-"""A folder of weights: finding it, verifying it, and making one from the folds' `.pth` files."""
+"""A folder of weights: finding it, opening it, and making one from the folds' `.pth` files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autosegnet.errors import WeightsError
-from autosegnet.network import fold_bytes, load_fold, read_pth, read_verified
+from autosegnet.network import fold_bytes, read_pth
 from autosegnet.recipe import Fold, Recipe, from_json, to_json
 
 log = logging.getLogger(__name__)
@@ -75,12 +75,6 @@ def open_weights(folder: Path | None = None) -> Weights:
     return Weights(folder, recipe)
 
 
-def verify(weights: Weights) -> None:
-    """Raises WeightsError unless every fold is there, unaltered, and this network's."""
-    for fold in weights.recipe.folds:
-        load_fold(weights.path_of(fold), fold)
-
-
 def import_folds(
     sources: Sequence[Path], output: Path, *, recipe: Recipe, weights: Sequence[float], validation_dsc: Sequence[float]
 ) -> Recipe:
@@ -121,6 +115,3 @@ def import_folds(
 def digest(weights: Weights) -> str:
     """One SHA-256 that changes with any fold: the key under which anything made from the weights may be cached."""
     return hashlib.sha256("".join(fold.sha256 for fold in weights.recipe.folds).encode()).hexdigest()
-
-
-__all__ = ["RECIPE", "Weights", "digest", "find", "import_folds", "open_weights", "read_verified", "verify"]

@@ -36,7 +36,8 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from autosegnet.weights import open_weights, verify
+    from autosegnet.engines.folded import verify
+    from autosegnet.weights import open_weights
 
     weights = open_weights(args.weights)
     verify(weights)

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from training_phantoms import TINY
 
+from autosegnet.engines.folded import verify
 from autosegnet.network import build_network
-from autosegnet.weights import open_weights, verify
+from autosegnet.weights import open_weights
 from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import open_prepared
 from autosegnet_training.configuration import TrainingConfiguration
