@@ -27,6 +27,7 @@ from autosegnet.preprocess import prepare
 from autosegnet.recipe import Recipe, to_json
 from autosegnet_training import arrays
 from autosegnet_training.cases import Case, box_text, read_cases, write_cases
+from autosegnet_training.splits import refuse_shared_patients
 from autosegnet_training.studies import read_labelled
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def run(args: argparse.Namespace) -> None:
     """Prepares the cases that are not there yet.
 
     Raises:
-        InputError: cases that could not be prepared; the others are.    UsageError: another recipe than the folder's.
+        InputError: a patient in two folds, before anything is done; cases that could not be prepared; the others are.
+        UsageError: another recipe than the folder's.
     """
     if args.processes < 1:
         raise UsageError(f"--processes is {args.processes}; expected at least 1")
@@ -77,6 +79,7 @@ def run(args: argparse.Namespace) -> None:
         spacing_mm=tuple(args.spacing), ct_window_hu=tuple(args.ct_window), suv_limit=args.suv_limit, crop=args.crop
     )
     cases = read_cases(args.cases)
+    refuse_shared_patients(cases, where=str(args.cases))  # before the hours that preparing takes
     _claim(args.output, recipe)
     write_cases(cases, args.output / arrays.CASES)
     jobs = [Job(case, args.output, recipe, args.dtype) for case in cases]

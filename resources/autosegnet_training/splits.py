@@ -78,7 +78,10 @@ def split_as(cases: Sequence[Case], path: Path) -> list[Case]:
 
 
 def refuse_shared_patients(cases: Iterable[Case], *, where: str) -> None:
-    """Raises InputError where studies of one patient are in two folds: validation would see training patients."""
+    """Raises InputError where studies of one patient are in two folds: validation would see training patients.
+
+    A fold that is never validated is one like the others: its cases train the fold that is validated on the patient.
+    """
     fold_of: dict[str, int | None] = {}
     for case in cases:
         if fold_of.setdefault(case.patient, case.fold) != case.fold:
