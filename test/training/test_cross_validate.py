@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,17 @@ def test_weights_come_from_cross_validation_where_it_was_run(evaluated: Path, tm
         float(r["dsc"]) for r in rows if (r["method"], r["fold"]) == ("network", "0") and r["n_truth_lesions"] != "0"
     ]
     assert found[0] == pytest.approx(np.mean(first))
+
+
+def test_a_cross_validation_of_other_weights_is_refused(
+    evaluated: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(evaluated, tmp_path / "runs"))
+    write_best(plan_run(open_prepared(prepared), SETTINGS, runs=folder, fold=1), network(7))  # the epoch stays
+    arguments = ["--runs", str(folder), "--output", str(tmp_path / "out"), "--folds", "2", "--description", "Phantoms."]
+    assert main(["export", *arguments]) == 3
+    assert "run cross-validate again" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_fold_that_is_not_finished_is_refused(runs: Path, prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
