@@ -127,7 +127,10 @@ def test_preparing_goes_on_after_a_bad_case_and_later_does_only_what_is_missing(
     with pytest.raises(InputError, match="1 cases in .* are not prepared"):
         open_prepared(tmp_path / "out")
     cases[1].pet.write_bytes(good)
+    cut_off = tmp_path / "out" / cases[1].name / ".0123456789abcdef.part"
+    cut_off.touch()
     assert main(command) == 0
+    assert not cut_off.exists()
     assert (tmp_path / "out" / cases[0].name / "input.npy").stat().st_mtime_ns == kept
     assert len(open_prepared(tmp_path / "out").cases) == 3
     assert main([*command[:-3], "4", "4", "4"]) == 2  # another recipe does not mix with this one
