@@ -62,7 +62,7 @@ def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) ->
     """The tensors of a fold's file, as safetensors' `load` for torch or for numpy makes them.
 
     Raises:
-        WeightsError: the file is missing, altered (SHA-256) or unreadable.
+        WeightsError: the file is missing, altered (SHA-256) or unreadable, or of numbers that `load` has no type for.
     """
     return _parsed(read_verified(path, fold.sha256), load, path)
 
@@ -85,6 +85,10 @@ def _parsed(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path) -> d
         return load(data)
     except SafetensorError as error:
         raise WeightsError(f"{path.name} is not a safetensors file: {error}") from error
+    except KeyError as error:  # how safetensors names a type that is not in its table
+        raise WeightsError(
+            f"{path.name} holds numbers of type {error}, which are not read; expected float16"
+        ) from error
 
 
 def network_of(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
@@ -148,7 +152,7 @@ def _read(path: Path) -> bytes:
 def fold_bytes(state: dict[str, torch.Tensor], *, where: str) -> bytes:
     """A fold as the bytes of a float16 safetensors file.
 
-    Integer buffers keep their type, and batch norm's running statistics float32: they are few, and a variance may pass
+    Integer buffers keep their type. Batch norm's running statistics are float32: they are few, and a variance may pass
     float16's 65504 in a network that is otherwise well.
 
     Raises:
@@ -158,22 +162,24 @@ def fold_bytes(state: dict[str, torch.Tensor], *, where: str) -> bytes:
     from safetensors.torch import save
 
     network_of(state, where=where)
-    half = {k: (v.half() if _halved(k, v) else v).contiguous() for k, v in state.items()}
-    beyond = [k for k, v in half.items() if not bool(torch.isfinite(v).all())]
+    stored = {k: _as_stored(k, v).contiguous() for k, v in state.items()}
+    beyond = [k for k, v in stored.items() if not bool(torch.isfinite(v).all())]
     if beyond:
         raise WeightsError(f"{where}: {beyond[0]} holds values beyond the range of float16 (65504)")
-    return save(half)
+    return save(stored)
 
 
-def _halved(key: str, tensor: torch.Tensor) -> bool:
-    return tensor.is_floating_point() and not key.endswith(("running_mean", "running_var"))
+def _as_stored(key: str, tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor.float() if key.endswith(("running_mean", "running_var")) else tensor.half()
 
 
 def read_pth(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a plain `state_dict` that `torch.save` wrote; nothing in the file is executed.
 
     Raises:
-        WeightsError: missing, damaged, or anything but a flat mapping of names to tensors.
+        WeightsError: missing, damaged, or anything but a flat mapping of names to tensors of numbers.
     """
     import pickle
 
@@ -185,8 +191,22 @@ def read_pth(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(f"{path} cannot be read ({error.strerror})") from error
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path.name} holds more than tensors and is refused: save a plain state_dict") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, AssertionError) as error:
+        # What torch's unpickler, which checks little, comes to with bytes that torch.save did not write.
         raise WeightsError(f"{path.name} is not a file of torch.save, or it is damaged") from error
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError(f"{path.name} is not a plain state_dict: expected a mapping of names to tensors")
+    if not isinstance(state, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in state.items()):
+        raise WeightsError(f"{path.name} is not a plain state_dict: expected a mapping of names to tensors of numbers")
     return dict(state)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor of real numbers, each of them in the file."""
+    import torch
+
+    kinds = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64)
+    return (
+        isinstance(value, torch.Tensor)
+        and value.dtype in kinds
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+    )

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from dataclasses import asdict, dataclass, fields
+from operator import index
 from typing import Any, Literal, get_args
 
 from autosegnet.errors import WeightsError
@@ -74,7 +76,7 @@ class Recipe:
         """Raises WeightsError where a value cannot be run with."""
         _require(len(self.spacing_mm) == 3 and all(0.1 <= s <= 20 for s in self.spacing_mm), "spacing_mm", self)
         _require(len(self.ct_window_hu) == 2 and self.ct_window_hu[0] < self.ct_window_hu[1], "ct_window_hu", self)
-        _require(self.suv_limit is None or 0 < self.suv_limit < math.inf, "suv_limit", self)
+        _require(self.suv_limit is None or 0 < self.suv_limit <= sys.float_info.max, "suv_limit", self)
         _require(len(self.patch) == 3 and all(n > 0 and n % 16 == 0 for n in self.patch), "patch", self)
         _require(0.0 <= self.overlap < 1.0, "overlap", self)
         _require(self.crop in get_args(Crop), "crop", self)
@@ -119,11 +121,11 @@ def from_json(text: str, *, where: str) -> Recipe:
         for fold in folds:
             _refuse_unknown(fold, Fold, where)
         values["folds"] = tuple(_fold(fold) for fold in folds)
-        for name, kind in (("spacing_mm", float), ("ct_window_hu", float), ("patch", int)):
+        for name, kind in (("spacing_mm", float), ("ct_window_hu", float), ("patch", index)):
             if name in values:
                 values[name] = tuple(kind(v) for v in values[name])
         return Recipe(**values)
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError) as error:
         raise WeightsError(f"{where} cannot be read as a recipe: {error}") from error
 
 

@@ -1,16 +1,19 @@
-"""A folder of weights: finding it, verifying it, and making one from the folds' `.pth` files."""
+"""A folder of weights: finding it, opening it, and making one from the folds' `.pth` files."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autosegnet.errors import WeightsError
-from autosegnet.network import fold_bytes, load_fold, read_pth, read_verified
+from autosegnet.network import fold_bytes, read_pth
 from autosegnet.recipe import Fold, Recipe, from_json, to_json
+
+log = logging.getLogger(__name__)
 
 RECIPE = "recipe.json"
 _PLATFORM_MODEL = Path("/opt/ml/model")  # where the platform unpacks an algorithm's model tarball
@@ -77,51 +80,43 @@ def open_weights(folder: Path | None = None) -> Weights:
     return Weights(folder, recipe)
 
 
-def verify(weights: Weights) -> None:
-    """Raises WeightsError unless every fold is there, unaltered, and this network's."""
-    for fold in weights.recipe.folds:
-        load_fold(weights.path_of(fold), fold)
-
-
 def import_folds(
     sources: Sequence[Path], output: Path, *, recipe: Recipe, weights: Sequence[float], validation_dsc: Sequence[float]
 ) -> Recipe:
-    """Writes a folder of weights from plain state dicts, and returns its recipe.
+    """Writes a folder of weights from plain state dicts, all files or none, and returns its recipe.
 
     Args:
         sources: `.pth` files, one a fold, in the order of the folds.
-        output: the folder; files in it of the same names are replaced.
+        output: the folder; files in it of the same names are replaced, once every source is read and found good. Folds
+            of a larger set that was there stay, unused, with a warning.
         recipe: how the folds were trained to see their input; its folds are set here.
         weights: share of each fold in the mean of logits; empty for the plain mean.
         validation_dsc: of each fold; empty where it is not known.
 
     Raises:
-        WeightsError: a file that is not this network's plain state dict.
+        WeightsError: a file that is not this network's plain state dict, or a weight that is not positive and finite.
         OutputError: the folder cannot be written.
     """
-    from autosegnet.io import write_bytes, write_text
+    from autosegnet.io import write_all
 
-    folds = []
-    for k, source in enumerate(sources):
-        data = fold_bytes(read_pth(source), where=source.name)
-        name = f"fold_{k}.safetensors"
-        write_bytes(data, output / name)
-        folds.append(
-            Fold(
-                name,
-                hashlib.sha256(data).hexdigest(),
-                weights[k] if weights else 1.0,
-                validation_dsc[k] if validation_dsc else None,
-            )
+    data = {f"fold_{k}.safetensors": fold_bytes(read_pth(p), where=p.name) for k, p in enumerate(sources)}
+    folds = tuple(
+        Fold(
+            name,
+            hashlib.sha256(fold).hexdigest(),
+            weights[k] if weights else 1.0,
+            validation_dsc[k] if validation_dsc else None,
         )
-    done = replace(recipe, folds=tuple(folds))
-    write_text(to_json(done), output / RECIPE)
+        for k, (name, fold) in enumerate(data.items())
+    )
+    done = replace(recipe, folds=folds)
+    write_all({**{output / name: fold for name, fold in data.items()}, output / RECIPE: to_json(done)})
+    unused = sorted({path.name for path in output.glob("fold_*.safetensors")} - data.keys())
+    if unused:
+        log.warning("%s also holds %s, which its new recipe does not name", output, ", ".join(unused))
     return done
 
 
 def digest(weights: Weights) -> str:
     """One SHA-256 that changes with any fold: the key under which anything made from the weights may be cached."""
     return hashlib.sha256("".join(fold.sha256 for fold in weights.recipe.folds).encode()).hexdigest()
-
-
-__all__ = ["RECIPE", "Weights", "digest", "find", "import_folds", "open_weights", "read_verified", "verify"]

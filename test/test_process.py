@@ -186,6 +186,8 @@ def test_weights_commands(tiny_weights: Weights, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "w" / "recipe.json").read_text())["folds"][0]["weight"] == 0.6
     done = autosegnet("weights", "import", tmp_path / "a.pth", "--output", tmp_path / "w", "--fold-weights", 1, 2)
     assert_refused(done, 2, "2 values for 1 folds")
+    done = autosegnet("weights", "import", tmp_path / "a.pth", "--output", tmp_path / "w", "--fold-weights", "inf")
+    assert_refused(done, 2, "positive and finite")
 
 
 def test_evaluate_and_rank_commands(tmp_path: Path) -> None:

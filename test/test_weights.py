@@ -10,9 +10,10 @@ from conftest import TINY
 from safetensors.torch import load_file, save_file
 from untrained_folds import untrained_fold
 
+from autosegnet.engines.folded import verify
 from autosegnet.errors import WeightsError
 from autosegnet.network import build_network
-from autosegnet.weights import Weights, find, import_folds, open_weights, verify
+from autosegnet.weights import Weights, find, import_folds, open_weights
 
 
 @pytest.fixture
@@ -72,6 +73,8 @@ def test_a_git_lfs_pointer_is_named(copy: Path) -> None:
         (lambda s: s | {"model.0.conv.unit0.conv.weight": torch.zeros(32, 1, 3, 3, 3)}, "has shape"),
         (lambda s: s | {"model.0.conv.unit0.conv.bias": torch.full((32,), float("nan"))}, "NaN"),
         (lambda s: s | {"model.0.conv.unit0.conv.bias": torch.full((32,), float("inf"))}, "infinity"),
+        (lambda s: s | {"model.0.conv.unit0.conv.bias": torch.zeros(32).bfloat16()}, "numbers of type 'BF16'"),
+        (lambda s: s | {"model.0.conv.unit0.conv.bias": torch.zeros(32).cfloat()}, "numbers of type complex64"),
     ],
 )
 def test_a_fold_of_another_network_is_refused(copy: Path, change, reason: str) -> None:
@@ -138,8 +141,14 @@ class Malicious:
         (lambda p: torch.save({"model": Malicious()}, p), "more than tensors"),
         (lambda p: torch.save({"state_dict": build_network().state_dict()}, p), "plain state_dict"),
         (lambda p: torch.save([1, 2], p), "plain state_dict"),
+        (lambda p: torch.save({"a": torch.zeros(1), 2: torch.zeros(1)}, p), "plain state_dict"),
+        (lambda p: torch.save({"a": torch.zeros(2).to_sparse()}, p), "plain state_dict"),
+        (lambda p: torch.save({"a": torch.zeros(2, device="meta")}, p), "plain state_dict"),
+        (lambda p: torch.save({"a": torch.zeros(2).cfloat()}, p), "plain state_dict"),
         (lambda p: p.write_bytes(b""), "not a file of torch.save"),
         (lambda p: p.write_bytes(b"PK\x03\x04 cut"), "not a file of torch.save"),
+        (lambda p: p.write_bytes(b"\x80\x02."), "not a file of torch.save"),  # torch's unpickler: IndexError
+        (lambda p: p.write_bytes(b"\x80\x02ccollections\nOrderedDict\n)R(K\x01tb."), "not a file of torch.save"),
         (lambda p: torch.save({"model.0": torch.zeros(3)}, p), "keys missing"),
         (lambda p: None, "cannot be read"),
     ],
@@ -168,3 +177,33 @@ def test_import_refuses_values_beyond_float16(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "fold.pth")
     with pytest.raises(WeightsError, match="float16"):
         import_folds([tmp_path / "fold.pth"], tmp_path / "out", recipe=TINY, weights=[], validation_dsc=[])
+
+
+def folder_of(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
+
+
+def test_a_failed_import_leaves_the_weights_that_were_there(copy: Path, tmp_path: Path) -> None:
+    torch.save(untrained_fold(3).state_dict(), tmp_path / "good.pth")
+    before = folder_of(copy)
+    for second, shares in ((tmp_path / "none.pth", []), (tmp_path / "good.pth", [0.5, float("inf")])):
+        with pytest.raises(WeightsError):
+            import_folds([tmp_path / "good.pth", second], copy, recipe=TINY, weights=shares, validation_dsc=[])
+        assert folder_of(copy) == before
+
+
+def test_folds_of_a_larger_set_do_not_stay_silently(
+    copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(untrained_fold(3).state_dict(), tmp_path / "good.pth")
+    import_folds([tmp_path / "good.pth"], copy, recipe=TINY, weights=[], validation_dsc=[])
+    (message,) = caplog.messages
+    assert "also holds fold_1.safetensors" in message
+    assert (copy / "fold_1.safetensors").exists()
+    verify(open_weights(copy))
+
+
+def test_bfloat16_is_imported_as_what_every_engine_reads(tmp_path: Path) -> None:
+    torch.save({k: v.bfloat16() for k, v in build_network().state_dict().items()}, tmp_path / "fold.pth")
+    import_folds([tmp_path / "fold.pth"], tmp_path / "out", recipe=TINY, weights=[], validation_dsc=[])
+    verify(open_weights(tmp_path / "out"))

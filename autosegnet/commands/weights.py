@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from autosegnet.weights import open_weights, verify
+    from autosegnet.engines.folded import verify
+    from autosegnet.weights import open_weights
 
     weights = open_weights(args.weights)
     verify(weights)
@@ -56,8 +58,8 @@ def _import(args: argparse.Namespace) -> None:
     for name, values in (("--fold-weights", args.fold_weights), ("--validation-dsc", args.validation_dsc)):
         if values and len(values) != len(args.folds):
             raise UsageError(f"{name} has {len(values)} values for {len(args.folds)} folds")
-    if not all(w > 0 for w in args.fold_weights):
-        raise UsageError("--fold-weights must be positive")
+    if not all(0 < w < math.inf for w in args.fold_weights):
+        raise UsageError("--fold-weights must be positive and finite")
     recipe = import_folds(
         args.folds,
         args.output,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from autosegnet.errors import WeightsError
 from autosegnet.network import read_state, refuse_keys
 from autosegnet.recipe import Fold
+from autosegnet.weights import Weights
 
 CHANNELS = (32, 64, 128, 256, 512)  # paper, section 2.3; `build_network` names the same ones
 _EPSILON = 1e-5  # of batch norm; torch's default
@@ -108,12 +109,18 @@ def _residual(block: Residual, x: T, arithmetic: Arithmetic[T]) -> T:
     return arithmetic.add(y, x if block.shortcut is None else arithmetic.convolve(x, block.shortcut))
 
 
+def verify(weights: Weights) -> None:
+    """Raises WeightsError unless every fold is there, unaltered, and this network's, for every engine."""
+    for fold in weights.recipe.folds:
+        load_folded(weights.path_of(fold), fold)
+
+
 def load_folded(path: Path, fold: Fold) -> FoldedNetwork:
     """A fold, after every check of `network.load_fold`.
 
     Raises:
-        WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys or shapes, or holds NaN or
-            infinity.
+        WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys, shapes or types, or holds NaN
+            or infinity.
     """
     from safetensors.numpy import load
 
@@ -125,7 +132,7 @@ def fold_batch_norm(state: dict[str, NDArray[Any]], *, where: str) -> FoldedNetw
     """The network with a state dict's weights.
 
     Raises:
-        WeightsError: keys or shapes are not the network's, or a value is NaN or infinite.
+        WeightsError: keys, shapes or types are not the network's, or a value is NaN or infinite.
     """
     reader = _Reader(state, where)
     network = _network(reader)
@@ -215,6 +222,8 @@ class _Reader:
         tensor = self._state.pop(key)
         if tensor.shape != shape:
             raise WeightsError(f"{self._where}: {key} has shape {tensor.shape}, expected {shape}")
+        if tensor.dtype.kind not in "fi":
+            raise WeightsError(f"{self._where}: {key} holds numbers of type {tensor.dtype}, expected float16")
         values = tensor.astype(dtype)
         if not np.isfinite(values).all():
             raise WeightsError(f"{self._where}: {key} holds NaN or infinity")

@@ -24,6 +24,7 @@ from autosegnet.errors import InputError
 from autosegnet.io import write_bytes, write_text
 from autosegnet.recipe import Recipe, from_json
 from autosegnet_training.cases import Case, read_cases
+from autosegnet_training.splits import refuse_shared_patients
 
 CASES = "cases.csv"
 RECIPE = "recipe.json"
@@ -112,13 +113,14 @@ def open_prepared(folder: Path) -> PreparedFolder:
     """The table and the recipe of a folder that `prepare` has written.
 
     Raises:
-        InputError: no such folder, or cases in the table that are not prepared.
+        InputError: no such folder, cases in the table that are not prepared, or a patient in two folds.
     """
     try:
         recipe = from_json((folder / RECIPE).read_text(encoding="utf-8"), where=str(folder / RECIPE))
     except OSError as error:
         raise InputError(f"{folder} holds no prepared cases ({RECIPE}: {error.strerror}); run prepare") from error
     cases = read_cases(folder / CASES)
+    refuse_shared_patients(cases, where=str(folder / CASES))
     missing = [case.name for case in cases if note_of(folder / case.name) is None]
     if missing:
         raise InputError(f"{len(missing)} cases in {folder} are not prepared, {missing[0]} among them; run prepare")

@@ -74,10 +74,11 @@ def run(args: argparse.Namespace) -> None:
     with joined(args.device) as processes:
         if args.train:
             _train(args, processes)
-        folds = [runs.open_trained(args.runs, fold) for fold in range(args.folds)]
-        if processes.writes:
+        if processes.writes:  # the others share the training alone, and end it before its last file is there
+            folds = [runs.open_trained(args.runs, fold) for fold in range(args.folds)]
+            sums = [t.sha256() for t in folds]  # before the hours in which a fold may be trained anew
             evaluated = [evaluate_fold(t, prepared.cases, processes.device) for t in folds]
-            _write(evaluated, args.runs, [t.result for t in folds])
+            _write(evaluated, args.runs, sums)
 
 
 def _train(args: argparse.Namespace, processes: Processes) -> None:
@@ -143,7 +144,7 @@ def _measured(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: tu
     return measure_masks(found, truth, spacing_mm=spacing_mm[::-1])
 
 
-def _write(folds: Sequence[Evaluated], output: Path, results: Sequence[Mapping[str, object]]) -> None:
+def _write(folds: Sequence[Evaluated], output: Path, sums: Sequence[str]) -> None:
     best = best_fixed([c for fold in folds for c in fold.counts.values()])
     methods: dict[str, list[Metrics]] = {"network": [fold.network for fold in folds]}
     for name in folds[0].thresholds:
@@ -154,8 +155,7 @@ def _write(folds: Sequence[Evaluated], output: Path, results: Sequence[Mapping[s
     write_text(_csv(methods), output / CASES)
     scores = [fmean([m.dsc for m in f.network.values() if m.is_positive] or [0.0]) for f in folds]
     summary = [
-        {"fold": k, "dsc": score, "epoch": result.get("epoch")}
-        for k, (score, result) in enumerate(zip(scores, results, strict=True))
+        {"fold": k, "dsc": score, "sha256": sha256} for k, (score, sha256) in enumerate(zip(scores, sums, strict=True))
     ]
     write_text(json.dumps(summary, indent=1) + "\n", output / SUMMARY)
     sys.stdout.write(text)

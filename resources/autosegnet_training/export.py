@@ -21,7 +21,7 @@ from autosegnet.weights import import_folds
 from autosegnet_training import runs
 from autosegnet_training.cases import FOLDS
 from autosegnet_training.cross_validate import SUMMARY
-from autosegnet_training.runs import Trained
+from autosegnet_training.runs import BEST, Trained
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     """Writes the folder of weights.
 
     Raises:
-        InputError: a fold that is not finished, or folds of different recipes.
+        InputError: a fold that is not finished, folds of different recipes, or a cross-validation of other weights.
         WeightsError: weights beyond float16.    OutputError: the folder cannot be written.
     """
     folds = [runs.open_trained(args.runs, fold) for fold in range(args.folds)]
@@ -74,8 +74,8 @@ def _validation_dsc(folder: Path, folds: Sequence[Trained]) -> tuple[list[float]
         summary: list[dict[str, Any]] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return [float(trained.result["dsc"] or 0.0) for trained in folds], "model selection"
-    if [entry["epoch"] for entry in summary] != [trained.result["epoch"] for trained in folds]:
-        raise InputError(f"{folder / SUMMARY} is of other epochs than the folds' best; run cross-validate again")
+    if [entry.get("sha256") for entry in summary] != [trained.sha256() for trained in folds]:
+        raise InputError(f"{folder / SUMMARY} is of other weights than the folds' {BEST}; run cross-validate again")
     return [float(entry["dsc"]) for entry in summary], "cross-validation"
 
 

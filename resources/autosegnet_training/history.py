@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 COLUMNS = ("epoch", "loss", "learning_rate", "seconds", "dsc", "fpv_ml", "fnv_ml", "negative_fpv_ml")
 _VALIDATION = COLUMNS[4:]
 _SUV_SHOWN = 10.0  # black in pictures
+_INSTALL = 'in a checkout: pip install --editable ".[train]"'
 
 Row = dict[str, float]
 """One epoch: a value for every column, NaN where there was no validation."""
@@ -54,7 +55,7 @@ class Board:
 
             self._writer = SummaryWriter(str(folder), purge_step=first_epoch)
         except ImportError:
-            log.warning("tensorboard is not installed: no scalars and pictures for it (pip install autosegnet[train])")
+            log.warning("tensorboard is not installed: no scalars and pictures for it (%s)", _INSTALL)
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +111,7 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        log.warning("matplotlib is not installed: no %s (pip install autosegnet[train])", path.name)
+        log.warning("matplotlib is not installed: no %s (%s)", path.name, _INSTALL)
         return
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)

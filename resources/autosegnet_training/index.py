@@ -23,7 +23,12 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser = commands.add_parser("index", help="data folder -> table of cases with cohort, patient and fold")
     parser.add_argument("data", type=Path, help="<patient>/<study>/{SUV,CTres,SEG}.nii.gz, an nnU-Net folder, or a CSV")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="the table of cases")
-    parser.add_argument("--metadata", type=Path, metavar="CSV", help="cohorts, e.g. fdg_metadata.csv of the data set")
+    parser.add_argument(
+        "--metadata",
+        type=Path,
+        metavar="CSV",
+        help="cohorts, e.g. fdg_metadata.csv of the data set; cases without a row are left out",
+    )
     parser.add_argument("--splits", type=Path, metavar="JSON", help="folds of an nnU-Net splits_final.json")
     parser.add_argument("--boxes", type=Path, metavar="JSON", help="box of each case in PET voxels, half-open")
     parser.add_argument("--folds", type=int, default=FOLDS, help="default: %(default)s")

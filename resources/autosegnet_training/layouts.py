@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,8 @@ from pathlib import Path, PurePosixPath
 from autosegnet.errors import InputError
 from autosegnet.io import image_stem
 from autosegnet_training.cases import UNKNOWN, Case, read_cases, refuse_doubles
+
+log = logging.getLogger(__name__)
 
 _TREE = {"pet": "SUV", "ct": "CTres", "mask": "SEG"}
 _CT, _PET = "_0000", "_0001"
@@ -80,13 +83,15 @@ def _patient(name: str) -> str:
 
 
 def with_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
-    """The cases with the cohorts of a metadata CSV, such as the data set's `fdg_metadata.csv`.
+    """The cases that a metadata CSV lists, such as the data set's `fdg_metadata.csv`, with the cohorts that it gives.
 
-    A row speaks for a case if one of its cells is the case's name or its study folder; where no row does so, if one of
-    its cells is the patient. A column `patient` in a row found by name also sets the patient.
+    Cases that it does not list are left out, with a warning that counts them: the challenge's archive holds FDG and
+    PSMA, and each has a CSV of its own. A row speaks for a case if one of its cells is the case's name or its study
+    folder; where no row does so, if one of its cells is the patient. A column `patient` in a row found by name also
+    sets the patient.
 
     Raises:
-        InputError: no column cohort or diagnosis, no row for a case, or rows that disagree.
+        InputError: no column cohort or diagnosis, no row for any case, or rows that disagree.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(metadata.read_text(encoding="utf-8-sig"))))
@@ -99,7 +104,15 @@ def with_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
     for row in rows:
         for key in {key for column, cell in row.items() if column != heading for key in _keys(cell)}:
             by_key.setdefault(key, []).append(row)
-    return [_with_cohort(case, by_key, heading, metadata) for case in cases]
+    found = [_with_cohort(case, by_key, heading, metadata) for case in cases]
+    listed = [case for case in found if case is not None]
+    absent = sorted({case.name for case in cases} - {case.name for case in listed})
+    if not listed:
+        raise InputError(f"{metadata} has no row for any of {len(cases)} cases, {absent[0]} among them")
+    if absent:
+        log.warning("%s has no row for %d of %d cases, %s among them: left out",
+                    metadata, len(absent), len(cases), absent[0])  # fmt: skip
+    return listed
 
 
 def _keys(cell: str | None) -> Iterable[str]:
@@ -114,7 +127,8 @@ def _keys(cell: str | None) -> Iterable[str]:
     return [text, *(f"{patient}/{study}" for patient, study in pairs), *names]
 
 
-def _with_cohort(case: Case, by_key: Mapping[str, list[Mapping[str, str]]], heading: str, where: Path) -> Case:
+def _with_cohort(case: Case, by_key: Mapping[str, list[Mapping[str, str]]], heading: str, where: Path) -> Case | None:
+    """The case with its cohort; None where no row speaks for it."""
     study = "/".join(case.mask.parent.parts[-2:])
     for key in (case.name, study, case.patient, f"PETCT_{case.patient}"):
         rows = by_key.get(key, [])
@@ -124,4 +138,4 @@ def _with_cohort(case: Case, by_key: Mapping[str, list[Mapping[str, str]]], head
         if cohorts:
             patient = rows[0].get("patient") if key == case.name else None
             return replace(case, cohort=cohorts[0] or UNKNOWN, patient=patient or case.patient)
-    raise InputError(f"{where} has no row for case {case.name} (patient {case.patient}); expected one")
+    return None

@@ -9,25 +9,23 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from autosegnet.errors import AutosegnetError, InputError, UsageError
 from autosegnet.geometry import Grid, voxels
-from autosegnet.io import write_text
+from autosegnet.io import probe_output, write_text
 from autosegnet.preprocess import prepare
 from autosegnet.recipe import Recipe, to_json
 from autosegnet_training import arrays
 from autosegnet_training.cases import Case, box_text, read_cases, write_cases
+from autosegnet_training.splits import refuse_shared_patients
 from autosegnet_training.studies import read_labelled
+from autosegnet_training.workers import do_all
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -69,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
     """Prepares the cases that are not there yet.
 
     Raises:
-        InputError: cases that could not be prepared; the others are.    UsageError: another recipe than the folder's.
+        InputError: a patient in two folds, before anything is done; cases that could not be prepared; the others are.
+        UsageError: another recipe than the folder's.
     """
     if args.processes < 1:
         raise UsageError(f"--processes is {args.processes}; expected at least 1")
@@ -77,12 +76,14 @@ def run(args: argparse.Namespace) -> None:
         spacing_mm=tuple(args.spacing), ct_window_hu=tuple(args.ct_window), suv_limit=args.suv_limit, crop=args.crop
     )
     cases = read_cases(args.cases)
+    refuse_shared_patients(cases, where=str(args.cases))  # before the hours that preparing takes
     _claim(args.output, recipe)
     write_cases(cases, args.output / arrays.CASES)
     jobs = [Job(case, args.output, recipe, args.dtype) for case in cases]
     waiting = [job for job in jobs if arrays.note_of(args.output / job.case.name) != _note(job)]
     log.info("%d of %d cases to prepare", len(waiting), len(jobs))
-    failures = [message for message in _results(waiting, args.processes) if message]
+    messages = do_all(_attempt, waiting, processes=args.processes, title="prepare", unit="case")
+    failures = [message for message in messages if message]
     for message in failures:
         log.error("%s", message)
     done = [job.case.name for job in jobs if arrays.note_of(args.output / job.case.name) is not None]
@@ -106,19 +107,6 @@ def _note(job: Job) -> dict[str, Any]:
     return {**files, "box": box_text(case.box), "dtype": job.dtype}
 
 
-def _results(jobs: list[Job], processes: int) -> Iterator[str]:
-    with tqdm(total=len(jobs), desc="prepare", unit="case", disable=None) as bar:
-        if processes == 1 or len(jobs) < 2:
-            for job in jobs:
-                yield _attempt(job)
-                bar.update()
-            return
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            for done in as_completed([pool.submit(_attempt, job) for job in jobs]):
-                yield done.result()
-                bar.update()
-
-
 def _attempt(job: Job) -> str:
     """Prepares a case; the message of what is wrong with it, or nothing."""
     try:
@@ -134,6 +122,7 @@ def prepare_case(job: Job) -> None:
     Raises:
         InputError: a study or a mask that cannot be trusted.    OutputError: the arrays cannot be written.
     """
+    probe_output(job.output / job.case.name / arrays.NOTE)  # removes what a run that was killed left there
     labelled = read_labelled(job.case)
     prepared = prepare(labelled.study, job.recipe)
     truth = truth_on(prepared.grid, labelled.truth)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -153,6 +154,17 @@ class Trained:
     def best(self) -> Path:
         """The best epoch's weights."""
         return self.folder / BEST
+
+    def sha256(self) -> str:
+        """Of the best epoch's weights: tells them from those of another training in the same folder.
+
+        Raises:
+            InputError: they cannot be read.
+        """
+        try:
+            return hashlib.sha256(self.best.read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"{self.best} cannot be read ({error.strerror}); run train again") from error
 
 
 def open_trained(runs: Path, fold: int) -> Trained:

@@ -23,9 +23,17 @@ def split(cases: Sequence[Case], *, seed: int, folds: int = FOLDS) -> list[Case]
     Patients go, the ones with most studies first and else in random order, to the fold where their cohorts are
     rarest; between equals to the fold with fewest cases, then to a random one.
 
+    Args:
+        cases: none of which has a fold.
+
     Raises:
-        InputError: fewer patients than folds.
+        InputError: a case that has a fold already, or fewer patients than folds.
     """
+    given = [case.name for case in cases if case.fold is not None]
+    if given:
+        raise InputError(
+            f"{len(given)} of {len(cases)} cases have a fold, {given[0]} among them; expected all of them or none"
+        )
     patients: dict[str, Counter[str]] = {}
     for case in sorted(cases, key=lambda case: case.name):
         patients.setdefault(case.patient, Counter())[case.cohort] += 1
@@ -70,7 +78,10 @@ def split_as(cases: Sequence[Case], path: Path) -> list[Case]:
 
 
 def refuse_shared_patients(cases: Iterable[Case], *, where: str) -> None:
-    """Raises InputError where studies of one patient are in two folds: validation would see training patients."""
+    """Raises InputError where studies of one patient are in two folds: validation would see training patients.
+
+    A fold that is never validated is one like the others: its cases train the fold that is validated on the patient.
+    """
     fold_of: dict[str, int | None] = {}
     for case in cases:
         if fold_of.setdefault(case.patient, case.fold) != case.fold:

@@ -95,10 +95,28 @@ def test_cohorts_come_from_the_data_sets_metadata(tmp_path: Path) -> None:
     challenge = [replace(case_of(tmp_path, 3), name=f"fdg_0c_day{k}", patient="0c") for k in (1, 2)]
     assert [c.cohort for c in with_cohorts(challenge, path)] == ["lymphoma", "negative"]
     assert [c.cohort for c in with_cohorts(cases, path)] == ["lymphoma", "melanoma", "negative"]
-    with pytest.raises(InputError, match="no row for case"):
+    with pytest.raises(InputError, match="no row for any of 1 cases, patient7_study0 among them"):
         with_cohorts([case_of(tmp_path, 7)], path)
     with pytest.raises(InputError, match="lymphoma and negative"):
         with_cohorts([replace(cases[0], mask=tmp_path / "x" / "SEG.nii.gz")], path)
+
+
+def test_the_challenges_archive_is_indexed_by_the_metadata_of_one_tracer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["fdg_0a_day1", "fdg_0b_day1", "psma_77_day1"]
+    for name in names:
+        for folder, file in (("imagesTr", "_0000"), ("imagesTr", "_0001"), ("labelsTr", "")):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{name}{file}.nii.gz").touch()
+    (tmp_path / "fdg.csv").write_text(
+        "Subject ID,File Location,diagnosis\n"
+        "PETCT_0a,./FDG/PETCT_0a/day1/,LYMPHOMA\nPETCT_0b,./FDG/PETCT_0b/day1/,NEGATIVE\n"
+    )
+    options = ["--metadata", str(tmp_path / "fdg.csv"), "--output", str(tmp_path / "cases.csv"), "--folds", "2"]
+    assert main(["index", str(tmp_path), *options]) == 0
+    assert [c.name for c in read_cases(tmp_path / "cases.csv")] == names[:2]
+    assert "no row for 1 of 3 cases, psma_77_day1 among them: left out" in caplog.messages[0]
 
 
 def test_index_writes_folds_and_tells_negatives_from_the_masks(tmp_path: Path) -> None:

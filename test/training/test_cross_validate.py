@@ -2,21 +2,23 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_phantoms import TINY
+from training_phantoms import TINY, small_engine
 
+from autosegnet.engines.folded import verify
 from autosegnet.network import build_network
-from autosegnet.weights import open_weights, verify
+from autosegnet.weights import open_weights
+from autosegnet_training import cross_validate
 from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import open_prepared
 from autosegnet_training.configuration import TrainingConfiguration
 from autosegnet_training.runs import claim, plan_run, write_best, write_result
-from autosegnet_training.validation import NetworkEngine
 
 SETTINGS = TrainingConfiguration(patch=(16, 16, 16), inference_patch=(48, 48, 48), initial="/somewhere/first.pt")
 
@@ -101,6 +103,17 @@ def test_weights_come_from_cross_validation_where_it_was_run(evaluated: Path, tm
     assert found[0] == pytest.approx(np.mean(first))
 
 
+def test_a_cross_validation_of_other_weights_is_refused(
+    evaluated: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(evaluated, tmp_path / "runs"))
+    write_best(plan_run(open_prepared(prepared), SETTINGS, runs=folder, fold=1), network(7))  # the epoch stays
+    arguments = ["--runs", str(folder), "--output", str(tmp_path / "out"), "--folds", "2", "--description", "Phantoms."]
+    assert main(["export", *arguments]) == 3
+    assert "run cross-validate again" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_fold_that_is_not_finished_is_refused(runs: Path, prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cross-validate", str(prepared), "--runs", str(runs), "--folds", "3"]) == 3
     assert "fold_2" in capsys.readouterr().err.splitlines()[-1]
@@ -110,15 +123,6 @@ def test_a_fold_that_is_not_finished_is_refused(runs: Path, prepared: Path, caps
 def test_folds_are_trained_first_where_it_is_asked_for(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training_phantoms import small_network
-
-    from autosegnet_training import cross_validate
-
-    def small_engine(best: Path, device: torch.device) -> NetworkEngine:
-        made = small_network()
-        made.load_state_dict(torch.load(best, weights_only=True))
-        return NetworkEngine(made.eval(), device)
-
     monkeypatch.setattr(cross_validate, "_engine", small_engine)
     arguments = ["cross-validate", str(prepared), "--runs", str(tmp_path), "--folds", "2", "--train", *TINY.split()]
     assert main([*arguments, "--epochs", "1", "--device", "cpu"]) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_phantoms import train_arguments
+from training_phantoms import TINY, train_arguments
 
 from autosegnet.errors import UsageError
 from autosegnet_training.configuration import TrainingConfiguration
@@ -44,6 +44,13 @@ def finish(process: subprocess.Popen[str]) -> str:
     return out
 
 
+def finish_two(arguments: list[str]) -> list[str]:
+    """What two processes print that have what torchrun sets, without its own processes in between."""
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    both = [run(arguments, RANK=str(k), LOCAL_RANK=str(k), **shared) for k in range(2)]
+    return [finish(process) for process in both]
+
+
 def losses(runs: Path) -> list[float]:
     rows = csv.DictReader((runs / "fold_0" / "history.csv").read_text().splitlines())
     return [float(row["loss"]) for row in rows]
@@ -54,12 +61,7 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     """The run of one process, that of two, and what each of the two printed."""
     alone, together = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("together")
     finish(run(train_arguments(prepared, alone, *SETTINGS)))
-    # What torchrun sets, without its own processes in between.
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    both = [
-        run(train_arguments(prepared, together, *SETTINGS), RANK=str(k), LOCAL_RANK=str(k), **shared) for k in range(2)
-    ]
-    return alone, together, [finish(process) for process in both]
+    return alone, together, finish_two(train_arguments(prepared, together, *SETTINGS))
 
 
 def test_two_processes_have_the_loss_of_one(trained: tuple[Path, Path, list[str]]) -> None:
@@ -92,6 +94,15 @@ def test_one_process_writes_and_all_validate(trained: tuple[Path, Path, list[str
     result = json.loads((together / "fold_0" / "result.json").read_text())
     assert result["finished"] is True
     assert len(list((together / "fold_0" / "tensorboard").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_one_goes_on_to_evaluate(prepared: Path, tmp_path: Path) -> None:
+    settings = [*TINY.split(), "--epochs", "1", "--device", "cpu"]
+    arguments = ["cross-validate", str(prepared), "--runs", str(tmp_path), "--folds", "2", "--train", *settings]
+    first, second = finish_two(arguments)
+    assert first == (tmp_path / "cross_validation.md").read_text()
+    assert second == ""
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:

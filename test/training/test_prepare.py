@@ -1,6 +1,7 @@
 """Prepared arrays: what inference would feed, bit for bit, and the truth on the same grid."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,10 +127,40 @@ def test_preparing_goes_on_after_a_bad_case_and_later_does_only_what_is_missing(
     with pytest.raises(InputError, match="1 cases in .* are not prepared"):
         open_prepared(tmp_path / "out")
     cases[1].pet.write_bytes(good)
+    cut_off = tmp_path / "out" / cases[1].name / ".0123456789abcdef.part"
+    cut_off.touch()
     assert main(command) == 0
+    assert not cut_off.exists()
     assert (tmp_path / "out" / cases[0].name / "input.npy").stat().st_mtime_ns == kept
     assert len(open_prepared(tmp_path / "out").cases) == 3
     assert main([*command[:-3], "4", "4", "4"]) == 2  # another recipe does not mix with this one
+
+
+@pytest.mark.parametrize("other", [1, 5])
+def test_a_patient_in_two_folds_is_refused(
+    other: int, tmp_path: Path, prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = [replace(case_of(tmp_path, k, fold=fold), patient="a") for k, fold in enumerate((0, other))]
+    write_cases(cases, tmp_path / "cases.csv")
+    assert main(["prepare", str(tmp_path / "cases.csv"), "--output", str(tmp_path / "out")]) == 3
+    assert "patient a is in two folds" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+    # A folder whose table was altered, or that was prepared before this was looked at.
+    shutil.copytree(prepared, tmp_path / "prepared")
+    table = [replace(c, patient="a") for c in open_prepared(tmp_path / "prepared").cases]
+    write_cases(table, tmp_path / "prepared" / "cases.csv")
+    with pytest.raises(InputError, match="patient a is in two folds"):
+        open_prepared(tmp_path / "prepared")
+
+
+def test_cases_without_patient_and_simulated_ones_of_one_map_are_prepared(tmp_path: Path) -> None:
+    write_tree(tmp_path, 4)
+    files = "patient{0}/study0/SUV.nii.gz,patient{0}/study0/CTres.nii.gz,patient{0}/study0/SEG.nii.gz"
+    rows = [f"case{k},{'sim_map' if k > 1 else ''},{5 if k > 1 else k},{files.format(k)}" for k in range(4)]
+    (tmp_path / "cases.csv").write_text("\n".join(["case,patient,fold,pet,ct,mask", *rows]) + "\n")
+    command = ["prepare", str(tmp_path / "cases.csv"), "--output", str(tmp_path / "out"), "--spacing", "8", "8", "8"]
+    assert main(command) == 0
+    assert [c.fold for c in open_prepared(tmp_path / "out").cases] == [0, 1, 5, 5]
 
 
 def test_processes_prepare_the_same(tmp_path: Path, prepared: Path) -> None:

@@ -64,6 +64,12 @@ def test_too_few_patients_are_refused() -> None:
         split([case("a", "a", "x"), case("b", "a", "x")], seed=0)
 
 
+def test_given_folds_are_not_replaced_for_one_that_is_missing() -> None:
+    cases = [case(str(k), str(k), "lymphoma") for k in range(6)]
+    with pytest.raises(InputError, match="5 of 6 cases have a fold, 0 among them"):
+        split([*(replace(c, fold=5) for c in cases[:5]), cases[5]], seed=0, folds=2)
+
+
 def test_folds_of_nnunet_are_taken(tmp_path: Path) -> None:
     path = tmp_path / "splits_final.json"
     path.write_text(json.dumps([{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}]))

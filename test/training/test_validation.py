@@ -1,6 +1,7 @@
 """Validation while training: inference's own sliding window, and which cases count."""
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,21 @@ def test_the_history_leaves_blank_what_was_not_measured(tmp_path: Path) -> None:
     ]
     draw_curves(rows, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 5000
+
+
+def test_a_package_that_is_missing_is_named_with_what_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    draw_curves([row(1, 0.5)], tmp_path / "curves.png")
+    with Board(tmp_path, writes=True, first_epoch=1):
+        pass
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert len(caplog.messages) == 2
+    for message in caplog.messages:
+        advice = message[message.index("pip install") :].rstrip(")")
+        assert advice in readme
 
 
 def test_tensorboard_gets_scalars_and_pictures(tmp_path: Path, prepared: Path) -> None:

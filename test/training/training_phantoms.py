@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from autosegnet.io import write_image
-from autosegnet_training import train
+from autosegnet_training import cross_validate, train
 from autosegnet_training.__main__ import main
 from autosegnet_training.cases import Case, write_cases
+from autosegnet_training.validation import NetworkEngine
 
 SIZE = (22, 18, 30)
 SPACING_MM = (8.0, 8.0, 8.0)
@@ -76,6 +77,13 @@ def small_network() -> nn.Module:
     )
 
 
+def small_engine(best: Path, device: torch.device) -> NetworkEngine:
+    """What cross-validate runs, for the small network."""
+    network = small_network()
+    network.load_state_dict(torch.load(best, weights_only=True))
+    return NetworkEngine(network.eval(), device)
+
+
 def train_arguments(prepared: Path, output: Path, *more: str) -> list[str]:
     return ["train", str(prepared), "--fold", "0", "--output", str(output), "--device", "cpu", *TINY.split(), *more]
 
@@ -83,4 +91,5 @@ def train_arguments(prepared: Path, output: Path, *more: str) -> list[str]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     train.build_network = small_network
+    cross_validate._engine = small_engine
     sys.exit(main())

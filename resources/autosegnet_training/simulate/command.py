@@ -4,21 +4,19 @@ import argparse
 import json
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from autosegnet.errors import UsageError
-from autosegnet.io import write_text
+from autosegnet.io import probe_output, write_text
 from autosegnet_training.simulate import sample, writer
 from autosegnet_training.simulate.anatomy import AnatomySource, procedural
 from autosegnet_training.simulate.lesions import COHORT_STUDIES, COHORTS
 from autosegnet_training.simulate.study import SPACING_MM, Protocol, simulate_study
 from autosegnet_training.simulate.writer import Case
+from autosegnet_training.workers import do_all
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +71,7 @@ def run_simulate(arguments: argparse.Namespace) -> None:
                 "vary_organs": arguments.vary_organs}  # fmt: skip
     _check_settings(arguments.output, settings)
     jobs = list(plan(arguments, maps, protocol))
-    cohorts = _make_all(jobs, arguments.processes)
+    cohorts = dict(do_all(make, jobs, processes=arguments.processes, title="simulate", unit="study"))
     rows = [writer.case_row(job.case, cohorts[job.case.index]) for job in jobs]
     writer.write_case_table(rows, arguments.output / "cases.csv")
     logger.info("%d studies in %s", len(rows), arguments.output)
@@ -121,6 +119,7 @@ def make(job: Job) -> tuple[int, str]:
     note = folder / "study.json"
     if note.is_file():
         return job.case.index, str(json.loads(note.read_text())["cohort"])
+    probe_output(note)  # removes what a run that was killed left there
     study = simulate_study(job.case.seed, anatomy=anatomy_source(job.organ_map, vary=job.vary), protocol=job.protocol)
     writer.write_autopet(study, folder)
     writer.write_description(study, note)
@@ -134,21 +133,6 @@ def anatomy_source(organ_map: Path | None, *, vary: bool = False) -> AnatomySour
     from autosegnet_training.simulate.organ_maps import from_file
 
     return from_file(organ_map, vary=vary)
-
-
-def _make_all(jobs: list[Job], processes: int) -> dict[int, str]:
-    cohorts: dict[int, str] = {}
-    with tqdm(total=len(jobs), desc="simulate", unit="study") as bar:
-        if processes == 1:
-            for job in jobs:
-                cohorts.update([make(job)])
-                bar.update()
-            return cohorts
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            for done in as_completed([pool.submit(make, job) for job in jobs]):
-                cohorts.update([done.result()])
-                bar.update()
-    return cohorts
 
 
 def run_sample(arguments: argparse.Namespace) -> None:

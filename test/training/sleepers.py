@@ -1,0 +1,20 @@
+"""A program whose workers say that they are at work and then sleep; run by the tests of workers."""
+
+import sys
+import time
+
+from autosegnet import console
+from autosegnet_training.workers import do_all
+
+
+def sleep(seconds: int) -> None:
+    print("at work", flush=True)
+    time.sleep(seconds)
+
+
+def main() -> None:
+    do_all(sleep, [600] * 5, processes=2, title="sleep", unit="job")
+
+
+if __name__ == "__main__":
+    sys.exit(console.run(main))
