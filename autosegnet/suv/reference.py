@@ -8,6 +8,7 @@ from autosegnet.errors import InputError
 from autosegnet.suv.clock import read_date, read_datetime, read_time
 from autosegnet.suv.conversion import Ledger
 from autosegnet.suv.header import PetSlice, named
+from autosegnet.suv.uptake import uptake_doubt, uptake_fault
 
 _APART_S: Final = 60.0  # candidates for t_ref further apart are worth a look: a minute is 0.6 % of F-18
 _LONG_S: Final = 86400.0
@@ -143,15 +144,10 @@ def injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> dat
 
 def _check_uptake(ledger: Ledger, uptake_s: float, half_life_s: float) -> None:
     ledger.figures["uptake_s"] = uptake_s
-    found = None
-    if uptake_s < 0:
-        found = f"{-uptake_s / 60:.1f} min after the time to which the PET is corrected"
-    elif uptake_s > max(_LONG_S, 10 * half_life_s):
-        found = f"{uptake_s / 86400:.1f} days before it, which is {uptake_s / half_life_s:.0f} half-lives"
-    if found:
+    if fault := uptake_fault(uptake_s, half_life_s):
         raise InputError(
-            f"the injection, {named('injection_datetime')}, lies {found}; expected an injection shortly before the "
+            f"the injection, {named('injection_datetime')}, lies {fault}; expected an injection shortly before the "
             "scan (were dates altered when the series was de-identified? --mode tcia-compat uses no dates)"
         )
-    if uptake_s > 10 * half_life_s:
-        ledger.warn(f"the injection lies {uptake_s / half_life_s:.0f} half-lives before the scan")
+    if doubt := uptake_doubt(uptake_s, half_life_s):
+        ledger.warn(doubt)
