@@ -81,7 +81,7 @@ def generated(rng: random.Random) -> tuple[PetHeader, list[float]]:
     )
     if rng.random() < 0.3:
         start += timedelta(microseconds=rng.randint(1, 999999))
-    uptake = rng.randint(60, 10000)
+    uptake = rng.randint(60, min(10000, int(5.9 * half_life)))  # 6 half-lives without a date are refused
     given = start - timedelta(seconds=uptake)
     offset = rng.choice([None, None, 0, 2, -5])
     given_dt, utc = dt(given, rng, offset)
@@ -214,6 +214,21 @@ def test_start_time_alone_after_the_scan_lies_on_the_day_before():
         slices=(replace(SCAN, acquisition_time="003000"),),
     )  # fmt: skip
     assert only(over_midnight) == pytest.approx(HOUR, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"injection_time": "110030"},
+        {"series_time": "000000"},
+        {"decay_correction": "NONE", "injection_time": "110030"},
+    ],
+    ids=["after the scan's start", "time blanked", "not corrected"],
+)
+def test_start_time_alone_is_not_moved_back_a_day_where_it_cannot_be_true(changes):
+    with pytest.raises(InputError, match=r"RadiopharmaceuticalStartTime \(0018,1072\) is .* without a date") as refused:
+        convert(replace(HEADER, **{"injection_datetime": "", **changes}))
+    assert "2020" not in str(refused.value)
 
 
 def test_series_derived_later_gives_way_to_the_scan_start():

@@ -1,7 +1,7 @@
 """When a PET's values hold, and when the activity was given: t_ref and t_adm of the decay correction."""
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Final
 
 from autosegnet.errors import InputError
@@ -12,6 +12,7 @@ from autosegnet.suv.uptake import uptake_doubt, uptake_fault
 
 _APART_S: Final = 60.0  # candidates for t_ref further apart are worth a look: a minute is 0.6 % of F-18
 _LONG_S: Final = 86400.0
+_SAME_DAY_HALF_LIVES: Final = 6.0  # 11 h of F-18: longer before the scan, a time of day is of another day
 
 
 def acquisition(ledger: Ledger, part: PetSlice) -> datetime | None:
@@ -115,7 +116,8 @@ def injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> dat
     """When the activity was administered, as a date-time, or on the day of the reference or the day before it.
 
     Raises:
-        InputError: no time of it, or one after the reference or too long before it.
+        InputError: no time of it, or one after the reference or too long before it: 6 half-lives without a date, for
+            one shortly after the reference would be moved back by a day.
     """
     offset = ledger.text("utc_offset")
     moment = read_datetime(ledger.text("injection_datetime"), "injection_datetime", utc_offset=offset)
@@ -127,9 +129,7 @@ def injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> dat
         )
     if moment is None:
         assert clock is not None
-        moment = datetime.combine(reference.date(), clock)
-        if moment > reference:
-            moment -= timedelta(days=1)
+        moment = _on_the_day_of(reference, clock, half_life_s)
         if half_life_s > _LONG_S / 2:
             ledger.warn(
                 f"{named('injection_datetime')} is missing and the half-life is {half_life_s / 3600:.1f} h: the "
@@ -139,6 +139,20 @@ def injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> dat
         ledger.warn(f"{named('injection_time')} and {named('injection_datetime')} differ; the latter was used")
     ledger.times["injection"] = moment
     _check_uptake(ledger, (reference - moment).total_seconds(), half_life_s)
+    return moment
+
+
+def _on_the_day_of(reference: datetime, clock: time, half_life_s: float) -> datetime:
+    moment = datetime.combine(reference.date(), clock)
+    if moment > reference:
+        moment -= timedelta(days=1)
+    uptake_s = (reference - moment).total_seconds()
+    if uptake_s > _SAME_DAY_HALF_LIVES * half_life_s:
+        raise InputError(
+            f"{named('injection_time')} is {clock:%H:%M:%S} without a date: after the time to which the PET is "
+            f"corrected, {reference:%H:%M:%S}, or {uptake_s / half_life_s:.0f} half-lives before it; expected an "
+            "injection shortly before the scan"
+        )
     return moment
 
 
