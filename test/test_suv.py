@@ -231,6 +231,23 @@ def test_start_time_alone_is_not_moved_back_a_day_where_it_cannot_be_true(change
     assert "2020" not in str(refused.value)
 
 
+@pytest.mark.parametrize("dated", [False, True], ids=["series' date", "date-time"])
+def test_slices_after_midnight_without_a_date_are_no_earlier_than_those_before(dated):
+    clocks = {"235000": "20200301", "235500": "20200301", "000000": "20200302", "000500": "20200302"}
+    slices = tuple(
+        PetSlice(acquisition_time=clock, acquisition_datetime=day + clock if dated else "", frame_duration_ms=120000.0)
+        for clock, day in clocks.items()
+    )
+    over_midnight = replace(
+        HEADER, injection_datetime="", injection_time="225000", series_time="235000", slices=slices
+    )  # fmt: skip
+    assert only(over_midnight) == pytest.approx(HOUR, rel=1e-12)
+    decay, duration_s = math.log(2) / 6586.2, 120.0
+    in_frame = decay * duration_s / -math.expm1(-decay * duration_s)
+    expected = [HOUR * 2 ** (300 * k / 6586.2) * in_frame for k in range(4)]
+    assert convert(replace(over_midnight, decay_correction="NONE")).factors == pytest.approx(expected, rel=1e-12)
+
+
 def test_series_derived_later_gives_way_to_the_scan_start():
     later = replace(HEADER, series_time="150000", slices=(replace(SCAN, frame_reference_time_ms=None),))
     assert only(later, ge_scan_start="20200301110000") == pytest.approx(HOUR, rel=1e-12)

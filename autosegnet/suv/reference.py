@@ -11,22 +11,36 @@ from autosegnet.suv.header import PetSlice, named
 from autosegnet.suv.uptake import uptake_doubt, uptake_fault
 
 _APART_S: Final = 60.0  # candidates for t_ref further apart are worth a look: a minute is 0.6 % of F-18
+_HALF_A_DAY: Final = timedelta(hours=12)
 _LONG_S: Final = 86400.0
 _SAME_DAY_HALF_LIVES: Final = 6.0  # 11 h of F-18: longer before the scan, a time of day is of another day
 
 
 def acquisition(ledger: Ledger, part: PetSlice) -> datetime | None:
-    """When the acquisition of a slice began, or None where the file does not say."""
+    """When the acquisition of a slice began, or None where the file does not say.
+
+    By its date and time, else its date-time, else its time and the date of the series.
+    """
     clock = read_time(ledger.text("acquisition_time", part), "acquisition_time")
-    if clock is None:
-        text = ledger.text("acquisition_datetime", part)
-        return read_datetime(text, "acquisition_datetime", utc_offset=ledger.text("utc_offset"))
     day = read_date(ledger.text("acquisition_date", part), "acquisition_date")
+    if clock is not None and day is not None:
+        return datetime.combine(day, clock)
+    moment = read_datetime(
+        ledger.text("acquisition_datetime", part), "acquisition_datetime", utc_offset=ledger.text("utc_offset")
+    )
+    return moment if moment is not None or clock is None else _by_date_of_series(ledger, clock)
+
+
+def _by_date_of_series(ledger: Ledger, clock: time) -> datetime | None:
+    """A time of day on the date of the series, or the day after if it lies more than 12 h before the series' time."""
+    day = read_date(ledger.text("series_date"), "series_date")
     if day is None:
-        day = read_date(ledger.text("series_date"), "series_date")
-        if day is not None:
-            ledger.warn(f"{named('acquisition_date')} is missing; {named('series_date')} is taken for it")
-    return None if day is None else datetime.combine(day, clock)
+        return None
+    ledger.warn(f"{named('acquisition_date')} is missing; {named('series_date')} is taken for it")
+    moment = datetime.combine(day, clock)
+    start = read_time(ledger.text("series_time"), "series_time")
+    past_midnight = start is not None and datetime.combine(day, start) - moment > _HALF_A_DAY
+    return moment + timedelta(days=1) if past_midnight else moment
 
 
 def earliest_acquisition(ledger: Ledger) -> tuple[datetime, PetSlice] | None:
