@@ -394,6 +394,28 @@ def test_record_is_json_that_gives_the_factor_again_and_no_date():
     assert "2020" not in json.dumps(record)
 
 
+@pytest.mark.parametrize("correction", ["START", "NONE"])
+@pytest.mark.parametrize("date", ["2020-03-", "202003", "unknown", "20200399"])
+def test_a_malformed_date_that_no_rule_needed_is_refused_without_being_quoted(correction, date):
+    unread = PetSlice(acquisition_date=date, acquisition_datetime="20200301110200", frame_duration_ms=120000.0)
+    ones = {"slices": (SCAN, unread), "decay_correction": correction}
+    with pytest.raises(InputError, match=r"AcquisitionDate \(0008,0022\) is not a date; expected YYYYMMDD$"):
+        convert(replace(HEADER, **ones))
+    moments = {"slices": (SCAN, replace(SCAN, acquisition_datetime=date), replace(unread, acquisition_date=""))}
+    with pytest.raises(InputError, match=r"AcquisitionDateTime \(0008,002A\) is not a date; expected YYYYMMDD$"):
+        convert(replace(HEADER, decay_correction=correction, **moments))
+
+
+def test_days_are_counted_from_the_reference_time():
+    derived = replace(HEADER, series_date="20210301", slices=(replace(SCAN, frame_reference_time_ms=None),))
+    assert convert(derived).times == {
+        "injection": "day +0 10:00:00",
+        "reference": "day +0 11:00:00",
+        "reference: earliest acquisition": "day +0 11:00:00",
+        "reference: series time": "day +365 11:00:00",  # derived a year later
+    }
+
+
 def test_record_lists_factors_where_slices_differ():
     undecayed = replace(HEADER, decay_correction="NONE", slices=(SCAN, replace(SCAN, acquisition_time="110200")))
     first, second = convert(undecayed).as_json()["factor"]

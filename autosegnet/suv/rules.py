@@ -91,7 +91,7 @@ def _undecayed(ledger: Ledger, per_dose: float, half_life_s: float) -> tuple[flo
     if earliest is None:
         raise InputError(f"{named('acquisition_time')} is missing; SUV with DecayCorrection NONE needs it")
     given = injection(ledger, reference=earliest[0], half_life_s=half_life_s)
-    ledger.times["reference: earliest acquisition"] = earliest[0]
+    ledger.times["reference"] = earliest[0]
     decay = math.log(2.0) / half_life_s
     factors = []
     for part in ledger.header.slices:
