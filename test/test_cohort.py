@@ -181,6 +181,15 @@ def test_half_a_dicom_study_and_a_damaged_one_have_faults(tmp_path: Path) -> Non
         assert fault in faults(tmp_path)[case]
 
 
+def test_a_slice_cut_before_its_header_is_a_fault_of_its_study(tmp_path: Path) -> None:
+    for kind in ("PET", "CT"):
+        dicom(tmp_path / "a" / kind, kind=kind)
+    (tmp_path / "a" / "LOCKFILE").write_bytes(b"")
+    assert not faults(tmp_path)
+    (tmp_path / "a" / "CT" / "IM0005").write_bytes(b"")
+    assert faults(tmp_path)["a"].startswith("found a file among DICOM objects that is cut before its header: IM0005")
+
+
 def test_objects_that_are_no_images_make_no_study(tmp_path: Path) -> None:
     def as_structure_set(dataset, k):
         dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.3"
