@@ -6,7 +6,6 @@ Parts are joined by "_" and not by "/", so that a flat folder of predictions can
 """
 
 import csv
-import os
 from collections.abc import Mapping
 from dataclasses import astuple, fields
 from io import StringIO
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from autosegnet.errors import InputError
 from autosegnet.evaluate.metrics import CaseMetrics, Convention, measure
 from autosegnet.io import image_stem, read_mask
+from autosegnet.io.folders import folders_below
 from autosegnet.io.wording import listed, shown
 
 SUFFIXES = (".mha", ".nii", ".nii.gz")
@@ -47,7 +47,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
 
     Args:
         folder: flat (`<case>.mha`, `.nii`, `.nii.gz`), the autoPET tree, or an nnU-Net raw folder, of which
-            `labelsTr` is taken. Where any file is called SEG, only such files count; hidden files never do.
+            `labelsTr` is taken. Where any file is called SEG, only such files count; hidden files and folders never do.
     Raises:
         InputError: no folder, no mask in it, or two masks for one case
     """
@@ -77,9 +77,8 @@ def format_csv(table: Mapping[str, CaseMetrics]) -> str:
 
 
 def _images_below(root: Path) -> list[Path]:
-    # Links are followed: Path.rglob leaves linked folders out, and their cases would be missing without a word.
-    files = [Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names]
-    return sorted(path for path in files if path.name.lower().endswith(SUFFIXES) and not path.name.startswith("."))
+    files = [folder / name for folder, names in folders_below(root) for name in names]
+    return sorted(path for path in files if path.name.lower().endswith(SUFFIXES))
 
 
 def _case_name(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from autosegnet.errors import InputError
 from autosegnet.io.dicom_header import Header, undamaged
+from autosegnet.io.folders import folders_below
 from autosegnet.io.wording import shown
 
 if TYPE_CHECKING:
@@ -18,19 +19,15 @@ _PREAMBLE = 128
 def find_headers(folder: Path) -> list[Header]:
     """The headers of all DICOM objects below a folder, in the order of their paths.
 
-    Files of other kinds, hidden files and DICOMDIR are left alone.
+    Files of other kinds, DICOMDIR, hidden files and hidden folders are left alone; linked folders are followed.
 
     Raises:
         InputError: no such folder, no DICOM object in it, or one that is cut or damaged.
     """
     if not folder.is_dir():
         raise InputError(f"found no folder, expected one with DICOM files, at {shown(folder)}")
-    paths = sorted(
-        Path(root) / name
-        for root, _, names in os.walk(folder, onerror=_refuse_folder)
-        for name in names
-        if not name.startswith(".") and name.upper() != "DICOMDIR"
-    )
+    by_folder = {place.resolve(): (place, names) for place, names in folders_below(folder)}  # a linked one once
+    paths = sorted(place / name for place, names in by_folder.values() for name in names if name.upper() != "DICOMDIR")
     headers = [header for path in paths if (header := find_header(path)) is not None]
     if not headers:
         raise InputError(f"found {len(paths)} files and no DICOM object among them, in {shown(folder)}")
@@ -62,10 +59,6 @@ def _may_be_cut(path: Path) -> bool:
         return False
     start = _start(path)
     return len(start) < _PREAMBLE + 4 and not start[:_PREAMBLE].strip(b"\0")
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise InputError(f"cannot list a folder of DICOM files: {error.strerror}") from error
 
 
 def read_header(path: Path) -> Header:
