@@ -92,8 +92,13 @@ def test_what_cannot_be_segmented_is_named_with_its_reason(
     [
         ["p/s/SUV.nii.gz", "p/s/CTres.nii.gz", "p/s/SEG.nii.gz", "p/t u/SUV.mha", "p/t u/CT.mha", "p/t u/SEG.mha"],
         ["imagesTr/a.b_0000.nii.gz", "imagesTr/a.b_0001.nii.gz", "labelsTr/a.b.nii.gz"],
+        ["imagesTr/a_0000.nii", "imagesTr/a_0001.nii", "labelsTr/a.nii", "imagesTs/b_0000.nii", "imagesTs/b_0001.nii",
+         "labelsTs/b.nii"],
+        ["D1/imagesTr/a_0000.nii", "D1/imagesTr/a_0001.nii", "D1/labelsTr/a.nii", "p/s/SUV.nii", "p/s/CT.nii",
+         "p/s/SEG.nii"],
+        ["SUV.nii.gz", "CTres.nii.gz", "SEG.nii.gz"],
     ],
-)
+)  # fmt: skip
 def test_cases_are_called_as_evaluate_calls_their_truths(tmp_path: Path, files: list[str]) -> None:
     touch(tmp_path, *files)
     assert list(found(tmp_path)) == list(find_masks(tmp_path))

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autosegnet.cohort.study import CohortStudy, case_of
+from autosegnet.cohort.study import CohortStudy
 from autosegnet.errors import InputError
+from autosegnet.io.folders import case_of
 
 
 @dataclass(slots=True)

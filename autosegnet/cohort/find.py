@@ -17,9 +17,9 @@ from autosegnet.cohort.layouts import (
     nnunet_studies,
     tree_study,
 )
-from autosegnet.cohort.study import CohortStudy, case_of
+from autosegnet.cohort.study import CohortStudy
 from autosegnet.errors import InputError
-from autosegnet.io.folders import folders_below
+from autosegnet.io.folders import case_of, folders_below
 from autosegnet.io.wording import listed, shown
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Walks folders: the same ones for every command, whatever it looks for in them."""
+"""Walks folders, and names what lies in them: in the same way for every command, whatever it looks for."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -40,6 +40,11 @@ def folders_below(
             and not any(known.is_relative_to(real) for known in above)
         )
         yield folder, sorted(name for name in names if not name.startswith("."))
+
+
+def case_of(parts: tuple[str, ...], root: Path) -> str:
+    """The name of what lies at a place below a folder; the folder's own name for what lies directly in it."""
+    return "_".join(parts) if parts else root.resolve().name
 
 
 def _down_to(folder: Path, root: Path) -> list[Path]:
