@@ -278,6 +278,15 @@ def test_injection_after_the_scan_or_days_before_is_refused(moment):
         convert(replace(HEADER, injection_datetime=moment))
 
 
+@pytest.mark.parametrize(
+    ("changes", "mode"),
+    [({"injection_datetime": "20200227100000"}, "qiba"), ({"slices": (PetSlice(),)}, "tcia-compat")],
+)
+def test_advice_names_the_option_of_every_command(changes, mode):
+    with pytest.raises(InputError, match=r"--suv-mode tcia-compat \(--mode in `suv`\)"):
+        convert(replace(HEADER, **changes), mode=mode)
+
+
 # --- tcia-compat -------------------------------------------------------------------------------------------------
 
 

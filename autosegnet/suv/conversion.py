@@ -12,6 +12,9 @@ from autosegnet.suv.header import TAGS, PetHeader, PetSlice, named
 MODES: Final = ("qiba", "tcia-compat")
 """How Bq/ml becomes SUV: by the QIBA and IBSI rules, or as autoPET's training data were converted."""
 
+COMPAT_OPTION: Final = "--suv-mode tcia-compat (--mode in `suv`)"
+"""What asks for the second mode, for a message."""
+
 _DATES: Final = ("series_date", "acquisition_date")
 _MOMENTS: Final = ("injection_datetime", "acquisition_datetime", "ge_scan_start", "siemens_scan_start")
 

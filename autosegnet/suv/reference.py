@@ -6,7 +6,7 @@ from typing import Final
 
 from autosegnet.errors import InputError
 from autosegnet.suv.clock import read_date, read_datetime, read_time
-from autosegnet.suv.conversion import Ledger
+from autosegnet.suv.conversion import COMPAT_OPTION, Ledger
 from autosegnet.suv.header import PetSlice, named
 from autosegnet.suv.uptake import uptake_doubt, uptake_fault
 
@@ -175,7 +175,7 @@ def _check_uptake(ledger: Ledger, uptake_s: float, half_life_s: float) -> None:
     if fault := uptake_fault(uptake_s, half_life_s):
         raise InputError(
             f"the injection, {named('injection_datetime')}, lies {fault}; expected an injection shortly before the "
-            "scan (were dates altered when the series was de-identified? --mode tcia-compat uses no dates)"
+            f"scan (were dates altered when the series was de-identified? {COMPAT_OPTION} uses no dates)"
         )
     if doubt := uptake_doubt(uptake_s, half_life_s):
         ledger.warn(doubt)
