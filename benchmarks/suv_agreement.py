@@ -80,8 +80,10 @@ def _errors() -> dict[str, float]:
         slices=(bed,),
     )
 
-    def against(header: PetHeader, mode: str = "qiba") -> float:
-        return convert(header, mode=mode).factors[0] / convert(right).factors[0]
+    admin = replace(right, decay_correction="ADMIN")
+
+    def against(header: PetHeader, mode: str = "qiba", *, truth: PetHeader = right) -> float:
+        return convert(header, mode=mode).factors[0] / convert(truth).factors[0]
 
     def last_bed(minutes: int) -> float:
         late = replace(right, slices=(replace(bed, acquisition_time=f"11{minutes:02d}00"),))
@@ -91,7 +93,8 @@ def _errors() -> dict[str, float]:
         "injection clock 5 min slow": against(replace(right, injection_time="095500")),
         "time of the last bed, 20 min later, instead of the series' (`tcia-compat`)": last_bed(20),
         "time of the last bed, 25 min later (`tcia-compat`)": last_bed(25),
-        "START taken for ADMIN, 60 min after injection": 1 / against(replace(right, decay_correction="ADMIN")),
+        "corrected to START, converted as ADMIN, 60 min after injection": against(admin),
+        "corrected to ADMIN, converted as START, 60 min after injection": against(right, truth=admin),
         "weight 5 % too low": against(replace(right, weight_kg=66.5)),
     }
 

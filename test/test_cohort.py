@@ -92,8 +92,13 @@ def test_what_cannot_be_segmented_is_named_with_its_reason(
     [
         ["p/s/SUV.nii.gz", "p/s/CTres.nii.gz", "p/s/SEG.nii.gz", "p/t u/SUV.mha", "p/t u/CT.mha", "p/t u/SEG.mha"],
         ["imagesTr/a.b_0000.nii.gz", "imagesTr/a.b_0001.nii.gz", "labelsTr/a.b.nii.gz"],
+        ["imagesTr/a_0000.nii", "imagesTr/a_0001.nii", "labelsTr/a.nii", "imagesTs/b_0000.nii", "imagesTs/b_0001.nii",
+         "labelsTs/b.nii"],
+        ["D1/imagesTr/a_0000.nii", "D1/imagesTr/a_0001.nii", "D1/labelsTr/a.nii", "p/s/SUV.nii", "p/s/CT.nii",
+         "p/s/SEG.nii"],
+        ["SUV.nii.gz", "CTres.nii.gz", "SEG.nii.gz"],
     ],
-)
+)  # fmt: skip
 def test_cases_are_called_as_evaluate_calls_their_truths(tmp_path: Path, files: list[str]) -> None:
     touch(tmp_path, *files)
     assert list(found(tmp_path)) == list(find_masks(tmp_path))
@@ -179,6 +184,15 @@ def test_half_a_dicom_study_and_a_damaged_one_have_faults(tmp_path: Path) -> Non
     assert list(faults(tmp_path)) == ["a_PT", "b_CT", "c", "d"]
     for case, fault in {"a_PT": "no CT series", "b_CT": "no PET series", "c": "damaged", "d": "not DICOM"}.items():
         assert fault in faults(tmp_path)[case]
+
+
+def test_a_slice_cut_before_its_header_is_a_fault_of_its_study(tmp_path: Path) -> None:
+    for kind in ("PET", "CT"):
+        dicom(tmp_path / "a" / kind, kind=kind)
+    (tmp_path / "a" / "LOCKFILE").write_bytes(b"")
+    assert not faults(tmp_path)
+    (tmp_path / "a" / "CT" / "IM0005").write_bytes(b"")
+    assert faults(tmp_path)["a"].startswith("found a file among DICOM objects that is cut before its header: IM0005")
 
 
 def test_objects_that_are_no_images_make_no_study(tmp_path: Path) -> None:

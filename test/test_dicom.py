@@ -8,9 +8,16 @@ import sys
 import numpy as np
 import pytest
 from dicom_phantoms import CT_SERIES, PET_SERIES, SLICES, STEP_MM, dose_of, pet_slice, stored, write_series
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.sequence import Sequence
-from pydicom.uid import ImplicitVRLittleEndian, JPEGLosslessSV1, JPEGLSLossless, RLELossless, generate_uid
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+    generate_uid,
+)
 
 from autosegnet import console
 from autosegnet.__main__ import _command_line
@@ -83,20 +90,37 @@ def test_ct_is_int16_hu_unless_its_values_are_not(tmp_path):
     assert voxels(read_dicom_ct(choose_ct(series_in(half)))).dtype == np.float32
 
 
-def test_files_without_suffix_or_preamble_below_the_folder_are_found(tmp_path):
-    write_series(tmp_path / "deep" / "er")
-    for path in sorted((tmp_path / "deep" / "er").iterdir()):
-        bare = dcmread(path)
-        bare.remove_private_tags()
-        bare.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
-        data = tmp_path / "bare" / path.stem
-        data.parent.mkdir(exist_ok=True)
-        data.write_bytes(path.read_bytes())
-        path.unlink()
-    (tmp_path / "README").write_text("not DICOM")
-    (tmp_path / "DICOMDIR").write_bytes(b"\0" * 200)
-    (tmp_path / ".hidden.dcm").write_bytes(b"x")
-    assert len(choose_pet(series_in(tmp_path)).headers) == SLICES
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_files_without_suffix_or_preamble_below_the_folder_are_read(tmp_path, syntax):
+    expected = voxels(read_pet(write_series(tmp_path / "whole")).image)
+    root = tmp_path / "root"
+    (root / "deep" / "er").mkdir(parents=True)
+    for path in sorted((tmp_path / "whole").iterdir()):
+        dataset = dcmread(path)
+        dataset.file_meta.clear()  # nothing but the dataset, as from before PS3.10
+        dataset.preamble = None
+        bare = root / "deep" / "er" / path.stem
+        dcmwrite(bare, dataset, implicit_vr=syntax.is_implicit_VR, little_endian=True, enforce_file_format=False)
+        assert bare.read_bytes()[:2] == b"\x08\x00"
+    (root / "README").write_text("not DICOM")
+    (root / "deep" / "er" / "README").write_text("not DICOM")
+    (root / "deep" / "er" / "notes.txt").write_text("")
+    (root / "LOCKFILE").write_text("")
+    (root / "DICOMDIR").write_bytes(b"\0" * 200)
+    (root / ".hidden.dcm").write_bytes(b"x")
+    np.testing.assert_array_equal(voxels(read_pet(root).image), expected)
+
+
+@pytest.mark.parametrize("name", ["IM0004", "1.2.840.4"])
+@pytest.mark.parametrize("left", [0, 100, 131])
+def test_a_last_slice_cut_before_its_header_is_refused_whatever_its_name(tmp_path, name, left):
+    folder = write_series(tmp_path, edit=setting("NumberOfSlices", None))
+    whole = (folder / "PET001.dcm").read_bytes()
+    (folder / "PET001.dcm").unlink()
+    assert len(choose_pet(series_in(folder)).headers) == SLICES - 1
+    (folder / name).write_bytes(whole[:left])
+    with pytest.raises(InputError, match=f"cut before its header: {name}"):
+        series_in(folder)
 
 
 @pytest.mark.parametrize("syntax", [JPEGLSLossless, RLELossless])
@@ -334,6 +358,15 @@ def test_unreadable_compression_is_refused_by_its_name(tmp_path):
 
     with pytest.raises(InputError, match=r"TransferSyntaxUID \(0002,0010\) is JPEG Lossless.*PET"):
         read_pet(write_series(tmp_path, edit=claim))
+
+
+@pytest.mark.parametrize("claimed", [b"1.2.840.10008\\1.2.1", b"1.2.840.10008.1\\2.1"])
+def test_damaged_uid_of_the_compression_is_refused(tmp_path, claimed):
+    folder = write_series(tmp_path)
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1", claimed, 1))
+    with pytest.raises(InputError, match=r"TransferSyntaxUID \(0002,0010\) is damaged in PET"):
+        read_pet(folder)
 
 
 @pytest.mark.parametrize("files", [(), ("README",)])

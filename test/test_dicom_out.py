@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from autosegnet.dicom_out import DicomResults, encoded_results
 from autosegnet.geometry import Grid, image_on, voxels
 from autosegnet.inputs import load_study
 from autosegnet.io import read_mask, write_all
+from autosegnet.io.dicom import read_dicom_pet
+from autosegnet.io.dicom_series import choose_pet, series_in
 from autosegnet.lesions import measure_lesions, number_lesions
 
 KINDS = ("segmentation", "report", "structure_set")
@@ -171,9 +174,6 @@ def marked(dataset, k):
 
 def test_patient_module_is_kept_and_what_is_missing_is_empty(tmp_path):
     write_series(tmp_path / "in", edit=marked)
-    from autosegnet.io.dicom import read_dicom_pet
-    from autosegnet.io.dicom_series import choose_pet, series_in
-
     pet = read_dicom_pet(choose_pet(series_in(tmp_path / "in")))
     mask = image_on((voxels(pet.image) > np.median(voxels(pet.image))).astype(np.uint8), Grid.of(pet.image))
     paths = {kind: tmp_path / f"{kind}.dcm" for kind in KINDS}
@@ -237,6 +237,45 @@ def test_dicom_results_need_a_pet_in_dicom(tmp_path, monkeypatch, capfd):
     assert run(monkeypatch, *words, tmp_path / "s.dcm") == 2
     assert "need a PET in DICOM" in capfd.readouterr().err.splitlines()[-1]
     assert run(monkeypatch, *words[:-1], "--dicom-seg-segments", "per-lesion") == 2
+
+
+def lacking(source, folder, keyword, *, emptied=False):
+    """A copy of a series without an attribute, or with an empty one."""
+    folder.mkdir()
+    for path in source.files:
+        dataset = dcmread(path)
+        setattr(dataset, keyword, None)
+        if not emptied:
+            delattr(dataset, keyword)
+        dataset.save_as(folder / path.name)
+    return folder
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["missing", "empty"])
+@pytest.mark.parametrize(
+    ("keyword", "tag"), [("StudyInstanceUID", "(0020,000D)"), ("FrameOfReferenceUID", "(0020,0052)")]
+)
+def test_a_pet_that_results_cannot_belong_to_is_refused_before_anything_is_computed(
+    loaded, tmp_path, tiny_weights, monkeypatch, capfd, keyword, tag, emptied
+):
+    def computed(*_, **__):
+        raise AssertionError("computed")
+
+    monkeypatch.setattr("autosegnet.pipeline.segment", computed)
+    pet = lacking(loaded.source, tmp_path / "pet", keyword, emptied=emptied)
+    ct = loaded.study.ct
+    write_all({tmp_path / "ct.mha": image_on(voxels(ct).astype(np.float32), Grid.of(ct))})
+    words = ["predict", "--pet", pet, "--ct", tmp_path / "ct.mha", "--output", tmp_path / "m.mha"]
+    words += ["--weights", tiny_weights.folder, "--device", "cpu"]
+    for option in ("--dicom-seg", "--dicom-sr", "--rtstruct"):
+        assert run(monkeypatch, *words, option, tmp_path / "result.dcm") == 3
+        assert f"{keyword} {tag} is missing in the PET series" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_a_pet_without_modality_is_one(loaded, tmp_path):
+    pet = lacking(loaded.source, tmp_path / "pet", "Modality")
+    source = read_dicom_pet(choose_pet(series_in(pet))).source
+    write(replace(loaded, source=source), mask_of(loaded), tmp_path)
 
 
 def test_outputs_need_different_files(loaded, tmp_path, monkeypatch, capfd):

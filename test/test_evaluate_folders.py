@@ -48,6 +48,19 @@ def test_folders_match_in_every_layout(tmp_path, truth_path, prediction_path):
     assert list(table.values()) == expected
 
 
+def test_predictions_of_batch_match_a_single_study_and_both_parts_of_an_nnunet_folder(tmp_path):
+    mask = masks(1)[0]
+    for name in ("SUV", "CTres", "SEG"):
+        write(tmp_path / "study" / f"{name}.nii.gz", mask)
+    write(tmp_path / "of_study" / "study.nii.gz", mask)
+    assert list(evaluate_folders(tmp_path / "of_study", tmp_path / "study")) == ["study"]
+    for part, case in (("Tr", "a"), ("Ts", "b")):
+        for name in (f"images{part}/{case}_0000", f"images{part}/{case}_0001", f"labels{part}/{case}"):
+            write(tmp_path / "raw" / f"{name}.nii.gz", mask)
+        write(tmp_path / "of_raw" / f"{case}.nii.gz", mask)
+    assert list(evaluate_folders(tmp_path / "of_raw", tmp_path / "raw")) == ["a", "b"]
+
+
 def test_beside_the_mask_images_of_the_study_do_not_count(tmp_path):
     for name in ("SUV", "CTres", "SEG"):
         write(tmp_path / "STS_001" / f"{name}.nii.gz", masks(1)[0])

@@ -5,6 +5,7 @@ import math
 import random
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -81,7 +82,7 @@ def generated(rng: random.Random) -> tuple[PetHeader, list[float]]:
     )
     if rng.random() < 0.3:
         start += timedelta(microseconds=rng.randint(1, 999999))
-    uptake = rng.randint(60, 10000)
+    uptake = rng.randint(60, min(10000, int(5.9 * half_life)))  # 6 half-lives without a date are refused
     given = start - timedelta(seconds=uptake)
     offset = rng.choice([None, None, 0, 2, -5])
     given_dt, utc = dt(given, rng, offset)
@@ -216,6 +217,38 @@ def test_start_time_alone_after_the_scan_lies_on_the_day_before():
     assert only(over_midnight) == pytest.approx(HOUR, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"injection_time": "110030"},
+        {"series_time": "000000"},
+        {"decay_correction": "NONE", "injection_time": "110030"},
+    ],
+    ids=["after the scan's start", "time blanked", "not corrected"],
+)
+def test_start_time_alone_is_not_moved_back_a_day_where_it_cannot_be_true(changes):
+    with pytest.raises(InputError, match=r"RadiopharmaceuticalStartTime \(0018,1072\) is .* without a date") as refused:
+        convert(replace(HEADER, **{"injection_datetime": "", **changes}))
+    assert "2020" not in str(refused.value)
+
+
+@pytest.mark.parametrize("dated", [False, True], ids=["series' date", "date-time"])
+def test_slices_after_midnight_without_a_date_are_no_earlier_than_those_before(dated):
+    clocks = {"235000": "20200301", "235500": "20200301", "000000": "20200302", "000500": "20200302"}
+    slices = tuple(
+        PetSlice(acquisition_time=clock, acquisition_datetime=day + clock if dated else "", frame_duration_ms=120000.0)
+        for clock, day in clocks.items()
+    )
+    over_midnight = replace(
+        HEADER, injection_datetime="", injection_time="225000", series_time="235000", slices=slices
+    )  # fmt: skip
+    assert only(over_midnight) == pytest.approx(HOUR, rel=1e-12)
+    decay, duration_s = math.log(2) / 6586.2, 120.0
+    in_frame = decay * duration_s / -math.expm1(-decay * duration_s)
+    expected = [HOUR * 2 ** (300 * k / 6586.2) * in_frame for k in range(4)]
+    assert convert(replace(over_midnight, decay_correction="NONE")).factors == pytest.approx(expected, rel=1e-12)
+
+
 def test_series_derived_later_gives_way_to_the_scan_start():
     later = replace(HEADER, series_time="150000", slices=(replace(SCAN, frame_reference_time_ms=None),))
     assert only(later, ge_scan_start="20200301110000") == pytest.approx(HOUR, rel=1e-12)
@@ -246,6 +279,15 @@ def test_injection_after_the_scan_or_days_before_is_refused(moment):
         convert(replace(HEADER, injection_datetime=moment))
 
 
+@pytest.mark.parametrize(
+    ("changes", "mode"),
+    [({"injection_datetime": "20200227100000"}, "qiba"), ({"slices": (PetSlice(),)}, "tcia-compat")],
+)
+def test_advice_names_the_option_of_every_command(changes, mode):
+    with pytest.raises(InputError, match=r"--suv-mode tcia-compat \(--mode in `suv`\)"):
+        convert(replace(HEADER, **changes), mode=mode)
+
+
 # --- tcia-compat -------------------------------------------------------------------------------------------------
 
 
@@ -266,8 +308,15 @@ def test_tcia_compat_changes_nothing_but_activities():
 # --- the other rows ----------------------------------------------------------------------------------------------
 
 
-def test_start_taken_for_admin_is_46_percent():
-    assert HOUR / only(HEADER, decay_correction="ADMIN") - 1 == pytest.approx(0.46, abs=0.005)
+def test_a_decay_correction_taken_for_the_other_is_32_or_46_percent():
+    as_admin, as_start = only(HEADER, decay_correction="ADMIN"), only(HEADER)
+    page = (Path(__file__).resolve().parents[1] / "docs" / "suv.md").read_text()
+    for row, factor in (
+        ("START, converted as ADMIN", as_admin / as_start),
+        ("ADMIN, converted as START", as_start / as_admin),
+    ):
+        told = f"| corrected to {row}, 60 min after injection | {factor - 1:+.1%} |"
+        assert told.replace("-", "−").replace("%", " %") in page
 
 
 def test_claims_about_decay_that_contradict_each_other_are_reported():
@@ -360,6 +409,28 @@ def test_record_is_json_that_gives_the_factor_again_and_no_date():
     assert record["tags"]["RadionuclideTotalDose (0018,1074)"] == 3e8
     assert record["times"]["injection"] == "day +0 10:00:00"
     assert "2020" not in json.dumps(record)
+
+
+@pytest.mark.parametrize("correction", ["START", "NONE"])
+@pytest.mark.parametrize("date", ["2020-03-", "202003", "unknown", "20200399"])
+def test_a_malformed_date_that_no_rule_needed_is_refused_without_being_quoted(correction, date):
+    unread = PetSlice(acquisition_date=date, acquisition_datetime="20200301110200", frame_duration_ms=120000.0)
+    ones = {"slices": (SCAN, unread), "decay_correction": correction}
+    with pytest.raises(InputError, match=r"AcquisitionDate \(0008,0022\) is not a date; expected YYYYMMDD$"):
+        convert(replace(HEADER, **ones))
+    moments = {"slices": (SCAN, replace(SCAN, acquisition_datetime=date), replace(unread, acquisition_date=""))}
+    with pytest.raises(InputError, match=r"AcquisitionDateTime \(0008,002A\) is not a date; expected YYYYMMDD$"):
+        convert(replace(HEADER, decay_correction=correction, **moments))
+
+
+def test_days_are_counted_from_the_reference_time():
+    derived = replace(HEADER, series_date="20210301", slices=(replace(SCAN, frame_reference_time_ms=None),))
+    assert convert(derived).times == {
+        "injection": "day +0 10:00:00",
+        "reference": "day +0 11:00:00",
+        "reference: earliest acquisition": "day +0 11:00:00",
+        "reference: series time": "day +365 11:00:00",  # derived a year later
+    }
 
 
 def test_record_lists_factors_where_slices_differ():

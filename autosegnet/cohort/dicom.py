@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autosegnet.cohort.study import CohortStudy, case_of
+from autosegnet.cohort.study import CohortStudy
 from autosegnet.errors import InputError
+from autosegnet.io.folders import case_of
 
 
 @dataclass(slots=True)
@@ -46,13 +47,16 @@ def dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
 
 
 def _scanned(files: Iterable[Path]) -> _Scan:
-    from autosegnet.io.dicom_files import find_header
+    from autosegnet.io.dicom_files import cut_before_header, cut_beside, find_header
     from autosegnet.io.dicom_kinds import kind_of
 
     scan = _Scan()
+    others: list[Path] = []
     for path in files:
         try:
             header = find_header(path)
+            if header is None:
+                others.append(path)
             if header is None or (kind := kind_of(header)) is None:
                 continue
             uid = header.text("StudyInstanceUID") or str(path.parent)
@@ -60,6 +64,9 @@ def _scanned(files: Iterable[Path]) -> _Scan:
             scan.damage.setdefault(path.parent, str(error))
         else:
             scan.studies.setdefault(uid, {}).setdefault(kind, []).append(path)
+    objects = [path for kinds in scan.studies.values() for paths in kinds.values() for path in paths]
+    for path in cut_beside(objects, others):
+        scan.damage.setdefault(path.parent, cut_before_header(path))
     return scan
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from autosegnet.cohort.layouts import (
     nnunet_studies,
     tree_study,
 )
-from autosegnet.cohort.study import CohortStudy, case_of
+from autosegnet.cohort.study import CohortStudy
 from autosegnet.errors import InputError
+from autosegnet.io.folders import case_of, folders_below
 from autosegnet.io.wording import listed, shown
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def find_studies(root: Path, *, leave_out: Path) -> list[CohortStudy]:
     """
     if not root.is_dir():
         raise InputError(f"found no folder, expected one with studies, at {shown(root)}")
-    walk = _Walk(root, leave_out.resolve())
+    walk = _Walk(root, leave_out)
     studies = walk.studies()
     if not studies:
         raise InputError(
@@ -64,7 +64,7 @@ class _Walk:
         self._others: list[Path] = []
 
     def studies(self) -> list[CohortStudy]:
-        for folder, names in self._folders():
+        for folder, names in folders_below(self._root, leave_out=self._leave_out, unlisted=self._unlisted):
             images = [folder / name for name in names if name.lower().endswith(SUFFIXES)]
             self._others += [folder / name for name in names if not name.lower().endswith((*SUFFIXES, "dicomdir"))]
             if images:
@@ -76,22 +76,6 @@ class _Walk:
         cases = {study.case for study in self._found}  # beside images, a file that cannot be read is no study
         dicom = dicom_studies(self._others, self._root)
         return self._found + [study for study in dicom if study.files or study.case not in cases]
-
-    def _folders(self) -> Iterator[tuple[Path, list[str]]]:
-        # Links are followed, as `evaluate` follows them; one that leads back to where it is would never end.
-        for place, subfolders, names in os.walk(self._root, followlinks=True, onerror=self._unlisted):
-            above = [os.path.realpath(folder) for folder in self._down_to(Path(place))]
-            subfolders[:] = sorted(name for name in subfolders if self._goes_down(Path(place, name), above))
-            yield Path(place), sorted(name for name in names if not name.startswith("."))
-
-    def _down_to(self, folder: Path) -> list[Path]:
-        parts = self._parts(folder)
-        return [self._root.joinpath(*parts[:k]) for k in range(len(parts) + 1)]
-
-    def _goes_down(self, folder: Path, above: list[str]) -> bool:
-        if folder.name.startswith(".") or (real := folder.resolve()) == self._leave_out:
-            return False
-        return not any(Path(place).is_relative_to(real) for place in above)
 
     def _unlisted(self, error: OSError) -> None:
         folder = Path(error.filename)

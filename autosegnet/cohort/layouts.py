@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from autosegnet.cohort.study import CohortStudy, case_of
+from autosegnet.cohort.study import CohortStudy
 from autosegnet.io import image_stem
+from autosegnet.io.folders import case_of
 
 SUFFIXES: Final = (".mha", ".nii", ".nii.gz")
 TREE: Final = ("SUV", "CTres", "CT", "PET")

@@ -27,8 +27,3 @@ class CohortStudy:
     def files(self) -> tuple[Path, ...]:
         """All of them."""
         return (*self.dicom, *(path for path in (self.pet, self.ct) if path is not None))
-
-
-def case_of(parts: tuple[str, ...], root: Path) -> str:
-    """The name of what lies at a place below a folder; the folder's own name for what lies directly in it."""
-    return "_".join(parts) if parts else root.resolve().name

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet.dicom_out import DicomResults
-from autosegnet.errors import UsageError
+from autosegnet.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -44,6 +44,25 @@ def wanted_results(args: argparse.Namespace) -> DicomResults:
     if per_lesion and results.segmentation is None:
         raise UsageError("--dicom-seg-segments is for --dicom-seg FILE, which is missing")
     return results
+
+
+def check_results(loaded: LoadedStudy, results: DicomResults) -> None:
+    """Refuses a PET without the study or the frame of reference that results belong to, before anything is computed.
+
+    Raises:
+        InputError: the PET lacks a UID that the wanted results need.
+    """
+    if not results.paths:
+        return
+    from autosegnet.io.dicom_header import named
+
+    assert loaded.source is not None
+    uids = {"StudyInstanceUID": loaded.source.study_uid, "FrameOfReferenceUID": loaded.source.frame_uid}
+    for keyword, uid in uids.items():
+        if not uid:
+            raise InputError(
+                f"{named(keyword)} is missing in the PET series; --dicom-seg, --dicom-sr and --rtstruct need it"
+            )
 
 
 def result_files(mask: sitk.Image, loaded: LoadedStudy, results: DicomResults) -> dict[Path, bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet import console
-from autosegnet.commands.dicom_out import add_result_arguments, result_files, wanted_results
+from autosegnet.commands.dicom_out import add_result_arguments, check_results, result_files, wanted_results
 from autosegnet.commands.results import pages_of, provenance, write_results
 from autosegnet.commands.suv import add_input_arguments, input_options
 from autosegnet.errors import UsageError
@@ -57,6 +57,7 @@ def run_predict(args: argparse.Namespace) -> None:
     with console.study_warnings_kept() as warnings, ThreadPoolExecutor(1, "engine") as pool:
         opening = pool.submit(open_engine, weights, device=args.device)  # meanwhile, the study is read
         loaded = load_study(pet=args.pet, ct=args.ct, options=input_options(args))
+        check_results(loaded, results)
         engine = opening.result()
         console.log_engine(engine, weights)
         with console.passes_shown(sys.stderr) as progress:

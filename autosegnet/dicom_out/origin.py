@@ -7,7 +7,6 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from autosegnet.errors import InputError
 from autosegnet.io.dicom import DicomSource
 from autosegnet.io.dicom_files import read_header
 from autosegnet.io.dicom_header import Header, named, quiet
@@ -147,6 +146,6 @@ def _lean(header: Header) -> Dataset:
             setattr(lean, keyword, None)
         if "SliceThickness" not in lean or not lean.SliceThickness:
             lean.SliceThickness = None
-    if "FrameOfReferenceUID" not in lean:
-        raise InputError(f"{named('FrameOfReferenceUID')} is missing in {header.where}; DICOM results need it")
+        if not header.text("Modality"):
+            lean.Modality = "PT"
     return lean

@@ -2,11 +2,11 @@
 
 The name of a case is its place below the folder: `<case>.mha`, `.nii` or `.nii.gz` is `<case>`;
 `<patient>/<study>/SEG.nii.gz`, as in the autoPET data, is `<patient>_<study>`; `<patient>/<study>.mha` is so, too.
+A SEG directly in the folder is called after the folder. `labelsTr` and `labelsTs` of nnU-Net are no part of a name.
 Parts are joined by "_" and not by "/", so that a flat folder of predictions can carry the same names.
 """
 
 import csv
-import os
 from collections.abc import Mapping
 from dataclasses import astuple, fields
 from io import StringIO
@@ -17,13 +17,14 @@ from tqdm import tqdm
 from autosegnet.errors import InputError
 from autosegnet.evaluate.metrics import CaseMetrics, Convention, measure
 from autosegnet.io import image_stem, read_mask
+from autosegnet.io.folders import case_of, folders_below
 from autosegnet.io.wording import listed, shown
 
 SUFFIXES = (".mha", ".nii", ".nii.gz")
 MASK_STEM = (
     "SEG"  # beside SUV and CTres in the autoPET data (github.com/lab-midas/TCIA_processing, tcia_dicom_to_nifti.py)
 )
-NNUNET_LABELS = "labelsTr"  # beside imagesTr in an nnU-Net raw folder
+NNUNET_LABELS = {"labelsTr", "labelsTs"}  # beside imagesTr and imagesTs in an nnU-Net raw folder
 
 
 def evaluate_folders(prediction: Path, truth: Path, *, convention: Convention = "autopet2") -> dict[str, CaseMetrics]:
@@ -46,24 +47,23 @@ def find_masks(folder: Path) -> dict[str, Path]:
     """The masks below a folder by the name of their case, sorted.
 
     Args:
-        folder: flat (`<case>.mha`, `.nii`, `.nii.gz`), the autoPET tree, or an nnU-Net raw folder, of which
-            `labelsTr` is taken. Where any file is called SEG, only such files count; hidden files never do.
+        folder: flat (`<case>.mha`, `.nii`, `.nii.gz`), the autoPET tree, or nnU-Net raw folders. Where any file is
+            called SEG or lies in `labelsTr` or `labelsTs`, only such files count; hidden files and folders never do.
     Raises:
         InputError: no folder, no mask in it, or two masks for one case
     """
     if not folder.is_dir():
         raise InputError(f"{shown(folder)} is not a folder; expected one with masks ({', '.join(SUFFIXES)})")
-    root = folder / NNUNET_LABELS if (folder / NNUNET_LABELS).is_dir() else folder
-    paths = _images_below(root)
-    named = [path for path in paths if image_stem(path) == MASK_STEM]
+    paths = _images_below(folder)
+    named = [p for p in paths if image_stem(p) == MASK_STEM or NNUNET_LABELS & {*_folders(p, folder)}]
     masks: dict[str, Path] = {}
     for path in named or paths:
-        case = _case_name(path.relative_to(root))
+        case = _case_name(path, folder)
         if case in masks:
             raise InputError(f"two masks for case {shown(case)}: {shown(masks[case])} and {shown(path)}; expected one")
         masks[case] = path
     if not masks:
-        raise InputError(f"no mask ({', '.join(SUFFIXES)}) below {shown(root)}; expected one per case")
+        raise InputError(f"no mask ({', '.join(SUFFIXES)}) below {shown(folder)}; expected one per case")
     return dict(sorted(masks.items()))
 
 
@@ -77,15 +77,18 @@ def format_csv(table: Mapping[str, CaseMetrics]) -> str:
 
 
 def _images_below(root: Path) -> list[Path]:
-    # Links are followed: Path.rglob leaves linked folders out, and their cases would be missing without a word.
-    files = [Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names]
-    return sorted(path for path in files if path.name.lower().endswith(SUFFIXES) and not path.name.startswith("."))
+    files = [folder / name for folder, names in folders_below(root) for name in names]
+    return sorted(path for path in files if path.name.lower().endswith(SUFFIXES))
 
 
-def _case_name(path: Path) -> str:
+def _case_name(path: Path, root: Path) -> str:
     stem = image_stem(path)
-    folders = path.parent.parts
-    return "_".join(folders if folders and stem == MASK_STEM else (*folders, stem))
+    folders = tuple(name for name in _folders(path, root) if name not in NNUNET_LABELS)
+    return case_of(folders if stem == MASK_STEM else (*folders, stem), root)
+
+
+def _folders(path: Path, root: Path) -> tuple[str, ...]:
+    return path.relative_to(root).parent.parts
 
 
 def _check_same_cases(predictions: Mapping[str, Path], truths: Mapping[str, Path]) -> None:

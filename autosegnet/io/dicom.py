@@ -41,10 +41,10 @@ class DicomSource:
 
     Args:
         files: of the slices, in the order of the image's z axis.
+        study_uid, frame_uid: StudyInstanceUID and FrameOfReferenceUID, '' where the PET lacks one.
     """
 
     files: tuple[Path, ...]
-    series_uid: str
     study_uid: str
     frame_uid: str
 
@@ -74,7 +74,7 @@ def read_dicom_pet(series: Series, *, mode: str = "qiba", weight_kg: float | Non
     """
     stacked = stack(series)
     conversion = convert(pet_header(stacked.headers), mode=mode, weight_kg=weight_kg)
-    source = DicomSource(tuple(h.path for h in stacked.headers), series.uid, series.study_uid, series.frame_uid)
+    source = DicomSource(tuple(h.path for h in stacked.headers), series.study_uid, series.frame_uid)
     return DicomPet(pet_image(stacked, conversion.factors), conversion, source)
 
 

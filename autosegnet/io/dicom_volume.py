@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
 from autosegnet.io.decoded import DecodedImage, check_finite, check_geometry, check_size, empty_voxels, to_sitk
+from autosegnet.io.dicom_files import read_dataset
 from autosegnet.io.dicom_header import Header, named, undamaged
 from autosegnet.io.dicom_series import Series
 
@@ -146,12 +147,10 @@ def _rescale(header: Header) -> tuple[float, float]:
 
 def _stored(header: Header, stacked: Stack) -> NDArray[np.float64]:
     """The stored values (rows, columns) of a slice."""
-    from pydicom import dcmread
-
     _check_pixel_kind(header)
     columns, rows = stacked.columns_rows
     with undamaged(f"PixelData (7FE0,0010) cannot be decoded in {header.where}"):
-        dataset = dcmread(header.path)
+        dataset = read_dataset(header.path)
         held = len(dataset.PixelData)
         wanted = rows * columns * (int(dataset.BitsAllocated) // 8)
         if not dataset.file_meta.TransferSyntaxUID.is_compressed and held not in (wanted, wanted + wanted % 2):
@@ -171,13 +170,14 @@ def _check_pixel_kind(header: Header) -> None:
         raise InputError(f"{named('PhotometricInterpretation')} is not MONOCHROME2 in {header.where}")
     if (header.number("NumberOfFrames") or 1) > 1:
         raise InputError(f"{named('NumberOfFrames')} is more than 1 in {header.where}; expected a slice a file")
-    syntax = getattr(header.dataset.file_meta, "TransferSyntaxUID", None)
-    try:
-        available = syntax is not None and (not syntax.is_compressed or get_decoder(syntax).is_available)
-    except (NotImplementedError, ValueError):
-        available = False
-    if not available:
+    with undamaged(f"TransferSyntaxUID (0002,0010) is damaged in {header.where}"):
+        syntax = header.dataset.file_meta.get("TransferSyntaxUID")
+        try:
+            available = syntax is not None and (not syntax.is_compressed or get_decoder(syntax).is_available)
+        except (NotImplementedError, ValueError):
+            available = False
         name = syntax.name if syntax is not None else "missing"
+    if not available:
         raise InputError(
             f"TransferSyntaxUID (0002,0010) is {name} in {header.where}, which is not read here; "
             "decompress the series first (dcmdjpeg, gdcmconv --raw)"

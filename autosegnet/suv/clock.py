@@ -8,11 +8,13 @@ Source: DICOM PS3.5 6.2, value representations DA, TM and DT, and the older form
 """
 
 import re
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 
 from autosegnet.errors import InputError
 from autosegnet.suv.header import named
 
+_DA = re.compile(r"\d{8}\Z")
 _TM = re.compile(r"(\d{2})(?:(\d{2})(?:(\d{2})(?:\.(\d{1,6})\d*)?)?)?\Z")
 _DT = re.compile(r"(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d+)?)?)?)?([+-]\d{4})?\Z")
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})\Z")
@@ -27,10 +29,10 @@ def read_date(text: str, field: str) -> date | None:
     digits = text.strip().replace(".", "").replace("-", "")
     if not digits:
         return None
-    try:
-        return datetime.strptime(digits, "%Y%m%d").date()
-    except ValueError:
-        raise InputError(f"{named(field)} is not a date; expected YYYYMMDD") from None
+    if _DA.match(digits):  # strptime takes 202012 for the second of January
+        with suppress(ValueError):
+            return datetime.strptime(digits, "%Y%m%d").date()
+    raise InputError(f"{named(field)} is not a date; expected YYYYMMDD")
 
 
 def read_time(text: str, field: str) -> time | None:

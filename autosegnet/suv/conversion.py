@@ -6,11 +6,14 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from autosegnet.errors import InputError
-from autosegnet.suv.clock import told_without_date
+from autosegnet.suv.clock import read_date, told_without_date
 from autosegnet.suv.header import TAGS, PetHeader, PetSlice, named
 
 MODES: Final = ("qiba", "tcia-compat")
 """How Bq/ml becomes SUV: by the QIBA and IBSI rules, or as autoPET's training data were converted."""
+
+COMPAT_OPTION: Final = "--suv-mode tcia-compat (--mode in `suv`)"
+"""What asks for the second mode, for a message."""
 
 _DATES: Final = ("series_date", "acquisition_date")
 _MOMENTS: Final = ("injection_datetime", "acquisition_datetime", "ge_scan_start", "siemens_scan_start")
@@ -24,8 +27,8 @@ class Conversion:
         factors: g/ml per unit of the PET, a slice each, in the order of the header's slices.
         mode: one of `MODES`.
         rule: the row of the decision table that applied.
-        tags: values of the attributes used, by 'Keyword (gggg,eeee)'; dates as days counted from the scan.
-        times: moments considered, as days counted from the scan and times of day.
+        tags: values of the attributes used, by 'Keyword (gggg,eeee)'; dates as days counted from the reference time.
+        times: moments considered, as days counted from the reference time and times of day.
         figures: other numbers that went into the factor, with their units in the name.
         warnings: what a person should look at.
     """
@@ -82,8 +85,12 @@ class Ledger:
             self._warnings.append(message)
 
     def close(self, factors: tuple[float, ...], *, mode: str, rule: str) -> Conversion:
-        """The conversion with what was used."""
-        day_zero = max((moment.date() for moment in self.times.values()), default=None)
+        """The conversion with what was used; days are counted from that of the time called `reference`.
+
+        Raises:
+            InputError: a date among what was used is none.
+        """
+        day_zero = self.times["reference"].date() if "reference" in self.times else None
         tags = {}
         for name, (number, keyword) in TAGS.items():
             if name in self._fields:
@@ -101,13 +108,10 @@ class Ledger:
 
 
 def _undated(name: str, value: Any, day_zero: date | None) -> Any:
-    """The value with its date replaced by the number of days from the scan."""
+    """The value with its date replaced by the number of days from the reference time."""
     if name not in _DATES + _MOMENTS:
         return value
     text = str(value).strip()
-    if name in _DATES:
-        text = text.replace(".", "").replace("-", "")
-    if day_zero is None or not text:
-        return ""
-    days = (datetime.strptime(text[:8], "%Y%m%d").date() - day_zero).days
-    return f"day {days:+d} {text[8:]}".strip()
+    date_text, clock = (text, "") if name in _DATES else (text[:8], text[8:])
+    day = None if day_zero is None else read_date(date_text, name)
+    return "" if day is None or day_zero is None else f"day {(day - day_zero).days:+d} {clock}".strip()

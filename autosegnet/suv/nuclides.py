@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+_AGREEMENT: Final = 0.02  # of a half-life as stated and the nuclide's
+
 HALF_LIVES_S: Final = {
     "C-11": 20.364 * 60,
     "N-13": 9.965 * 60,
@@ -88,3 +90,19 @@ def nuclide(code: str, meaning: str) -> str | None:
     mass = "".join(re.findall(r"\d+", meaning))
     symbol = _ELEMENTS.get(letters.lower(), letters.capitalize())
     return f"{symbol}-{mass}" if f"{symbol}-{mass}" in HALF_LIVES_S else None
+
+
+def half_life_of(stated_s: float | None, known: str | None, *, attribute: str) -> tuple[float | None, str]:
+    """The half-life in s, as stated or else that of the nuclide, and what a person should look at, or ''.
+
+    Args:
+        known: the nuclide, as `nuclide` names it.
+        attribute: what states the half-life, for the message.
+    """
+    if stated_s is None:
+        if known is None:
+            return None, ""
+        return HALF_LIVES_S[known], f"{attribute} is missing; {HALF_LIVES_S[known]:g} s of {known} was used"
+    if known and abs(stated_s / HALF_LIVES_S[known] - 1.0) > _AGREEMENT:
+        return stated_s, f"{attribute} is {stated_s:g} s, but {known} has {HALF_LIVES_S[known]:g} s"
+    return stated_s, ""

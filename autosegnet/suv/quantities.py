@@ -6,14 +6,13 @@ from typing import Final
 from autosegnet.errors import InputError
 from autosegnet.suv.conversion import Ledger
 from autosegnet.suv.header import PetSlice, named
-from autosegnet.suv.nuclides import HALF_LIVES_S, nuclide
+from autosegnet.suv.nuclides import half_life_of, nuclide
 
 _LEAST_DOSE_BQ: Final = 1e4
 """Below it a dose is in MBq: 10 kBq is a thousandth of any that gives an image, 10 GBq a multiple of any."""
 
 _HEAVIEST_KG: Final = 1000.0
 _TALLEST_M: Final = 3.0
-_HALF_LIFE_AGREEMENT: Final = 0.02  # of the tag and the nuclide's
 
 
 def read_weight_kg(ledger: Ledger, given: float | None) -> float:
@@ -89,19 +88,17 @@ def read_half_life_s(ledger: Ledger) -> float:
     """
     stored = ledger.number("half_life_s")
     known = nuclide(ledger.text("nuclide_code"), ledger.text("nuclide_meaning"))
-    if stored is not None and stored > 0:
-        if known and abs(stored / HALF_LIVES_S[known] - 1.0) > _HALF_LIFE_AGREEMENT:
-            ledger.warn(f"{named('half_life_s')} is {stored:g} s, but {known} has {HALF_LIVES_S[known]:g} s")
-        ledger.figures["half_life_s"] = stored
-        return stored
-    if known is None:
+    stated = stored if stored is not None and stored > 0 else None
+    half_life_s, doubt = half_life_of(stated, known, attribute=named("half_life_s"))
+    if half_life_s is None:
         raise InputError(
             f"{named('half_life_s')} is {'missing' if stored is None else f'{stored:g}'} and "
             f"{named('nuclide_code')} names no known PET nuclide; SUV needs one of them"
         )
-    ledger.warn(f"{named('half_life_s')} is missing; {HALF_LIVES_S[known]:g} s of {known} was used")
-    ledger.figures["half_life_s"] = HALF_LIVES_S[known]
-    return HALF_LIVES_S[known]
+    if doubt:
+        ledger.warn(doubt)
+    ledger.figures["half_life_s"] = half_life_s
+    return half_life_s
 
 
 def read_duration_s(ledger: Ledger, part: PetSlice) -> float:

@@ -1,30 +1,46 @@
 """When a PET's values hold, and when the activity was given: t_ref and t_adm of the decay correction."""
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Final
 
 from autosegnet.errors import InputError
 from autosegnet.suv.clock import read_date, read_datetime, read_time
-from autosegnet.suv.conversion import Ledger
+from autosegnet.suv.conversion import COMPAT_OPTION, Ledger
 from autosegnet.suv.header import PetSlice, named
+from autosegnet.suv.uptake import uptake_doubt, uptake_fault
 
 _APART_S: Final = 60.0  # candidates for t_ref further apart are worth a look: a minute is 0.6 % of F-18
+_HALF_A_DAY: Final = timedelta(hours=12)
 _LONG_S: Final = 86400.0
+_SAME_DAY_HALF_LIVES: Final = 6.0  # 11 h of F-18: longer before the scan, a time of day is of another day
 
 
 def acquisition(ledger: Ledger, part: PetSlice) -> datetime | None:
-    """When the acquisition of a slice began, or None where the file does not say."""
+    """When the acquisition of a slice began, or None where the file does not say.
+
+    By its date and time, else its date-time, else its time and the date of the series.
+    """
     clock = read_time(ledger.text("acquisition_time", part), "acquisition_time")
-    if clock is None:
-        text = ledger.text("acquisition_datetime", part)
-        return read_datetime(text, "acquisition_datetime", utc_offset=ledger.text("utc_offset"))
     day = read_date(ledger.text("acquisition_date", part), "acquisition_date")
+    if clock is not None and day is not None:
+        return datetime.combine(day, clock)
+    moment = read_datetime(
+        ledger.text("acquisition_datetime", part), "acquisition_datetime", utc_offset=ledger.text("utc_offset")
+    )
+    return moment if moment is not None or clock is None else _by_date_of_series(ledger, clock)
+
+
+def _by_date_of_series(ledger: Ledger, clock: time) -> datetime | None:
+    """A time of day on the date of the series, or the day after if it lies more than 12 h before the series' time."""
+    day = read_date(ledger.text("series_date"), "series_date")
     if day is None:
-        day = read_date(ledger.text("series_date"), "series_date")
-        if day is not None:
-            ledger.warn(f"{named('acquisition_date')} is missing; {named('series_date')} is taken for it")
-    return None if day is None else datetime.combine(day, clock)
+        return None
+    ledger.warn(f"{named('acquisition_date')} is missing; {named('series_date')} is taken for it")
+    moment = datetime.combine(day, clock)
+    start = read_time(ledger.text("series_time"), "series_time")
+    past_midnight = start is not None and datetime.combine(day, start) - moment > _HALF_A_DAY
+    return moment + timedelta(days=1) if past_midnight else moment
 
 
 def earliest_acquisition(ledger: Ledger) -> tuple[datetime, PetSlice] | None:
@@ -114,7 +130,8 @@ def injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> dat
     """When the activity was administered, as a date-time, or on the day of the reference or the day before it.
 
     Raises:
-        InputError: no time of it, or one after the reference or too long before it.
+        InputError: no time of it, or one after the reference or too long before it: 6 half-lives without a date, for
+            one shortly after the reference would be moved back by a day.
     """
     offset = ledger.text("utc_offset")
     moment = read_datetime(ledger.text("injection_datetime"), "injection_datetime", utc_offset=offset)
@@ -126,9 +143,7 @@ def injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> dat
         )
     if moment is None:
         assert clock is not None
-        moment = datetime.combine(reference.date(), clock)
-        if moment > reference:
-            moment -= timedelta(days=1)
+        moment = _on_the_day_of(reference, clock, half_life_s)
         if half_life_s > _LONG_S / 2:
             ledger.warn(
                 f"{named('injection_datetime')} is missing and the half-life is {half_life_s / 3600:.1f} h: the "
@@ -141,17 +156,26 @@ def injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> dat
     return moment
 
 
+def _on_the_day_of(reference: datetime, clock: time, half_life_s: float) -> datetime:
+    moment = datetime.combine(reference.date(), clock)
+    if moment > reference:
+        moment -= timedelta(days=1)
+    uptake_s = (reference - moment).total_seconds()
+    if uptake_s > _SAME_DAY_HALF_LIVES * half_life_s:
+        raise InputError(
+            f"{named('injection_time')} is {clock:%H:%M:%S} without a date: after the time to which the PET is "
+            f"corrected, {reference:%H:%M:%S}, or {uptake_s / half_life_s:.0f} half-lives before it; expected an "
+            "injection shortly before the scan"
+        )
+    return moment
+
+
 def _check_uptake(ledger: Ledger, uptake_s: float, half_life_s: float) -> None:
     ledger.figures["uptake_s"] = uptake_s
-    found = None
-    if uptake_s < 0:
-        found = f"{-uptake_s / 60:.1f} min after the time to which the PET is corrected"
-    elif uptake_s > max(_LONG_S, 10 * half_life_s):
-        found = f"{uptake_s / 86400:.1f} days before it, which is {uptake_s / half_life_s:.0f} half-lives"
-    if found:
+    if fault := uptake_fault(uptake_s, half_life_s):
         raise InputError(
-            f"the injection, {named('injection_datetime')}, lies {found}; expected an injection shortly before the "
-            "scan (were dates altered when the series was de-identified? --mode tcia-compat uses no dates)"
+            f"the injection, {named('injection_datetime')}, lies {fault}; expected an injection shortly before the "
+            f"scan (were dates altered when the series was de-identified? {COMPAT_OPTION} uses no dates)"
         )
-    if uptake_s > 10 * half_life_s:
-        ledger.warn(f"the injection lies {uptake_s / half_life_s:.0f} half-lives before the scan")
+    if doubt := uptake_doubt(uptake_s, half_life_s):
+        ledger.warn(doubt)

@@ -8,7 +8,7 @@ from typing import Final
 
 from autosegnet.errors import InputError
 from autosegnet.suv.clock import read_datetime, read_time, seconds_of_day
-from autosegnet.suv.conversion import MODES, Conversion, Ledger
+from autosegnet.suv.conversion import COMPAT_OPTION, MODES, Conversion, Ledger
 from autosegnet.suv.header import PetHeader, named
 from autosegnet.suv.norms import SUV_TYPES, body_surface_m2, norm_kg
 from autosegnet.suv.quantities import (
@@ -91,7 +91,7 @@ def _undecayed(ledger: Ledger, per_dose: float, half_life_s: float) -> tuple[flo
     if earliest is None:
         raise InputError(f"{named('acquisition_time')} is missing; SUV with DecayCorrection NONE needs it")
     given = injection(ledger, reference=earliest[0], half_life_s=half_life_s)
-    ledger.times["reference: earliest acquisition"] = earliest[0]
+    ledger.times["reference"] = earliest[0]
     decay = math.log(2.0) / half_life_s
     factors = []
     for part in ledger.header.slices:
@@ -116,7 +116,7 @@ def _as_autopet(ledger: Ledger, weight_kg: float | None) -> tuple[tuple[float, .
         given = None if moment is None else moment.time()
     if acquired is None or given is None:
         missing = named("acquisition_time" if acquired is None else "injection_time")
-        raise InputError(f"{missing} is missing; --mode tcia-compat needs it")
+        raise InputError(f"{missing} is missing; {COMPAT_OPTION} needs it")
     per_dose = 1000.0 * read_weight_kg(ledger, weight_kg) / read_dose_bq(ledger)
     half_life_s = read_half_life_s(ledger)
     uptake_s = seconds_of_day(acquired) - seconds_of_day(given)

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from autosegnet.errors import InputError
 from autosegnet.suv.conversion import Conversion
-from autosegnet.suv.nuclides import HALF_LIVES_S, nuclide
+from autosegnet.suv.nuclides import half_life_of, nuclide
+from autosegnet.suv.uptake import uptake_doubt, uptake_fault
 
 _BECQUEREL: Final = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "mci": 3.7e7, "uci": 3.7e4}
 _CONCENTRATION: Final = {"bq/ml": 1.0, "bqml": 1.0, "kbq/ml": 1e3, "mbq/ml": 1e6}
@@ -43,7 +44,7 @@ def convert_sidecar(sidecar: dict[str, Any], *, weight_kg: float | None = None) 
         decay = math.log(2.0) / half_life_s
         factor = per_dose * math.exp(decay * after_s) * decay * duration_s / -math.expm1(-decay * duration_s)
         rule = "sidecar, not decay-corrected: 1000 W / D e^(l t) l d / (1 - e^(-l d)), l = ln 2 / T"
-    _check_uptake(after_s, half_life_s)
+    _check_uptake(after_s, half_life_s, warnings)
     used: dict[str, Any] = {name: sidecar[name] for name in _NAMES if name in sidecar}
     figures = {"weight_kg": weight, "dose_bq": dose_bq, "half_life_s": half_life_s, "uptake_s": after_s}
     return Conversion((unit * factor,), "sidecar", rule, used, {}, figures, tuple(warnings))
@@ -65,13 +66,14 @@ _NAMES: Final[tuple[str, ...]] = (
 )
 
 
-def _check_uptake(after_s: float, half_life_s: float) -> None:
-    if after_s < -half_life_s:
+def _check_uptake(after_s: float, half_life_s: float, warnings: list[str]) -> None:
+    if fault := uptake_fault(after_s, half_life_s):
         raise InputError(
-            f"the PET in the sidecar holds {-after_s:g} s before InjectionStart; expected both in seconds from TimeZero"
+            f"InjectionStart in the sidecar lies {fault}; expected an injection shortly before the scan, in seconds "
+            "from TimeZero: less than 0 where TimeZero is the scan's start"
         )
-    if after_s > max(86400.0, 10 * half_life_s):
-        raise InputError(f"InjectionStart in the sidecar lies {after_s / half_life_s:.0f} half-lives before the PET")
+    if doubt := uptake_doubt(after_s, half_life_s):
+        warnings.append(doubt)
 
 
 def _corrected(sidecar: dict[str, Any]) -> bool:
@@ -120,10 +122,11 @@ def _weight_kg(sidecar: dict[str, Any], given: float | None) -> float:
 
 
 def _half_life_s(sidecar: dict[str, Any], warnings: list[str]) -> float:
-    if "RadionuclideHalfLife" in sidecar:
-        return _positive(sidecar, "RadionuclideHalfLife")
+    stated = _positive(sidecar, "RadionuclideHalfLife") if "RadionuclideHalfLife" in sidecar else None
     known = nuclide("", str(sidecar.get("TracerRadionuclide", "")))
-    if known is None:
+    half_life_s, doubt = half_life_of(stated, known, attribute="RadionuclideHalfLife in the sidecar")
+    if half_life_s is None:
         raise InputError("TracerRadionuclide is missing or unknown in the sidecar; expected a nuclide such as F18")
-    warnings.append(f"half-life of {known}, {HALF_LIVES_S[known]:g} s, was used")
-    return HALF_LIVES_S[known]
+    if doubt:
+        warnings.append(doubt)
+    return half_life_s

@@ -1,0 +1,55 @@
+"""One walk of folders for every command."""
+
+from pathlib import Path
+
+import pytest
+from dicom_phantoms import SLICES, write_series
+
+from autosegnet.cohort import find_studies
+from autosegnet.errors import InputError
+from autosegnet.evaluate.folders import find_masks
+from autosegnet.io.dicom_files import find_headers
+from autosegnet.io.folders import folders_below
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with a linked, a hidden, and a self-containing one: a study lies in the first two."""
+    root = tmp_path / "root"
+    for folder in (root / ".trash" / "s", tmp_path / "elsewhere" / "s"):
+        folder.mkdir(parents=True)
+        for name in ("SUV.nii", "CT.nii", "SEG.nii", ".SEG.nii"):
+            (folder / name).touch()
+        for kind in ("PET", "CT"):
+            write_series(folder / "dicom", kind=kind)
+    (root / "p").symlink_to(tmp_path / "elsewhere")
+    (root / "again").symlink_to(root)
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "elsewhere")
+    return root
+
+
+def test_links_are_followed_but_not_in_circles_and_what_is_hidden_is_left_out(root: Path) -> None:
+    names = sorted(f"{kind}{k:03d}.dcm" for kind in ("PET", "CT") for k in range(1, SLICES + 1))
+    assert list(folders_below(root)) == [
+        (root, []),
+        (root / "p", []),
+        (root / "p" / "s", ["CT.nii", "SEG.nii", "SUV.nii"]),
+        (root / "p" / "s" / "dicom", names),
+    ]
+    assert [folder for folder, _ in folders_below(root, leave_out=root / "p" / "s")] == [root, root / "p"]
+
+
+def test_predict_batch_and_evaluate_walk_alike(root: Path) -> None:
+    assert [study.case for study in find_studies(root, leave_out=root / "out")] == ["p_s", "p_s_dicom"]
+    assert list(find_masks(root)) == ["p_s"]
+    assert len(find_headers(root)) == 2 * SLICES
+
+
+def test_a_series_that_is_linked_twice_is_read_once(root: Path) -> None:
+    (root / "p" / "s" / "latest").symlink_to("dicom")
+    assert len(find_headers(root)) == 2 * SLICES
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot list the folder absent: No such file"):
+        list(folders_below(tmp_path / "absent"))

@@ -1,0 +1,44 @@
+"""Bq/ml with a sidecar: which times and half-lives are believed, as in a header."""
+
+import pytest
+
+from autosegnet.errors import InputError
+from autosegnet.suv import convert_sidecar
+
+# TimeZero is the scan's start, an hour after the injection, as PET-BIDS has it for a whole-body PET.
+SIDECAR = {
+    "Units": "Bq/mL",
+    "InjectedRadioactivity": 300,
+    "InjectedRadioactivityUnits": "MBq",
+    "TracerRadionuclide": "F18",
+    "RadionuclideHalfLife": 6586.2,
+    "InjectionStart": -3600,
+    "ImageDecayCorrected": True,
+    "ImageDecayCorrectionTime": 0,
+    "PatientWeight": 70,
+}
+UNDECAYED = {"ImageDecayCorrected": False, "FrameTimesStart": [0], "FrameDuration": [120]}
+HOUR = 1000.0 * 70.0 / (3e8 * 2.0 ** (-3600.0 / 6586.2))
+
+
+def test_an_injection_before_the_scan_is_negative_from_its_start():
+    done = convert_sidecar(SIDECAR)
+    assert done.factors == pytest.approx((HOUR,), rel=1e-12)
+    assert not done.warnings
+
+
+@pytest.mark.parametrize("more", [{}, UNDECAYED], ids=["decay-corrected", "not"])
+@pytest.mark.parametrize("given_s", [3600, 30, -90000], ids=["sign turned", "in the scan", "a day before"])
+def test_an_injection_after_the_scans_start_or_a_day_before_is_refused(more, given_s):
+    with pytest.raises(InputError, match="InjectionStart in the sidecar lies .* seconds from TimeZero: less than 0"):
+        convert_sidecar({**SIDECAR, **more, "InjectionStart": given_s})
+
+
+def test_a_half_life_that_is_not_the_nuclides_is_told():
+    (warning,) = convert_sidecar({**SIDECAR, "RadionuclideHalfLife": 4062.6}).warnings
+    assert warning == "RadionuclideHalfLife in the sidecar is 4062.6 s, but F-18 has 6586.2 s"
+
+
+def test_an_injection_many_half_lives_before_the_scan_is_told():
+    warnings = convert_sidecar({**SIDECAR, "RadionuclideHalfLife": 109.77}).warnings  # in minutes, by mistake
+    assert "the injection lies 33 half-lives before the scan" in warnings
