@@ -249,6 +249,23 @@ def test_slices_after_midnight_without_a_date_are_no_earlier_than_those_before(d
     assert convert(replace(over_midnight, decay_correction="NONE")).factors == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("moment", "clock", "utc_offset", "factor"),
+    [
+        ("20200301090000+0000", "100000", "", 1),
+        ("20200301043000-0530", "100000", "", 1),
+        ("20200301233000+1330", "100000", "", 1),
+        ("20200301090000+0000", "100000", "+0100", 1),
+        ("20200301090000+0000", "", "", 2 ** (3600 / 6586.2)),
+        ("20200301095830+0000", "100000", "", 2 ** (90 / 6586.2)),  # no time zone: two clocks
+        ("20200301090000", "100000", "", 2 ** (3600 / 6586.2)),
+    ],
+)
+def test_time_of_day_tells_the_zone_of_a_date_time_where_the_file_does_not(moment, clock, utc_offset, factor):
+    header = replace(HEADER, injection_datetime=moment, injection_time=clock, utc_offset=utc_offset)
+    assert only(header) == pytest.approx(HOUR * factor, rel=1e-9)
+
+
 def test_series_derived_later_gives_way_to_the_scan_start():
     later = replace(HEADER, series_time="150000", slices=(replace(SCAN, frame_reference_time_ms=None),))
     assert only(later, ge_scan_start="20200301110000") == pytest.approx(HOUR, rel=1e-12)

@@ -77,6 +77,23 @@ def read_datetime(text: str, field: str, *, utc_offset: str = "") -> datetime | 
     return moment
 
 
+def is_in_another_zone(text: str, clock: time, *, utc_offset: str) -> bool:
+    """Whether a DT with an offset from UTC, in a file that states none of its own, names another hour than a TM.
+
+    Args:
+        text: the DT.
+        clock: the same moment's time of day as the file's TM, which is on the series' clock.
+        utc_offset: of the series' clock, or empty.
+    """
+    found = _DT.match(text.strip())
+    if utc_offset.strip() or not found or not found[3]:
+        return False
+    told = read_time(found[2] or "", "injection_datetime")
+    apart_s = 0.0 if told is None else seconds_of_day(told) - seconds_of_day(clock)
+    from_quarter_s = (apart_s + 450.0) % 900.0 - 450.0  # zones differ by quarters of an hour
+    return abs(apart_s) > 450.0 and abs(from_quarter_s) < 1.0
+
+
 def _offset(text: str, field: str) -> timedelta:
     found = _OFFSET.match(text)
     if not found:

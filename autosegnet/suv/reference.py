@@ -5,7 +5,7 @@ from datetime import datetime, time, timedelta
 from typing import Final
 
 from autosegnet.errors import InputError
-from autosegnet.suv.clock import read_date, read_datetime, read_time
+from autosegnet.suv.clock import is_in_another_zone, read_date, read_datetime, read_time
 from autosegnet.suv.conversion import COMPAT_OPTION, Ledger
 from autosegnet.suv.header import PetSlice, named
 from autosegnet.suv.uptake import uptake_doubt, uptake_fault
@@ -129,6 +129,8 @@ def _warn_of_spread(ledger: Ledger, found: dict[str, datetime], chosen: str) -> 
 def injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> datetime:
     """When the activity was administered, as a date-time, or on the day of the reference or the day before it.
 
+    Where the date-time is in a time zone and the file does not state its own, the time of day says what the hour is.
+
     Raises:
         InputError: no time of it, or one after the reference or too long before it: 6 half-lives without a date, for
             one shortly after the reference would be moved back by a day.
@@ -149,6 +151,13 @@ def injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> dat
                 f"{named('injection_datetime')} is missing and the half-life is {half_life_s / 3600:.1f} h: the "
                 "injection is taken to lie within 24 h before the scan"
             )
+    elif clock is not None and is_in_another_zone(ledger.text("injection_datetime"), clock, utc_offset=offset):
+        days = [datetime.combine(moment.date(), clock) + timedelta(days=day) for day in (-1, 0, 1)]
+        moment = max((day for day in days if day <= reference), default=days[0])
+        ledger.warn(
+            f"{named('injection_datetime')} is in a time zone that the file does not relate to its other times: "
+            f"the time of day in {named('injection_time')} was used"
+        )
     elif clock is not None and abs((datetime.combine(moment.date(), clock) - moment).total_seconds()) > _APART_S:
         ledger.warn(f"{named('injection_time')} and {named('injection_datetime')} differ; the latter was used")
     ledger.times["injection"] = moment
