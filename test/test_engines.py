@@ -220,6 +220,22 @@ def test_openvino_agrees_with_the_reference(tiny_weights: Weights, reference: ND
     assert engine.logit_difference(smaller, 0).shape == smaller.shape[1:]
 
 
+def test_openvino_goes_on_after_a_fold_that_could_not_be_compiled(
+    tiny_weights: Weights, reference: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(tiny_weights, device="cpu")
+    engine.logit_difference(WINDOW, 0)
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(engine), "_compiled", fails)
+        with pytest.raises(MemoryError):
+            engine.logit_difference(WINDOW, 1)
+    assert np.abs(engine.logit_difference(WINDOW, 0) - reference[0]).max() < 1e-3
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_cuda_engine_agrees_with_the_reference(
     tiny_weights: Weights, reference: NDArray[np.float32], dtype: torch.dtype
