@@ -36,6 +36,18 @@ from autosegnet.study import Study
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = replace(THRESHOLD_RECIPE, patch=(32, 32, 32), spacing_mm=(8.0, 8.0, 8.0))
 SMALL = phantom(size=(24, 20, 18), spacing=(8.0, 8.0, 10.0))
+SIDECAR = {
+    "Units": "Bq/mL",
+    "InjectedRadioactivity": 300.0,
+    "InjectedRadioactivityUnits": "MBq",
+    "PatientWeight": 60.0,
+    "TracerRadionuclide": "F18",
+    "ImageDecayCorrected": True,
+    "ImageDecayCorrectionTime": 0,
+    "InjectionStart": 0,
+    "TimeZero": "10:00:00",
+    "ScanStart": 0,
+}
 
 
 def write(study: Study, pet: Path, ct: Path) -> None:
@@ -215,6 +227,22 @@ def test_reports_that_are_asked_for_later_are_made(tmp_path, batch) -> None:
     assert batch("--report", engine=never).code == 0
 
 
+def test_a_report_does_not_outlive_its_mask(tmp_path, batch) -> None:
+    source = tree(tmp_path / "in", p=1.0)
+    batch("--report")
+    report = tmp_path / "out/reports/p"
+    before = (report / "lesions.csv").read_bytes()
+    (report / "notes.txt").write_text("somebody's")
+    write(scaled(1.5), source / "p/SUV.nii.gz", source / "p/CTres.nii.gz")
+    assert batch().code == 0
+    assert [path.name for path in report.iterdir()] == ["notes.txt"]
+    assert batch("--report").code == 0
+    assert (report / "lesions.csv").read_bytes() != before
+    (source / "p/SUV.nii.gz").write_bytes(b"broken")
+    assert batch("--report").code == 3
+    assert [path.name for path in report.iterdir()] == ["notes.txt"]
+
+
 def test_overwrite_does_everything_again(tmp_path, batch) -> None:
     tree(tmp_path / "in", p=1.0, q=1.2)
     batch()
@@ -299,6 +327,27 @@ def test_a_study_that_fails_now_leaves_no_mask_of_before(tmp_path, batch) -> Non
     assert masks(tmp_path) == {}
 
 
+def test_a_study_without_its_ct_leaves_no_mask_of_before(tmp_path, batch) -> None:
+    source = tree(tmp_path / "in", p=1.0, q=1.2)
+    assert batch("--report").code == 0
+    (tmp_path / "out" / "p.mha").write_bytes(b"somebody's")
+    (source / "p" / "CTres.nii.gz").unlink()
+    assert batch(engine=never).code == 3
+    assert rows(tmp_path)["p"]["status"] == "failed"
+    assert {path.name for path in (tmp_path / "out").glob("*.*")} == {"p.mha", "q.nii.gz", "summary.csv"}
+    assert [*(tmp_path / "out/reports/p").iterdir()] == []
+
+
+def test_a_study_without_its_sidecar_leaves_no_mask_of_before(tmp_path, batch) -> None:
+    becquerels = Study(sitk.Cast(SMALL.pet * 5000.0, sitk.sitkFloat32), SMALL.ct)
+    write(becquerels, tmp_path / "in/a_0001.nii.gz", tmp_path / "in/a_0000.nii.gz")
+    (tmp_path / "in/a_0001.json").write_text(json.dumps(SIDECAR))
+    assert batch("--pet-unit", "bqml").code == 0
+    (tmp_path / "in/a_0001.json").unlink()
+    assert batch("--pet-unit", "bqml", engine=never).code == 3
+    assert masks(tmp_path) == {}
+
+
 def test_an_output_that_cannot_be_written_ends_the_run(tmp_path, batch) -> None:
     tree(tmp_path / "in", a=1.0, b=1.2)
     (tmp_path / "out").mkdir()
@@ -325,21 +374,9 @@ def test_usage_that_makes_no_sense_is_refused(tmp_path, batch) -> None:
 
 
 def test_a_pet_in_becquerels_is_converted_by_the_sidecar_beside_it(tmp_path, batch) -> None:
-    sidecar = {
-        "Units": "Bq/mL",
-        "InjectedRadioactivity": 300.0,
-        "InjectedRadioactivityUnits": "MBq",
-        "PatientWeight": 60.0,
-        "TracerRadionuclide": "F18",
-        "ImageDecayCorrected": True,
-        "ImageDecayCorrectionTime": 0,
-        "InjectionStart": 0,
-        "TimeZero": "10:00:00",
-        "ScanStart": 0,
-    }
     becquerels = Study(sitk.Cast(SMALL.pet * 5000.0, sitk.sitkFloat32), SMALL.ct)
     write(becquerels, tmp_path / "in/a_0001.nii.gz", tmp_path / "in/a_0000.nii.gz")
-    (tmp_path / "in/a_0001.json").write_text(json.dumps(sidecar))
+    (tmp_path / "in/a_0001.json").write_text(json.dumps(SIDECAR))
     tree(tmp_path / "in", p=1.0)  # called SUV: not converted
     assert batch("--pet-unit", "bqml").code == 0
     assert float(rows(tmp_path)["a"]["suv_max_g_per_ml"]) == pytest.approx(

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
     "cohort": {"errors", "io", "cohort"},
     "cores": set(),
-    "records": {"errors"},
+    "records": {"errors", "report"},
     "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
 AT_THE_TOP = {"__main__", "commands", "console", "serve"}  # serve reports the end of a job as console does

@@ -88,7 +88,7 @@ def _read(task: Task) -> _Reading:
 def _outcome(task: Task, reading: Future[_Reading], engine: Engine, weights: Weights, tell: Tell) -> Outcome:
     case = task.study.case
     try:
-        clear(Places(task.mask.parent, case))  # where the study fails now, an outdated mask would belie it
+        clear(Places(task.mask.parent, case))  # where the study fails now, what is outdated would belie it
         return Outcome(_segmented(task, reading.result(), engine, weights, partial(_tell_share, tell, case)))
     except InputError as error:
         return Outcome(failed(case, str(error)))
