@@ -301,9 +301,10 @@ def raising(error: Exception, *, above_suv: float):
     return lambda weights, *, device: Raising()
 
 
-def test_want_of_memory_is_the_studys_failure(tmp_path, batch) -> None:
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")], ids=["Python", "C++"])
+def test_want_of_memory_is_the_studys_failure(tmp_path, batch, error: Exception) -> None:
     tree(tmp_path / "in", a=1.0, b=5.0, c=1.0)
-    done = batch(engine=raising(MemoryError(), above_suv=20))
+    done = batch(engine=raising(error, above_suv=20))
     assert done.code == 3
     assert rows(tmp_path)["b"]["reason"].startswith("out of memory")
     assert list(masks(tmp_path)) == ["a.nii.gz", "c.nii.gz"]

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OUT_OF_MEMORY = "out of memory: the study needs more than this machine or container allows"
-
 Tell = Callable[[str, float], None]
 """Called with a case and the share of it that is done."""
 
@@ -92,11 +90,12 @@ def _outcome(task: Task, reading: Future[_Reading], engine: Engine, weights: Wei
         return Outcome(_segmented(task, reading.result(), engine, weights, partial(_tell_share, tell, case)))
     except InputError as error:
         return Outcome(failed(case, str(error)))
-    except MemoryError:
-        return Outcome(failed(case, OUT_OF_MEMORY))
     except AutosegnetError:
         raise
-    except Exception as error:  # the contract's bug: the others are worth doing all the same
+    except Exception as error:
+        if console.is_lack_of_memory(error):
+            return Outcome(failed(case, console.OUT_OF_MEMORY))
+        # The contract's bug: the others are worth doing all the same.
         log.exception("unexpected error")
         return Outcome(
             failed(case, f"unexpected {type(error).__name__}, a bug; the log has its traceback"), is_bug=True
