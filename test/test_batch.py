@@ -27,7 +27,7 @@ from autosegnet import console
 from autosegnet.__main__ import _command_line
 from autosegnet.commands import batch_study
 from autosegnet.commands.batch_progress import progress_shown
-from autosegnet.cores import core_shares
+from autosegnet.cores import core_shares, stay_on
 from autosegnet.errors import InputError
 from autosegnet.geometry import voxels
 from autosegnet.recipe import Recipe, to_json
@@ -598,6 +598,16 @@ def test_cores_are_divided_among_processes(monkeypatch, jobs: int) -> None:
     if jobs <= 16:
         assert sum(map(len, shares)) == 16
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize(("inherited", "threads"), [("64", "32"), ("8", "8"), ("", "32"), ("4,2", "32"), ("0", "32")])
+def test_a_process_takes_no_more_threads_than_its_share(monkeypatch, inherited: str, threads: str) -> None:
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cores: None)
+    names = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+    for name in names:
+        monkeypatch.setenv(name, inherited)
+    stay_on(range(32))
+    assert [os.environ[name] for name in names] == [threads] * 2
 
 
 @pytest.mark.slow
