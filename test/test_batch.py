@@ -21,7 +21,14 @@ import pytest
 import SimpleITK as sitk
 from conftest import THRESHOLD_RECIPE, phantom, stored_as
 from dicom_phantoms import write_image as write_dicom
-from threshold import ThresholdEngine, open_deadly, open_nothing, open_threshold
+from threshold import (
+    ThresholdEngine,
+    open_deadly,
+    open_nothing,
+    open_threshold,
+    open_with_a_bug,
+    open_without_memory,
+)
 
 from autosegnet import console
 from autosegnet.__main__ import _command_line
@@ -364,6 +371,24 @@ def test_weights_that_cannot_be_used_end_the_run(tmp_path, batch, jobs: int) -> 
     done = batch("--jobs", jobs, engine=open_nothing)
     assert done.code == 4
     assert done.log.splitlines()[-1] == "autosegnet: error: fold_0 is altered"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_bug_in_the_engines_opening_ends_the_run_with_exit_code_1(tmp_path, batch, jobs: int) -> None:
+    tree(tmp_path / "in", a=1.0, b=1.2)
+    done = batch("--jobs", jobs, engine=open_with_a_bug)
+    assert done.code == 1
+    assert "KeyError: 'engine'" in done.log
+    assert "fewer --jobs" not in done.log
+
+
+def test_processes_whose_weights_do_not_fit_are_too_many(tmp_path, batch) -> None:
+    tree(tmp_path / "in", a=1.0, b=1.2)
+    done = batch("--jobs", 2, engine=open_without_memory)
+    assert done.code == 2
+    assert done.log.splitlines()[-1] == (
+        "autosegnet: error: a process ran out of memory for its weights; try fewer --jobs"
+    )
 
 
 def test_usage_that_makes_no_sense_is_refused(tmp_path, batch) -> None:
