@@ -317,6 +317,27 @@ def test_want_of_memory_is_the_studys_failure(tmp_path, batch, error: Exception)
     assert list(masks(tmp_path)) == ["a.nii.gz", "c.nii.gz"]
 
 
+def test_a_study_too_large_for_the_gpu_leaves_the_next_ones_there(tmp_path, batch) -> None:
+    opened = []
+
+    class Crowded(ThresholdEngine):
+        def logit_difference(self, window, fold):
+            if window[1].max() > 20:
+                object.__setattr__(self, "name", "CPU")  # as `FallbackEngine` does
+            return super().logit_difference(window, fold)
+
+    def open_crowded(weights, *, device):
+        opened.append(weakref.ref(engine := Crowded(name="GPU")))
+        assert sum(ref() is not None for ref in opened) == 1
+        return engine
+
+    tree(tmp_path / "in", a=1.0, b=5.0, c=1.0, d=1.0)
+    assert batch(engine=open_crowded).code == 0
+    assert len(opened) == 2
+    records = [json.loads((tmp_path / f"out/records/{case}.json").read_text()) for case in "abcd"]
+    assert [record["made_by"]["engine"] for record in records] == ["GPU", "CPU", "GPU", "GPU"]
+
+
 def test_a_bug_in_one_study_is_logged_and_gives_exit_code_1_at_the_end(tmp_path, batch) -> None:
     tree(tmp_path / "in", a=1.0, b=5.0, c=1.0)
     done = batch(engine=raising(KeyError("x"), above_suv=20))
@@ -549,7 +570,7 @@ def test_no_more_than_two_studies_are_in_memory(monkeypatch) -> None:
     monkeypatch.setattr(batch_study, "_read", read)
     monkeypatch.setattr(batch_study, "_outcome", lambda task, reading, *rest: reading.result() and None)
     tasks = [SimpleNamespace(study=SimpleNamespace(case=str(k))) for k in range(20)]
-    for _ in batch_study.work_through(tasks, None, None, None):
+    for _ in batch_study.work_through(tasks, ThresholdEngine, None, None):
         time.sleep(0.005)
     assert max(most) == 2
 

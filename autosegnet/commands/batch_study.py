@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from autosegnet import console
 from autosegnet.commands.batch_plan import Task
 from autosegnet.commands.results import pages_of, provenance, write_results
+from autosegnet.engines.reopened import reopened
 from autosegnet.errors import AutosegnetError, InputError
 from autosegnet.inputs import LoadedStudy, load_dicom, load_study
 from autosegnet.records import Outcome, Places, Row, clear, failed, record_text
@@ -42,15 +43,22 @@ class _Reading:
     seconds: float
 
 
-def work_through(tasks: Iterable[Task], engine: Engine, weights: Weights, tell: Tell) -> Generator[Outcome, None, None]:
+def work_through(
+    tasks: Iterable[Task], open_engine: Callable[[], Engine], weights: Weights, tell: Tell
+) -> Generator[Outcome, None, None]:
     """Does the tasks in turn; the next study is read while the present one is computed.
+
+    Args:
+        open_engine: called before the first task is taken, and again where a study took the engine from the GPU.
 
     Raises:
         OutputError, WeightsError: what would stop every other study, too.
     """
+    engine = reopened(open_engine)
+    engine()
     for task, reading in _read_ahead(tasks):
         with console.about(task.study.case):
-            outcome = _outcome(task, reading, engine, weights, tell)
+            outcome = _outcome(task, reading, engine(), weights, tell)
         del reading  # its images go before the next but one is read
         yield outcome
 

@@ -193,7 +193,7 @@ def _work(pipe: Connection, ensemble: Ensemble, cores: Sequence[int]) -> None:
     channel = _Channel(pipe)
     console.log_through(_ToChannel(channel))
     try:
-        for outcome in work_through(channel.tasks(), ensemble.open(), ensemble.weights, _teller(channel)):
+        for outcome in work_through(channel.tasks(), ensemble.open, ensemble.weights, _teller(channel)):
             channel.send("outcome", outcome)
     except AutosegnetError as error:
         channel.send("error", (type(error), str(error)))

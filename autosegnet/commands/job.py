@@ -6,11 +6,12 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from autosegnet import challenge, console
 from autosegnet.engines import Engine, open_engine
+from autosegnet.engines.reopened import reopened
 from autosegnet.errors import UsageError
 from autosegnet.recipe import Recipe
 from autosegnet.serve import PORT
@@ -73,31 +74,15 @@ def ensemble_of(args: argparse.Namespace) -> Ensemble:
 
     An engine that a lack of GPU memory moved to the CPU during one job is opened anew for the next.
     """
-    opened: list[_Opened] = []
+    weights = cache(partial(console.chosen_weights, args))
 
-    def ensemble() -> tuple[Engine, Recipe]:
-        if not opened or opened[0].engine.name != opened[0].name:
-            opened.clear()  # before the next, so that two are never in memory
-            opened.append(_open(args))
-        return opened[0].engine, opened[0].recipe
+    def opened() -> Engine:
+        engine = open_engine(weights(), device=args.device)
+        console.log_engine(engine, weights())
+        return engine
 
-    return ensemble
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """An engine, and the name that it had when it was opened."""
-
-    name: str
-    engine: Engine
-    recipe: Recipe
-
-
-def _open(args: argparse.Namespace) -> _Opened:
-    weights = console.chosen_weights(args)
-    engine = open_engine(weights, device=args.device)
-    console.log_engine(engine, weights)
-    return _Opened(engine.name, engine, weights.recipe)
+    engine = reopened(opened)
+    return lambda: (engine(), weights().recipe)
 
 
 def _seconds(text: str) -> float:
