@@ -47,7 +47,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--api", choices=["exec", "invoke"], default="exec", help="one job, or an HTTP server (default: %(default)s)"
     )
-    parser.add_argument("--port", type=int, default=PORT, help="of the server (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=PORT, help="of the server (default: %(default)s)")
     parser.add_argument(
         "--time-limit",
         type=_seconds,
@@ -83,6 +83,13 @@ def ensemble_of(args: argparse.Namespace) -> Ensemble:
 
     engine = reopened(opened)
     return lambda: (engine(), weights().recipe)
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isdecimal() and len(text) <= 5 else -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"port is {text!r}; expected 0 to 65535")
+    return port
 
 
 def _seconds(text: str) -> float:
