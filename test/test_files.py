@@ -406,6 +406,8 @@ def test_nul_in_the_name_of_an_image_is_said_so():
 def test_missing_image_is_said_so(tmp_path):
     with pytest.raises(InputError, match=r"a\.mha: No such file"):
         read_image(tmp_path / "a.mha")
+    with pytest.raises(InputError, match="no_such_folder: No such file"):
+        read_image(tmp_path / "no_such_folder")
 
 
 def test_folder_in_place_of_an_image_is_said_so(tmp_path):
