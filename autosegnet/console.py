@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OUT_OF_MEMORY = "out of memory: the study needs more than this machine or container allows"
+
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_TO_UNWIND = 8.0  # `docker stop` kills after ten
-_NO_MEMORY = ("Failed to allocate memory for image", "bad_alloc", "DefaultCPUAllocator: can't allocate memory")
+_NO_MEMORY = ("Failed to allocate", "bad_alloc", "can't alloc")  # of ITK and OpenVINO, C++, torch and OpenVINO
 _MOST_THREADS = 64  # of one library; two have as many, and a GPU's driver and a progress bar some
 _CASE: ContextVar[str] = ContextVar("case", default="")  # each thread has its own
 
@@ -84,16 +86,16 @@ def attempt(action: Callable[[], None]) -> Outcome:
     except AutosegnetError as error:
         return _reported(str(error), error.exit_code)
     except Exception as error:
-        if _is_lack_of_memory(error):
-            return _reported("out of memory: the study needs more than this machine or container allows", 3)
+        if is_lack_of_memory(error):
+            return _reported(OUT_OF_MEMORY, 3)
         # The contract's exit code of a bug.
         traceback.print_exc()
         return Outcome(1, f"autosegnet: error: a bug, {type(error).__name__}; the log holds its traceback")
     return Outcome(0, "done")
 
 
-def _is_lack_of_memory(error: Exception) -> bool:
-    """Python's and numpy's own error, and those of ITK, of C++ and of torch on the CPU, told by their words alone."""
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: Python's and numpy's own error; those of ITK, C++, OpenVINO and torch by their words."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     )

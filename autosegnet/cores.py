@@ -28,9 +28,14 @@ def _place(core: int) -> tuple[int, int, int]:
 
 
 def stay_on(cores: Sequence[int]) -> None:
-    """Keeps this process to its cores; torch, OpenMP, ITK and OpenVINO take as many threads as that leaves."""
+    """Keeps this process to its cores; torch, OpenMP, ITK and OpenVINO take at most as many threads.
+
+    Fewer where the variable that limits them says so; it may speak for all cores, as it did before they were shared.
+    """
     if not cores:
         return
     os.sched_setaffinity(0, cores)
     for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-        os.environ.setdefault(name, str(len(cores)))
+        named = os.environ.get(name, "")
+        limit = int(named) if named.isdigit() and int(named) > 0 else len(cores)
+        os.environ[name] = str(min(limit, len(cores)))

@@ -1,8 +1,8 @@
 """What a batch remembers of each study: a record beside its mask, and a row of `summary.csv`.
 
 A study is done when its mask is in place and its record says that the mask was made from the same input by the same
-weights, software and options. The record is written before the mask and an outdated mask is removed before either, so
-that a run killed at any moment leaves no mask that its record does not describe.
+weights, software and options. The record is written before the mask, and an outdated mask and its report are removed
+before either, so that a run killed at any moment leaves no mask that its record does not describe.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autosegnet.errors import InputError, OutputError
+from autosegnet.report import remove_outdated
 
 SUFFIXES: Final = (".mha", ".nii.gz", ".nii")
 _FORMAT = 1
@@ -141,16 +142,32 @@ def finished(places: Places, depends_on: DependsOn) -> Row | str:
 
 
 def clear(places: Places) -> None:
-    """Removes the masks of a case, so that none outlives the record that describes it.
+    """Removes the masks and the report of a case, so that none outlives the record that describes it.
 
     Raises:
         OutputError: the folder lets none be removed.
     """
-    for path in places.masks:
-        try:
+    _remove(places.masks, places)
+
+
+def clear_recorded(places: Places) -> None:
+    """Removes the mask that the record of a case names, and the report; a mask that no batch made stays.
+
+    Raises:
+        OutputError: the folder lets none be removed.
+    """
+    record = _read(places.record)
+    if record is not None:
+        _remove([path for path in places.masks if path.name == record[0].mask], places)
+
+
+def _remove(masks: Iterable[Path], places: Places) -> None:
+    try:
+        for path in masks:
             path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot replace {path.name} in the output folder: {error.strerror}") from error
+        remove_outdated(places.report, ())
+    except OSError as error:
+        raise OutputError(f"cannot replace what {places.case} has in the output folder: {error.strerror}") from error
 
 
 def failed(case: str, reason: str) -> Row:

@@ -2,7 +2,8 @@
 
 `GET /health` answers 200; `POST /invoke` answers 201 once its job is done, else an error status with the reason in one
 line. waitress speaks HTTP, in threads of its own, so that `/health` answers during a job. Jobs run one at a time, in
-the order of their calls, in the main thread: there SIGTERM unwinds a job as it unwinds any other run.
+the order of their calls, in the main thread: there SIGTERM unwinds a job as it unwinds any other run. When
+`_MOST_CALLS` wait, a further one is answered 503 at once.
 
 Source: grand-challenge.org, algorithms with the image label `org.grand-challenge.api-method=invoke`.
 """
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from http import HTTPStatus
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import BoundedSemaphore, Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from autosegnet.console import Outcome, attempt
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 
 PORT = 4743  # set by the platform
 
-_THREADS = 8  # one waits for the running job; the others keep /health alive while more calls wait
+_MOST_CALLS = 7  # that wait for their jobs, the running one's among them, in a thread each
+_THREADS = _MOST_CALLS + 1  # so that one is left to answer /health, and a call too many
 _LARGEST_BODY_BYTES = 1 << 20  # of a call; what it says is not used
 _STATUS = {0: HTTPStatus.CREATED, InputError.exit_code: HTTPStatus.UNPROCESSABLE_ENTITY}
 _SECONDS_TO_SEE_A_SIGNAL = 0.5
@@ -109,13 +111,14 @@ def _refuse(calls: Calls) -> None:
 
 def _application(calls: Calls) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
     """The WSGI application whose calls the queue takes."""
+    free = BoundedSemaphore(_MOST_CALLS)
 
     def application(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         match environment["REQUEST_METHOD"], environment["PATH_INFO"]:
             case "GET", "/health":
                 status, text = HTTPStatus.OK, "ready"
             case "POST", "/invoke":
-                status, text = _answer(calls)
+                status, text = _answer(calls, free)
             case _, "/health" | "/invoke":
                 status, text = HTTPStatus.METHOD_NOT_ALLOWED, "expected GET /health or POST /invoke"
             case _:
@@ -128,12 +131,20 @@ def _application(calls: Calls) -> Callable[[WSGIEnvironment, StartResponse], Ite
     return application
 
 
-def _answer(calls: Calls) -> tuple[HTTPStatus, str]:
-    """Waits for the job of a call; the status and the line to answer with."""
+def _answer(calls: Calls, free: BoundedSemaphore) -> tuple[HTTPStatus, str]:
+    """Waits for the job of a call; the status and the line to answer with.
+
+    Args:
+        free: places for calls that wait.
+    """
+    if not free.acquire(blocking=False):
+        return HTTPStatus.SERVICE_UNAVAILABLE, f"autosegnet: error: {_MOST_CALLS} calls wait already; call again later"
     call: Future[Outcome] = Future()
     calls.put(call)
     try:
         outcome = call.result()
     except CancelledError:
         return HTTPStatus.SERVICE_UNAVAILABLE, "autosegnet: error: the server was stopped before the job was done"
+    finally:
+        free.release()
     return _STATUS.get(outcome.exit_code, HTTPStatus.INTERNAL_SERVER_ERROR), outcome.line

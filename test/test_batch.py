@@ -21,13 +21,20 @@ import pytest
 import SimpleITK as sitk
 from conftest import THRESHOLD_RECIPE, phantom, stored_as
 from dicom_phantoms import write_image as write_dicom
-from threshold import ThresholdEngine, open_deadly, open_nothing, open_threshold
+from threshold import (
+    ThresholdEngine,
+    open_deadly,
+    open_nothing,
+    open_threshold,
+    open_with_a_bug,
+    open_without_memory,
+)
 
 from autosegnet import console
 from autosegnet.__main__ import _command_line
 from autosegnet.commands import batch_study
 from autosegnet.commands.batch_progress import progress_shown
-from autosegnet.cores import core_shares
+from autosegnet.cores import core_shares, stay_on
 from autosegnet.errors import InputError
 from autosegnet.geometry import voxels
 from autosegnet.recipe import Recipe, to_json
@@ -36,6 +43,18 @@ from autosegnet.study import Study
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = replace(THRESHOLD_RECIPE, patch=(32, 32, 32), spacing_mm=(8.0, 8.0, 8.0))
 SMALL = phantom(size=(24, 20, 18), spacing=(8.0, 8.0, 10.0))
+SIDECAR = {
+    "Units": "Bq/mL",
+    "InjectedRadioactivity": 300.0,
+    "InjectedRadioactivityUnits": "MBq",
+    "PatientWeight": 60.0,
+    "TracerRadionuclide": "F18",
+    "ImageDecayCorrected": True,
+    "ImageDecayCorrectionTime": 0,
+    "InjectionStart": 0,
+    "TimeZero": "10:00:00",
+    "ScanStart": 0,
+}
 
 
 def write(study: Study, pet: Path, ct: Path) -> None:
@@ -215,6 +234,22 @@ def test_reports_that_are_asked_for_later_are_made(tmp_path, batch) -> None:
     assert batch("--report", engine=never).code == 0
 
 
+def test_a_report_does_not_outlive_its_mask(tmp_path, batch) -> None:
+    source = tree(tmp_path / "in", p=1.0)
+    batch("--report")
+    report = tmp_path / "out/reports/p"
+    before = (report / "lesions.csv").read_bytes()
+    (report / "notes.txt").write_text("somebody's")
+    write(scaled(1.5), source / "p/SUV.nii.gz", source / "p/CTres.nii.gz")
+    assert batch().code == 0
+    assert [path.name for path in report.iterdir()] == ["notes.txt"]
+    assert batch("--report").code == 0
+    assert (report / "lesions.csv").read_bytes() != before
+    (source / "p/SUV.nii.gz").write_bytes(b"broken")
+    assert batch("--report").code == 3
+    assert [path.name for path in report.iterdir()] == ["notes.txt"]
+
+
 def test_overwrite_does_everything_again(tmp_path, batch) -> None:
     tree(tmp_path / "in", p=1.0, q=1.2)
     batch()
@@ -273,12 +308,34 @@ def raising(error: Exception, *, above_suv: float):
     return lambda weights, *, device: Raising()
 
 
-def test_want_of_memory_is_the_studys_failure(tmp_path, batch) -> None:
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")], ids=["Python", "C++"])
+def test_want_of_memory_is_the_studys_failure(tmp_path, batch, error: Exception) -> None:
     tree(tmp_path / "in", a=1.0, b=5.0, c=1.0)
-    done = batch(engine=raising(MemoryError(), above_suv=20))
+    done = batch(engine=raising(error, above_suv=20))
     assert done.code == 3
     assert rows(tmp_path)["b"]["reason"].startswith("out of memory")
     assert list(masks(tmp_path)) == ["a.nii.gz", "c.nii.gz"]
+
+
+def test_a_study_too_large_for_the_gpu_leaves_the_next_ones_there(tmp_path, batch) -> None:
+    opened = []
+
+    class Crowded(ThresholdEngine):
+        def logit_difference(self, window, fold):
+            if window[1].max() > 20:
+                object.__setattr__(self, "name", "CPU")  # as `FallbackEngine` does
+            return super().logit_difference(window, fold)
+
+    def open_crowded(weights, *, device):
+        opened.append(weakref.ref(engine := Crowded(name="GPU")))
+        assert sum(ref() is not None for ref in opened) == 1
+        return engine
+
+    tree(tmp_path / "in", a=1.0, b=5.0, c=1.0, d=1.0)
+    assert batch(engine=open_crowded).code == 0
+    assert len(opened) == 2
+    records = [json.loads((tmp_path / f"out/records/{case}.json").read_text()) for case in "abcd"]
+    assert [record["made_by"]["engine"] for record in records] == ["GPU", "CPU", "GPU", "GPU"]
 
 
 def test_a_bug_in_one_study_is_logged_and_gives_exit_code_1_at_the_end(tmp_path, batch) -> None:
@@ -299,6 +356,27 @@ def test_a_study_that_fails_now_leaves_no_mask_of_before(tmp_path, batch) -> Non
     assert masks(tmp_path) == {}
 
 
+def test_a_study_without_its_ct_leaves_no_mask_of_before(tmp_path, batch) -> None:
+    source = tree(tmp_path / "in", p=1.0, q=1.2)
+    assert batch("--report").code == 0
+    (tmp_path / "out" / "p.mha").write_bytes(b"somebody's")
+    (source / "p" / "CTres.nii.gz").unlink()
+    assert batch(engine=never).code == 3
+    assert rows(tmp_path)["p"]["status"] == "failed"
+    assert {path.name for path in (tmp_path / "out").glob("*.*")} == {"p.mha", "q.nii.gz", "summary.csv"}
+    assert [*(tmp_path / "out/reports/p").iterdir()] == []
+
+
+def test_a_study_without_its_sidecar_leaves_no_mask_of_before(tmp_path, batch) -> None:
+    becquerels = Study(sitk.Cast(SMALL.pet * 5000.0, sitk.sitkFloat32), SMALL.ct)
+    write(becquerels, tmp_path / "in/a_0001.nii.gz", tmp_path / "in/a_0000.nii.gz")
+    (tmp_path / "in/a_0001.json").write_text(json.dumps(SIDECAR))
+    assert batch("--pet-unit", "bqml").code == 0
+    (tmp_path / "in/a_0001.json").unlink()
+    assert batch("--pet-unit", "bqml", engine=never).code == 3
+    assert masks(tmp_path) == {}
+
+
 def test_an_output_that_cannot_be_written_ends_the_run(tmp_path, batch) -> None:
     tree(tmp_path / "in", a=1.0, b=1.2)
     (tmp_path / "out").mkdir()
@@ -316,6 +394,24 @@ def test_weights_that_cannot_be_used_end_the_run(tmp_path, batch, jobs: int) -> 
     assert done.log.splitlines()[-1] == "autosegnet: error: fold_0 is altered"
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_bug_in_the_engines_opening_ends_the_run_with_exit_code_1(tmp_path, batch, jobs: int) -> None:
+    tree(tmp_path / "in", a=1.0, b=1.2)
+    done = batch("--jobs", jobs, engine=open_with_a_bug)
+    assert done.code == 1
+    assert "KeyError: 'engine'" in done.log
+    assert "fewer --jobs" not in done.log
+
+
+def test_processes_whose_weights_do_not_fit_are_too_many(tmp_path, batch) -> None:
+    tree(tmp_path / "in", a=1.0, b=1.2)
+    done = batch("--jobs", 2, engine=open_without_memory)
+    assert done.code == 2
+    assert done.log.splitlines()[-1] == (
+        "autosegnet: error: a process ran out of memory for its weights; try fewer --jobs"
+    )
+
+
 def test_usage_that_makes_no_sense_is_refused(tmp_path, batch) -> None:
     source = tree(tmp_path / "in", p=1.0)
     assert batch("--jobs", 0).code == 2
@@ -325,21 +421,9 @@ def test_usage_that_makes_no_sense_is_refused(tmp_path, batch) -> None:
 
 
 def test_a_pet_in_becquerels_is_converted_by_the_sidecar_beside_it(tmp_path, batch) -> None:
-    sidecar = {
-        "Units": "Bq/mL",
-        "InjectedRadioactivity": 300.0,
-        "InjectedRadioactivityUnits": "MBq",
-        "PatientWeight": 60.0,
-        "TracerRadionuclide": "F18",
-        "ImageDecayCorrected": True,
-        "ImageDecayCorrectionTime": 0,
-        "InjectionStart": 0,
-        "TimeZero": "10:00:00",
-        "ScanStart": 0,
-    }
     becquerels = Study(sitk.Cast(SMALL.pet * 5000.0, sitk.sitkFloat32), SMALL.ct)
     write(becquerels, tmp_path / "in/a_0001.nii.gz", tmp_path / "in/a_0000.nii.gz")
-    (tmp_path / "in/a_0001.json").write_text(json.dumps(sidecar))
+    (tmp_path / "in/a_0001.json").write_text(json.dumps(SIDECAR))
     tree(tmp_path / "in", p=1.0)  # called SUV: not converted
     assert batch("--pet-unit", "bqml").code == 0
     assert float(rows(tmp_path)["a"]["suv_max_g_per_ml"]) == pytest.approx(
@@ -486,7 +570,7 @@ def test_no_more_than_two_studies_are_in_memory(monkeypatch) -> None:
     monkeypatch.setattr(batch_study, "_read", read)
     monkeypatch.setattr(batch_study, "_outcome", lambda task, reading, *rest: reading.result() and None)
     tasks = [SimpleNamespace(study=SimpleNamespace(case=str(k))) for k in range(20)]
-    for _ in batch_study.work_through(tasks, None, None, None):
+    for _ in batch_study.work_through(tasks, ThresholdEngine, None, None):
         time.sleep(0.005)
     assert max(most) == 2
 
@@ -560,6 +644,16 @@ def test_cores_are_divided_among_processes(monkeypatch, jobs: int) -> None:
     if jobs <= 16:
         assert sum(map(len, shares)) == 16
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize(("inherited", "threads"), [("64", "32"), ("8", "8"), ("", "32"), ("4,2", "32"), ("0", "32")])
+def test_a_process_takes_no_more_threads_than_its_share(monkeypatch, inherited: str, threads: str) -> None:
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cores: None)
+    names = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+    for name in names:
+        monkeypatch.setenv(name, inherited)
+    stay_on(range(32))
+    assert [os.environ[name] for name in names] == [threads] * 2
 
 
 @pytest.mark.slow

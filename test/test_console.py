@@ -44,6 +44,13 @@ def test_a_lack_of_memory_is_one_line(greedy: Callable[[], object], capsys: pyte
     assert capsys.readouterr().err.startswith("autosegnet: error: out of memory")
 
 
+@pytest.mark.parametrize("words", ["Failed to allocate 134217728 bytes of memory", "can't alloc"])
+def test_what_openvino_says_is_a_lack_of_memory(words: str) -> None:
+    """Seen with a window of 128^3, a fold of the paper's network and the address space limited to 0.3 and 0.6 GiB."""
+    where = "Exception from src/inference/src/cpp/core.cpp:117:\nException from src/inference/src/dev/plugin.cpp:54:"
+    assert console.is_lack_of_memory(RuntimeError(f"{where}\n{words}\n"))
+
+
 def test_another_error_is_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.attempt(lambda: sitk.ReadImage("none")[1]).exit_code == 1
     assert "Traceback" in capsys.readouterr().err

@@ -485,6 +485,16 @@ def test_options_without_use_are_refused(tmp_path, options):
         load_study(pet=tmp_path / "a.mha", ct=tmp_path / "b.mha", options=InputOptions(**options))
 
 
+def test_suv_refuses_an_unknown_format_before_it_reads(study, tmp_path, monkeypatch, capsys):
+    def must_not_run(*_):
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr("autosegnet.io.dicom_series.series_in", must_not_run)
+    monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(study), "--output", str(tmp_path / "suv.nrrd")])
+    assert console.run(_command_line) == 2
+    assert "unknown image format" in capsys.readouterr().err
+
+
 def test_suv_writes_what_predict_would_see(study, tmp_path, monkeypatch, capsys):
     output = tmp_path / "suv.nii.gz"
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(study), "--output", str(output)])

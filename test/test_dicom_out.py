@@ -283,3 +283,13 @@ def test_outputs_need_different_files(loaded, tmp_path, monkeypatch, capfd):
     words = ["predict", "--pet", folder, "--ct", folder, "--output", output, "--rtstruct", output]
     assert run(monkeypatch, *words) == 2
     assert "name the same file" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_no_output_has_the_place_of_a_slice(loaded, tmp_path, monkeypatch, capfd):
+    slice_file = loaded.source.files[0]
+    before = slice_file.read_bytes()
+    folder, output = slice_file.parent, tmp_path / "m.mha"
+    words = ["predict", "--pet", folder, "--ct", folder, "--output", output, "--rtstruct", slice_file]
+    assert run(monkeypatch, *words) == 2
+    assert "a file in the folder of --pet" in capfd.readouterr().err.splitlines()[-1]
+    assert slice_file.read_bytes() == before

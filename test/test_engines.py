@@ -5,7 +5,9 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Event
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from autosegnet.engines.fallback import FallbackEngine
 from autosegnet.engines.folded import fold_batch_norm
 from autosegnet.engines.torch_engine import TorchEngine
 from autosegnet.errors import UsageError, WeightsError
+from autosegnet.io.dicom_header import quiet
 from autosegnet.network import build_network
 from autosegnet.pipeline import segment
 from autosegnet.predict import probability
@@ -172,6 +175,31 @@ def test_an_old_driver_is_an_error_where_cuda_was_asked_for(tiny_weights: Weight
         open_engine(tiny_weights, device="cuda")
 
 
+def test_an_old_driver_is_named_while_dicom_is_read(
+    tiny_weights: Weights, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The filters of warnings are those of all threads: what one thread restores must not be another's."""
+    looking, read = Event(), Event()
+
+    def is_available() -> bool:
+        looking.set()
+        assert read.wait(60)
+        warnings.warn("The NVIDIA driver on your system is too old", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    monkeypatch.setattr(engines, "_GPU_NODES", ("/",))
+    before = warnings.filters[:]
+    with ThreadPoolExecutor(1) as pool:
+        with quiet():
+            opening = pool.submit(open_engine, tiny_weights, device="auto")
+            looking.wait(1)
+        read.set()
+        assert "CPU" in opening.result().name
+    assert "driver on your system is too old" in caplog.messages[0]
+    assert warnings.filters == before
+
+
 def test_a_gpu_that_cannot_compute_is_one_warning_and_the_cpu(
     tiny_weights: Weights, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +246,22 @@ def test_openvino_agrees_with_the_reference(tiny_weights: Weights, reference: ND
     assert np.abs(engine.logit_difference(WINDOW, 0) - reference[0]).max() < 1e-3  # back to the first fold
     smaller = np.ascontiguousarray(WINDOW[:, :, :32])
     assert engine.logit_difference(smaller, 0).shape == smaller.shape[1:]
+
+
+def test_openvino_goes_on_after_a_fold_that_could_not_be_compiled(
+    tiny_weights: Weights, reference: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(tiny_weights, device="cpu")
+    engine.logit_difference(WINDOW, 0)
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(engine), "_compiled", fails)
+        with pytest.raises(MemoryError):
+            engine.logit_difference(WINDOW, 1)
+    assert np.abs(engine.logit_difference(WINDOW, 0) - reference[0]).max() < 1e-3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

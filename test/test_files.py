@@ -274,6 +274,14 @@ def test_next_run_removes_what_a_killed_one_left(tmp_path):
     assert everything_in(tmp_path) == []
 
 
+def test_what_a_killed_run_left_in_any_folder_of_the_outputs_goes_too(tmp_path):
+    for folder in ("records", "reports"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / LEFTOVER).write_bytes(b"half")
+    files.write_files({tmp_path / folder / name: [b"x"] for folder in ("records", "reports") for name in "ab"})
+    assert everything_in(tmp_path) == ["records", "records/a", "records/b", "reports", "reports/a", "reports/b"]
+
+
 def test_nobody_elses_files_are_removed(tmp_path):
     names = [".part", "0123456789abcdef.part", ".0123456789abcdeg.part", ".0123456789abcdef.part.mha", "a.mha.part"]
     for name in names:
@@ -398,6 +406,8 @@ def test_nul_in_the_name_of_an_image_is_said_so():
 def test_missing_image_is_said_so(tmp_path):
     with pytest.raises(InputError, match=r"a\.mha: No such file"):
         read_image(tmp_path / "a.mha")
+    with pytest.raises(InputError, match="no_such_folder: No such file"):
+        read_image(tmp_path / "no_such_folder")
 
 
 def test_folder_in_place_of_an_image_is_said_so(tmp_path):

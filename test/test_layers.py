@@ -18,11 +18,12 @@ MAY_IMPORT = {
     "report": {"geometry", "study", "lesions", "report"},
     "recipe": {"errors"},
     "study": {"errors", "geometry"},
-    "io": {"errors", "study", "suv", "io"},
+    "io": {"errors", "study", "suv", "io", "warned"},
     "preprocess": {"recipe", "study", "geometry"},
     "network": {"errors", "recipe"},
     "weights": {"errors", "recipe", "network", "io"},
-    "engines": {"errors", "recipe", "network", "weights", "engines"},
+    "warned": set(),
+    "engines": {"errors", "recipe", "network", "weights", "engines", "warned"},
     "predict": {"recipe", "engines", "errors"},
     "postprocess": {"recipe", "geometry"},
     "evaluate": {"errors", "io", "geometry", "lesions", "evaluate"},
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
     "cohort": {"errors", "io", "cohort"},
     "cores": set(),
-    "records": {"errors"},
+    "records": {"errors", "report"},
     "inputs": {"errors", "io", "study", "geometry", "suv"},
 }
 AT_THE_TOP = {"__main__", "commands", "console", "serve"}  # serve reports the end of a job as console does

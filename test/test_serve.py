@@ -21,6 +21,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import THRESHOLD_RECIPE, ThresholdEngine, phantom
 
+from autosegnet.commands.job import parse_job
 from autosegnet.errors import InputError, UsageError
 from autosegnet.recipe import Fold, Recipe
 from autosegnet.serve import serve
@@ -141,6 +142,31 @@ def test_jobs_run_one_at_a_time_while_health_answers(serving: Serve) -> None:
         caller.join(60)
     assert answers == [201, 201, 201]
     assert together == [1, 1, 1]
+
+
+def test_health_answers_however_many_calls_wait(serving: Serve) -> None:
+    go_on = Event()
+    port = serving(lambda: go_on.wait(60) and None)
+    answers: list[tuple[int, str]] = []
+    callers = [Thread(target=lambda: answers.append(request(port, "/invoke", "POST"))) for _ in range(12)]
+    for caller in callers:
+        caller.start()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20) as answer:
+        assert answer.status == 200
+    deadline = time.monotonic() + 20
+    while len(answers) < 5 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert answers == [(503, "autosegnet: error: 7 calls wait already; call again later")] * 5
+    go_on.set()
+    for caller in callers:
+        caller.join(60)
+    assert sorted(status for status, _ in answers) == [201] * 7 + [503] * 5
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999", "http", "9" * 5000])
+def test_a_port_that_cannot_be_is_wrong_usage(port: str) -> None:
+    with pytest.raises(UsageError, match="expected 0 to 65535"):
+        parse_job(prog="", about=None, words=[f"--port={port}"])
 
 
 def test_a_port_that_is_taken_is_wrong_usage() -> None:

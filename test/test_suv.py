@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autosegnet.errors import InputError
-from autosegnet.suv import PetHeader, PetSlice, convert
+from autosegnet.suv import PetHeader, PetSlice, convert, convert_sidecar
 from autosegnet.suv.clock import read_datetime, read_time
 from autosegnet.suv.norms import norm_kg
 from autosegnet.suv.nuclides import HALF_LIVES_S, nuclide
@@ -454,3 +454,8 @@ def test_record_lists_factors_where_slices_differ():
     undecayed = replace(HEADER, decay_correction="NONE", slices=(SCAN, replace(SCAN, acquisition_time="110200")))
     first, second = convert(undecayed).as_json()["factor"]
     assert second / first == pytest.approx(2 ** (120 / 6586.2), rel=1e-12)
+
+
+def test_number_beyond_float_in_a_sidecar_is_refused_by_name():
+    with pytest.raises(InputError, match="InjectedRadioactivity is not a number"):
+        convert_sidecar({"InjectedRadioactivity": 10**400})

@@ -49,3 +49,13 @@ def open_nothing(weights: object, *, device: str) -> ThresholdEngine:
     from autosegnet.errors import WeightsError
 
     raise WeightsError("fold_0 is altered")
+
+
+def open_with_a_bug(weights: object, *, device: str) -> ThresholdEngine:
+    """Stands in for `open_engine` where it has a bug."""
+    raise KeyError("engine")
+
+
+def open_without_memory(weights: object, *, device: str) -> ThresholdEngine:
+    """Stands in for `open_engine` where the folds do not fit."""
+    raise MemoryError

@@ -97,11 +97,10 @@ def _run(tasks: list[Task], ensemble: Ensemble, state: State, *, jobs: int) -> N
     from autosegnet.commands.batch_workers import work_in_processes
 
     jobs = min(jobs, len(tasks))
-    engine = ensemble.open() if jobs == 1 else None
     with progress_shown(sys.stderr, len(tasks)) as progress:
         outcomes: Generator[Outcome, None, None]
-        if engine is not None:
-            outcomes = work_through(tasks, engine, ensemble.weights, progress.tell)
+        if jobs == 1:
+            outcomes = work_through(tasks, ensemble.open, ensemble.weights, progress.tell)
         else:
             outcomes = work_in_processes(tasks, ensemble, jobs=jobs, tell=progress.tell)
         with closing(outcomes):

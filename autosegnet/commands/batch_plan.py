@@ -15,7 +15,7 @@ from autosegnet.errors import InputError
 from autosegnet.inputs import InputOptions
 from autosegnet.io import image_stem
 from autosegnet.recipe import Recipe, to_json
-from autosegnet.records import DependsOn, Places, Row, failed, finished, input_identity, pending
+from autosegnet.records import DependsOn, Places, Row, clear_recorded, failed, finished, input_identity, pending
 from autosegnet.report import REPORT_PAGE
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,9 @@ def planned(
     Args:
         args: of `autosegnet batch`.
         recipe: of the weights to be used.
+
+    Raises:
+        OutputError: what an earlier run left of a study that cannot be done now cannot be removed.
     """
     weights = hashlib.sha256(to_json(recipe).encode()).hexdigest()  # of crop and fold weights, too, not of folds alone
     rows: dict[str, Row] = {}
@@ -61,11 +64,13 @@ def planned(
 
 
 def _standing(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task | Row:
-    if study.fault:
-        return failed(study.case, study.fault)
     places = Places(args.output, study.case)
     try:
         task = _task(args, study, weights=weights)
+    except InputError as error:
+        clear_recorded(places)
+        return failed(study.case, str(error))
+    try:
         before = "" if args.overwrite else finished(places, task.depends_on)
     except InputError as error:
         return failed(study.case, str(error))
@@ -79,6 +84,8 @@ def _standing(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> 
 
 
 def _task(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task:
+    if study.fault:
+        raise InputError(study.fault)
     sidecar = _sidecar(study, args.pet_unit)
     if study.pet is None:
         options, how = InputOptions(mode=args.suv_mode), f"DICOM, SUV mode {args.suv_mode}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from autosegnet import console
 from autosegnet.commands.batch_plan import Task
 from autosegnet.commands.results import pages_of, provenance, write_results
+from autosegnet.engines.reopened import reopened
 from autosegnet.errors import AutosegnetError, InputError
 from autosegnet.inputs import LoadedStudy, load_dicom, load_study
 from autosegnet.records import Outcome, Places, Row, clear, failed, record_text
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from autosegnet.weights import Weights
 
 log = logging.getLogger(__name__)
-
-OUT_OF_MEMORY = "out of memory: the study needs more than this machine or container allows"
 
 Tell = Callable[[str, float], None]
 """Called with a case and the share of it that is done."""
@@ -44,15 +43,22 @@ class _Reading:
     seconds: float
 
 
-def work_through(tasks: Iterable[Task], engine: Engine, weights: Weights, tell: Tell) -> Generator[Outcome, None, None]:
+def work_through(
+    tasks: Iterable[Task], open_engine: Callable[[], Engine], weights: Weights, tell: Tell
+) -> Generator[Outcome, None, None]:
     """Does the tasks in turn; the next study is read while the present one is computed.
+
+    Args:
+        open_engine: called before the first task is taken, and again where a study took the engine from the GPU.
 
     Raises:
         OutputError, WeightsError: what would stop every other study, too.
     """
+    engine = reopened(open_engine)
+    engine()
     for task, reading in _read_ahead(tasks):
         with console.about(task.study.case):
-            outcome = _outcome(task, reading, engine, weights, tell)
+            outcome = _outcome(task, reading, engine(), weights, tell)
         del reading  # its images go before the next but one is read
         yield outcome
 
@@ -88,15 +94,16 @@ def _read(task: Task) -> _Reading:
 def _outcome(task: Task, reading: Future[_Reading], engine: Engine, weights: Weights, tell: Tell) -> Outcome:
     case = task.study.case
     try:
-        clear(Places(task.mask.parent, case))  # where the study fails now, an outdated mask would belie it
+        clear(Places(task.mask.parent, case))  # where the study fails now, what is outdated would belie it
         return Outcome(_segmented(task, reading.result(), engine, weights, partial(_tell_share, tell, case)))
     except InputError as error:
         return Outcome(failed(case, str(error)))
-    except MemoryError:
-        return Outcome(failed(case, OUT_OF_MEMORY))
     except AutosegnetError:
         raise
-    except Exception as error:  # the contract's bug: the others are worth doing all the same
+    except Exception as error:
+        if console.is_lack_of_memory(error):
+            return Outcome(failed(case, console.OUT_OF_MEMORY))
+        # The contract's bug: the others are worth doing all the same.
         log.exception("unexpected error")
         return Outcome(
             failed(case, f"unexpected {type(error).__name__}, a bug; the log has its traceback"), is_bug=True

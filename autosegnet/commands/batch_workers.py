@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_EXIT_CODE_OF_A_BUG = 1  # Python's own, of a process that an exception ends
+
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
@@ -74,7 +76,7 @@ def work_in_processes(
     """Does the tasks, each by the first process that is free; outcomes come as they are ready.
 
     Raises:
-        AutosegnetError: what a process could not go on from.
+        AutosegnetError: what a process could not go on from; that class itself where it was a bug.
         UsageError: a process was ended while it loaded the weights.
     """
     waiting = deque(tasks)
@@ -131,12 +133,15 @@ def _outcome_of_end(worker: _Worker, waiting: deque[Task]) -> Generator[Outcome,
     """What is left of a process that has ended: nothing, where it had done its tasks."""
     worker.process.join()
     code = worker.process.exitcode
+    is_bug = code == _EXIT_CODE_OF_A_BUG
     how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
     if worker.tasks:
         present, *ahead = worker.tasks
         waiting.extendleft(reversed(ahead))
-        reason = f"its process was ended by {how}, often for want of memory; try fewer --jobs"
-        yield Outcome(failed(present.study.case, reason))
+        why = "a bug; the log has its traceback" if is_bug else f"{how}, often for want of memory; try fewer --jobs"
+        yield Outcome(failed(present.study.case, f"its process was ended by {why}"), is_bug=is_bug)
+    elif is_bug:
+        raise AutosegnetError("a process was ended by a bug before its first study; the log has its traceback")
     elif code != 0 and not worker.is_told_to_end:
         raise UsageError(f"a process was ended by {how} before its first study; try fewer --jobs")
 
@@ -188,12 +193,16 @@ def _work(pipe: Connection, ensemble: Ensemble, cores: Sequence[int]) -> None:
     channel = _Channel(pipe)
     console.log_through(_ToChannel(channel))
     try:
-        for outcome in work_through(channel.tasks(), ensemble.open(), ensemble.weights, _teller(channel)):
+        for outcome in work_through(channel.tasks(), ensemble.open, ensemble.weights, _teller(channel)):
             channel.send("outcome", outcome)
     except AutosegnetError as error:
         channel.send("error", (type(error), str(error)))
     except (EOFError, ConnectionError):
         sys.exit(1)  # nobody listens any more
+    except Exception as error:
+        if not console.is_lack_of_memory(error):
+            raise
+        channel.send("error", (UsageError, "a process ran out of memory for its weights; try fewer --jobs"))
 
 
 def _teller(channel: _Channel) -> Tell:

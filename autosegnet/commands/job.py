@@ -6,11 +6,12 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from autosegnet import challenge, console
 from autosegnet.engines import Engine, open_engine
+from autosegnet.engines.reopened import reopened
 from autosegnet.errors import UsageError
 from autosegnet.recipe import Recipe
 from autosegnet.serve import PORT
@@ -46,7 +47,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--api", choices=["exec", "invoke"], default="exec", help="one job, or an HTTP server (default: %(default)s)"
     )
-    parser.add_argument("--port", type=int, default=PORT, help="of the server (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=PORT, help="of the server (default: %(default)s)")
     parser.add_argument(
         "--time-limit",
         type=_seconds,
@@ -73,31 +74,22 @@ def ensemble_of(args: argparse.Namespace) -> Ensemble:
 
     An engine that a lack of GPU memory moved to the CPU during one job is opened anew for the next.
     """
-    opened: list[_Opened] = []
+    weights = cache(partial(console.chosen_weights, args))
 
-    def ensemble() -> tuple[Engine, Recipe]:
-        if not opened or opened[0].engine.name != opened[0].name:
-            opened.clear()  # before the next, so that two are never in memory
-            opened.append(_open(args))
-        return opened[0].engine, opened[0].recipe
+    def opened() -> Engine:
+        engine = open_engine(weights(), device=args.device)
+        console.log_engine(engine, weights())
+        return engine
 
-    return ensemble
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """An engine, and the name that it had when it was opened."""
-
-    name: str
-    engine: Engine
-    recipe: Recipe
+    engine = reopened(opened)
+    return lambda: (engine(), weights().recipe)
 
 
-def _open(args: argparse.Namespace) -> _Opened:
-    weights = console.chosen_weights(args)
-    engine = open_engine(weights, device=args.device)
-    console.log_engine(engine, weights)
-    return _Opened(engine.name, engine, weights.recipe)
+def _port(text: str) -> int:
+    port = int(text) if text.isdecimal() and len(text) <= 5 else -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"port is {text!r}; expected 0 to 65535")
+    return port
 
 
 def _seconds(text: str) -> float:

@@ -81,8 +81,11 @@ def _probe_outputs(args: argparse.Namespace, results: DicomResults) -> None:
     if len(set(outputs)) < len(outputs):
         raise UsageError("two outputs (such as --output and --probability) name the same file; expected one each")
     for name, path in (("--pet", args.pet), ("--ct", args.ct)):
-        if path.resolve() in outputs:
+        place = path.resolve()
+        if place in outputs:
             raise UsageError(f"an output of predict has the place of {name}, which it would replace; name another file")
+        if any(output.exists() for output in outputs if output.is_relative_to(place)):
+            raise UsageError(f"an output of predict has the place of a file in the folder of {name}; name another file")
     for path in images:
         probe_image(path)
     for path in results.paths:

@@ -22,11 +22,11 @@ def add_suv_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_suv(args: argparse.Namespace) -> None:
     """Writes the PET of a folder in SUV; prints the factor, the rule and every tag used as JSON."""
-    from autosegnet.io import probe_output, write_image
+    from autosegnet.io import probe_image, write_image
     from autosegnet.io.dicom import read_dicom_pet
     from autosegnet.io.dicom_series import choose_pet, series_in
 
-    probe_output(args.output)
+    probe_image(args.output)
     series = choose_pet(series_in(args.folder), uid=args.pet_series)
     pet = read_dicom_pet(series, mode=args.suv_mode, weight_kg=args.weight_kg)
     write_image(pet.image, args.output)

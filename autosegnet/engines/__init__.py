@@ -7,7 +7,6 @@ An engine holds the folds on a device and nothing of a study. Its one operation 
 from __future__ import annotations
 
 import logging
-import warnings
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import UsageError
+from autosegnet.warned import warnings_caught
 from autosegnet.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -107,8 +107,7 @@ def _why_cuda_is_unusable() -> str | None:
         return "no CUDA device can be used here (no NVIDIA driver)"
     import torch
 
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
+    with warnings_caught("always") as said:
         try:
             if torch.cuda.is_available():
                 torch.ones(1, device="cuda").add(1).item()

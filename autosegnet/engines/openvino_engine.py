@@ -63,7 +63,7 @@ class OpenvinoEngine:
         """As `Engine.logit_difference`."""
         key = (fold, window.shape)
         if key != self._key:
-            self._request = None  # its buffers go before the next ones come
+            self._key = self._request = None  # its buffers go before the next ones come, which may find no room
             self._request = self._compiled(fold, window.shape)
             self._key = key
         assert self._request is not None

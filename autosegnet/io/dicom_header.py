@@ -5,8 +5,6 @@ What pydicom says about odd headers goes nowhere: its warnings and errors quote 
 
 import logging
 import struct
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from autosegnet.errors import InputError
 from autosegnet.io.wording import shown
+from autosegnet.warned import warnings_caught
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_ONE_AT_A_TIME = threading.RLock()  # what `quiet` changes, it changes for all threads
 # What pydicom and its decoders raise on damaged files, besides their own errors.
 _DAMAGE = (ValueError, EOFError, OSError, LookupError, AttributeError, TypeError, RuntimeError, struct.error)
 
@@ -103,10 +101,9 @@ def quiet() -> Iterator[None]:
     from pydicom import config
 
     logs, settings = [logging.getLogger(name) for name in ("pydicom", "highdicom")], config.settings
-    with _ONE_AT_A_TIME, warnings.catch_warnings():
+    with warnings_caught("ignore"):  # one thread at a time: what follows changes for all threads, too
         levels = [log.level for log in logs]
         reading, writing = settings.reading_validation_mode, settings.writing_validation_mode
-        warnings.simplefilter("ignore")
         for log in logs:
             log.setLevel(logging.CRITICAL + 1)
         settings.reading_validation_mode = settings.writing_validation_mode = config.IGNORE

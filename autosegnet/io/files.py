@@ -1,8 +1,8 @@
 """Writes files whole or not at all: temporary file in the same folder, flushed to disk, read back, renamed.
 
 A reader of the output folder sees the old state or the new one. Any failure is an OutputError and leaves no file.
-A run that is killed leaves its temporary file, hidden and of a name of its own, which the next run in that folder
-removes: a writer holds a lock on its temporary file, and a lock ends with the process that holds it.
+A run that is killed leaves its temporary file, hidden and of a name of its own, which goes when something is next
+written in that folder: a writer holds a lock on its temporary file, and a lock ends with the process that holds it.
 """
 
 import errno
@@ -49,12 +49,13 @@ def write_files(files: Mapping[Path, Iterable[bytes]]) -> None:
     Raises:
         OutputError: one of them cannot be written, or what was read back differs from what was written
     """
+    for path in files:  # all before the first is written: on NFS, locks do not keep a process from its own files
+        with _reported(path):
+            _make_ready(path)
     written: dict[Path, Path] = {}
     with ExitStack() as temporaries:
         for path, chunks in files.items():
             temporaries.enter_context(_reported(path))
-            _refuse_other_kinds(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
             temporary, file = temporaries.enter_context(_temporary_in(path.parent))
             if _write_flushed(chunks, file) != _digest(temporary):
                 raise OutputError(f"cannot write {shown(path)}: what was read back differs from what was written")
@@ -112,11 +113,15 @@ def probe_output(path: Path) -> None:
         OutputError: the folder cannot be made or written to, or `path` is a folder
     """
     with _reported(path):
-        _refuse_other_kinds(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path.parent)
+        _make_ready(path)
         with _temporary_in(path.parent) as (_, file):
             _write_flushed((_PROBE_BYTES,), file)
+
+
+def _make_ready(path: Path) -> None:
+    _refuse_other_kinds(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent)
 
 
 @contextmanager

@@ -154,6 +154,8 @@ def image_stem(path: Path) -> str:
 def _decoded(path: Path) -> DecodedImage:
     suffix = _suffix(path)
     if suffix not in _SUFFIXES:
+        if not path.exists():
+            raise InputError(f"cannot read {shown(path)}: No such file or directory")
         reason = _UNSUPPORTED.get(suffix, "not an image format that is read")
         raise InputError(f"cannot read {shown(path)}: {reason}, {_ACCEPTED}")
     if suffix == ".mha":

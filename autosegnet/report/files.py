@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,11 +23,13 @@ SHOWN: Final = 30
 """Lesions that get a row and a picture in the page; two printed pages hold no more. The tables hold all."""
 
 
-def remove_outdated(folder: Path, current: Iterable[str]) -> None:
-    """Removes pictures of lesions that an earlier report left in a folder and the current one did not replace."""
-    names = set(current)
-    for path in folder.glob("lesion_*.png"):
-        if re.fullmatch(r"lesion_\d+\.png", path.name) and path.name not in names:
+_OF_A_REPORT: Final = re.compile(r"lesion_\d+\.png|mip_(coronal|sagittal)\.png|lesions\.(csv|json)|report\.html")
+
+
+def remove_outdated(folder: Path, current: Collection[str]) -> None:
+    """Removes the files of an earlier report that are none of the current one's; there may be no such folder."""
+    for path in folder.glob("*"):
+        if _OF_A_REPORT.fullmatch(path.name) and path.name not in current:
             path.unlink(missing_ok=True)
 
 

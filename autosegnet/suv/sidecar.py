@@ -5,6 +5,7 @@ Source: Brain Imaging Data Structure 1.10, positron emission tomography; times a
 """
 
 import math
+import sys
 from typing import Any, Final
 
 from autosegnet.errors import InputError
@@ -85,7 +86,7 @@ def _corrected(sidecar: dict[str, Any]) -> bool:
 
 def _number(sidecar: dict[str, Any], name: str) -> float:
     value = sidecar.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise InputError(f"{name} is {'missing' if value is None else 'not a number'} in the sidecar; SUV needs it")
     return float(value)
 

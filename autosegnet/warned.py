@@ -1,0 +1,23 @@
+"""Warnings of other packages, caught by one thread at a time: Python's filters are those of all threads."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+_ONE_AT_A_TIME = threading.RLock()  # of two that overlap, the first to end would undo the other's filters
+
+
+@contextmanager
+def warnings_caught(action: Literal["always", "ignore"]) -> Iterator[list[warnings.WarningMessage]]:
+    """Keeps warnings from being shown; other threads wait here meanwhile.
+
+    Yields:
+        The warnings, as they come; none where they are ignored.
+    """
+    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter(action)
+        yield said
