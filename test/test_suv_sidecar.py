@@ -40,5 +40,22 @@ def test_a_half_life_that_is_not_the_nuclides_is_told():
 
 
 def test_an_injection_many_half_lives_before_the_scan_is_told():
-    warnings = convert_sidecar({**SIDECAR, "RadionuclideHalfLife": 109.77}).warnings  # in minutes, by mistake
-    assert "the injection lies 33 half-lives before the scan" in warnings
+    warnings = convert_sidecar({**SIDECAR, "TracerRadionuclide": "", "RadionuclideHalfLife": 300}).warnings
+    assert "the injection lies 12 half-lives before the scan" in warnings
+
+
+@pytest.mark.parametrize("more", [{}, UNDECAYED], ids=["decay-corrected", "not"])
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {"RadionuclideHalfLife": 109.77},  # in minutes, by mistake
+        {"RadionuclideHalfLife": 1e-3, "TracerRadionuclide": ""},
+        {"RadionuclideHalfLife": 5e-324, "TracerRadionuclide": ""},
+        {"InjectionStart": -1e308},
+        {"ImageDecayCorrectionTime": 1e300, "FrameTimesStart": [1e300]},
+        {"FrameDuration": [1e300], "ImageDecayCorrectionTime": -1e300},
+    ],
+)
+def test_what_no_float_holds_is_refused_as_input(more, absurd):
+    with pytest.raises(InputError):
+        convert_sidecar({**SIDECAR, **more, **absurd})

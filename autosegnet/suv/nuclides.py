@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from autosegnet.errors import InputError
+
 _AGREEMENT: Final = 0.02  # of a half-life as stated and the nuclide's
 
 HALF_LIVES_S: Final = {
@@ -98,11 +100,17 @@ def half_life_of(stated_s: float | None, known: str | None, *, attribute: str) -
     Args:
         known: the nuclide, as `nuclide` names it.
         attribute: what states the half-life, for the message.
+
+    Raises:
+        InputError: the two differ by more than a factor of two, as minutes differ from seconds.
     """
     if stated_s is None:
         if known is None:
             return None, ""
         return HALF_LIVES_S[known], f"{attribute} is missing; {HALF_LIVES_S[known]:g} s of {known} was used"
-    if known and abs(stated_s / HALF_LIVES_S[known] - 1.0) > _AGREEMENT:
-        return stated_s, f"{attribute} is {stated_s:g} s, but {known} has {HALF_LIVES_S[known]:g} s"
-    return stated_s, ""
+    if known is None or abs(stated_s / HALF_LIVES_S[known] - 1.0) <= _AGREEMENT:
+        return stated_s, ""
+    found = f"{attribute} is {stated_s:g} s, but {known} has {HALF_LIVES_S[known]:g} s"
+    if not 0.5 <= stated_s / HALF_LIVES_S[known] <= 2.0:
+        raise InputError(found)
+    return stated_s, found

@@ -16,6 +16,7 @@ from autosegnet.suv.uptake import uptake_doubt, uptake_fault
 _BECQUEREL: Final = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "mci": 3.7e7, "uci": 3.7e4}
 _CONCENTRATION: Final = {"bq/ml": 1.0, "bqml": 1.0, "kbq/ml": 1e3, "mbq/ml": 1e6}
 _HEAVIEST_KG: Final = 1000.0
+_LONGEST_FRAME_S: Final = 86400.0
 
 
 def convert_sidecar(sidecar: dict[str, Any], *, weight_kg: float | None = None) -> Conversion:
@@ -37,15 +38,16 @@ def convert_sidecar(sidecar: dict[str, Any], *, weight_kg: float | None = None) 
     per_dose = 1000.0 * weight / dose_bq
     if _corrected(sidecar):
         after_s = _number(sidecar, "ImageDecayCorrectionTime") - given_s
+        _check_uptake(after_s, half_life_s, warnings)
         factor, rule = per_dose * 2.0 ** (after_s / half_life_s), "sidecar, decay-corrected: 1000 W / (D 2^(-t / T))"
     else:
         after_s, duration_s = _frame(sidecar, "FrameTimesStart") - given_s, _frame(sidecar, "FrameDuration")
-        if duration_s <= 0:
-            raise InputError(f"FrameDuration in the sidecar is {duration_s:g} s; expected more than 0")
+        if not 0 < duration_s <= _LONGEST_FRAME_S:
+            raise InputError(f"FrameDuration in the sidecar is {duration_s:g} s; expected more than 0, at most a day")
+        _check_uptake(after_s, half_life_s, warnings)
         decay = math.log(2.0) / half_life_s
         factor = per_dose * math.exp(decay * after_s) * decay * duration_s / -math.expm1(-decay * duration_s)
         rule = "sidecar, not decay-corrected: 1000 W / D e^(l t) l d / (1 - e^(-l d)), l = ln 2 / T"
-    _check_uptake(after_s, half_life_s, warnings)
     used: dict[str, Any] = {name: sidecar[name] for name in _NAMES if name in sidecar}
     figures = {"weight_kg": weight, "dose_bq": dose_bq, "half_life_s": half_life_s, "uptake_s": after_s}
     return Conversion((unit * factor,), "sidecar", rule, used, {}, figures, tuple(warnings))
