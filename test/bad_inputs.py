@@ -550,7 +550,8 @@ def with_nan(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_shape(state: dict[str, Any]) -> dict[str, Any]:
-    key = next(key for key, tensor in state.items() if tensor.dim() == 5)
+    # safetensors gives no order of its own, and some kernels are of one voxel anyway.
+    key = next(key for key, tensor in sorted(state.items()) if tensor.dim() == 5 and tensor.shape[-1] > 1)
     return {**state, key: state[key][..., :1].contiguous()}
 
 

@@ -65,6 +65,7 @@ class TestSignals:
             "from concurrent.futures import ThreadPoolExecutor\n"
             "from autosegnet import console\n"
             "console._SECONDS_TO_UNWIND = 1\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # as at a terminal
             f"{action}\n"
             "sys.exit(console.run(action))\n"
         )

@@ -1,5 +1,6 @@
 """A program whose workers say that they are at work and then sleep; run by the tests of workers."""
 
+import signal
 import sys
 import time
 
@@ -17,4 +18,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal, wherever the tests are run
     sys.exit(console.run(main))
