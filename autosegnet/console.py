@@ -33,6 +33,8 @@ OUT_OF_MEMORY = "out of memory: the study needs more than this machine or contai
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_TO_UNWIND = 8.0  # `docker stop` kills after ten
+_IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
+_SECONDS_TO_FINISH_AN_IMPORT = 0.01  # before the next look; a lock is held for microseconds
 _NO_MEMORY = ("Failed to allocate", "bad_alloc", "can't alloc")  # of ITK and OpenVINO, C++, torch and OpenVINO
 _MOST_THREADS = 64  # of one library; two have as many, and a GPU's driver and a progress bar some
 _CASE: ContextVar[str] = ContextVar("case", default="")  # each thread has its own
@@ -111,17 +113,31 @@ def _limit_threads() -> None:
             os.environ.setdefault(name, str(_MOST_THREADS))
 
 
-def terminate(signum: int, frame: FrameType | None) -> NoReturn:
+def terminate(signum: int, frame: FrameType | None) -> None:
     """Unwinds the run at a signal, so that temporary files go; after `_SECONDS_TO_UNWIND` it ends as it is.
 
     The exception comes anywhere in the main thread, so also between the taking of a lock and the `try` that gives it
-    back. A thread that the unwinding waits for can then wait for that lock for ever (seen with Python's import lock).
+    back. A thread that the unwinding waits for can then wait for that lock for ever. It was always a lock of Python's
+    import system: what runs there is let finish. For others, and for an exception that a callback swallows, there is
+    the end.
     """
     for repeated in (signal.SIGTERM, signal.SIGINT):
         signal.signal(repeated, signal.SIG_IGN)  # it would cut the unwinding short
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + signum))
-    signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_UNWIND)
-    raise KeyboardInterrupt if signum == signal.SIGINT else SystemExit(128 + signum)
+    end = time.monotonic() + _SECONDS_TO_UNWIND
+
+    def unwind(_: int, frame: FrameType | None) -> None:
+        left = end - time.monotonic()
+        if left <= 0:
+            os._exit(128 + signum)
+        if frame is not None and frame.f_code.co_filename == _IMPORT_SYSTEM:
+            signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_FINISH_AN_IMPORT)
+            return
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + signum))
+        signal.setitimer(signal.ITIMER_REAL, left)
+        raise KeyboardInterrupt if signum == signal.SIGINT else SystemExit(128 + signum)
+
+    signal.signal(signal.SIGALRM, unwind)
+    unwind(signum, frame)
 
 
 def _reported(message: str, code: int) -> Outcome:

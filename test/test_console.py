@@ -86,6 +86,21 @@ class TestSignals:
         )
         assert self.ended(action, signum) == (code, "unwound\n")
 
+    def test_the_import_system_is_let_finish(self, signum: int, code: int) -> None:
+        """It takes a lock in one line and gives it back in another, which an exception in between would prevent."""
+        action = (
+            "bootstrap = '''def hold(seconds):\n"
+            "    print('begun', flush=True)\n"
+            "    end = time.monotonic() + seconds\n"
+            "    while time.monotonic() < end: pass\n"
+            "    print('given back', flush=True)'''\n"
+            "exec(compile(bootstrap, '<frozen importlib._bootstrap>', 'exec'))\n"
+            "def action():\n"
+            "    hold(0.5); time.sleep(60)"
+        )
+        assert self.ended(action, signum) == (code, "given back\n")
+        assert self.ended(action.replace("0.5", "60"), signum) == (code, "")  # not for ever
+
     def test_a_thread_that_never_ends_does_not_keep_the_run(self, signum: int, code: int) -> None:
         """As one that waits for a lock which the signal kept from being given back."""
         action = (
