@@ -53,7 +53,7 @@ class Runs:
     @classmethod
     def prepared(cls, folder: Path) -> "Runs":
         """The jobs, each run once to its end."""
-        untrained, phantoms, jobs = (importlib.import_module(n) for n in ("untrained_folds", "conftest", "bad_inputs"))
+        untrained, phantoms, jobs = (importlib.import_module(n) for n in ("untrained_folds", "phantoms", "bad_inputs"))
         importlib.import_module("monai.networks.nets")
         importlib.import_module("process")
         untrained.write_untrained_weights(folder / "weights", folds=1, recipe=phantoms.TINY)

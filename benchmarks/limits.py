@@ -179,7 +179,7 @@ def of_tests(module: str) -> Any:
 def small_job(folder: Path) -> Path:
     """A small study in `folder/in` and the folder of small untrained weights."""
     weights = folder / "weights"
-    of_tests("untrained_folds").write_untrained_weights(weights, folds=2, recipe=of_tests("conftest").TINY)
+    of_tests("untrained_folds").write_untrained_weights(weights, folds=2, recipe=of_tests("phantoms").TINY)
     of_tests("bad_inputs").Job.good(folder, weights)
     return weights
 

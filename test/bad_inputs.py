@@ -17,8 +17,8 @@ from typing import Any
 import nibabel
 import numpy as np
 import SimpleITK as sitk
-from conftest import TINY, phantom
 from numpy.typing import NDArray
+from phantoms import TINY, phantom
 
 from autosegnet.geometry import Grid, image_on, voxels
 from autosegnet.recipe import Fold, to_json

@@ -19,8 +19,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import THRESHOLD_RECIPE, phantom, stored_as
 from dicom_phantoms import write_image as write_dicom
+from phantoms import THRESHOLD_RECIPE, phantom, stored_as
 from threshold import (
     ThresholdEngine,
     open_deadly,

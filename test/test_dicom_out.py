@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import phantom, rotation
 from dicom_phantoms import write_image, write_series
+from phantoms import phantom, rotation
 from pydicom import dcmread
 from test_contours import filled
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import THRESHOLD_RECIPE, ThresholdEngine, phantom
 from numpy.typing import NDArray
+from phantoms import THRESHOLD_RECIPE, phantom
+from threshold import ThresholdEngine
 
 from autosegnet import engines
 from autosegnet.engines import open_engine

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import all_orders, phantom, rotation, stored_as
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from phantoms import all_orders, phantom, rotation, stored_as
 
 from autosegnet.geometry import Box, Grid, cut, image_on, occupied_box, resample, same_grid, voxels, working_grid
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import THRESHOLD_RECIPE, ThresholdEngine, all_orders, phantom, rotation, stored_as
+from phantoms import THRESHOLD_RECIPE, all_orders, phantom, rotation, stored_as
+from threshold import ThresholdEngine
 
 from autosegnet.geometry import Grid, resample, voxels
 from autosegnet.pipeline import segment

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import all_orders, phantom, rotation, stored_as
+from phantoms import all_orders, phantom, rotation, stored_as
 
 from autosegnet.geometry import Grid, image_on, resample, voxels, working_grid
 from autosegnet.postprocess import restore

@@ -4,9 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import THRESHOLD_RECIPE, TINY, ThresholdEngine
 from hypothesis import given
 from hypothesis import strategies as st
+from phantoms import THRESHOLD_RECIPE, TINY
+from threshold import ThresholdEngine
 
 from autosegnet.engines import open_engine
 from autosegnet.errors import WeightsError

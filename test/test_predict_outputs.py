@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import TINY, phantom
+from phantoms import TINY, phantom
 from untrained_folds import write_untrained_weights
 
 from autosegnet import __main__ as command

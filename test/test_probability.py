@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import THRESHOLD_RECIPE, ThresholdEngine, phantom, rotation
+from phantoms import THRESHOLD_RECIPE, phantom, rotation
+from threshold import ThresholdEngine
 
 from autosegnet import predict
 from autosegnet.geometry import Grid, same_grid, voxels

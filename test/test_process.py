@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import phantom, rotation
+from phantoms import phantom, rotation
 
 from autosegnet.weights import Weights
 

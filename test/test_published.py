@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import phantom, rotation, stored_as
+from phantoms import phantom, rotation, stored_as
 from scipy import ndimage
 
 from autosegnet.engines import open_engine

@@ -10,9 +10,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import all_orders, phantom, rotation, stored_as
 from hypothesis import given
 from hypothesis import strategies as st
+from phantoms import all_orders, phantom, rotation, stored_as
 from PIL import Image
 from scipy import ndimage
 

@@ -19,7 +19,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import THRESHOLD_RECIPE, ThresholdEngine, phantom
+from phantoms import THRESHOLD_RECIPE, phantom
+from threshold import ThresholdEngine
 
 from autosegnet.commands.job import parse_job
 from autosegnet.errors import InputError, UsageError

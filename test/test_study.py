@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import phantom
+from phantoms import phantom
 
 from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, image_on, voxels

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from phantoms import TINY
 from safetensors.torch import load_file, save_file
 from untrained_folds import untrained_fold
 
