@@ -100,6 +100,23 @@ def test_interruption_between_the_names_of_several_files_leaves_none(
     assert everything_in(tmp_path) == []
 
 
+def test_interruption_of_the_last_removal_leaves_nothing(tmp_path, monkeypatch):
+    """A signal may come after everything is done, when the temporary file of a probe is about to go."""
+    real_unlink, calls = Path.unlink, []
+
+    def unlink(path, missing_ok=False):
+        calls.append(path.name)
+        if len(calls) == 1:
+            raise SystemExit
+        real_unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(SystemExit):
+        probe_output(tmp_path / "a.mha")
+    assert len(calls) == 2
+    assert everything_in(tmp_path) == []
+
+
 def test_no_file_has_its_name_before_all_are_on_the_disk(tmp_path):
     seen = []
 

@@ -131,9 +131,15 @@ def _temporary_in(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     try:
         with open(_new_locked_file(temporary), "wb") as file:
             yield temporary, file
-    finally:
-        with suppress(OSError):  # a failure to remove must not hide the error that led here
-            temporary.unlink()
+        _remove(temporary)
+    except BaseException:  # a signal, too, and during the removal above: not `finally`, which it would interrupt
+        _remove(temporary)
+        raise
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # a failure to remove must not hide the error that led here
+        temporary.unlink()
 
 
 def _new_locked_file(path: Path) -> int:
