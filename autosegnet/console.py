@@ -117,7 +117,7 @@ def terminate(signum: int, frame: FrameType | None) -> None:
     """Unwinds the run at a signal, so that temporary files go; after `_SECONDS_TO_UNWIND` it ends as it is.
 
     The exception comes anywhere in the main thread, so also between the taking of a lock and the `try` that gives it
-    back. A thread that the unwinding waits for can then wait for that lock for ever. It was always a lock of Python's
+    back. A thread that the unwinding waits for can then wait for that lock for ever. Seen with a lock of Python's
     import system: what runs there is let finish. For others, and for an exception that a callback swallows, there is
     the end.
     """

@@ -71,7 +71,7 @@ def test_interruption_leaves_the_old_file_and_nothing_else(tmp_path, error):
         raise error
 
     with pytest.raises(error):
-        files.write_chunks(chunks(), tmp_path / "a.txt")
+        files.write_files({tmp_path / "a.txt": chunks()})
     assert everything_in(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
 
@@ -135,7 +135,7 @@ def test_error_of_the_program_is_not_taken_for_one_of_the_disk(tmp_path):
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):
-        files.write_chunks(chunks(), tmp_path / "a.txt")
+        files.write_files({tmp_path / "a.txt": chunks()})
 
 
 def test_error_of_the_program_is_not_taken_for_a_bad_file(tmp_path, monkeypatch):
@@ -319,7 +319,7 @@ def test_temporary_file_of_a_living_run_is_left_alone(tmp_path):
         seen.extend(everything_in(tmp_path))
         yield b", second half"
 
-    files.write_chunks(chunks(), tmp_path / "a.txt")
+    files.write_files({tmp_path / "a.txt": chunks()})
     assert len(seen) == 1
     assert everything_in(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_bytes() == b"first half, second half"

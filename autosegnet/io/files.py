@@ -79,22 +79,13 @@ def _name_all(written: Mapping[Path, Path]) -> None:
         raise
 
 
-def write_chunks(chunks: Iterable[bytes], path: Path) -> None:
-    """Write the chunks one after the other, so that `path` appears whole or not at all; missing folders are made.
-
-    Raises:
-        OutputError: it cannot be written, or what was read back differs from what was written
-    """
-    write_files({path: chunks})
-
-
 def write_bytes(data: bytes, path: Path) -> None:
     """Write the bytes, so that `path` appears whole or not at all.
 
     Raises:
         OutputError: it cannot be written
     """
-    write_chunks((data,), path)
+    write_files({path: (data,)})
 
 
 def write_text(text: str, path: Path) -> None:
