@@ -1,7 +1,7 @@
 # The algorithm's image. `./build.sh` builds it; `docker build .` works as well.
 # The base brings torch and CUDA, the requirements everything else: torch comes once. CUDA 12.6 runs on the platform's
 # T4, whose driver does not know CUDA 13. The default tag follows the naming of the PyTorch images on Docker Hub; it has
-# not been pulled where this file was written (docs/submit.md says what was tested).
+# not been pulled where this file was written (docs/get-started/first-submission.md says what was tested).
 ARG BASE_IMAGE=pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime
 
 FROM ${BASE_IMAGE} AS program

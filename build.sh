@@ -7,7 +7,7 @@ usage() {
     --api exec|invoke     one job a run (default), or the HTTP server on port 4743
     --edition NAME        autopet1 to autopet5 (default: autopet2)
     --time-limit SECONDS  warn where a job is estimated to take longer
-    --degrade             then run the fast mode, then fewer folds (docs/submit.md)
+    --degrade             then run the fast mode, then fewer folds (docs/get-started/first-submission.md)
     --without-weights     the weights come as the platform's model tarball: ./export.sh weights
     --base IMAGE          other base, with the torch that requirements.txt pins (default: see Dockerfile)
     --tag NAME            default: autosegnet:VERSION, or autosegnet:VERSION-invoke

@@ -21,7 +21,7 @@ AIR_HU = -1024.0
 """What lies beyond the CT's field of view."""
 
 # Where doubt begins. The figures in brackets are the extremes over the 41 STS studies, their sub-crops, and simulated
-# whole bodies, heads, legs, five slices of lung, hot bladders and low counts (docs/reliability.md).
+# whole bodies, heads, legs, five slices of lung, hot bladders and low counts (docs/evidence/reliability.md).
 _SAMPLES = 2_000_000  # voxels that a look at a distribution needs at most
 _LOWEST_SUV = -50.0  # ringing beside a bladder of SUV 200 stays above; padding values lie below [0]
 _HIGHEST_SUV = 1000.0  # 99.9th percentile [196]; Bq/ml is about 3000 times the SUV

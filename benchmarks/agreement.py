@@ -1,6 +1,6 @@
 """Our masks against those of the published pipeline, with the same folds, study by study.
 
-    python -m benchmarks.agreement --weights DIR --output docs/agreement.md STUDY [STUDY ...]
+    python -m benchmarks.agreement --weights DIR --output docs/evidence/agreement.md STUDY [STUDY ...]
 
 A study is a folder with SUV.nii.gz and CTres.nii.gz (autoPET layout) or the platform's images/pet and images/ct. Each
 is run as it is, turned (its direction cosines rotated, so that the grid is oblique) and flipped (axes stored in

@@ -1,6 +1,6 @@
-"""What lies behind the means of `docs/results.md`.
+"""What lies behind the means of `docs/evidence/results.md`.
 
-    python -m benchmarks.result_details real --table docs/results_sts.csv --cases sts.csv
+    python -m benchmarks.result_details real --table docs/evidence/results_sts.csv --cases sts.csv
     python -m benchmarks.result_details simulated --studies heldout --anatomy MAPS --masks masks
 
 `real`: the network against the best threshold, case by case (Wilcoxon's signed-rank test), and apart for lesions that

@@ -28,7 +28,7 @@ from autosegnet_training.simulate.tissue import Tissue
 Mask = NDArray[np.bool_]
 METHODS = ("SUV > 4", "SUV > 2.5", "41 % of maximum")
 BRAIN = (Tissue.GREY_MATTER, Tissue.WHITE_MATTER, Tissue.CEREBELLUM)
-# Name, labels, voxels eroded, SUV and HU (mean ± SD over voxels) of one real whole-body study: docs/simulation.md.
+# Name, labels, voxels eroded, SUV and HU of one real whole-body study: docs/explanation/simulation.md.
 TISSUES: tuple[tuple[str, tuple[Tissue, ...], int, str, str], ...] = (
     ("liver", (Tissue.LIVER,), 2, "2.8 ± 0.4", "55 ± 10"),
     ("lung", (Tissue.LUNG,), 2, "0.54 ± 0.14", "−794"),

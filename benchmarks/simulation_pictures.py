@@ -1,6 +1,6 @@
-"""Draws simulated studies for docs/simulation.md: projections of the PET with the lesions' outlines, and CT slices.
+"""Draw simulated studies for docs/explanation/simulation.md: PET projections with lesion outlines, and CT slices.
 
-python benchmarks/simulation_pictures.py --output docs/simulation.png
+python benchmarks/simulation_pictures.py --output docs/images/simulation.png
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Speed and memory against the published pipeline: the same study, weights and machine, in turn, several rounds.
 
-    python -m benchmarks.speed --weights DIR --windows 4 10 20 --folds 1 5 --rounds 3 --output docs/performance_table.md
+    python -m benchmarks.speed --weights DIR --windows 4 10 20 --folds 1 5 --rounds 3 --output table.md
 
 Every run is a process of its own, from its start to the mask on disk, as a user would run it. The study is simulated,
 its body stretched to a box that takes 4, 10, 20 or 40 windows, in a field of 400 x 400 voxels with nothing but air

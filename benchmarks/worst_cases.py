@@ -1,6 +1,6 @@
 """The cases with the lowest DSC: what was found and what was meant, in three planes.
 
-    python -m benchmarks.worst_cases --weights weights --table docs/results_sts.csv --cases cases.csv --output worst.png
+    python -m benchmarks.worst_cases --weights weights --table docs/evidence/results_sts.csv --cases cases.csv
 
 `--table` is `cross_validation.csv` of `autosegnet-train cross-validate` for the same folds: each case is segmented by
 the fold that never saw it. The planes are those through the slice in which most voxels are wrong. Without `--with-pet`

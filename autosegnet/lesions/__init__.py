@@ -1,7 +1,7 @@
 """Lesions of a mask: their one definition, their figures, and the tables of them.
 
-Conventions: 18-connectivity; positions in LPS, mm; volumes in ml; SUV in g/ml, so that TLG is in g. `docs/lesions.md`
-defines every figure and names its source.
+Conventions: 18-connectivity; positions in LPS, mm; volumes in ml; SUV in g/ml, so that TLG is in g.
+`docs/reference/lesions.md` defines every figure and names its source.
 """
 
 from autosegnet.lesions.components import (

@@ -131,7 +131,7 @@ PRESETS: dict[str, TrainingConfiguration] = {
         weight_decay=1e-5,
         epochs=400,
     ),
-    # For few cases and little hardware, on cases prepared at 4 mm with SUV up to 20. Why so: docs/training.md.
+    # For few cases on little hardware, cases prepared at 4 mm with SUV up to 20. Why: docs/evidence/training-log.md.
     "starter": TrainingConfiguration(
         preset="starter",
         patch=(64, 64, 64),

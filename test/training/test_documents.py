@@ -11,7 +11,7 @@ from autosegnet_training.__main__ import build_parser
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/retrain.md", "docs/training.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/how-to/retrain.md", "docs/evidence/training-log.md"])
 def test_the_commands_of_the_documents_are_understood(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8").replace("\\\n", " ")
     commands = re.findall(r"^autosegnet-train (.+)", text, flags=re.MULTILINE)

@@ -102,7 +102,7 @@ def test_cohorts_are_drawn_in_the_proportions_of_the_patient_collection() -> Non
         assert drawn.count(cohort) / 4000 == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 4000))
 
 
-# Mean ± SD over the voxels of one real study (docs/simulation.md); the bands allow for the spread between patients
+# Mean ± SD over the voxels of one real study (docs/explanation/simulation.md); bands allow for the spread of patients
 # that the simulation draws: a factor of 1.5 either way.
 @pytest.mark.parametrize(
     ("label", "suv", "depth"),

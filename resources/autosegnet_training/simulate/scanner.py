@@ -39,7 +39,7 @@ class Scanner:
 
 
 def draw_scanner(rng: np.random.Generator, weight_kg: float) -> Scanner:
-    """Return an examination: noise of 14 % in the liver at 73 kg (docs/simulation.md), more in heavy patients.
+    """Return an examination: noise: 14 % in the liver at 73 kg, more in heavy ones (docs/explanation/simulation.md).
 
     The relation to weight follows de Groot et al. 2013, EJNMMI Res 3:63: at a dose that is linear in weight, noise
     still grows with it; here with its square root.

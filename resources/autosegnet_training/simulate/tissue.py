@@ -7,7 +7,7 @@ Uptake (SUV, g/ml) of normal tissues about an hour after injection. Sources of t
     bowel, urine in pelvis, ureters and bladder, active muscle, brown fat);
     Boellaard et al. 2015, Eur J Nucl Med Mol Imaging 42:328: liver 1.3–3.0 and higher in heavy patients when
     normalised by body weight; metformin raises bowel uptake several times (Gontier et al. 2008, EJNMMI 35:95).
-Where a source gives no figure, the value is what one real whole-body study showed (see docs/simulation.md).
+Where a source gives no figure, the value is what one real whole-body study showed (see docs/explanation/simulation.md).
 """
 
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ UPTAKE: dict[Tissue, Uptake] = {
 }
 
 # HU at 100–120 kV without and with contrast medium in the portal venous phase. Usual textbook values (e.g. Kalender,
-# Computed Tomography, 2011, table of CT numbers); liver, lung, fat, muscle: measured, see docs/simulation.md.
+# Computed Tomography, 2011, table of CT numbers); liver, lung, fat, muscle: measured, docs/explanation/simulation.md.
 HU: dict[Tissue, tuple[float, float]] = {
     T.OUTSIDE: (-1000, -1000),
     T.FAT: (-105, -103),
