@@ -7,6 +7,6 @@ compile() {
         --no-emit-trusted-host --allow-unsafe "$@" pyproject.toml
 }
 compile --output-file requirements.txt
-compile --extra dev --extra train --output-file requirements-dev.txt
+compile --extra dev --extra docs --extra train --output-file requirements-dev.txt
 # A local build of torch has a suffix (+cpu, +cu126): the pin is the version, whatever the build.
 sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt requirements-dev.txt

@@ -48,7 +48,7 @@ def test_run_time_pins_are_the_edited_ones() -> None:
 def test_development_pins_hold_all_others() -> None:
     made = compiled("requirements-dev.txt")
     assert compiled("requirements.txt").items() <= made.items()
-    for extra in ("dev", "train"):
+    for extra in ("dev", "docs", "train"):
         assert pins(EXTRAS[extra]).items() <= made.items()
 
 
