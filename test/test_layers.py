@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# What each module may import from us (design: one idea each, no way back up).
+# What each module may import from us (docs/explanation/architecture.md: one idea each, no way back up).
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),

@@ -1,7 +1,7 @@
 """Random changes of training patches: first drawn, then applied, on whatever device the patches are.
 
 Axes and channels are those of `preprocess.Prepared`; a position is in voxels, from the patch's centre.
-Source: paper, section 2.2 (ii)-(vii); ranges of the authors' code of 2024, as in the design, rows 7 to 10.
+Source: paper, section 2.2 (ii)-(vii); ranges of the authors' code of 2024, docs/explanation/decisions.md, rows 7 to 10.
 """
 
 from __future__ import annotations

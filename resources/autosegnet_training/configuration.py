@@ -23,7 +23,7 @@ def _setting(default: Any, what: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfiguration:
-    """The settings of a run; the defaults are the paper's, and rows 2 to 16 of the design where the paper is silent."""
+    """Hold the settings of a run: the paper's by default; if it is silent, decisions.md (docs/explanation), rows 2 to 16."""
 
     preset: str = _setting("paper", "the preset that the other settings started from")
     seed: int = _setting(0, "of every random number: initial weights, patches, augmentation")

@@ -8,7 +8,7 @@ For patch i, class l and voxel j, with p the softmax of the logits x, g the one-
 An infinite w_l (a class that is absent) is replaced by the largest finite one of its patch. Both are means over
 patches: the mean over equal micro-batches is the loss of the batch.
 
-Source: paper, section 2.4, with rows 4 and 5 of the design.
+Source: paper, section 2.4, with rows 4 and 5 of docs/explanation/decisions.md.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Validation:
 
     @property
     def dsc(self) -> float:
-        """Mean DSC over the cases with lesions (design, row 16); NaN where there are none."""
+        """Mean DSC over the cases with lesions (decisions.md, row 16); NaN where there are none."""
         values = [m.dsc for m in self.cases.values() if m.is_positive]
         return fmean(values) if values else math.nan
 
