@@ -23,7 +23,7 @@ def _setting(default: Any, what: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfiguration:
-    """Hold the settings of a run: the paper's by default; if it is silent, decisions.md (docs/explanation), rows 2 to 16."""
+    """Hold the settings of a run: the paper's; where it is silent, rows 2 to 16 of docs/explanation/decisions.md."""
 
     preset: str = _setting("paper", "the preset that the other settings started from")
     seed: int = _setting(0, "of every random number: initial weights, patches, augmentation")
