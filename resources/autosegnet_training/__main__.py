@@ -11,6 +11,7 @@ from importlib import import_module
 
 from autosegnet import console
 from autosegnet_training.simulate import command as simulate_command
+from petct_simulator import label_volumes
 
 # Their modules import torch or read images, and are imported only for the command that was given.
 COMMANDS = {
@@ -33,6 +34,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         else:
             commands.add_parser(name, help=what)
     simulate_command.add_arguments(commands)
+    label_volumes.add_arguments(commands)
     return parser
 
 

@@ -4,8 +4,9 @@ The map gives brain, lungs, heart, liver, spleen, stomach, kidneys, bladder, pro
 reference body is stretched to their places (`fit_frame`) and supplies outline, fat, muscle, skeleton, vessels, bowel.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,8 @@ TISSUE_OF = {
 # What of the reference body gives way to the map.
 REPLACED = {T.LUNG: T.FAT, T.LIVER: T.FAT, T.SPLEEN: T.FAT, T.STOMACH_WALL: T.FAT, T.STOMACH_CONTENT: T.FAT,
             T.KIDNEY: T.FAT, T.RENAL_PELVIS: T.FAT, T.BLADDER: T.FAT, T.MYOCARDIUM: T.MEDIASTINUM, T.GREY_MATTER: T.CSF,
-            T.WHITE_MATTER: T.CSF, T.CEREBELLUM: T.CSF, T.PROSTATE: T.FAT, T.URETER: T.FAT}  # fmt: skip
+            T.WHITE_MATTER: T.CSF, T.CEREBELLUM: T.CSF, T.DEEP_GREY: T.CSF, T.PROSTATE: T.FAT, T.URETER: T.FAT,
+            T.RENAL_SINUS: T.FAT, T.HEART_WALL: T.MEDIASTINUM}  # fmt: skip
 SECTORS = 72  # directions of the hull around the trunk, 5° each
 # How far `vary` may change a map. Wide enough that no two studies of one map share their organs' shapes, narrow enough
 # that organs stay inside the body that is fitted to them; chosen, not fitted.
@@ -62,10 +64,14 @@ LUNG_BASE, LUNG_APEX, BRAIN_BASE, BRAIN_TOP, KIDNEY_MIDDLE, BLADDER_MIDDLE = (
 
 @dataclass(frozen=True, slots=True)
 class OrganMap:
-    """Labels (z, y, x) in LPS, uint8, with their spacing (x, y, z) in mm."""
+    """Labels (z, y, x) in LPS, uint8, with their spacing (x, y, z) in mm.
+
+    from_file: (3, 4), voxel of the file to voxel (x, y, z) of `labels`.
+    """
 
     labels: NDArray[np.uint8]
     spacing_mm: Point
+    from_file: NDArray[np.float64] = field(default_factory=lambda: np.eye(3, 4))
 
     def find(self, label: int) -> NDArray[np.float64] | None:
         """Return 5th, 50th and 95th percentile and the ends, in mm, of a label: (3 axes x, y, z; 5); None if absent."""
@@ -85,7 +91,8 @@ def read_organ_map(path: Path) -> OrganMap:
     import nibabel
 
     try:
-        image = nibabel.as_closest_canonical(nibabel.load(path))
+        file: Any = nibabel.load(path)
+        image: Any = nibabel.as_closest_canonical(file)
         labels = np.asarray(image.dataobj)
     except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
         raise InputError(f"cannot read the label map {path}: {error}") from error
@@ -95,7 +102,11 @@ def read_organ_map(path: Path) -> OrganMap:
     spacing = tuple(float(s) for s in image.header.get_zooms()[:3])
     # Canonical is RAS (x, y, z); this project's arrays are (z, y, x) in LPS.
     upright = np.ascontiguousarray(labels[::-1, ::-1].transpose(2, 1, 0)).astype(np.uint8)
-    return OrganMap(upright, (spacing[0], spacing[1], spacing[2]))
+    # Voxel of the file -> voxel of the canonical image -> x and y counted from the other end.
+    from_file = np.linalg.inv(image.affine) @ file.affine
+    from_file[:2] *= -1
+    from_file[:2, 3] += (labels.shape[0] - 1, labels.shape[1] - 1)
+    return OrganMap(upright, (spacing[0], spacing[1], spacing[2]), from_file[:3])
 
 
 def from_file(path: Path, *, vary: bool = False) -> AnatomySource:
@@ -199,9 +210,7 @@ def _lattice(organ_map: OrganMap, frame: Frame, build: Build, spacing_mm: Point)
 
 def _resampled(organ_map: OrganMap, lattice: Lattice) -> NDArray[np.uint8]:
     """Return the labels on the lattice (nearest; 0 outside); x and y are shifted to the lungs' centre."""
-    lungs = organ_map.find(LUNGS)
-    assert lungs is not None
-    shift = ((lungs[0, 0] + lungs[0, 4]) / 2, (lungs[1, 0] + lungs[1, 4]) / 2, 0.0)
+    shift = _shift_mm(organ_map)
     labels = organ_map.labels
     for axis in range(3):
         d = 2 - axis
@@ -210,6 +219,20 @@ def _resampled(organ_map: OrganMap, lattice: Lattice) -> NDArray[np.uint8]:
         labels = np.take(labels, np.clip(index, 0, labels.shape[axis] - 1), axis=axis)
         labels = labels * inside.reshape([-1 if i == axis else 1 for i in range(3)]).astype(np.uint8)
     return labels
+
+
+def _shift_mm(organ_map: OrganMap) -> Point:
+    """Return where the origin of an anatomy's lattice lies in the map: at the middle of the lungs across."""
+    lungs = organ_map.find(LUNGS)
+    assert lungs is not None
+    return (lungs[0, 0] + lungs[0, 4]) / 2, (lungs[1, 0] + lungs[1, 4]) / 2, 0.0
+
+
+def map_to_lattice_mm(organ_map: OrganMap) -> NDArray[np.float64]:
+    """Return (3, 4): voxel of the map's file to LPS mm of the lattice of an anatomy that was made without `vary`."""
+    matrix = np.diag(organ_map.spacing_mm) @ organ_map.from_file
+    matrix[:, 3] -= _shift_mm(organ_map)
+    return np.asarray(matrix)
 
 
 def _bent(labels: NDArray[np.uint8], lattice: Lattice, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -321,8 +344,13 @@ def _paint_insides(canvas: Canvas, labels: NDArray[np.uint8], lattice: Lattice, 
     if box is not None:
         canvas.paint(box, _depth(labels[box] == STOMACH, lattice) > 7.0, T.STOMACH_CONTENT)
     heart = _middle(canvas, labels == HEART)
+    box = _box_of(labels, HEART)
+    if box is not None:
+        canvas.paint(box, (labels[box] == HEART) & (_depth(labels[box] == HEART, lattice) <= 4.0), T.HEART_WALL)
     if heart is not None:
-        organs.paint_ventricle(canvas, sizes, (heart[0] + 16, heart[1] - 6, heart[2] - 8), over=allow(T.BLOOD))
+        organs.paint_ventricle(
+            canvas, sizes, (heart[0] + 16, heart[1] - 6, heart[2] - 8), over=allow(T.BLOOD, T.HEART_WALL)
+        )
     for side in (-1.0, 1.0):
         kidney = _middle(canvas, (labels == KIDNEYS) & (canvas.x * side > 0))
         if kidney is not None:
@@ -342,6 +370,6 @@ def _paint_brain(canvas: Canvas, inside: Mask, box: Box, lattice: Lattice) -> No
     ribbon = 10.0 + 4.0 * np.sin(x / 5.5) * np.sin(y / 6.0) * np.sin(z / 5.0)
     canvas.paint(box, inside & (depth > ribbon) & (np.abs(x) > 6), T.WHITE_MATTER)
     for side in (-1.0, 1.0):
-        canvas.paint_ellipsoid((side * 25, -5, 1655), (12, 22, 13), T.GREY_MATTER, over=allow(T.WHITE_MATTER))
+        canvas.paint_ellipsoid((side * 25, -5, 1655), (12, 22, 13), T.DEEP_GREY, over=allow(T.WHITE_MATTER))
         canvas.paint_ellipsoid((side * 9, 5, 1665), (5, 26, 9), T.CSF, over=allow(T.WHITE_MATTER, T.GREY_MATTER))
     canvas.paint(box, inside & (z < 1622) & (y > 22), T.CEREBELLUM)

@@ -45,12 +45,28 @@ def paint_head(canvas: Canvas, sizes: Sizes) -> None:
         canvas.paint_ellipsoid((side * 30, -35, 1550), sizes.scale((8, 13, 10)), T.SALIVARY)
         canvas.paint_ellipsoid((side * 17, -20, 1578), sizes.scale((6, 8, 10), 0.2), T.TONSIL)
         canvas.paint_ellipsoid((side * 17, -26, 1478), sizes.scale((9, 9, 22), 0.15), T.THYROID)
+    _paint_throat(canvas, sizes)
+
+
+def _paint_throat(canvas: Canvas, sizes: Sizes) -> None:
+    """Paint nose, mouth, pharynx and larynx: airways in one continuous lining, the ring of tonsils part of it."""
+    thick = float(np.exp(sizes.rng.normal(0.0, 0.2)))
+    canvas.paint_ellipsoid((0, -78, 1597), (15, 32, 18), T.MUCOSA)
     canvas.paint_ellipsoid((0, -80, 1597), (11, 26, 15), T.GAS)
-    canvas.paint_ellipsoid((0, -52, 1568), (20, 30, 17), T.TONGUE)
-    canvas.paint_ellipsoid((0, -28, 1562), (14, 8, 8), T.TONSIL)
-    canvas.paint_tube([(0, -20, 1605), (0, -18, 1560), (0, -26, 1530)], 7, T.GAS)
-    canvas.paint_ellipsoid((0, -36, 1520), (15, 12, 15), T.LARYNX)
-    canvas.paint_tube([(0, -26, 1530), (0, -30, 1500)], 5, T.GAS)
+    canvas.paint_tube([(0, -50, 1583), (0, -24, 1580)], [14, 12], T.MUCOSA)  # the palate
+    canvas.paint_ellipsoid((0, -52, 1568), sizes.scale((23, 32, 17), 0.1), T.TONGUE)
+    for side in (-1.0, 1.0):  # the floor of the mouth
+        canvas.paint_tube([(side * 20, -78, 1556), (side * 26, -45, 1554)], 7 * thick, T.MUCOSA)
+    pharynx: list[Point] = [(0, -18, 1608), (0, -17, 1580), (0, -18, 1555), (0, -24, 1530)]
+    canvas.paint_tube(pharynx, [7 + 6 * thick, 8 + 5 * thick, 7 + 6 * thick, 6 + 5 * thick], T.MUCOSA)
+    canvas.paint_ellipsoid((0, -8, 1605), sizes.scale((11, 5, 8), 0.3), T.TONSIL)  # adenoid
+    for side in (-1.0, 1.0):
+        canvas.paint_ellipsoid((side * 15, -20, 1574), sizes.scale((6, 8, 11), 0.25), T.TONSIL)
+    canvas.paint_ellipsoid((0, -30, 1560), sizes.scale((14, 7, 8), 0.2), T.TONSIL)
+    canvas.paint_ellipsoid((0, -36, 1518), sizes.scale((15, 13, 17), 0.1), T.LARYNX)
+    canvas.paint_tube([(0, -55, 1522), (0, -47, 1508)], 5, T.CARTILAGE)
+    canvas.paint_tube(pharynx, 6, T.GAS)
+    canvas.paint_tube([(0, -26, 1530), (0, -32, 1500)], 5, T.GAS)
 
 
 def _paint_brain(canvas: Canvas) -> None:
@@ -67,7 +83,7 @@ def _paint_brain(canvas: Canvas) -> None:
         canvas.paint(box, cerebrum & (np.abs(x) < 2) & (z > 1670), T.CSF)
     for side in (-1.0, 1.0):
         canvas.paint_ellipsoid((side * 42, -16, 1610), (17, 30, 16), T.GREY_MATTER)
-        canvas.paint_ellipsoid((side * 25, -5, 1655), (12, 22, 13), T.GREY_MATTER)
+        canvas.paint_ellipsoid((side * 25, -5, 1655), (12, 22, 13), T.DEEP_GREY)
         canvas.paint_ellipsoid((side * 9, 5, 1665), (5, 26, 9), T.CSF)
         canvas.paint_ellipsoid((side * 23, 46, 1611), (25, 22, 20), T.CEREBELLUM)
     canvas.paint_tube([(0, 18, 1625), (0, 25, 1590)], [14, 8], T.WHITE_MATTER)
@@ -122,9 +138,10 @@ def paint_vessels(canvas: Canvas) -> None:
 
 
 def _paint_heart(canvas: Canvas, sizes: Sizes) -> None:
-    canvas.paint_ellipsoid(
-        (8, -22, 1295), sizes.scale((56, 46, 52), 0.05), T.BLOOD, over=allow(T.LUNG, T.MEDIASTINUM, T.FAT)
-    )
+    size = sizes.scale((56, 46, 52), 0.05)
+    over = allow(T.LUNG, T.MEDIASTINUM, T.FAT)
+    canvas.paint_ellipsoid((8, -22, 1295), size, T.HEART_WALL, over=over)
+    canvas.paint_ellipsoid((8, -22, 1295), (size[0] - 4, size[1] - 4, size[2] - 4), T.BLOOD, over=allow(T.HEART_WALL))
     paint_ventricle(canvas, sizes, (28, -28, 1280))
 
 
@@ -187,11 +204,23 @@ def _paint_kidney(canvas: Canvas, sizes: Sizes, side: float) -> None:
 
 
 def paint_urine(canvas: Canvas, sizes: Sizes, kidney: Point, side: float) -> None:
-    """Paint the renal pelvis and the ureter of a kidney; side: −1 right, 1 left."""
+    """Paint sinus, calyces, renal pelvis and ureter of a kidney; side: −1 right, 1 left."""
     x, y, z = kidney
-    full = float(np.exp(sizes.rng.normal(0.0, 0.35)))
+    rng = sizes.rng
+    full = float(np.exp(rng.normal(0.0, 0.35)))
+    inside = allow(T.KIDNEY, T.RENAL_SINUS)
+    canvas.paint_ellipsoid((x - side * 9, y - 3, z), (14, 11, 30), T.RENAL_SINUS, over=allow(T.KIDNEY))
+    middle: Point = (x - side * 15, y - 4, z - 4)
+    for height in np.linspace(-30, 30, int(rng.integers(3, 7))).tolist():
+        if rng.random() < 0.25:  # an empty calyx
+            continue
+        size = float(np.clip(4.6 * full * np.exp(rng.normal(0.0, 0.35)), 2.5, 11.0))
+        tip: Point = (x - side * float(rng.uniform(-4, 6)), y + float(rng.normal(0, 5)), z + height)
+        canvas.paint_tube([middle, tip], [2.2, 0.6 * size], T.RENAL_PELVIS, over=inside)
+        canvas.paint_ellipsoid(tip, (size, size, 1.2 * size), T.RENAL_PELVIS, over=inside)
+    radii = (6 * full, 6 * full, 10 * full)
     canvas.paint_ellipsoid(
-        (x - side * 13, y - 3, z), (9 * full, 8 * full, 18 * full), T.RENAL_PELVIS, over=allow(T.KIDNEY, T.FAT)
+        (x - side * 18, y - 4, z - 4), radii, T.RENAL_PELVIS, over=allow(T.KIDNEY, T.RENAL_SINUS, T.FAT)
     )
     ureter: list[Point] = [(x - side * 20, y - 8, z - 15)]
     ureter += [(side * 36, 22, 1060), (side * 44, 18, 990), (side * 40, 45, 925), (side * 16, 20, 908)]
@@ -226,15 +255,36 @@ def paint_bowel(canvas: Canvas, sizes: Sizes) -> None:
 
 def paint_pelvis(canvas: Canvas, sizes: Sizes, build: Build) -> None:
     """Paint bladder and genital organs."""
-    full = float(np.exp(sizes.rng.normal(0.0, 0.25)))
     if build.sex == "F":
         canvas.paint_ellipsoid(sizes.shift((0, 18, 945)), sizes.scale((24, 20, 28), 0.15), T.UTERUS)
-    canvas.paint_ellipsoid((0, -18, 905 + 14 * full), (34 * full, 28 * full, 24 * full), T.BLADDER)
+    _paint_bladder(canvas, sizes)
     if build.sex == "M":
         canvas.paint_ellipsoid((0, -2, 876), sizes.scale((20, 16, 17), 0.15), T.PROSTATE)
         for side in (-1.0, 1.0):
             canvas.paint_ellipsoid((side * 16, -78, 815), (17, 19, 26), T.FAT, over=allow(T.OUTSIDE, T.FAT, T.MUSCLE))
             canvas.paint_ellipsoid((side * 16, -78, 812), sizes.scale((11, 13, 18)), T.TESTIS)
+
+
+def _paint_bladder(canvas: Canvas, sizes: Sizes) -> None:
+    """Paint a bladder, mostly flat and half full, hollow on top where the bowel lies on it; and the urethra."""
+    kind = sizes.rng.random()
+    if kind < 0.12:  # voided
+        width, depth, height = sizes.scale((20, 15, 9), 0.15)
+    elif kind < 0.75:  # a flat crescent
+        width, depth, height = sizes.scale((43, 31, 19), 0.12)
+    else:  # full and round
+        width, depth, height = sizes.scale((46, 38, 38), 0.15)
+    found = canvas.ellipsoid((0, -18, 892 + height), (width, depth, height))
+    if found is not None:
+        box, radius = found
+        x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
+        dent = (
+            float(sizes.rng.uniform(0.0, 0.55))
+            * height
+            * np.exp(-((x / (0.55 * width)) ** 2) - ((y + 18) / depth) ** 2)
+        )
+        canvas.paint(box, (radius < 1) & (z < 892 + 2 * height - dent), T.BLADDER)
+    canvas.paint_tube([(0, -20, 893), (0, -18, 855)], 4, T.URETHRA, over=allow(T.FAT, T.MUSCLE, T.MEDIASTINUM))
 
 
 def paint_brown_fat(canvas: Canvas) -> None:

@@ -64,6 +64,14 @@ class Tissue(IntEnum):
     BROWN_FAT = 41
     MEDIASTINUM = 42
     CARTILAGE = 43
+    DEEP_GREY = 44
+    MUCOSA = 45
+    URETHRA = 46
+    RENAL_SINUS = 47
+    HEART_WALL = 48
+    TABLE = 49
+    TABLE_FOAM = 50
+    MATTRESS = 51
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ UPTAKE: dict[Tissue, Uptake] = {
     T.CORD: Uptake(1.9, 0.15),
     T.LUNG: Uptake(0.50, 0.15, 0.10, 0.12),
     T.GAS: Uptake(0.15, 0.2),
-    T.BLOOD: Uptake(1.7, 0.15, 0.03, 0.03),
+    T.BLOOD: Uptake(1.91, 0.15, 0.03, 0.03),
     T.MYOCARDIUM: Uptake(3.2, 0.75, 0.10, 0.20),
     T.LIVER: Uptake(2.65, 0.15, 0.04, 0.03),
     T.SPLEEN: Uptake(2.05, 0.15, 0.04, 0.03),
@@ -102,8 +110,8 @@ UPTAKE: dict[Tissue, Uptake] = {
     T.SMALL_BOWEL: Uptake(1.5, 0.35, 0.12, 0.30),
     T.COLON_WALL: Uptake(1.8, 0.45, 0.10, 0.45),
     T.COLON_CONTENT: Uptake(1.0, 0.35, 0.20, 0.40),
-    T.KIDNEY: Uptake(4.6, 0.20, 0.10, 0.05),
-    T.RENAL_PELVIS: Uptake(8.0, 0.70, 0.30, 0.20),
+    T.KIDNEY: Uptake(2.75, 0.20, 0.10, 0.05),
+    T.RENAL_PELVIS: Uptake(20.0, 0.70, 0.30, 0.30),
     T.URETER: Uptake(2.2, 0.60, 1.00, 0.80),
     T.BLADDER: Uptake(28.0, 0.85, 0.02, 0.05),
     T.GALLBLADDER: Uptake(0.6, 0.3),
@@ -126,6 +134,14 @@ UPTAKE: dict[Tissue, Uptake] = {
     T.BROWN_FAT: Uptake(0.35, 0.25),
     T.MEDIASTINUM: Uptake(0.9, 0.15, 0.20, 0.10),
     T.CARTILAGE: Uptake(0.5, 0.15),
+    T.DEEP_GREY: Uptake(14.0, 0.22, 0.06, 0.04),
+    T.MUCOSA: Uptake(2.2, 0.30, 0.20, 0.15),
+    T.URETHRA: Uptake(3.0, 0.80, 0.30, 0.20),
+    T.RENAL_SINUS: Uptake(1.0, 0.30),
+    T.HEART_WALL: Uptake(2.0, 0.25, 0.10, 0.10),
+    T.TABLE: Uptake(0.0, 0.0, 0.0, 0.0),
+    T.TABLE_FOAM: Uptake(0.0, 0.0, 0.0, 0.0),
+    T.MATTRESS: Uptake(0.0, 0.0, 0.0, 0.0),
 }
 
 # HU at 100–120 kV without and with contrast medium in the portal venous phase. Usual textbook values (e.g. Kalender,
@@ -175,6 +191,14 @@ HU: dict[Tissue, tuple[float, float]] = {
     T.BROWN_FAT: (-85, -80),
     T.MEDIASTINUM: (-30, -15),
     T.CARTILAGE: (120, 125),
+    T.DEEP_GREY: (38, 41),
+    T.MUCOSA: (45, 75),
+    T.URETHRA: (25, 40),
+    T.RENAL_SINUS: (-60, -50),
+    T.HEART_WALL: (44, 110),
+    T.TABLE: (-330, -330),
+    T.TABLE_FOAM: (-930, -930),
+    T.MATTRESS: (-890, -890),
 }
 
 
