@@ -1,13 +1,13 @@
 # The algorithm's image. `./build.sh` builds it; `docker build .` works as well.
-# The base brings torch and CUDA, the requirements everything else: torch comes once. CUDA 12.6 runs on the platform's
-# T4, whose driver does not know CUDA 13. The default tag follows the naming of the PyTorch images on Docker Hub; it has
-# not been pulled where this file was written (docs/get-started/first-submission.md says what was tested).
+# The base brings torch and CUDA; the requirements bring everything else. CUDA 12.6 runs on the platform's T4, whose driver
+# does not support CUDA 13. The default tag follows the naming of the PyTorch images on Docker Hub. It was not pulled where
+# this file was written (docs/get-started/first-submission.md says what was tested).
 ARG BASE_IMAGE=pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime
 
 FROM ${BASE_IMAGE} AS program
 SHELL ["/bin/sh", "-euc"]
 
-# Nothing is written but /output and /tmp, by a user who may have no name, no home and any number.
+# Only /output and /tmp are written. The user may have no name, no home and any number.
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONNOUSERSITE=1 \
@@ -19,8 +19,8 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /opt/autosegnet
 
-# Every package is pinned (no dependency is resolved here), and compiled ahead, because a read-only image cannot do it
-# later; SOURCE_DATE_EPOCH makes pip write bytecode that depends on the source alone, not on its time.
+# Every package is pinned, so no dependency is resolved here. All are compiled now, because a read-only image cannot do it
+# later. SOURCE_DATE_EPOCH makes pip write bytecode that depends on the source alone, not on its time.
 COPY --chmod=755 requirements.txt ./
 RUN grep -v '^torch==' requirements.txt > /tmp/others.txt; \
     PIP_BREAK_SYSTEM_PACKAGES=1 SOURCE_DATE_EPOCH=315532800 \
@@ -37,8 +37,8 @@ RUN python -m compileall -q --invalidation-mode unchecked-hash autosegnet proces
 scipy.ndimage, tqdm, waitress.server'; \
     rm -rf /tmp/* /tmp/.[!.]*
 
-# The folder of weights, verified; any other path of the context (./build.sh --without-weights gives the model card
-# alone) makes an image that needs the platform's model tarball in /opt/ml/model.
+# The folder of weights is verified. With any other path of the context (./build.sh --without-weights: the model card
+# alone) the image needs the platform's model in /opt/ml/model.
 ARG WEIGHTS=weights
 COPY --chmod=755 ${WEIGHTS} ./weights/
 RUN if [ "${WEIGHTS}" = weights ]; then python -m autosegnet weights verify --weights weights; fi; \
@@ -63,7 +63,7 @@ LABEL org.opencontainers.image.title="autosegnet" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
 
-# The platform refuses images that run as root; a number needs no entry in the base's list of users.
+# The platform refuses images that run as root. A number needs no entry in the base's list of users.
 USER 10001:10001
 
 # ./build.sh --api invoke: the server.
@@ -74,7 +74,7 @@ HEALTHCHECK --interval=10s --timeout=10s --start-period=300s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:4743/health', timeout=5)"]
 ENTRYPOINT ["python", "/opt/autosegnet/process.py", "--api", "invoke"]
 
-# The default, last: one job a run.
+# The default comes last: one job per run.
 FROM program AS exec
 LABEL org.grand-challenge.api-method="exec"
 ENTRYPOINT ["python", "/opt/autosegnet/process.py"]

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Builds the image with docker, or with podman where no docker daemon answers.
+# Builds the image with docker, or with podman if no docker daemon answers.
 set -euo pipefail
 usage() {
     cat <<'END'
 ./build.sh [options] [-- further arguments of docker build or podman build]
-    --api exec|invoke     one job a run (default), or the HTTP server on port 4743
+    --api exec|invoke     one job per run (default), or the HTTP server on port 4743
     --edition NAME        autopet1 to autopet5 (default: autopet2)
-    --time-limit SECONDS  warn where a job is estimated to take longer
-    --degrade             then run the fast mode, then fewer folds (docs/get-started/first-submission.md)
-    --without-weights     the weights come as the platform's model tarball: ./export.sh weights
-    --base IMAGE          other base, with the torch that requirements.txt pins (default: see Dockerfile)
+    --time-limit SECONDS  warn if a job will probably take longer
+    --degrade             then run the fast mode, then fewer folds
+    --without-weights     leave the weights out; upload them as the model: ./export.sh weights
+    --base IMAGE          another base, with the torch that requirements.txt pins (default: see Dockerfile)
     --tag NAME            default: autosegnet:VERSION, or autosegnet:VERSION-invoke
-CONTAINER_ENGINE=docker|podman chooses the engine.
+CONTAINER_ENGINE=docker|podman chooses the engine. More: docs/get-started/first-submission.md
 END
 }
 cd "$(dirname "$0")"
@@ -37,7 +37,7 @@ suffix=""
 tag="${tag:-autosegnet:$(version)$suffix}"
 engine="$(container_engine)"
 
-# The time of the last commit is the image's: two builds of it give the same layers.
+# All times are that of the last commit, so two builds give the same layers.
 epoch="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}"
 case "$engine" in
     podman) arguments+=(--format docker --timestamp "$epoch") ;;

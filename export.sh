@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Writes what is uploaded to the platform: the image, and the weights as its model tarball.
+# Writes the files to upload to the platform: the image, and the weights as its model.
 set -euo pipefail
 usage() {
     cat <<'END'
 ./export.sh [image] [weights] [options]     (default: image)
-    image          the image as .tar.gz, as "Container image" of the algorithm
-    weights        weights/ as model.tar.gz, as its "Model": unpacked to /opt/ml/model, where it goes before the image's own
-    --tag NAME     the image's (default: autosegnet:VERSION)
+    image          the image as .tar.gz, for "Container image" of the algorithm
+    weights        weights/ as model.tar.gz, for "Model"; the platform unpacks it to /opt/ml/model, which takes precedence
+    --tag NAME     which image (default: autosegnet:VERSION)
     --output DIR   default: dist
 CONTAINER_ENGINE=docker|podman chooses the engine.
 END
@@ -29,13 +29,13 @@ written() {
 }
 
 export_weights() {
-    # The files that the recipe names, each with the sum that it names; the same bytes at every export.
+    # Packs the files that the recipe names, after checking their SHA-256; every export has the same bytes.
     python3 - <<'END' > "$output/.names" || fail "weights/ cannot be exported"
 import hashlib, json, pathlib, sys
 folds = json.loads(pathlib.Path("weights/recipe.json").read_text())["folds"]
 for fold in folds:
     if hashlib.sha256(pathlib.Path("weights", fold["file"]).read_bytes()).hexdigest() != fold["sha256"]:
-        sys.exit(f"weights/{fold['file']} is not the file that weights/recipe.json names")
+        sys.exit(f"weights/{fold['file']} differs from the SHA-256 in weights/recipe.json")
 print("\n".join(["README.md", "recipe.json", *(fold["file"] for fold in folds)]))
 END
     tar --create --directory weights --files-from "$output/.names" --format ustar --sort name --owner 0 --group 0 \
@@ -48,7 +48,7 @@ export_image() {
     local engine archive
     engine="$(container_engine)"
     archive="$output/${tag//[:\/]/_}.tar.gz"
-    "$engine" image inspect "$tag" > /dev/null 2>&1 || fail "there is no image $tag; ./build.sh makes it"
+    "$engine" image inspect "$tag" > /dev/null 2>&1 || fail "found no image $tag; build it with ./build.sh"
     local form=()
     [ "$engine" = docker ] || form=(--quiet --format docker-archive)
     "$engine" save "${form[@]}" "$tag" | gzip -n -3 > "$output/.part"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The whole chain from nothing but this code, on small simulated studies: simulate, index, prepare, train five tiny
-# folds for seconds, cross-validate, export, predict. Minutes on two CPU cores. What comes out is simulated and of no
-# use but to show that every step works. Sarcomas, because few steps find large lesions sooner than small ones.
+# Runs the whole chain on small simulated studies: simulate, index, prepare, train five tiny folds for seconds,
+# cross-validate, export, predict. It takes minutes on two CPU cores. It shows that every step works; its weights are
+# useless. The studies are sarcomas, because a few training steps find large lesions sooner than small ones.
 #
-#   bash resources/from_nothing.sh [FOLDER]        default: a new folder below the system's temporary one
+#   bash resources/from_nothing.sh [FOLDER]        default: a new temporary folder
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=${1:-$(mktemp -d)}
@@ -21,7 +21,7 @@ for fold in 0 1 2 3 4; do
 done
 train cross-validate "$folder/prepared" --runs "$folder/runs" --device cpu
 train export --runs "$folder/runs" --output "$folder/weights" \
-    --description "Ten coarse simulated studies, for seconds: good for nothing but trying the commands."
+    --description "Trained on ten coarse simulated studies for seconds, to try the commands; useless otherwise."
 study=$(dirname "$(find "$folder/data" -name SUV.nii.gz | sort | head -n 1)")
 "$python" -m autosegnet predict --pet "$study/SUV.nii.gz" --ct "$study/CTres.nii.gz" \
     --output "$folder/mask.nii.gz" --weights "$folder/weights" --device cpu

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lists what the container runs as a CycloneDX SBOM, build/sbom.cdx.json, and looks it up among known vulnerabilities.
-# Its tools are pinned in pyproject.toml and live in an environment of their own: they are no part of the product.
+# Writes a CycloneDX SBOM of what the container runs, build/sbom.cdx.json, and asks for known vulnerabilities.
+# The tools are pinned in pyproject.toml. They get an environment of their own, because they are not part of the product.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv="${AUTOSEGNET_AUDIT_VENV:-$PWD/build/audit}"

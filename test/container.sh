@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the image and runs it as the platform does: no network, no capabilities, read-only, 8 GB, another user's number.
+# Builds the image and runs it as the platform does: no network, no capabilities, read-only, 8 GB, another user id.
 #
-#   bash test/container.sh            everything but the next (ten to fifteen minutes on two cores)
+#   bash test/container.sh            ten to fifteen minutes on two cores
 #   bash test/container.sh --full     also the sample at full size: five folds, windows of 192 voxels
 #
-# With docker where its daemon answers, else with podman; both are used without any registry, on a stand-in for the base
-# image: Debian and the pinned torch. As root on Debian, what is missing is installed. Where that cannot be done, the
-# last line says SKIPPED and why, and the exit code is 77. AUTOSEGNET_BASE_ARCHIVE=FILE (of `docker save`) gives the
-# base, such as the real one, instead of the stand-in. The folds are untrained and tiny: the masks mean nothing.
+# Uses docker if its daemon answers, else podman. Neither needs a registry: Debian with the pinned torch stands in for the
+# base image. AUTOSEGNET_BASE_ARCHIVE=FILE (from `docker save`) gives another base, such as the real one. On Debian, root
+# installs what is missing. If that fails, the last line says SKIPPED and why, and the exit code is 77. The folds are
+# untrained and tiny: the masks mean nothing.
 . "$(dirname "$0")/setup.sh"
 . test/engine.sh
 full=no
@@ -77,13 +77,13 @@ choose_engine() {
         { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } > "$work/apt.log" 2>&1 ||
             skip "no docker daemon answers, and ${missing[*]} cannot be installed: $(tail -1 "$work/apt.log")"
     fi
-    [ "$(id -u)" = 0 ] || skip "no docker daemon answers, and podman is set up here for root only"
+    [ "$(id -u)" = 0 ] || skip "no docker daemon answers, and this script can set up podman for root only"
     configure_podman
-    engine=podman  # only now: cleaning up removes all images of podman's storage, which has to be our own
+    engine=podman  # set only now, because clean_up removes all images of podman's storage, which must be our own
 }
 
 configure_podman() {
-    # Storage of its own; runc and cgroupfs work where there is no systemd, the limits where CAP_SYS_RESOURCE is missing.
+    # Uses storage of its own. runc and cgroupfs work without systemd, these limits without CAP_SYS_RESOURCE.
     mkdir -p "$work/storage" "$work/state"
     printf '[storage]\ndriver = "overlay"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/storage" "$work/state" > "$work/storage.conf"
     cat > "$work/containers.conf" <<'END'
@@ -98,7 +98,7 @@ END
 }
 
 build_options() {
-    # podman builds with this machine's way to packages: its configuration of pip, and the files that this names.
+    # Gives podman's build this machine's pip configuration, and the files that it names.
     build=()
     [ "$engine" = podman ] || return 0
     python - "$work/pip.conf" > "$work/mounts" <<'END'
@@ -107,7 +107,7 @@ from pathlib import Path
 
 listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
 lines = [line.partition("=") for line in listed.splitlines()]
-# Environment variables come first in the list and overrule files.
+# Environment variables come first in the list and override files.
 values = {key.rpartition(".")[2]: value.strip("'") for key, _, value in reversed(lines)}
 Path(sys.argv[1]).write_text("[global]\n" + "".join(f"{k} = {v}\n" for k, v in values.items()))
 words = {word for value in values.values() for word in value.split()}
@@ -127,7 +127,7 @@ make_base() {
         "$engine" tag "$(cat "$work/loaded")" autosegnet-test:base
         return
     fi
-    command -v mmdebstrap > /dev/null || skip "mmdebstrap is not here to make a base; AUTOSEGNET_BASE_ARCHIVE gives one"
+    command -v mmdebstrap > /dev/null || skip "found no mmdebstrap to make a base image; give one with AUTOSEGNET_BASE_ARCHIVE"
     mmdebstrap --quiet --variant=minbase --include=python3,python3-pip,ca-certificates bookworm "$work/debian.tar" \
         2> "$work/mmdebstrap.log" || skip "Debian cannot be fetched: $(tail -1 "$work/mmdebstrap.log")"
     "$engine" import "$work/debian.tar" autosegnet-test:debian > /dev/null 2>&1
@@ -142,7 +142,7 @@ END
 }
 
 make_context() {
-    # The repository's files with untrained folds in weights/.
+    # Copies the repository's files, with untrained folds in weights/.
     mkdir -p "$work/context/test" "$work/context/weights"
     cp -r autosegnet process.py requirements.txt pyproject.toml Dockerfile .dockerignore build.sh export.sh "$work/context"
     cp test/engine.sh "$work/context/test"
@@ -161,7 +161,7 @@ END
 }
 
 make_inputs() {
-    # sample, real (where there are data), and three that are to be refused; the names of the files are the same in all.
+    # Makes the cases sample, real (if there are data), and three that must be refused. All use the same file names.
     mkdir -p "$work/inputs"
     python - "$work/inputs" "$data/sts" <<'END'
 import shutil, sys
@@ -169,7 +169,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of tags that MetaImage cannot hold
+sitk.ProcessObject.SetGlobalWarningDisplay(False)  # about tags that MetaImage cannot hold
 inputs, studies = Path(sys.argv[1]), Path(sys.argv[2])
 
 def path(case, name):
@@ -190,11 +190,11 @@ for study in sorted(studies.glob("STS_*"))[:1]:
 END
     chmod -R a+rX "$work/inputs"
     cases=(sample real)
-    [ -d "$work/inputs/real" ] || { cases=(sample); echo "no real study: neither \$AUTOSEGNET_DATA nor ../shared/data holds sts/"; }
+    [ -d "$work/inputs/real" ] || { cases=(sample); echo "no real study: found no sts/ in \$AUTOSEGNET_DATA or ../shared/data"; }
 }
 
 image() {
-    # image TAG OPTIONS...: builds in the context with its own build.sh.
+    # image TAG OPTIONS...: builds the context with its own build.sh.
     local tag="$1" log="$work/build-${1##*:}.log" start=$SECONDS
     shift
     local split=() more=()
@@ -205,7 +205,7 @@ image() {
 }
 
 restrictions() {
-    # As strict as the platform's strictest reading. A root's image user is replaced by a number that nobody has.
+    # As strict as the platform can be. Root runs the image as a user id that nobody has.
     local user="12345:54321"
     [ "$(id -u)" = 0 ] || user="$(id -u):$(id -g)"
     limits=(--network none --cap-drop ALL --security-opt no-new-privileges --read-only --tmpfs /tmp --memory 8g
@@ -220,7 +220,7 @@ fresh() {
 }
 
 job() {
-    # job NAME INPUT IMAGE OPTIONS...: one container run; its output, log and exit code in runs/NAME.
+    # job NAME INPUT IMAGE OPTIONS...: runs a container once; output, log and exit code go to runs/NAME.
     local name="$1" input="$2" image="$3" code=0
     shift 3
     fresh "$name"
@@ -240,14 +240,14 @@ files() { (cd "$work/runs/$1/output" && find . -type f | sort | tr '\n' ' '); }
 same() { cmp "$(mask "$1")" "$(mask "$2")"; }
 
 outside() {
-    # The same study with the same folds, on this machine.
+    # Segments the same study with the same folds, without a container.
     fresh "outside-$1"
     python process.py --input "$work/inputs/$1" --output "$work/runs/outside-$1/output" --weights "$work/context/weights" \
         --device cpu > "$work/runs/outside-$1/stdout"
 }
 
 listing() {
-    # Type, mode, owner, size, sum and name of every file of an image.
+    # Lists type, mode, owner, size, SHA-256 and name of every file of an image.
     local container
     container="$("$engine" create "$1")"
     "$engine" export "$container" | python -c '
@@ -265,7 +265,7 @@ print(*sorted(lines), sep="\n")'
 label() { "$engine" image inspect --format "{{index .Config.Labels \"$2\"}}" "$1"; }
 
 check_builds() {
-    say "build: exec, the same again from nothing, invoke, and exec without weights"
+    say "build: exec, exec again without cache, invoke, and exec without weights"
     image autosegnet-test:exec
     image autosegnet-test:again --no-cache
     image autosegnet-test:invoke --api invoke
@@ -273,13 +273,13 @@ check_builds() {
     listing autosegnet-test:exec > "$work/listing-1"
     listing autosegnet-test:again > "$work/listing-2"
     echo "$(wc -l < "$work/listing-1") files and folders"
-    check "two builds hold the same files, modes and sums" diff "$work/listing-1" "$work/listing-2"
+    check "two builds have the same files, modes and SHA-256" diff "$work/listing-1" "$work/listing-2"
     check "the image does not run as root" equal "$("$engine" image inspect --format '{{.Config.User}}' autosegnet-test:exec)" 10001:10001
     check "the exec image says so" equal "$(label autosegnet-test:exec org.grand-challenge.api-method)" exec
     check "the invoke image says so" equal "$(label autosegnet-test:invoke org.grand-challenge.api-method)" invoke
-    check "the image holds its version" equal "$(label autosegnet-test:exec org.opencontainers.image.version)" "$(version)"
-    check "torch is there once" equal "$(grep -c ' [^ ]*/torch-[0-9.]*[^/]*dist-info/METADATA$' "$work/listing-1")" 1
-    check "no tests, training code or rubbish is there" equal \
+    check "the image carries its version" equal "$(label autosegnet-test:exec org.opencontainers.image.version)" "$(version)"
+    check "torch is installed once" equal "$(grep -c ' [^ ]*/torch-[0-9.]*[^/]*dist-info/METADATA$' "$work/listing-1")" 1
+    check "there are no tests, training code or leftovers" equal \
         "$(grep -cE ' opt/autosegnet/(test|resources|docs|\.)| tmp/.' "$work/listing-1")" 0
 }
 
@@ -296,7 +296,7 @@ check_restrictions() {
 }
 
 check_jobs() {
-    say "exec: one job a run"
+    say "exec: one job per run"
     for case in "${cases[@]}"; do
         outside "$case"
         job "$case" "$case" autosegnet-test:exec
@@ -304,7 +304,7 @@ check_jobs() {
         check "$case: nothing on stderr" silent "$case"
         check "$case: the mask and results.json" equal "$(files "$case")" \
             "./images/automated-petct-lesion-segmentation/ct.mha ./results.json "
-        check "$case: the mask is the one made outside the container, byte for byte" same "$case" "outside-$case"
+        check "$case: the mask equals the one made outside the container, byte by byte" same "$case" "outside-$case"
     done
     local name reason
     while IFS='|' read -r name reason; do
@@ -324,7 +324,7 @@ END
 }
 
 call() {
-    # call METHOD PATH: the server's answer, from inside its container: it has no network.
+    # call METHOD PATH: asks the server from inside its container, which has no network.
     "$engine" exec "$server" python -c '
 import sys, urllib.error, urllib.request
 request = urllib.request.Request(f"http://127.0.0.1:4743{sys.argv[2]}", method=sys.argv[1])
@@ -338,16 +338,16 @@ print(answer.status, answer.read().decode().strip())' "$1" "$2"
 }
 
 provide() {
-    # Fresh folders for the next call, under the same names.
+    # Makes fresh folders for the next call, with the same names.
     rm -rf "$work"/runs/server/{input,output}/*
     cp -r "$work/inputs/$1/." "$work/runs/server/input/"
 }
 
 answers() {
-    # answers CASE: a call whose mask is the one of the case's own container.
+    # answers CASE: the server's mask equals that of the case's own container.
     provide "$1"
     check "$1: 201" equal "$(call POST /invoke)" "201 done"
-    check "$1: the mask is the one of its own container" cmp "$(mask server)" "$(mask "$1")"
+    check "$1: the mask equals that of its own container" cmp "$(mask server)" "$(mask "$1")"
 }
 
 check_server() {
@@ -366,11 +366,11 @@ check_server() {
     [ "$engine" != podman ] || check "the health check passes" "$engine" healthcheck run "$server"
     for case in "${cases[@]}"; do answers "$case"; done
     provide damaged
-    check "a damaged study: 422 and the line of its own container" equal "$(call POST /invoke)" "422 $(last_line damaged)"
+    check "a damaged study: 422 and the same line as its own container" equal "$(call POST /invoke)" "422 $(last_line damaged)"
     check "a damaged study: nothing is left at the output" equal "$(files server)" ""
     answers sample
     check "the weights were loaded once" equal "$("$engine" logs "$server" 2> /dev/null | grep -c ' folds, weights ')" 1
-    check "stderr holds the refusal alone" equal "$("$engine" logs "$server" 2>&1 > /dev/null | grep autosegnet)" "$(last_line damaged)"
+    check "stderr holds only the refusal" equal "$("$engine" logs "$server" 2>&1 > /dev/null | grep autosegnet)" "$(last_line damaged)"
     start=$SECONDS
     "$engine" stop --time 20 "$server" > /dev/null 2>&1
     check "SIGTERM ends it cleanly, within $((SECONDS - start)) s" equal "$("$engine" inspect --format '{{.State.ExitCode}}' "$server")" 0
@@ -390,7 +390,7 @@ with tarfile.open(sys.argv[1]) as archive:
     config = json.load(archive.extractfile(image["Config"]))
 print(config["architecture"], config["config"]["User"], config["config"]["Labels"]["org.grand-challenge.api-method"])
 END
-    check "the archive is what the platform reads" equal "$(cat "$work/archive")" "amd64 10001:10001 exec"
+    check "the archive has what the platform reads" equal "$(cat "$work/archive")" "amd64 10001:10001 exec"
     local load=(docker load)
     if [ "$engine" = podman ]; then
         load=(podman --root "$work/elsewhere" --runroot "$work/elsewhere-state" load)

@@ -1,4 +1,4 @@
-# Sourced by build.sh, export.sh and test/container.sh: what they share.
+# Functions that build.sh, export.sh and test/container.sh share.
 
 fail() {
     echo "${0##*/}: error: $*" >&2
@@ -8,7 +8,7 @@ fail() {
 version() { sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml; }
 
 container_engine() {
-    # docker where its daemon answers, else podman; $CONTAINER_ENGINE overrules.
+    # docker if its daemon answers, else podman; $CONTAINER_ENGINE overrides both.
     if [ -n "${CONTAINER_ENGINE:-}" ]; then
         echo "$CONTAINER_ENGINE"
     elif docker info > /dev/null 2>&1; then
@@ -16,6 +16,6 @@ container_engine() {
     elif command -v podman > /dev/null; then
         echo podman
     else
-        fail "neither a docker daemon nor podman is here"
+        fail "found neither a Docker daemon nor podman; install one of them"
     fi
 }

@@ -8,5 +8,5 @@ compile() {
 }
 compile --output-file requirements.txt
 compile --extra dev --extra docs --extra train --output-file requirements-dev.txt
-# A local build of torch has a suffix (+cpu, +cu126): the pin is the version, whatever the build.
+# A local build of torch has a suffix (+cpu, +cu126). The pin is the version without it.
 sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt requirements-dev.txt

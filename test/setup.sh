@@ -1,16 +1,31 @@
-# Sourced by the other scripts: a virtual environment with everything pinned, made once and again after a change of pins.
-# Uses an active virtual environment of the caller if AUTOSEGNET_VENV names it; else .venv in the repository.
+# Sourced by the other scripts: a virtual environment with every pinned package, made once, and again when the pins change.
+# It is .venv in the repository, or the folder that AUTOSEGNET_VENV names.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv="${AUTOSEGNET_VENV:-$PWD/.venv}"
 stamp="$venv/.autosegnet-$(cat requirements-dev.txt pyproject.toml | sha256sum | cut -c1-16)"
+
+pip_install() {
+    # pip's own progress on a terminal; elsewhere one line per package.
+    if [ -t 1 ]; then
+        "$venv/bin/python" -m pip install --disable-pip-version-check "$@"
+    else
+        "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off "$@" |
+            sed -u -n -e 's/^Collecting \([^ ]*\).*/    \1/p' -e 's/^Installing collected packages.*/    installing them/p'
+    fi
+}
+
 if [ ! -f "$stamp" ]; then
     python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' ||
-        { echo "Python 3.11, 3.12 or 3.13 is needed as python3: the pinned packages have no builds for others" >&2; exit 2; }
-    echo "Setting up $venv (a few minutes the first time)"
-    [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"  # without pip: an earlier try on a machine that lacked venv
-    "$venv/bin/python" -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
-    "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+        { echo "python3 is not Python 3.11, 3.12 or 3.13; the pinned packages are built for these only" >&2; exit 2; }
+    echo "Setting up $venv: about 3 GB, a few minutes, the first time only"
+    echo "1 of 3: the virtual environment"
+    [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"  # an earlier try on a machine without venv leaves one without pip
+    echo "2 of 3: $(grep -c == requirements-dev.txt) packages of requirements-dev.txt"
+    pip_install -r requirements-dev.txt
+    echo "3 of 3: autosegnet"
+    pip_install --no-deps --no-build-isolation --editable .
     touch "$stamp"
+    echo "The environment is ready"
 fi
 export PATH="$venv/bin:$PATH"
