@@ -7,7 +7,7 @@ World coordinates are LPS in mm, as in DICOM and SimpleITK. A grid's tuples are 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +85,38 @@ def working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Gri
         inference pipeline. The nearest axes are chosen together, not one by one as nibabel does, so that the choice
         does not depend on the order in which the axes are stored; it differs beyond about 35 degrees of tilt only.
     """
+    order, direction, first = _anatomical_axes(region)
+    spacing = (spacing_mm[2], spacing_mm[1], spacing_mm[0])
+    extents_mm = [(region.size[order[k]] - 1) * region.spacing_mm[order[k]] for k in range(3)]
+    x, y, z = (round(extent / step + 1) for extent, step in zip(extents_mm, spacing, strict=True))
+    return Grid((x, y, z), spacing, region.position_mm(first), tuple(direction.ravel()))
+
+
+def lattice_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Grid:
+    """Return a region's `working_grid`, with its voxels on a lattice that does not depend on where the region ends.
+
+    Along the region's axes, voxel centres lie at multiples of the spacing from the origin of the world. The first and
+    the last are those nearest to the region's own, at most half a spacing beyond them.
+
+    Args:
+        region: the cropped PET grid.
+        spacing_mm: along the network's (x, y, z).
+    """
+    order, direction, first = _anatomical_axes(region)
+    spacing = np.array(spacing_mm[::-1])
+    start_mm = np.linalg.solve(direction, region.position_mm(first))
+    extents_mm = [(region.size[order[k]] - 1) * region.spacing_mm[order[k]] for k in range(3)]
+    # Rounding as `floor(x + 0.5)`, less a millionth: which way a half goes must not hang on the last bit of a header.
+    begin, end = (np.floor(place / spacing + 0.5 - 1e-6) for place in (start_mm, start_mm + extents_mm))
+    x, y, z = (end - begin + 1).astype(int).tolist()
+    origin = direction @ (begin * spacing)
+    return Grid(
+        (x, y, z), (spacing_mm[2], spacing_mm[1], spacing_mm[0]), tuple(origin.tolist()), tuple(direction.ravel())
+    )
+
+
+def _anatomical_axes(region: Grid) -> tuple[tuple[int, ...], NDArray[np.float64], tuple[int, int, int]]:
+    """Return the order of the axes nearest to (Superior, Anterior, Right), their directions as columns, first voxel."""
     axes = np.reshape(region.direction, (3, 3))
     cosines = _SUPERIOR_ANTERIOR_RIGHT @ axes
     order = max(permutations(range(3)), key=lambda p: float(sum(abs(cosines[k, p[k]]) for k in range(3))))
@@ -93,10 +125,7 @@ def working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Gri
     for k in range(3):
         first[order[k]] = region.size[order[k]] - 1 if backwards[k] else 0
     direction = np.stack([-axes[:, order[k]] if backwards[k] else axes[:, order[k]] for k in range(3)], axis=1)
-    spacing = (spacing_mm[2], spacing_mm[1], spacing_mm[0])
-    extents_mm = [(region.size[order[k]] - 1) * region.spacing_mm[order[k]] for k in range(3)]
-    x, y, z = (round(extent / step + 1) for extent, step in zip(extents_mm, spacing, strict=True))
-    return Grid((x, y, z), spacing, region.position_mm((first[0], first[1], first[2])), tuple(direction.ravel()))
+    return order, direction, (first[0], first[1], first[2])
 
 
 def resample(image: sitk.Image, grid: Grid, *, outside: float | None) -> sitk.Image:
@@ -105,9 +134,7 @@ def resample(image: sitk.Image, grid: Grid, *, outside: float | None) -> sitk.Im
     Args:
         image: any scalar image.
         grid: where to interpolate.
-        outside: value of the voxels beyond the image; None repeats its border. (Within half a voxel beyond the last
-            centre that is what MONAI's `padding_mode="border"` does; farther out, which only happens on grids finer
-            than the working grid, the nearest voxel counts without interpolation along the border.)
+        outside: value of the voxels beyond the image; None repeats its border, as MONAI's `padding_mode="border"` does.
     """
     import SimpleITK as sitk
 
@@ -120,8 +147,28 @@ def resample(image: sitk.Image, grid: Grid, *, outside: float | None) -> sitk.Im
     resampler.SetOutputPixelType(sitk.sitkFloat32)
     resampler.SetUseNearestNeighborExtrapolator(outside is None)
     resampler.SetDefaultPixelValue(0.0 if outside is None else outside)
-    resampled: sitk.Image = resampler.Execute(image)
+    resampled: sitk.Image = resampler.Execute(_extend_border(image, grid) if outside is None else image)
     return resampled
+
+
+def _extend_border(image: sitk.Image, grid: Grid) -> sitk.Image:
+    """Return the image with its border repeated as far as a grid reaches beyond it.
+
+    ITK interpolates up to half a voxel beyond the last centre; farther out it takes the nearest voxel, also along the
+    border.
+    """
+    import SimpleITK as sitk
+
+    own = Grid.of(image)
+    corners = np.array([grid.position_mm((x, y, z)) for x, y, z in product(*[(0, n - 1) for n in grid.size])])
+    index = np.linalg.solve(own.steps_mm, (corners - np.array(own.origin_mm)).T)
+    # Half a voxel is as far as ITK interpolates; a millionth less, because of the last bit of a position.
+    before = np.maximum(np.ceil(-index.min(axis=1) - 0.5 + 1e-6), 0).astype(int).tolist()
+    after = np.maximum(np.ceil(index.max(axis=1) - own.size + 0.5 + 1e-6), 0).astype(int).tolist()
+    if not any(before + after):
+        return image
+    extended: sitk.Image = sitk.ZeroFluxNeumannPad(image, before, after)
+    return extended
 
 
 def cut(image: sitk.Image, region: Grid) -> sitk.Image:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import Grid, cut, occupied_box, resample, same_grid, voxels, working_grid
-from autosegnet.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
+from autosegnet.geometry import Grid, cut, lattice_grid, occupied_box, resample, same_grid, voxels, working_grid
+from autosegnet.recipe import CT_CHANNEL, PET_CHANNEL, Anchor, Recipe
 from autosegnet.study import AIR_HU, Study
 
 if TYPE_CHECKING:
@@ -49,8 +49,11 @@ def prepare(study: Study, recipe: Recipe) -> Prepared:
     Source: paper, section 2.2 (i)-(iv). CT outside its field of view is air. Negative SUV, which only noise makes,
         is set to 0. The recipe's SUV limit is ours.
     """
-    region = body_region(study) if recipe.crop == "body" else _foreground_region(study, recipe.ct_window_hu[0])
-    grid = working_grid(region, spacing_mm=recipe.spacing_mm)
+    if recipe.crop == "body":
+        region = body_region(study, anchor=recipe.anchor)
+    else:
+        region = _foreground_region(study, recipe.ct_window_hu[0])
+    grid = _anchored_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
     array = np.empty((2, *grid.size[::-1]), dtype=np.float32)
     # One channel after the other: of a large study, each image in between takes gigabytes.
     array[CT_CHANNEL] = voxels(resample(_windowed_ct(region, study, recipe.ct_window_hu), grid, outside=None))
@@ -58,6 +61,11 @@ def prepare(study: Study, recipe: Recipe) -> Prepared:
     if recipe.suv_limit is not None:
         np.minimum(array[PET_CHANNEL], np.float32(recipe.suv_limit), out=array[PET_CHANNEL])
     return Prepared(array, grid, region)
+
+
+def _anchored_grid(region: Grid, *, spacing_mm: tuple[float, float, float], anchor: Anchor) -> Grid:
+    make_grid = lattice_grid if anchor == "lattice" else working_grid
+    return make_grid(region, spacing_mm=spacing_mm)
 
 
 def _windowed_ct(region: Grid, study: Study, window_hu: tuple[float, float]) -> sitk.Image:
@@ -96,22 +104,23 @@ def _foreground_region(study: Study, low_hu: float) -> Grid:
     return _bounding_region(grid, voxels(_ct_on(grid, study)) > low_hu, grid, margin_mm=0.0)
 
 
-def body_region(study: Study) -> Grid:
+def body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
     """The part of the PET's grid that holds the patient and a margin of 8 mm.
 
     The patient is the largest connected tissue of the CT, every other tissue that has taken up tracer (arms and legs
     apart from the trunk; a table has not), uptake in what is thin and hangs together with those (fingers, ears), and
     uptake beyond the CT's field of view. Where no tissue is found, the region is the whole grid.
 
-    The search runs on a coarse grid in anatomical axes, so that it does not depend on how the PET is stored.
+    The search runs on a coarse grid in anatomical axes, so that it does not depend on how the PET is stored. Anchored
+    to a lattice, it does not depend on air around the study either.
 
     Source: paper, section 2.2 (iii), whose rule is not given.
     """
     from scipy import ndimage
 
-    whole = Grid.of(study.pet)
-    coarse = working_grid(whole, spacing_mm=(_COARSE_MM, _COARSE_MM, _COARSE_MM))
-    suv = voxels(resample(study.pet, coarse, outside=None))
+    whole = Grid.of(study.pet) if anchor == "region" else _measured_region(study.pet)
+    coarse = _anchored_grid(whole, spacing_mm=(_COARSE_MM, _COARSE_MM, _COARSE_MM), anchor=anchor)
+    suv = voxels(resample(cut(study.pet, whole), coarse, outside=None))
     hu = voxels(resample(study.ct, coarse, outside=AIR_HU))
     tissue, uptake = hu > _TISSUE_HU, suv > _UPTAKE_SUV
     box = occupied_box(tissue | uptake)  # of what is left out, nothing could be kept
@@ -129,6 +138,13 @@ def body_region(study: Study) -> Grid:
     z, y, x = ((part.start, part.stop) for part in box)
     # A coarse voxel speaks for its surroundings up to the next.
     return _bounding_region(whole, body, coarse.crop((x, y, z)), margin_mm=_MARGIN_MM + _COARSE_MM)
+
+
+def _measured_region(pet: sitk.Image) -> Grid:
+    """Return the PET's grid without outer slices, along any axis, in which nothing is above 0: nothing was measured."""
+    grid = Grid.of(pet)
+    z, y, x = ((part.start, part.stop) for part in occupied_box(voxels(pet) > 0))
+    return grid if x == (0, 0) else grid.crop((x, y, z))
 
 
 def _bounding_region(whole: Grid, inside: NDArray[np.bool_], sampled: Grid, *, margin_mm: float) -> Grid:

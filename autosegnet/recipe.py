@@ -17,6 +17,7 @@ from autosegnet.errors import WeightsError
 
 Crop = Literal["body", "ct_foreground"]
 Passes = Literal["windows", "slabs"]
+Anchor = Literal["region", "lattice"]
 
 CT_CHANNEL = 0
 PET_CHANNEL = 1
@@ -55,6 +56,10 @@ class Recipe:
         overlap: of neighbouring windows, as a fraction of the patch. Paper, section 2.5.
         crop: "body": the patient and a margin; "ct_foreground": the box of all voxels above the CT window's lower
             end, as the authors' published inference crops.
+        anchor: where the network's voxels lie. "lattice": at multiples of the spacing, along the PET's axes, from the
+            origin of the patient's coordinates; outer slices without any uptake are left out first. Then neither
+            padding a study with air nor cutting air away moves a voxel. "region": from the first voxel of the cropped
+            PET, as in the authors' published inference.
         passes: "windows": of the patch's size, overlapping, as in the paper; "slabs": the fast mode, through the whole
             body at once, or through as few slabs of it as memory allows (`predict.slabs`).
         description: first sentence of the model card: what the weights were trained on.
@@ -68,6 +73,7 @@ class Recipe:
     patch: tuple[int, int, int] = (192, 192, 192)
     overlap: float = 0.5
     crop: Crop = "body"
+    anchor: Anchor = "region"
     passes: Passes = "windows"
     description: str = ""
     training: dict[str, Any] | None = None
@@ -80,6 +86,7 @@ class Recipe:
         _require(len(self.patch) == 3 and all(n > 0 and n % 16 == 0 for n in self.patch), "patch", self)
         _require(0.0 <= self.overlap < 1.0, "overlap", self)
         _require(self.crop in get_args(Crop), "crop", self)
+        _require(self.anchor in get_args(Anchor), "anchor", self)
         _require(self.passes in get_args(Passes), "passes", self)
         _require(all(0 < fold.weight < math.inf for fold in self.folds), "folds", self)
         # A plain name: nothing that a recipe says leads out of its folder.

@@ -50,6 +50,11 @@ def stored_as(image: sitk.Image, order: tuple[int, int, int], flips: tuple[bool,
     return sitk.Flip(sitk.PermuteAxes(image, order), flips)
 
 
+def pad_with_air(study: Study, *, before: tuple[int, int, int], after: tuple[int, int, int]) -> Study:
+    """Return a study with planes of air around it: SUV 0 and -1024 HU."""
+    return Study(sitk.ConstantPad(study.pet, before, after, 0.0), sitk.ConstantPad(study.ct, before, after, -1024.0))
+
+
 def all_orders() -> Iterator[tuple[tuple[int, int, int], tuple[bool, bool, bool]]]:
     """The 48 ways to store a volume."""
     yield from itertools.product(itertools.permutations(range(3)), itertools.product([False, True], repeat=3))

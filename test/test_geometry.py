@@ -5,7 +5,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from phantoms import all_orders, phantom, rotation, stored_as
 
-from autosegnet.geometry import Box, Grid, cut, image_on, occupied_box, resample, same_grid, voxels, working_grid
+from autosegnet.geometry import (
+    Box,
+    Grid,
+    cut,
+    image_on,
+    lattice_grid,
+    occupied_box,
+    resample,
+    same_grid,
+    voxels,
+    working_grid,
+)
 
 angles = st.tuples(*[st.integers(-30, 30)] * 3)
 spacings = st.tuples(*[st.floats(0.5, 6.0)] * 3)
@@ -97,6 +108,33 @@ def test_working_grid_does_not_depend_on_the_storage_order() -> None:
 def test_working_spacing_follows_the_networks_axes() -> None:
     grid = working_grid(Grid.of(phantom().pet), spacing_mm=(2.0, 3.0, 4.0))
     assert grid.spacing_mm == (4.0, 3.0, 2.0)  # Superior, Anterior, Right: the array's axes in reverse
+
+
+@pytest.mark.parametrize("degrees", [(0, 0, 0), (8, -15, 40)])
+def test_lattice_voxels_stay_where_they_are_when_the_region_is_cut(degrees: tuple[float, float, float]) -> None:
+    whole = Grid.of(phantom(direction=rotation(degrees=degrees)).pet)
+    expected = lattice_grid(whole, spacing_mm=(2.0, 3.0, 4.0))
+    grid = lattice_grid(whole.crop(((1, 40), (2, 39), (3, 30))), spacing_mm=(2.0, 3.0, 4.0))
+    steps = np.linalg.solve(expected.steps_mm, np.array(grid.origin_mm) - np.array(expected.origin_mm))
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-9)
+    assert grid.direction == expected.direction
+
+
+def test_the_lattice_covers_its_region_to_half_a_spacing() -> None:
+    region = Grid((40, 30, 20), (1.7, 2.3, 3.1), (-31.2, 7.7, 100.9), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    grid = lattice_grid(region, spacing_mm=(4.0, 4.0, 4.0))
+    first, last = (0, 0, 0), (39, 29, 19)
+    own = sorted([region.position_mm(first), region.position_mm(last)])
+    ends = np.array([grid.position_mm((0, 0, 0)), grid.position_mm(tuple(n - 1 for n in grid.size))])
+    assert np.all(np.abs(ends.min(axis=0) - np.min(own, axis=0)) <= 2.0 + 1e-5)
+    assert np.all(np.abs(ends.max(axis=0) - np.max(own, axis=0)) <= 2.0 + 1e-5)
+
+
+def test_the_last_plane_is_interpolated_along_the_border() -> None:
+    rows = np.tile(np.arange(6, dtype=np.float32), (3, 5, 1))  # rises along x, the same in every plane
+    image = image_on(rows, Grid((6, 5, 3), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    beyond = Grid((5, 4, 1), (1.0, 1.0, 1.0), (0.4, 0.4, 3.6), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    np.testing.assert_allclose(voxels(resample(image, beyond, outside=None))[0, 0], np.arange(5) + 0.4, atol=1e-6)
 
 
 def test_resample_fills_or_repeats_beyond_the_border() -> None:

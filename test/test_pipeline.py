@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from phantoms import THRESHOLD_RECIPE, all_orders, phantom, rotation, stored_as
+from phantoms import THRESHOLD_RECIPE, all_orders, pad_with_air, phantom, rotation, stored_as
 from threshold import ThresholdEngine
 
 from autosegnet.geometry import Grid, resample, voxels
@@ -49,6 +49,14 @@ def test_all_storage_orders_give_the_same_physical_mask(crop: Crop) -> None:
         apart = voxels(mask) != voxels(stored_as(expected, order, flips))
         # Positions agree to the last bits only, so a voxel that lies on 0.5 exactly may differ.
         assert apart.sum() <= 1
+
+
+def test_padding_with_air_changes_no_voxel_of_the_mask_on_a_lattice() -> None:
+    study = phantom(direction=rotation(degrees=(10, 5, -12)))
+    expected = voxels(found(study, anchor="lattice"))
+    mask = voxels(found(pad_with_air(study, before=(8, 8, 8), after=(8, 8, 8)), anchor="lattice"))
+    np.testing.assert_array_equal(mask[8:-8, 8:-8, 8:-8], expected)
+    assert mask.sum() == expected.sum()
 
 
 def test_pet_and_ct_may_be_stored_in_different_orders_and_grids() -> None:

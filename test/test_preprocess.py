@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from phantoms import all_orders, phantom, rotation, stored_as
+from phantoms import all_orders, pad_with_air, phantom, rotation, stored_as
 
-from autosegnet.geometry import Grid, image_on, resample, voxels
+from autosegnet.geometry import Grid, cut, image_on, resample, same_grid, voxels
 from autosegnet.preprocess import body_region, prepare
 from autosegnet.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
 from autosegnet.study import Study
 
 FOREGROUND = Recipe(crop="ct_foreground")
+LATTICE = Recipe(anchor="lattice")
 
 
 def with_values(image: sitk.Image, change) -> sitk.Image:
@@ -54,13 +55,35 @@ def test_negative_suv_is_noise() -> None:
     assert prepare(Study(noisy, study.ct), FOREGROUND).array[PET_CHANNEL].min() == 0.0
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), FOREGROUND])
+@pytest.mark.parametrize("recipe", [Recipe(), LATTICE, FOREGROUND])
 def test_all_storage_orders_give_the_same_input(recipe: Recipe) -> None:
     study = phantom(direction=rotation(degrees=(10, 5, -12)))
     expected = prepare(study, recipe)
     for order, flips in all_orders():
         prepared = prepare(Study(stored_as(study.pet, order, flips), stored_as(study.ct, order, flips)), recipe)
         np.testing.assert_allclose(prepared.array, expected.array, atol=2e-5)
+
+
+@pytest.mark.parametrize("spacing", [(4.0, 4.0, 5.0), (3.3, 4.7, 3.0)])
+def test_padding_with_air_changes_no_voxel_on_a_lattice(spacing: tuple[float, float, float]) -> None:
+    study = phantom(spacing=spacing)
+    expected = prepare(study, LATTICE)
+    padded = prepare(pad_with_air(study, before=(7, 0, 3), after=(2, 11, 5)), LATTICE)
+    np.testing.assert_array_equal(padded.array, expected.array)
+    assert same_grid(padded.grid, expected.grid, tolerance=1e-9)
+
+
+def test_cutting_air_away_changes_no_voxel_that_is_left_on_a_lattice() -> None:
+    study = phantom()
+    expected = prepare(study, LATTICE)
+    x, y, z = Grid.of(study.pet).box_of(body_region(study, anchor="lattice"))
+    part = Grid.of(study.pet).crop(((x[0] + 1, x[1] - 1), (y[0] + 1, y[1]), (z[0], z[1] - 1)))
+    prepared = prepare(Study(cut(study.pet, part), cut(study.ct, part)), LATTICE)
+    steps = np.linalg.solve(expected.grid.steps_mm, np.subtract(prepared.grid.origin_mm, expected.grid.origin_mm))
+    begin = np.rint(steps).astype(int)[::-1]
+    np.testing.assert_allclose(steps[::-1], begin, atol=1e-9)
+    inside = tuple(slice(b, b + n) for b, n in zip(begin, prepared.array.shape[1:], strict=True))
+    np.testing.assert_allclose(prepared.array, expected.array[(slice(None), *inside)], atol=1e-5)
 
 
 def test_ct_on_another_grid_is_resampled_to_the_pets_first() -> None:
