@@ -23,7 +23,7 @@ MARK = re.compile(r"^<!-- help: (\S+)([^\n]*) -->$", re.M)
 def read_help(program: str, arguments: str) -> str:
     """Return the help text of a program with its arguments."""
     command = [sys.executable, *PROGRAMS[program], *arguments.split(), "--help"]
-    environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": os.pathsep.join([".", "resources"])}
+    environment = {**os.environ, "COLUMNS": "82", "PYTHONPATH": os.pathsep.join([".", "resources"])}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
