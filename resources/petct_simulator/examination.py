@@ -3,7 +3,7 @@
 Two ways to draw: as fitted to real studies, and varied far beyond the plausible (domain randomisation, Billot et al.
 2023, Med Image Anal 86:102789), so that what the real world shows lies inside the variety, not at its centre.
 Sources of the fitted figures: `tissue`; noise and resolution of a Siemens and of a GE scanner, kidneys, bladder and
-brain as measured (docs/simulation.md).
+brain as measured (docs/explanation/simulation.md).
 """
 
 from dataclasses import dataclass
