@@ -18,14 +18,18 @@ import SimpleITK as sitk
 from evalutils import SegmentationAlgorithm
 from evalutils.io import ImageLoader
 
-from autosegnet import challenge, console
-from autosegnet.commands.job import Ensemble, ensemble_of, parse_job, time_limit
 from autosegnet.geometry import voxels
+from autosegnet.grandchallenge.job import Ensemble, ensemble_of, parse_job, time_limit
+from autosegnet.grandchallenge.server import serve
+from autosegnet.grandchallenge.sockets import JobFiles, find_job_files
+from autosegnet.grandchallenge.time_limit import TimeLimit
 from autosegnet.io import probe_output, read_image, write_all
+from autosegnet.outputs import log_lesions
 from autosegnet.pipeline import segment
-from autosegnet.serve import serve
+from autosegnet.runtime.exit import run_program
+from autosegnet.runtime.log import log_to
+from autosegnet.runtime.progress import show_passes
 from autosegnet.study import checked_study
-from autosegnet.timelimit import TimeLimit
 
 
 class StrictLoader(ImageLoader):  # type: ignore[misc]
@@ -51,7 +55,7 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
     """The five-fold ensemble as an algorithm of the platform, for one job."""
 
     def __init__(
-        self, files: challenge.Sockets, ensemble: Ensemble, limit: TimeLimit | None, folder: Path, pool: Executor
+        self, files: JobFiles, ensemble: Ensemble, limit: TimeLimit | None, folder: Path, pool: Executor
     ) -> None:
         loaders = {"pet": StrictLoader(files.pet, pool), "ct": StrictLoader(files.ct, pool)}
         filters = {key: re.compile(re.escape(str(getattr(files, key))) + r"\Z") for key in loaders}
@@ -67,9 +71,9 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
         """The lesion mask on the PET's grid, for a CT."""
         study = checked_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
         engine, recipe = self._ensemble()
-        with console.passes_shown(sys.stdout) as progress:
+        with show_passes(sys.stdout) as progress:
             mask = segment(study, engine, recipe, progress=progress, limit=self._limit).mask
-        console.log_lesions(mask)
+        log_lesions(mask)
         return mask
 
     def save(self) -> None:
@@ -80,7 +84,7 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
 def run_job(args: argparse.Namespace, ensemble: Ensemble) -> None:
     """One job, from the input folder to the output folder."""
     limit = time_limit(args)
-    files = challenge.sockets(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
+    files = find_job_files(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
     for path in (files.mask, files.results):
         probe_output(path)
     with ThreadPoolExecutor(3, "ahead") as pool:
@@ -91,7 +95,7 @@ def run_job(args: argparse.Namespace, ensemble: Ensemble) -> None:
 def main() -> None:
     """One job, or a server of jobs that share the loaded folds."""
     args = parse_job(prog="process.py", about=__doc__)
-    console.log_to(sys.stdout)  # the platform marks a job with a warning for anything on stderr
+    log_to(sys.stdout)  # the platform marks a job with a warning for anything on stderr
     ensemble = ensemble_of(args)
     job = partial(run_job, args, ensemble)
     if args.api == "invoke":
@@ -102,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(console.run(main))
+    sys.exit(run_program(main))

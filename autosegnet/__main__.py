@@ -8,21 +8,24 @@ import sys
 # Before numpy and scipy are imported: each would start a thread a core that nothing here gives work to.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from autosegnet import __version__, console
-from autosegnet.commands.batch import add_batch_arguments, run_batch
-from autosegnet.commands.evaluate import add_evaluate_arguments, add_rank_arguments, run_evaluate, run_rank
-from autosegnet.commands.predict import add_predict_arguments, run_predict
-from autosegnet.commands.suv import add_suv_arguments, run_suv
-from autosegnet.commands.weights import add_weights_arguments
+from autosegnet import __version__
+from autosegnet.cli.batch_command import add_batch_arguments, run_batch
+from autosegnet.cli.evaluate_command import add_evaluate_arguments, add_rank_arguments, run_evaluate, run_rank
+from autosegnet.cli.options import Parser
+from autosegnet.cli.predict_command import add_predict_arguments, run_predict
+from autosegnet.cli.suv_command import add_suv_arguments, run_suv
+from autosegnet.cli.weights_command import add_weights_arguments
+from autosegnet.runtime.exit import run_program
+from autosegnet.runtime.log import log_to
 
 
 def main() -> None:
     """Runs the command line and exits with the contract's code."""
-    sys.exit(console.run(_command_line))
+    sys.exit(run_program(_command_line))
 
 
 def _command_line() -> None:
-    parser = console.Parser(prog="autosegnet", description="Lesion segmentation in whole-body FDG PET/CT.")
+    parser = Parser(prog="autosegnet", description="Lesion segmentation in whole-body FDG PET/CT.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, about, add_arguments, run in (
@@ -37,7 +40,7 @@ def _command_line() -> None:
         command.set_defaults(run=run)
     add_weights_arguments(commands.add_parser("weights", help="verify, describe or import the folds"))
     args = parser.parse_args()
-    console.log_to(sys.stderr)
+    log_to(sys.stderr)
     args.run(args)
 
 

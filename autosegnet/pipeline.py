@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet import postprocess, predict, preprocess
-from autosegnet.engines import Engine
+from autosegnet import postprocess, preprocess
 from autosegnet.geometry import Grid
-from autosegnet.recipe import Recipe
+from autosegnet.grandchallenge.time_limit import TimeLimit
+from autosegnet.model import sliding_window
+from autosegnet.model.engine import Engine
+from autosegnet.model.recipe import Recipe
 from autosegnet.study import Study
-from autosegnet.timelimit import TimeLimit
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -52,7 +53,7 @@ def segment(
     recipe: Recipe,
     *,
     maps: Maps = "none",
-    progress: predict.Progress = lambda done, of: None,
+    progress: sliding_window.Progress = lambda done, of: None,
     limit: TimeLimit | None = None,
 ) -> Segmentation:
     """The lesions of a study.
@@ -92,11 +93,11 @@ def segment(
 
 
 def _walk(
-    array: NDArray[np.float32], maps: Maps, engine: Engine, recipe: Recipe, *, progress: predict.Progress
+    array: NDArray[np.float32], maps: Maps, engine: Engine, recipe: Recipe, *, progress: sliding_window.Progress
 ) -> _Chances:
     if maps == "probability and uncertainty":
-        return predict.probability_and_disagreement(array, engine, recipe, progress=progress)
-    return predict.probability(array, engine, recipe, progress=progress), None
+        return sliding_window.probability_and_disagreement(array, engine, recipe, progress=progress)
+    return sliding_window.probability(array, engine, recipe, progress=progress), None
 
 
 def _times(values: tuple[float, ...]) -> str:

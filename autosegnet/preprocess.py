@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.geometry import Grid, cut, lattice_grid, occupied_box, resample, same_grid, voxels, working_grid
-from autosegnet.recipe import CT_CHANNEL, PET_CHANNEL, Anchor, Recipe
+from autosegnet.model.recipe import CT_CHANNEL, PET_CHANNEL, Anchor, Recipe
 from autosegnet.study import AIR_HU, Study
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from autosegnet.engines import Engine, open_engine
 from autosegnet.geometry import voxels
 from autosegnet.io import only_image, read_image, write_text
+from autosegnet.model.engine import Engine, open_engine
+from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment
 from autosegnet.study import Study
-from autosegnet.weights import Weights, open_weights
 from benchmarks.published_pipeline import segment_as_published
 
 _TURN = np.deg2rad([12.0, -8.0, 20.0])

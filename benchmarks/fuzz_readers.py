@@ -35,7 +35,7 @@ import SimpleITK
 
 from autosegnet.errors import InputError
 from autosegnet.io import read_image
-from autosegnet.io.metatags import LONGEST_HEADER, parse_tags
+from autosegnet.io.metaimage_tags import LONGEST_HEADER, parse_tags
 
 SLOW_S = 2.0
 _SITK_TIMEOUT_S = 10.0

@@ -97,7 +97,8 @@ class Runs:
 
     def _run(self, program: str) -> None:
         """The command line, in a forked process, as its entry point runs it."""
-        from autosegnet import __main__, console
+        from autosegnet import __main__
+        from autosegnet.runtime.exit import run_program
 
         log = os.open(self.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
@@ -106,7 +107,7 @@ class Runs:
         action = importlib.import_module("process").main if program == "process" else __main__._command_line
         code: Any = 1
         try:
-            code = console.run(action)
+            code = run_program(action)
         except SystemExit as end:
             code = end.code
         finally:

@@ -101,7 +101,7 @@ def write_large(
 
 def write_recipe(folder: Path) -> None:
     """Weights whose fold is never opened."""
-    from autosegnet.recipe import Fold, Recipe, to_json
+    from autosegnet.model.recipe import Fold, Recipe, to_json
 
     folder.mkdir()
     (folder / "fold.safetensors").write_bytes(b"")
@@ -120,7 +120,9 @@ def arguments(program: str, folder: Path, weights: Path) -> list[str]:
 
 def run_with_free_engine(program: str, argv: list[str]) -> dict[str, Any]:
     """Runs the command line here; the peak of this process's resident memory and the time."""
-    from autosegnet import __main__, console, engines
+    from autosegnet import __main__
+    from autosegnet.model import engine as engines
+    from autosegnet.runtime.exit import run_program
 
     start = time.perf_counter()
     sys.argv = [program, *argv]
@@ -129,9 +131,9 @@ def run_with_free_engine(program: str, argv: list[str]) -> dict[str, Any]:
         import process
 
         vars(process)["open_engine"] = engines.open_engine
-        code = console.run(process.main)
+        code = run_program(process.main)
     else:
-        code = console.run(__main__._command_line)
+        code = run_program(__main__._command_line)
     return {"code": code, "peak_gib": status_kib("VmHWM") / 2**20, "seconds": time.perf_counter() - start}
 
 

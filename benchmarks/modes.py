@@ -25,14 +25,14 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from autosegnet.engines import Engine
-from autosegnet.engines.folded import load_folded
-from autosegnet.engines.openvino_engine import OpenvinoEngine
-from autosegnet.engines.torch_engine import ReferenceEngine
-from autosegnet.evaluate import CaseMetrics, measure
+from autosegnet.evaluation import CaseMetrics, measure
 from autosegnet.io import write_text
+from autosegnet.model.engine import Engine
+from autosegnet.model.folded import load_folded
+from autosegnet.model.openvino_engine import OpenvinoEngine
+from autosegnet.model.torch_engine import ReferenceEngine
+from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment
-from autosegnet.weights import Weights, open_weights
 from autosegnet_training.cases import Case, read_cases
 from autosegnet_training.studies import read_labelled
 from benchmarks.shipped_folds import overlap

@@ -35,8 +35,8 @@ from monai.transforms import (
 )
 from numpy.typing import NDArray
 
-from autosegnet.network import load_fold
-from autosegnet.weights import Weights, open_weights
+from autosegnet.model.network import load_fold
+from autosegnet.model.weights import Weights, open_weights
 
 
 def segment_as_published(pet: Path, ct: Path, weights: Weights, *, softmax: bool = False) -> sitk.Image:

@@ -23,16 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from autosegnet.evaluate import measure, measure_masks
+from autosegnet.evaluation import measure, measure_masks
 from autosegnet.geometry import Grid, voxels
 from autosegnet.io import read_image, read_mask
 from autosegnet.lesions import label_lesions
 from autosegnet_training.baselines import fixed
 from autosegnet_training.cases import read_cases
-from autosegnet_training.simulate.command import anatomy_source
-from autosegnet_training.simulate.study import SPACING_MM
-from autosegnet_training.simulate.tissue import Tissue
 from autosegnet_training.studies import read_labelled
+from petct_simulator.simulate_command import anatomy_source
+from petct_simulator.tissue import Tissue
+from petct_simulator.whole_body import SPACING_MM
 
 _COLD_SUV = 1.5  # median of a lesion; its surroundings, muscle, measure 0.8
 _MUCH_ML = 5.0

@@ -17,13 +17,13 @@ from statistics import fmean
 
 import numpy as np
 
-from autosegnet.engines.folded import fold_batch_norm, load_folded
-from autosegnet.engines.openvino_engine import OpenvinoEngine
-from autosegnet.evaluate import CaseMetrics, measure, measure_masks
-from autosegnet.network import read_pth
+from autosegnet.evaluation import CaseMetrics, measure, measure_masks
+from autosegnet.model.folded import fold_batch_norm, load_folded
+from autosegnet.model.network import read_pth
+from autosegnet.model.openvino_engine import OpenvinoEngine
+from autosegnet.model.sliding_window import probability
+from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment
-from autosegnet.predict import probability
-from autosegnet.weights import Weights, open_weights
 from autosegnet_training.arrays import load
 from autosegnet_training.cases import read_cases
 from autosegnet_training.runs import open_trained

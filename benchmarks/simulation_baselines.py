@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from autosegnet.evaluate.metrics import CaseMetrics, measure_masks
-from autosegnet_training.simulate import Protocol, simulate_study
-from autosegnet_training.simulate.anatomy import Anatomy
-from autosegnet_training.simulate.command import anatomy_source, list_organ_maps, study_seed
-from autosegnet_training.simulate.shapes import Point
-from autosegnet_training.simulate.study import SimulatedStudy
-from autosegnet_training.simulate.tissue import Tissue
+from autosegnet.evaluation.metrics import CaseMetrics, measure_masks
+from petct_simulator import Protocol, simulate_study
+from petct_simulator.anatomy import Anatomy
+from petct_simulator.shapes import Point
+from petct_simulator.simulate_command import anatomy_source, list_organ_maps, study_seed
+from petct_simulator.tissue import Tissue
+from petct_simulator.whole_body import SimulatedStudy
 
 Mask = NDArray[np.bool_]
 METHODS = ("SUV > 4", "SUV > 2.5", "41 % of maximum")

@@ -34,10 +34,10 @@ from scipy import ndimage
 
 from autosegnet.geometry import voxels
 from autosegnet.io import write_text
-from autosegnet.recipe import Recipe, to_json
-from autosegnet.weights import RECIPE, Weights, open_weights
-from autosegnet_training.simulate.anatomy import procedural
-from autosegnet_training.simulate.study import Protocol, SimulatedStudy, simulate_study
+from autosegnet.model.recipe import Recipe, to_json
+from autosegnet.model.weights import RECIPE, Weights, open_weights
+from petct_simulator.anatomy import procedural
+from petct_simulator.whole_body import Protocol, SimulatedStudy, simulate_study
 
 # Windows of 192 -> voxels of 2 mm; the last is a large patient from vertex to soles.
 BOXES = {4: (180, 160, 480), 10: (200, 180, 500), 20: (240, 200, 500), 40: (240, 240, 1000)}

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from autosegnet.dicom.pet import read_dicom_pet
+from autosegnet.dicom.series import choose_pet, series_in
 from autosegnet.geometry import voxels
 from autosegnet.io import read_image
-from autosegnet.io.dicom import read_dicom_pet
-from autosegnet.io.dicom_series import choose_pet, series_in
 from autosegnet.suv import PetHeader, PetSlice, convert
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autosegnet.recipe import Recipe
+from autosegnet.model.recipe import Recipe
 from autosegnet_training import arrays, distributed
 from autosegnet_training import configuration as settings
 from autosegnet_training.runs import Run

@@ -21,11 +21,11 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from autosegnet.engines import open_engine
-from autosegnet.evaluate import measure
+from autosegnet.evaluation import measure
 from autosegnet.geometry import Grid, voxels
+from autosegnet.model.engine import open_engine
+from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment
-from autosegnet.weights import Weights, open_weights
 from autosegnet_training.cases import read_cases
 from autosegnet_training.studies import Labelled, read_labelled
 

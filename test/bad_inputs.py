@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from phantoms import TINY, phantom
 
 from autosegnet.geometry import Grid, image_on, voxels
-from autosegnet.recipe import Fold, to_json
+from autosegnet.model.recipe import Fold, to_json
 
 PROGRAMS = ("predict", "process")
 

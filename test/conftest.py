@@ -10,7 +10,7 @@ import pytest
 from phantoms import TINY
 from untrained_folds import write_untrained_weights
 
-from autosegnet.weights import Weights, open_weights
+from autosegnet.model.weights import Weights, open_weights
 
 _DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

@@ -153,7 +153,7 @@ from pathlib import Path
 
 from untrained_folds import write_untrained_weights
 
-from autosegnet.recipe import Recipe
+from autosegnet.model.recipe import Recipe
 
 tiny = Recipe(patch=(32, 32, 32), spacing_mm=(8.0, 8.0, 8.0), overlap=0.0)
 write_untrained_weights(Path(sys.argv[1]), folds=2, recipe=tiny)
@@ -422,7 +422,7 @@ check_full_size() {
     check "full size: exit code 0 within 8 GB" code full 0
     [ ! -f test/expected/untrained.mha ] || check "full size: the mask is the expected one" python -c '
 import sys
-from autosegnet.evaluate import measure
+from autosegnet.evaluation import measure
 from autosegnet.io import read_mask
 sys.exit(measure(*map(read_mask, sys.argv[1:])).dsc < 0.99)' "$(mask full)" test/expected/untrained.mha
 }

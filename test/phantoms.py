@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from autosegnet.recipe import Fold, Recipe
+from autosegnet.model.recipe import Fold, Recipe
 from autosegnet.study import Study
 
 # Small enough for seconds on two cores; the network is the paper's.

@@ -14,13 +14,13 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from autosegnet import __version__
-from autosegnet.evaluate import measure
+from autosegnet.evaluation import measure
 from autosegnet.geometry import Grid
 from autosegnet.io import only_image, read_image, read_mask, write_all
 from autosegnet.lesions import measure_lesions
+from autosegnet.model.weights import BUNDLED, Weights, digest, open_weights
 from autosegnet.report import Provenance, report_files
 from autosegnet.study import Study
-from autosegnet.weights import BUNDLED, Weights, digest, open_weights
 
 HERE = Path(__file__).resolve().parent
 INPUT, OUTPUT, EXPECTED = HERE / "input", HERE / "output", HERE / "expected"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from bad_inputs import ROWS, Job, Row, expanded
 
-from autosegnet import __main__, console
-from autosegnet.weights import Weights
+from autosegnet import __main__
+from autosegnet.model.weights import Weights
+from autosegnet.runtime.exit import run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = {"predict": ["-m", "autosegnet"], "process": ["process.py"]}
@@ -49,8 +50,8 @@ def run_here(program: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
     if program == "process":
         import process
 
-        return console.run(process.main)
-    return console.run(__main__._command_line)
+        return run_program(process.main)
+    return run_program(__main__._command_line)
 
 
 def test_rows_have_names_of_their_own() -> None:

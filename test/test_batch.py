@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from autosegnet.commands import batch_study
 from dicom_phantoms import write_image as write_dicom
 from phantoms import THRESHOLD_RECIPE, phantom, stored_as
 from threshold import (
@@ -30,14 +31,14 @@ from threshold import (
     open_without_memory,
 )
 
-from autosegnet import console
 from autosegnet.__main__ import _command_line
-from autosegnet.commands import batch_study
-from autosegnet.commands.batch_progress import progress_shown
-from autosegnet.cores import core_shares, stay_on
+from autosegnet.batch.cores import core_shares, stay_on
 from autosegnet.errors import InputError
 from autosegnet.geometry import voxels
-from autosegnet.recipe import Recipe, to_json
+from autosegnet.model.recipe import Recipe, to_json
+from autosegnet.runtime.exit import run_program
+from autosegnet.runtime.log import keep_study_warnings, log_about, log_to
+from autosegnet.runtime.progress import show_studies
 from autosegnet.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,10 +97,10 @@ def batch(tmp_path, weights, monkeypatch, capfd):
     """Runs the command in this process with a fake engine; gives its exit code and what it logged."""
 
     def run(*arguments, engine=open_threshold, source=None):
-        monkeypatch.setattr("autosegnet.engines.open_engine", engine)
+        monkeypatch.setattr("autosegnet.model.engine.open_engine", engine)
         folders = (source or tmp_path / "in", tmp_path / "out", "--weights", weights)
         monkeypatch.setattr(sys, "argv", ["autosegnet", "batch", *map(str, (*folders, *arguments))])
-        code = console.run(_command_line)
+        code = run_program(_command_line)
         return SimpleNamespace(code=code, log=capfd.readouterr().err)
 
     return run
@@ -147,7 +148,7 @@ def test_a_mixed_cohort_becomes_masks_that_evaluate_finds(tmp_path, batch, monke
     metrics = tmp_path / "metrics.csv"
     command = ["evaluate", "--prediction", tmp_path / "out", "--truth", truth, "--output", metrics]
     monkeypatch.setattr(sys, "argv", ["autosegnet", *map(str, command)])
-    assert console.run(_command_line) == 0, capfd.readouterr().err
+    assert run_program(_command_line) == 0, capfd.readouterr().err
     assert all(float(row["dsc"]) > 0.9 for row in csv.DictReader(StringIO(metrics.read_text())))
 
 
@@ -156,7 +157,7 @@ def test_the_output_of_the_autopet_tree_is_evaluated_against_it(tmp_path, batch,
     assert batch("--format", "mha").code == 0
     command = ["evaluate", "--prediction", tmp_path / "out", "--truth", source, "--output", tmp_path / "m.csv"]
     monkeypatch.setattr(sys, "argv", ["autosegnet", *map(str, command)])
-    assert console.run(_command_line) == 0
+    assert run_program(_command_line) == 0
     assert "2 cases: 2 positive" in capfd.readouterr().out
 
 
@@ -466,8 +467,8 @@ def test_a_process_that_is_killed_costs_its_study_alone(tmp_path, batch) -> None
 
 
 _MAIN = """
-import sys, autosegnet.engines, autosegnet.__main__, threshold
-autosegnet.engines.open_engine = getattr(threshold, sys.argv.pop(1))
+import sys, autosegnet.model.engine, autosegnet.__main__, threshold
+autosegnet.model.engine.open_engine = getattr(threshold, sys.argv.pop(1))
 autosegnet.__main__.main()
 """
 
@@ -588,7 +589,7 @@ def test_a_study_that_cannot_be_read_fails_when_its_turn_comes(monkeypatch) -> N
 
 def test_warnings_of_the_next_study_stay_out_of_this_ones_record() -> None:
     log = logging.getLogger("autosegnet.study")
-    with console.study_warnings_kept() as ours:
+    with keep_study_warnings() as ours:
         other = threading.Thread(target=log.warning, args=("of the next",))
         other.start()
         other.join()
@@ -598,8 +599,8 @@ def test_warnings_of_the_next_study_stay_out_of_this_ones_record() -> None:
 
 def test_each_line_of_the_log_names_its_case() -> None:
     lines = StringIO()
-    console.log_to(lines)
-    with console.about("p_s"):
+    log_to(lines)
+    with log_about("p_s"):
         logging.getLogger("autosegnet.x").info("%d lesions", 3)
     logging.getLogger("autosegnet.x").info("end")
     assert [line.split(" ", 1)[1] for line in lines.getvalue().splitlines()] == ["[p_s] 3 lesions", "end"]
@@ -612,7 +613,7 @@ class Terminal(StringIO):
 
 def test_a_terminal_shows_one_bar_with_the_time_left() -> None:
     stream = Terminal()
-    with progress_shown(stream, 4) as progress:
+    with show_studies(stream, 4) as progress:
         progress.tell("a", 0.5)
         progress.finish("a")
         progress.tell("b", 1.0)
@@ -623,9 +624,9 @@ def test_a_terminal_shows_one_bar_with_the_time_left() -> None:
 
 def test_elsewhere_lines_tell_the_time_left(monkeypatch) -> None:
     lines, clock = StringIO(), iter([0.0, 5.0, 30.0, 40.0])
-    monkeypatch.setattr("autosegnet.commands.batch_progress.time.monotonic", lambda: next(clock))
-    console.log_to(lines)
-    with progress_shown(StringIO(), 4) as progress:
+    monkeypatch.setattr("autosegnet.runtime.progress.time.monotonic", lambda: next(clock))
+    log_to(lines)
+    with show_studies(StringIO(), 4) as progress:
         progress.tell("a", 0.25)  # too early for a line
         progress.tell("a", 0.75)
         progress.finish("a")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from autosegnet import challenge
-from autosegnet.commands.job import parse_job, time_limit
 from autosegnet.errors import InputError, UsageError
+from autosegnet.grandchallenge.job import parse_job, time_limit
+from autosegnet.grandchallenge.sockets import JobFiles, find_job_files
 
 AUTOMATED, TUMOR = "automated-petct-lesion-segmentation", "tumor-lesion-segmentation"
 
@@ -23,8 +23,8 @@ def job(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sockets(job: Path, edition: str = "autopet2") -> challenge.Sockets:
-    return challenge.sockets(input_folder=job, output_folder=Path("/out"), edition_name=edition)
+def sockets(job: Path, edition: str = "autopet2") -> JobFiles:
+    return find_job_files(input_folder=job, output_folder=Path("/out"), edition_name=edition)
 
 
 def entry(slug: str, relative_path: str, image: str | None = None) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import pytest
 from dicom_phantoms import write_series
 from pydicom.uid import generate_uid
 
-from autosegnet.cohort import CohortStudy, find_studies
+from autosegnet.batch.find import CohortStudy, find_studies
 from autosegnet.errors import InputError
-from autosegnet.evaluate import find_masks
+from autosegnet.evaluation import find_masks
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -124,7 +124,7 @@ def test_a_file_that_cannot_be_read_beside_images_is_no_study(tmp_path: Path) ->
 
 def test_images_in_no_layout_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, "p/SUV.nii", "p/CT.nii", "p/SEG.nii", "q/head.nii.gz", "labelsTr/a.nii.gz")
-    with caplog.at_level(logging.WARNING, "autosegnet.cohort"):
+    with caplog.at_level(logging.WARNING, "autosegnet.batch.find"):
         assert list(found(tmp_path)) == ["p"]
     assert "1 images in no known layout are left alone: q/head.nii.gz" in caplog.text
 

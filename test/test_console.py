@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from autosegnet import console
+from autosegnet.runtime.exit import attempt, is_lack_of_memory, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
@@ -25,7 +25,7 @@ def threads_after_run(monkeypatch: pytest.MonkeyPatch, cores: int, **given: str)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
-    assert console.run(lambda: None) == 0
+    assert run_program(lambda: None) == 0
     return [os.environ.get(name) for name in VARIABLES]
 
 
@@ -40,7 +40,7 @@ def threads_after_run(monkeypatch: pytest.MonkeyPatch, cores: int, **given: str)
 )
 def test_a_lack_of_memory_is_one_line(greedy: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> None:
     """ITK and torch raise a RuntimeError for it, which was a traceback and exit code 1."""
-    assert console.attempt(lambda: (greedy(), None)[1]).exit_code == 3
+    assert attempt(lambda: (greedy(), None)[1]).exit_code == 3
     assert capsys.readouterr().err.startswith("autosegnet: error: out of memory")
 
 
@@ -48,11 +48,11 @@ def test_a_lack_of_memory_is_one_line(greedy: Callable[[], object], capsys: pyte
 def test_what_openvino_says_is_a_lack_of_memory(words: str) -> None:
     """Seen with a window of 128^3, a fold of the paper's network and the address space limited to 0.3 and 0.6 GiB."""
     where = "Exception from src/inference/src/cpp/core.cpp:117:\nException from src/inference/src/dev/plugin.cpp:54:"
-    assert console.is_lack_of_memory(RuntimeError(f"{where}\n{words}\n"))
+    assert is_lack_of_memory(RuntimeError(f"{where}\n{words}\n"))
 
 
 def test_another_error_is_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console.attempt(lambda: sitk.ReadImage("none")[1]).exit_code == 1
+    assert attempt(lambda: sitk.ReadImage("none")[1]).exit_code == 1
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -63,11 +63,11 @@ class TestSignals:
         code = (
             "import os, signal, sys, threading, time\n"
             "from concurrent.futures import ThreadPoolExecutor\n"
-            "from autosegnet import console\n"
-            "console._SECONDS_TO_UNWIND = 1\n"
+            "from autosegnet.runtime import exit\n"
+            "exit._SECONDS_TO_UNWIND = 1\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # as at a terminal
             f"{action}\n"
-            "sys.exit(console.run(action))\n"
+            "sys.exit(exit.run_program(action))\n"
         )
         with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             try:

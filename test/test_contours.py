@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from autosegnet.dicom_out.contours import outlines
+from autosegnet.dicom.contours import outlines
 
 
 def filled(polygon, shape):

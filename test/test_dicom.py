@@ -19,14 +19,14 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from autosegnet import console
 from autosegnet.__main__ import _command_line
+from autosegnet.dicom.pet import read_dicom_ct, read_dicom_pet
+from autosegnet.dicom.series import choose_ct, choose_pet, series_in
 from autosegnet.errors import InputError, UsageError
 from autosegnet.geometry import voxels
-from autosegnet.inputs import InputOptions, load_study
 from autosegnet.io import read_image, write_image
-from autosegnet.io.dicom import read_dicom_ct, read_dicom_pet
-from autosegnet.io.dicom_series import choose_ct, choose_pet, series_in
+from autosegnet.loading import InputOptions, load_study
+from autosegnet.runtime.exit import run_program
 
 OTHER = generate_uid()
 HOUR = 1000.0 * 70.0 / (3e8 * 2.0 ** (-3600.0 / 6586.2))
@@ -408,9 +408,9 @@ def test_nothing_of_the_patient_gets_out(tmp_path, monkeypatch, capfd):
     capfd.readouterr()
     output = tmp_path / "suv.mha"
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(good), "--output", str(output)])
-    assert console.run(_command_line) == 0
+    assert run_program(_command_line) == 0
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(bad), "--output", str(tmp_path / "none.mha")])
-    assert console.run(_command_line) == 3
+    assert run_program(_command_line) == 3
     text = "".join(capfd.readouterr()) + output.read_bytes().decode("latin-1")
     assert "PatientWeight (0010,1030) is not a number" in text
     assert not [canary for canary in CANARIES if canary in text]
@@ -489,15 +489,15 @@ def test_suv_refuses_an_unknown_format_before_it_reads(study, tmp_path, monkeypa
     def must_not_run(*_):
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("autosegnet.io.dicom_series.series_in", must_not_run)
+    monkeypatch.setattr("autosegnet.dicom.series.series_in", must_not_run)
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(study), "--output", str(tmp_path / "suv.nrrd")])
-    assert console.run(_command_line) == 2
+    assert run_program(_command_line) == 2
     assert "unknown image format" in capsys.readouterr().err
 
 
 def test_suv_writes_what_predict_would_see(study, tmp_path, monkeypatch, capsys):
     output = tmp_path / "suv.nii.gz"
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(study), "--output", str(output)])
-    assert console.run(_command_line) == 0
+    assert run_program(_command_line) == 0
     assert '"factor": ' in capsys.readouterr().out
     np.testing.assert_array_equal(voxels(read_image(output)), voxels(load_study(pet=study, ct=study).study.pet))

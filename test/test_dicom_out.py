@@ -12,15 +12,15 @@ from phantoms import phantom, rotation
 from pydicom import dcmread
 from test_contours import filled
 
-from autosegnet import console
 from autosegnet.__main__ import _command_line
-from autosegnet.dicom_out import DicomResults, encoded_results
+from autosegnet.dicom.pet import read_dicom_pet
+from autosegnet.dicom.results import DicomResults, encoded_results
+from autosegnet.dicom.series import choose_pet, series_in
 from autosegnet.geometry import Grid, image_on, voxels
-from autosegnet.inputs import load_study
 from autosegnet.io import read_mask, write_all
-from autosegnet.io.dicom import read_dicom_pet
-from autosegnet.io.dicom_series import choose_pet, series_in
 from autosegnet.lesions import measure_lesions, number_lesions
+from autosegnet.loading import load_study
+from autosegnet.runtime.exit import run_program
 
 KINDS = ("segmentation", "report", "structure_set")
 
@@ -209,7 +209,7 @@ def test_dciodvfy_finds_no_error(loaded, tmp_path, suv, per_lesion):
 
 def run(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["autosegnet", *map(str, words)])
-    return console.run(_command_line)
+    return run_program(_command_line)
 
 
 def test_predict_takes_a_folder_of_dicom_and_writes_every_result(loaded, tmp_path, tiny_weights, monkeypatch, capfd):

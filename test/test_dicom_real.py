@@ -15,11 +15,11 @@ import SimpleITK as sitk
 from pydicom import dcmread
 from test_contours import filled
 
+from autosegnet.dicom.pet import read_dicom_pet
+from autosegnet.dicom.series import choose_pet, series_in
 from autosegnet.geometry import Grid, same_grid, voxels
-from autosegnet.inputs import load_study
 from autosegnet.io import read_image
-from autosegnet.io.dicom import read_dicom_pet
-from autosegnet.io.dicom_series import choose_pet, series_in
+from autosegnet.loading import load_study
 
 DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(

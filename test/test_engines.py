@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from phantoms import THRESHOLD_RECIPE, phantom
 from threshold import ThresholdEngine
 
-from autosegnet import engines
-from autosegnet.engines import open_engine
-from autosegnet.engines.canvas import Canvas, HostCanvas, Window
-from autosegnet.engines.fallback import FallbackEngine
-from autosegnet.engines.folded import fold_batch_norm
-from autosegnet.engines.torch_engine import TorchEngine
+from autosegnet.dicom.header import quiet
 from autosegnet.errors import UsageError, WeightsError
-from autosegnet.io.dicom_header import quiet
-from autosegnet.network import build_network
+from autosegnet.model import engine as engines
+from autosegnet.model.canvas import Canvas, HostCanvas, Window
+from autosegnet.model.engine import open_engine
+from autosegnet.model.folded import fold_batch_norm
+from autosegnet.model.network import build_network
+from autosegnet.model.out_of_memory import FallbackEngine
+from autosegnet.model.sliding_window import probability
+from autosegnet.model.torch_engine import TorchEngine
+from autosegnet.model.weights import Weights
 from autosegnet.pipeline import segment
-from autosegnet.predict import probability
-from autosegnet.weights import Weights
 
 
 @dataclass
@@ -358,7 +358,7 @@ def test_logits_beyond_half_precision_are_computed_in_float32(
 def test_without_openvino_torch_runs_and_one_line_says_why(
     tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "autosegnet.engines.openvino_engine", None)
+    monkeypatch.setitem(sys.modules, "autosegnet.model.openvino_engine", None)
     assert open_engine(tiny_weights, device="cpu").name.startswith("torch")
     (message,) = caplog.messages
     assert "OpenVINO cannot be loaded" in message
@@ -398,8 +398,8 @@ def test_nothing_of_torch_is_imported_to_run_on_the_cpu(tiny_weights: Weights) -
     code = """
 import sys, numpy as np
 from pathlib import Path
-from autosegnet.engines import open_engine
-from autosegnet.weights import open_weights
+from autosegnet.model.engine import open_engine
+from autosegnet.model.weights import open_weights
 engine = open_engine(open_weights(Path(sys.argv[1])), device="cpu")
 engine.logit_difference(np.zeros((2, 16, 16, 16), np.float32), 0)
 print(sorted({"torch", "monai", "pandas", "scipy"} & set(sys.modules)))

@@ -12,7 +12,7 @@ import SimpleITK
 from scipy import ndimage
 
 from autosegnet.errors import InputError
-from autosegnet.evaluate import CaseMetrics, format_summary, format_table, measure, measure_masks, spread
+from autosegnet.evaluation import CaseMetrics, format_summary, format_table, measure, measure_masks, spread
 
 NAN = float("nan")
 SHARED_FACE_OR_EDGE = ndimage.generate_binary_structure(3, 2)  # 18 neighbours and the voxel itself
@@ -264,5 +264,5 @@ def test_a_bar_in_a_name_does_not_break_the_table():
 
 
 def test_metrics_of_arrays_need_no_simpleitk():
-    code = "import sys, autosegnet.evaluate; sys.exit('SimpleITK' in sys.modules)"
+    code = "import sys, autosegnet.evaluation; sys.exit('SimpleITK' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from autosegnet.commands.evaluate import add_evaluate_arguments, run_evaluate
+from autosegnet.cli.evaluate_command import add_evaluate_arguments, run_evaluate
 from autosegnet.errors import InputError, OutputError
-from autosegnet.evaluate import evaluate_folders, find_masks, format_csv, measure_masks
+from autosegnet.evaluation import evaluate_folders, find_masks, format_csv, measure_masks
 
 
 def write(path, mask, *, spacing=(2.0, 2.0, 3.0)):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import SimpleITK
 
-from autosegnet.evaluate import evaluate_folders, spread
+from autosegnet.evaluation import evaluate_folders, spread
 
 STUDIES = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")) / "sts"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from dicom_phantoms import SLICES, write_series
 
-from autosegnet.cohort import find_studies
+from autosegnet.batch.find import find_studies
+from autosegnet.dicom.objects import find_headers
 from autosegnet.errors import InputError
-from autosegnet.evaluate.folders import find_masks
-from autosegnet.io.dicom_files import find_headers
+from autosegnet.evaluation.mask_folders import find_masks
 from autosegnet.io.folders import folders_below
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autosegnet import __main__, console, engines
+from autosegnet import __main__
+from autosegnet.model import engine as engines
+from autosegnet.runtime.exit import run_program
 
 
 def growth_mib(folder: Path, *, cases: int, warm_up: int = 20) -> float:
@@ -30,7 +32,7 @@ def growth_mib(folder: Path, *, cases: int, warm_up: int = 20) -> float:
                 gc.collect()
             if case == warm_up:
                 before = process.memory_info().rss
-            assert console.run(__main__._command_line) == 0
+            assert run_program(__main__._command_line) == 0
     finally:
         engines.open_engine, sys.argv = opened, argv
     gc.collect()

@@ -1,7 +1,7 @@
 import torch
 from monai.networks.nets import UNet
 
-from autosegnet.network import TRAINABLE_PARAMETERS, build_network
+from autosegnet.model.network import TRAINABLE_PARAMETERS, build_network
 
 
 def test_network_has_the_papers_number_of_parameters() -> None:

@@ -7,8 +7,8 @@ from phantoms import THRESHOLD_RECIPE, all_orders, pad_with_air, phantom, rotati
 from threshold import ThresholdEngine
 
 from autosegnet.geometry import Grid, resample, voxels
+from autosegnet.model.recipe import Crop
 from autosegnet.pipeline import segment
-from autosegnet.recipe import Crop
 from autosegnet.study import Study, checked_study
 
 # With an engine that finds SUV > 4 the right mask is known: the PET's own voxels above 4, but for interpolation.

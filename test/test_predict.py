@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from phantoms import THRESHOLD_RECIPE, TINY
 from threshold import ThresholdEngine
 
-from autosegnet.engines import open_engine
 from autosegnet.errors import WeightsError
-from autosegnet.predict import cost, planned, probability, window_starts
-from autosegnet.recipe import Fold, Recipe
+from autosegnet.model.engine import open_engine
+from autosegnet.model.recipe import Fold, Recipe
+from autosegnet.model.sliding_window import cost, planned, probability, window_starts
 
 
 @given(st.integers(1, 400), st.integers(1, 200), st.floats(0, 0.9))
@@ -35,7 +35,7 @@ def test_probability_is_that_of_monais_inferer(tiny_weights, shape) -> None:
     import torch
     from monai.inferers import SlidingWindowInferer
 
-    from autosegnet.network import load_fold
+    from autosegnet.model.network import load_fold
 
     array = np.random.default_rng(1).random((2, *shape), dtype=np.float32)
     recipe = tiny_weights.recipe

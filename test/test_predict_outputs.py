@@ -127,15 +127,15 @@ def test_a_file_that_fails_takes_the_others_with_it(tmp_path) -> None:
 
 
 def test_warnings_about_the_study_reach_the_report(predict, tmp_path, monkeypatch) -> None:
-    from autosegnet import inputs
+    from autosegnet import loading
 
     def warned(**images):
-        # As `inputs.log_conversion` passes on what the conversion to SUV found, and as an engine warns.
-        inputs.log.warning("SUV: the weight was given by --weight-kg")
-        logging.getLogger("autosegnet.engines").warning("nothing of the reader's concern")
+        # As `loading.log_conversion` passes on what the conversion to SUV found, and as an engine warns.
+        loading.log.warning("SUV: the weight was given by --weight-kg")
+        logging.getLogger("autosegnet.model.engine").warning("nothing of the reader's concern")
         return Study(**images)
 
-    monkeypatch.setattr(inputs, "checked_study", warned)
+    monkeypatch.setattr(loading, "checked_study", warned)
     assert predict("--output", tmp_path / "mask.mha", "--report", tmp_path / "r")[0] == 0
     page = (tmp_path / "r" / "report.html").read_text()
     assert "the weight was given by --weight-kg" in page

@@ -4,8 +4,8 @@ import SimpleITK as sitk
 from phantoms import all_orders, pad_with_air, phantom, rotation, stored_as
 
 from autosegnet.geometry import Grid, cut, image_on, resample, same_grid, voxels
+from autosegnet.model.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
 from autosegnet.preprocess import body_region, prepare
-from autosegnet.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
 from autosegnet.study import Study
 
 FOREGROUND = Recipe(crop="ct_foreground")

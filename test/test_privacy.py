@@ -11,8 +11,9 @@ import pytest
 import SimpleITK as sitk
 from bad_inputs import Job, header
 
-from autosegnet import __main__, console
-from autosegnet.weights import Weights
+from autosegnet import __main__
+from autosegnet.model.weights import Weights
+from autosegnet.runtime.exit import run_program
 
 NAME, IDENTITY, DATE = "KANARIENVOGEL", "ID4711", "19330330"
 WORDS = (NAME, IDENTITY, DATE, "1933-03-30")
@@ -75,7 +76,7 @@ def run_here(program: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
     import process
 
     monkeypatch.setattr(sys, "argv", [program, *arguments])
-    return console.run(process.main if program == "process" else __main__._command_line)
+    return run_program(process.main if program == "process" else __main__._command_line)
 
 
 @pytest.mark.parametrize("name", ["tags.mha", "fields.nii.gz"])

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from phantoms import phantom, rotation
 
-from autosegnet.weights import Weights
+from autosegnet.model.weights import Weights
 
 ROOT = Path(__file__).resolve().parents[1]
 SOCKET = "images/automated-petct-lesion-segmentation"

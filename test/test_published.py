@@ -8,11 +8,11 @@ import SimpleITK as sitk
 from phantoms import phantom, rotation, stored_as
 from scipy import ndimage
 
-from autosegnet.engines import open_engine
 from autosegnet.geometry import voxels
+from autosegnet.model.engine import open_engine
+from autosegnet.model.weights import Weights
 from autosegnet.pipeline import segment
 from autosegnet.study import Study
-from autosegnet.weights import Weights
 
 
 @pytest.mark.filterwarnings("ignore")  # MONAI's own

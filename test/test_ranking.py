@@ -3,9 +3,9 @@ import argparse
 import numpy as np
 import pytest
 
-from autosegnet.commands.evaluate import add_rank_arguments, run_rank
+from autosegnet.cli.evaluate_command import add_rank_arguments, run_rank
 from autosegnet.errors import InputError, UsageError
-from autosegnet.evaluate import format_csv, format_standings, measure_masks, rank_teams
+from autosegnet.evaluation import format_csv, format_standings, measure_masks, rank_teams
 
 HEADING = "case,dsc,fpv_ml,fnv_ml\n"
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from autosegnet.errors import WeightsError
-from autosegnet.recipe import Fold, Recipe, from_json, to_json
+from autosegnet.model.recipe import Fold, Recipe, from_json, to_json
 
 
 def test_recipe_survives_its_file() -> None:

@@ -21,9 +21,9 @@ from autosegnet.lesions import csv_text, json_text, measure_lesions, number_lesi
 from autosegnet.report import Provenance, remove_outdated, report_files
 from autosegnet.report.annotate import spread
 from autosegnet.report.draw import CYAN, hot, inverted_grey, rim
-from autosegnet.report.files import SHOWN
 from autosegnet.report.fusion import fusion_pictures
 from autosegnet.report.projection import projections, upright_grid
+from autosegnet.report.report_files import SHOWN
 from autosegnet.report.view import View, shadow
 from autosegnet.study import Study
 

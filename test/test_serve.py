@@ -22,11 +22,11 @@ import SimpleITK as sitk
 from phantoms import THRESHOLD_RECIPE, phantom
 from threshold import ThresholdEngine
 
-from autosegnet.commands.job import parse_job
 from autosegnet.errors import InputError, UsageError
-from autosegnet.recipe import Fold, Recipe
-from autosegnet.serve import serve
-from autosegnet.weights import Weights
+from autosegnet.grandchallenge.job import parse_job
+from autosegnet.grandchallenge.server import serve
+from autosegnet.model.recipe import Fold, Recipe
+from autosegnet.model.weights import Weights
 
 ROOT = Path(__file__).resolve().parents[1]
 MASK = "images/automated-petct-lesion-segmentation/ct.mha"
@@ -191,11 +191,13 @@ def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
 def test_sigterm_ends_a_running_job_and_the_server() -> None:
     """In a process of its own, as in a container; the job would take a minute."""
     code = (
-        "import sys, time; from autosegnet import console; from autosegnet.serve import serve\n"
+        "import sys, time\n"
+        "from autosegnet.runtime.exit import run_program\n"
+        "from autosegnet.grandchallenge.server import serve\n"
         "def job():\n"
         "    try: print('begun', flush=True); time.sleep(60)\n"
         "    finally: print('unwound', flush=True)\n"
-        "sys.exit(console.run(lambda: serve(job, host='127.0.0.1', port=int(sys.argv[1]))))"
+        "sys.exit(run_program(lambda: serve(job, host='127.0.0.1', port=int(sys.argv[1]))))"
     )
     port = free_port()
     with subprocess.Popen(
@@ -220,10 +222,12 @@ def test_sigterm_ends_a_running_job_and_the_server() -> None:
 def test_sigterm_that_another_thread_takes_ends_the_server() -> None:
     """It does not interrupt the wait for calls: neither does one that comes just before the wait."""
     code = (
-        "import signal, sys, threading; from autosegnet import console; from autosegnet.serve import serve\n"
+        "import signal, sys, threading\n"
+        "from autosegnet.runtime.exit import run_program\n"
+        "from autosegnet.grandchallenge.server import serve\n"
         "take = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
         "def job(): threading.Timer(0.5, take).start()\n"
-        "sys.exit(console.run(lambda: serve(job, host='127.0.0.1', port=int(sys.argv[1]))))"
+        "sys.exit(run_program(lambda: serve(job, host='127.0.0.1', port=int(sys.argv[1]))))"
     )
     port = free_port()
     with started([sys.executable, "-c", code, str(port)]) as server:
@@ -253,7 +257,7 @@ def job_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *words: str, recipe:
     """The entry point's job, with an engine that marks SUV above 4."""
     monkeypatch.chdir(ROOT)
     import process
-    from autosegnet.commands.job import parse_job
+    from autosegnet.grandchallenge.job import parse_job
 
     folders = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     args = parse_job(prog="process.py", about=None, words=[*folders, *words])

@@ -8,13 +8,13 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from autosegnet.engines import open_engine
-from autosegnet.evaluate import measure
+from autosegnet.evaluation import measure
 from autosegnet.geometry import voxels
 from autosegnet.io import only_image, read_image, read_mask
+from autosegnet.model.engine import open_engine
+from autosegnet.model.weights import BUNDLED, Weights, digest, open_weights
 from autosegnet.pipeline import segment
 from autosegnet.study import Study
-from autosegnet.weights import BUNDLED, Weights, digest, open_weights
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("AUTOSEGNET_DATA", HERE.parents[1] / "shared" / "data"))

@@ -11,8 +11,8 @@ import pytest
 
 from autosegnet.errors import InputError
 from autosegnet.suv import PetHeader, PetSlice, convert, convert_sidecar
-from autosegnet.suv.clock import read_datetime, read_time
-from autosegnet.suv.norms import norm_kg
+from autosegnet.suv.body_size import norm_kg
+from autosegnet.suv.dates import read_datetime, read_time
 from autosegnet.suv.nuclides import HALF_LIVES_S, nuclide
 
 SCAN = PetSlice(

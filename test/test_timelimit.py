@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from autosegnet import predict
-from autosegnet.engines import Engine
-from autosegnet.predict import Progress
-from autosegnet.recipe import Fold, Recipe
-from autosegnet.timelimit import TimeLimit, steps
+from autosegnet.grandchallenge.time_limit import TimeLimit, steps
+from autosegnet.model import sliding_window
+from autosegnet.model.engine import Engine
+from autosegnet.model.recipe import Fold, Recipe
+from autosegnet.model.sliding_window import Progress
 
 BEFORE_S, FIRST_PASS_S, PASS_S = 10.0, 7.0, 2.0
 # Three folds, the second of the largest weight, then the third.
@@ -48,7 +48,7 @@ class TimedEngine:
 
 
 def walk(engine: Engine, recipe: Recipe, *, progress: Progress) -> NDArray[np.float32]:
-    return predict.probability(ARRAY, engine, recipe, progress=progress)
+    return sliding_window.probability(ARRAY, engine, recipe, progress=progress)
 
 
 def limited(
@@ -69,13 +69,13 @@ def of_folds(*kept: int, recipe: Recipe = RECIPE) -> NDArray[np.float32]:
             return super().logit_difference(window, kept[fold])
 
     recipe = replace(recipe, folds=tuple(recipe.folds[k] for k in kept))
-    return predict.probability(ARRAY, Some(folds=len(kept)), recipe)
+    return sliding_window.probability(ARRAY, Some(folds=len(kept)), recipe)
 
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What is logged; another test may have taken the program's logger off the root."""
-    logger = logging.getLogger("autosegnet.timelimit")
+    logger = logging.getLogger("autosegnet.grandchallenge.time_limit")
     logger.addHandler(caplog.handler)
     level, logger.level = logger.level, logging.INFO
     yield caplog

@@ -10,10 +10,10 @@ from phantoms import TINY
 from safetensors.torch import load_file, save_file
 from untrained_folds import untrained_fold
 
-from autosegnet.engines.folded import verify
 from autosegnet.errors import WeightsError
-from autosegnet.network import build_network
-from autosegnet.weights import Weights, find, import_folds, open_weights
+from autosegnet.model.folded import verify
+from autosegnet.model.network import build_network
+from autosegnet.model.weights import Weights, find, import_folds, open_weights
 
 
 @pytest.fixture
@@ -95,16 +95,16 @@ def test_weights_are_found_in_the_documented_order(
     assert find(tmp_path) == tmp_path
     assert find(None) == tiny_weights.folder
     monkeypatch.delenv("AUTOSEGNET_WEIGHTS")
-    monkeypatch.setattr("autosegnet.weights._PLATFORM_MODEL", tiny_weights.folder)
+    monkeypatch.setattr("autosegnet.model.weights._PLATFORM_MODEL", tiny_weights.folder)
     assert find(None) == tiny_weights.folder
     (tmp_path / "model" / "packed").mkdir(parents=True)  # a tarball of the folder, not of its files
-    monkeypatch.setattr("autosegnet.weights._PLATFORM_MODEL", tmp_path / "model")
+    monkeypatch.setattr("autosegnet.model.weights._PLATFORM_MODEL", tmp_path / "model")
     with pytest.raises(WeightsError, match="holds packed"):
         find(None)
-    monkeypatch.setattr("autosegnet.weights._PLATFORM_MODEL", tmp_path / "none")
-    monkeypatch.setattr("autosegnet.weights.BUNDLED", tiny_weights.folder)
+    monkeypatch.setattr("autosegnet.model.weights._PLATFORM_MODEL", tmp_path / "none")
+    monkeypatch.setattr("autosegnet.model.weights.BUNDLED", tiny_weights.folder)
     assert find(None) == tiny_weights.folder
-    monkeypatch.setattr("autosegnet.weights.BUNDLED", tmp_path / "none")
+    monkeypatch.setattr("autosegnet.model.weights.BUNDLED", tmp_path / "none")
     with pytest.raises(WeightsError, match="--weights"):
         find(None)
 
@@ -120,7 +120,7 @@ def test_import_makes_weights_that_give_the_same_logits(tmp_path: Path) -> None:
     assert weights.recipe == recipe
     assert [f.weight for f in recipe.folds] == [0.6, 0.7]
 
-    from autosegnet.engines import open_engine
+    from autosegnet.model.engine import open_engine
 
     window = np.random.default_rng(0).random((2, 32, 32, 32), dtype=np.float32)
     with torch.inference_mode():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.recipe import PET_CHANNEL
+from autosegnet.model.recipe import PET_CHANNEL
 
 
 @dataclass(frozen=True)

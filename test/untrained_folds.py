@@ -15,8 +15,8 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from autosegnet.network import build_network, fold_bytes
-from autosegnet.recipe import PET_CHANNEL, Fold, Recipe, to_json
+from autosegnet.model.network import build_network, fold_bytes
+from autosegnet.model.recipe import PET_CHANNEL, Fold, Recipe, to_json
 
 DESCRIPTION = "Untrained: seeded random numbers and a threshold of uptake. Masks made with these folds mean nothing."
 

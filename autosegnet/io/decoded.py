@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.errors import InputError
-from autosegnet.io.wording import shown
+from autosegnet.errors import InputError, format_path
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -85,11 +84,11 @@ def check_size(size: tuple[int, ...], path: Path) -> None:
     """
     text = " x ".join(str(count) for count in size)
     if min(size) < 1:
-        raise InputError(f"image size is {text} voxels, expected at least 1 along every axis, in {shown(path)}")
+        raise InputError(f"image size is {text} voxels, expected at least 1 along every axis, in {format_path(path)}")
     if max(size) > MAX_AXIS or math.prod(size) > MAX_VOXELS:
         raise InputError(
             f"image size is {text} voxels, expected at most {MAX_AXIS} along an axis and {MAX_VOXELS} in all, "
-            f"in {shown(path)}"
+            f"in {format_path(path)}"
         )
 
 
@@ -105,18 +104,18 @@ def check_geometry(
     if not all(low <= value <= high for value in spacing):
         raise InputError(
             f"voxel spacing is {_numbers(spacing)} mm, expected {low:g} to {high:g} mm along every axis, "
-            f"in {shown(path)}; export the image again from its source"
+            f"in {format_path(path)}; export the image again from its source"
         )
     if not all(math.isfinite(value) for value in origin):
-        raise InputError(f"origin is {_numbers(origin)} mm, expected finite numbers, in {shown(path)}")
+        raise InputError(f"origin is {_numbers(origin)} mm, expected finite numbers, in {format_path(path)}")
     matrix = np.array(direction, np.float64).reshape(3, 3)
     if not np.isfinite(matrix).all() or np.abs(matrix).max() > 2:
-        raise InputError(f"direction holds {_numbers(direction)}, expected direction cosines, in {shown(path)}")
+        raise InputError(f"direction holds {_numbers(direction)}, expected direction cosines, in {format_path(path)}")
     error = float(np.abs(matrix @ matrix.T - np.eye(3)).max())
     if error > ORTHONORMAL_TOLERANCE:
         raise InputError(
             f"image axes are not perpendicular unit vectors (off by {error:.2g}, expected at most "
-            f"{ORTHONORMAL_TOLERANCE:g}), in {shown(path)}; a sheared image has to be resampled first"
+            f"{ORTHONORMAL_TOLERANCE:g}), in {format_path(path)}; a sheared image has to be resampled first"
         )
 
 
@@ -139,7 +138,7 @@ def check_finite(voxels: NDArray[Any], path: Path) -> None:
     if count:
         raise InputError(
             f"{count} voxels are NaN or infinite, the first at index (x, y, z) = {first}, expected finite numbers, "
-            f"in {shown(path)}"
+            f"in {format_path(path)}"
         )
 
 
@@ -156,7 +155,7 @@ def as_kept_type(voxels: NDArray[Any], path: Path) -> NDArray[Any]:
         for z, plane in enumerate(voxels):
             narrow[z] = plane
     if voxels.dtype.kind == "f" and not np.isfinite(narrow).all():
-        raise InputError(f"voxel values exceed the range of 32-bit floating point (3.4e38) in {shown(path)}")
+        raise InputError(f"voxel values exceed the range of 32-bit floating point (3.4e38) in {format_path(path)}")
     return narrow
 
 

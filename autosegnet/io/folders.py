@@ -4,8 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from autosegnet.errors import InputError
-from autosegnet.io.wording import shown
+from autosegnet.errors import InputError, format_path
 
 
 def refuse_unlisted(error: OSError) -> None:
@@ -14,7 +13,9 @@ def refuse_unlisted(error: OSError) -> None:
     Raises:
         InputError: always.
     """
-    raise InputError(f"cannot list the folder {shown(Path(error.filename).name, 80)}: {error.strerror}") from error
+    raise InputError(
+        f"cannot list the folder {format_path(Path(error.filename).name, 80)}: {error.strerror}"
+    ) from error
 
 
 def folders_below(

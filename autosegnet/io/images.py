@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autosegnet.errors import InputError, UsageError
+from autosegnet.errors import InputError, UsageError, format_list, format_path
+from autosegnet.io.atomic import probe_output, write_files
 from autosegnet.io.decoded import DecodedImage, as_kept_type, check_finite, empty_voxels, to_sitk
-from autosegnet.io.files import probe_output, write_files
-from autosegnet.io.wording import listed, shown
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -59,7 +58,7 @@ def read_mask(path: Path) -> "SimpleITK.Image":
             others.update(np.unique(plane[(plane != 0) & (plane != 1)])[:5].tolist())
     if others:
         values = ", ".join(f"{value:g}" for value in sorted(others)[:5])
-        raise InputError(f"the mask holds the values {values}, expected only 0 and 1, in {shown(path)}")
+        raise InputError(f"the mask holds the values {values}, expected only 0 and 1, in {format_path(path)}")
     return to_sitk(DecodedImage(mask, decoded.spacing, decoded.origin, decoded.direction))
 
 
@@ -127,21 +126,23 @@ def only_image(folder: Path) -> Path:
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise InputError(
-            f"cannot list {shown(folder)}: {error.strerror}; expected a folder with exactly one image"
+            f"cannot list {format_path(folder)}: {error.strerror}; expected a folder with exactly one image"
         ) from error
     names = [entry.name + ("/" if entry.is_dir() else "") for entry in entries]
     images = [entry for entry in entries if _suffix(entry) in _SUFFIXES]
     unsupported = [entry for entry in entries if entry.suffix.lower() in _UNSUPPORTED]
     if unsupported:
         reason = _UNSUPPORTED[unsupported[0].suffix.lower()]
-        raise InputError(f"{shown(unsupported[0].name, 80)} in {shown(folder)} cannot be read: {reason}")
+        raise InputError(f"{format_path(unsupported[0].name, 80)} in {format_path(folder)} cannot be read: {reason}")
     if len(images) != 1:
         found = f"{len(images)} images" if images else "no image"
-        holds = f"which holds {listed(names)}" if names else "which is empty"
-        raise InputError(f"found {found}, expected exactly one (.mha, .nii, .nii.gz), in {shown(folder)}, {holds}")
+        holds = f"which holds {format_list(names)}" if names else "which is empty"
+        raise InputError(
+            f"found {found}, expected exactly one (.mha, .nii, .nii.gz), in {format_path(folder)}, {holds}"
+        )
     if not Path(os.path.realpath(images[0])).is_relative_to(os.path.realpath(folder)):
         raise InputError(
-            f"{shown(images[0].name, 80)} is a link to outside of {shown(folder)}, expected the image itself"
+            f"{format_path(images[0].name, 80)} is a link out of {format_path(folder)}, expected the image itself"
         )
     return images[0]
 
@@ -155,9 +156,9 @@ def _decoded(path: Path) -> DecodedImage:
     suffix = _suffix(path)
     if suffix not in _SUFFIXES:
         if not path.exists():
-            raise InputError(f"cannot read {shown(path)}: No such file or directory")
+            raise InputError(f"cannot read {format_path(path)}: No such file or directory")
         reason = _UNSUPPORTED.get(suffix, "not an image format that is read")
-        raise InputError(f"cannot read {shown(path)}: {reason}, {_ACCEPTED}")
+        raise InputError(f"cannot read {format_path(path)}: {reason}, {_ACCEPTED}")
     if suffix == ".mha":
         from autosegnet.io.metaimage import read_metaimage
 
@@ -172,7 +173,7 @@ def _decoded(path: Path) -> DecodedImage:
 
 def _check_suffix(path: Path) -> None:
     if _suffix(path) not in _SUFFIXES:
-        raise UsageError(f"cannot write {shown(path)}: unknown image format, {_ACCEPTED}")
+        raise UsageError(f"cannot write {format_path(path)}: unknown image format, {_ACCEPTED}")
 
 
 def _suffix(path: Path) -> str:

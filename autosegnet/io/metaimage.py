@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autosegnet.errors import InputError
+from autosegnet.errors import InputError, format_path
 from autosegnet.io.decoded import DecodedImage, empty_voxels
-from autosegnet.io.inflate import ZLIB_OR_GZIP, check_inflatable, inflate_into, read_into
-from autosegnet.io.metaheader import KNOWN_KEYS, MetaHeader, parse_header
-from autosegnet.io.metatags import LONGEST_HEADER, parse_tags
-from autosegnet.io.stored import file_size, opened_image
-from autosegnet.io.wording import shown
+from autosegnet.io.image_files import file_size, opened_image
+from autosegnet.io.metaimage_header import KNOWN_KEYS, MetaHeader, parse_header
+from autosegnet.io.metaimage_tags import LONGEST_HEADER, parse_tags
+from autosegnet.io.streams import ZLIB_OR_GZIP, check_inflatable, inflate_into, read_into
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -93,12 +92,13 @@ def _check_payload(header: MetaHeader, stored: int, path: Path) -> None:
     stored = max(stored, 0)
     if not header.compressed and stored != needed:
         raise InputError(
-            f"the file holds {stored} bytes of voxels, expected {needed}, in {shown(path)}; copy or export it again"
+            f"the file holds {stored} bytes of voxels, expected {needed}, in {format_path(path)}; "
+            "copy or export it again"
         )
     if header.compressed and header.compressed_size not in {None, stored}:
         raise InputError(
             f"the file holds {stored} bytes of compressed voxels, expected {header.compressed_size} as its header "
-            f"says, in {shown(path)}; copy or export it again"
+            f"says, in {format_path(path)}; copy or export it again"
         )
     if header.compressed:
         check_inflatable(stored, needed, path)

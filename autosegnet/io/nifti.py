@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.errors import InputError
+from autosegnet.errors import InputError, format_path
 from autosegnet.io.decoded import DecodedImage, empty_voxels
-from autosegnet.io.inflate import GZIP, check_inflatable, inflate_first, inflate_into, read_into
-from autosegnet.io.niftiheader import (
+from autosegnet.io.image_files import file_size, opened_image
+from autosegnet.io.nifti_header import (
     FORMS_TOLERANCE_VOXELS,
     LONGEST_HEADER,
     LPS_FROM_RAS,
@@ -24,8 +24,7 @@ from autosegnet.io.niftiheader import (
     parse_header,
     voxels_apart,
 )
-from autosegnet.io.stored import file_size, opened_image
-from autosegnet.io.wording import shown
+from autosegnet.io.streams import GZIP, check_inflatable, inflate_first, inflate_into, read_into
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -52,7 +51,8 @@ def read_nifti(path: Path) -> DecodedImage:
             check_inflatable(file_size(file), total, path)
         elif file_size(file) != total:
             raise InputError(
-                f"the file holds {file_size(file)} bytes, expected {total}, in {shown(path)}; copy or export it again"
+                f"the file holds {file_size(file)} bytes, expected {total}, in {format_path(path)}; "
+                "copy or export it again"
             )
         voxels = empty_voxels(header.size[::-1], header.dtype)
         buffer = voxels.reshape(-1).view(np.uint8).data
@@ -126,5 +126,7 @@ def _scaled(voxels: NDArray[Any], header: NiftiHeader, path: Path) -> NDArray[An
             exact = plane.astype(np.float64) * header.slope + header.intercept
             scaled[z] = exact
             if np.any(np.isfinite(exact) & ~np.isfinite(scaled[z])):
-                raise InputError(f"scaled voxels exceed the range of 32-bit floating point (3.4e38) in {shown(path)}")
+                raise InputError(
+                    f"scaled voxels exceed the range of 32-bit floating point (3.4e38) in {format_path(path)}"
+                )
     return scaled

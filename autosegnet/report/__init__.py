@@ -4,7 +4,7 @@ Conventions: views are in the patient's own axes (LPS), whatever the grid of the
 of coronal and axial pictures (radiological), and the patient faces left on sagittal ones.
 """
 
-from autosegnet.report.files import REPORT_PAGE, remove_outdated, report_files
 from autosegnet.report.page import Provenance
+from autosegnet.report.report_files import REPORT_PAGE, remove_outdated, report_files
 
 __all__ = ["REPORT_PAGE", "Provenance", "remove_outdated", "report_files"]

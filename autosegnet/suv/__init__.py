@@ -8,7 +8,7 @@ objects (oncoray.github.io/suv_computation, 2026); DICOM PS3.3 C.8.9.1.
 """
 
 from autosegnet.suv.conversion import MODES, Conversion
-from autosegnet.suv.header import PetHeader, PetSlice
+from autosegnet.suv.pet_header import PetHeader, PetSlice
 from autosegnet.suv.rules import convert
 from autosegnet.suv.sidecar import convert_sidecar
 

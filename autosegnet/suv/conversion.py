@@ -6,8 +6,8 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from autosegnet.errors import InputError
-from autosegnet.suv.clock import read_date, told_without_date
-from autosegnet.suv.header import TAGS, PetHeader, PetSlice, named
+from autosegnet.suv.dates import read_date, told_without_date
+from autosegnet.suv.pet_header import TAGS, PetHeader, PetSlice, named
 
 MODES: Final = ("qiba", "tcia-compat")
 """How Bq/ml becomes SUV: by the QIBA and IBSI rules, or as autoPET's training data were converted."""

@@ -7,11 +7,10 @@ import math
 from typing import Final
 
 from autosegnet.errors import InputError
-from autosegnet.suv.clock import read_datetime, read_time, seconds_of_day
+from autosegnet.suv.body_size import SUV_TYPES, body_surface_m2, norm_kg
 from autosegnet.suv.conversion import COMPAT_OPTION, MODES, Conversion, Ledger
-from autosegnet.suv.header import PetHeader, named
-from autosegnet.suv.norms import SUV_TYPES, body_surface_m2, norm_kg
-from autosegnet.suv.quantities import (
+from autosegnet.suv.dates import read_datetime, read_time, seconds_of_day
+from autosegnet.suv.patient import (
     printable,
     read_dose_bq,
     read_duration_s,
@@ -20,7 +19,8 @@ from autosegnet.suv.quantities import (
     read_sex,
     read_weight_kg,
 )
-from autosegnet.suv.reference import acquisition, earliest_acquisition, injection, start_reference
+from autosegnet.suv.pet_header import PetHeader, named
+from autosegnet.suv.reference_time import acquisition, earliest_acquisition, injection, start_reference
 
 _AGREEMENT: Final = 0.02  # of the two private factors of Philips
 

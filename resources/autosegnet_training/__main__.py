@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from autosegnet import console
-from autosegnet_training.simulate import command as simulate_command
-from petct_simulator import label_volumes
+from autosegnet.cli.options import Parser
+from autosegnet.runtime.exit import run_program
+from petct_simulator import label_volumes, simulate_command
 
 # Their modules import torch or read images, and are imported only for the command that was given.
 COMMANDS = {
@@ -26,7 +26,7 @@ COMMANDS = {
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """The parser of all sub-commands; of those in `COMMANDS`, only the chosen one has its arguments."""
     description = (__doc__ or "").split("\n", 1)[0]
-    parser: argparse.ArgumentParser = console.Parser(prog="autosegnet-train", description=description)
+    parser: argparse.ArgumentParser = Parser(prog="autosegnet-train", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, what in COMMANDS.items():
         if name == chosen:
@@ -39,9 +39,9 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one sub-command and returns its exit code, as `autosegnet.console.run` defines them."""
+    """Runs one sub-command and returns its exit code, as `autosegnet.runtime.exit.run_program` defines them."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return console.run(lambda: _command_line(given))
+    return run_program(lambda: _command_line(given))
 
 
 def _command_line(arguments: list[str]) -> None:

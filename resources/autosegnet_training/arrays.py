@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
 from autosegnet.io import write_bytes, write_text
-from autosegnet.recipe import Recipe, from_json
+from autosegnet.model.recipe import Recipe, from_json
 from autosegnet_training.cases import Case, read_cases
 from autosegnet_training.splits import refuse_shared_patients
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from autosegnet.recipe import PET_CHANNEL
+from autosegnet.model.recipe import PET_CHANNEL
 from autosegnet_training.configuration import TrainingConfiguration
 
 Vector = tuple[float, float, float]

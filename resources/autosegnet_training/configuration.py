@@ -1,6 +1,6 @@
 """Every setting of a training run, as one value that is stored with the run.
 
-What a trained fold needs to run is in `autosegnet.recipe`; its spacing, CT window and crop are chosen by `prepare`.
+`autosegnet.model.recipe` holds what a trained fold needs to run; `prepare` chooses its spacing, CT window and crop.
 """
 
 from __future__ import annotations

@@ -22,13 +22,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from autosegnet.engines import Engine
-from autosegnet.engines.folded import fold_batch_norm
 from autosegnet.errors import InputError
-from autosegnet.evaluate import CaseMetrics, format_table, measure_masks
+from autosegnet.evaluation import CaseMetrics, format_table, measure_masks
 from autosegnet.geometry import voxels
 from autosegnet.io import probe_output, write_text
-from autosegnet.network import network_of, read_pth
+from autosegnet.model.engine import Engine
+from autosegnet.model.folded import fold_batch_norm
+from autosegnet.model.network import network_of, read_pth
 from autosegnet.pipeline import segment
 from autosegnet_training import configuration as settings
 from autosegnet_training import runs
@@ -130,7 +130,7 @@ def _engine(best: Path, device: torch.device) -> Engine:
     state = read_pth(best)
     if device.type == "cuda":
         return NetworkEngine(network_of(state, where=str(best)).to(device), device)
-    from autosegnet.engines.openvino_engine import OpenvinoEngine
+    from autosegnet.model.openvino_engine import OpenvinoEngine
 
     return OpenvinoEngine([fold_batch_norm({k: v.numpy() for k, v in state.items()}, where=str(best))])
 

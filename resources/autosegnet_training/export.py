@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from autosegnet.errors import InputError
-from autosegnet.recipe import Recipe
-from autosegnet.weights import import_folds
+from autosegnet.model.recipe import Recipe
+from autosegnet.model.weights import import_folds
 from autosegnet_training import runs
 from autosegnet_training.cases import FOLDS
 from autosegnet_training.cross_validate import SUMMARY

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.io import write_bytes, write_text
-from autosegnet.recipe import PET_CHANNEL
+from autosegnet.model.recipe import PET_CHANNEL
 from autosegnet_training.arrays import PreparedCase
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from autosegnet.errors import AutosegnetError, InputError, UsageError
 from autosegnet.geometry import Grid, voxels
 from autosegnet.io import probe_output, write_text
+from autosegnet.model.recipe import Recipe, to_json
 from autosegnet.preprocess import prepare
-from autosegnet.recipe import Recipe, to_json
 from autosegnet_training import arrays
 from autosegnet_training.cases import Case, box_text, read_cases, write_cases
 from autosegnet_training.splits import refuse_shared_patients

@@ -21,8 +21,8 @@ import torch
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io import write_bytes, write_text
-from autosegnet.recipe import Recipe, from_json
-from autosegnet.recipe import to_json as recipe_json
+from autosegnet.model.recipe import Recipe, from_json
+from autosegnet.model.recipe import to_json as recipe_json
 from autosegnet_training.arrays import PreparedFolder
 from autosegnet_training.cases import of_fold
 from autosegnet_training.configuration import TrainingConfiguration, to_json

@@ -20,7 +20,7 @@ from torch import nn
 from tqdm import tqdm
 
 from autosegnet.errors import InputError, UsageError
-from autosegnet.network import build_network, network_of, read_pth, read_safetensors
+from autosegnet.model.network import build_network, network_of, read_pth, read_safetensors
 from autosegnet_training import configuration as settings
 from autosegnet_training import distributed, runs
 from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_prepared

@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from autosegnet.evaluate import CaseMetrics, measure_masks
-from autosegnet.predict import probability
-from autosegnet.recipe import Fold, Recipe
+from autosegnet.evaluation import CaseMetrics, measure_masks
+from autosegnet.model.recipe import Fold, Recipe
+from autosegnet.model.sliding_window import probability
 from autosegnet_training.arrays import PreparedCase
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkEngine:
-    """A network in memory as an `autosegnet.engines.Engine` of one fold.
+    """A network in memory as an `autosegnet.model.engine.Engine` of one fold.
 
     Args:
         network: in evaluation mode while it is used.
@@ -48,7 +48,7 @@ class NetworkEngine:
 
     @torch.inference_mode()
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """As `autosegnet.engines.Engine.logit_difference`."""
+        """As `autosegnet.model.engine.Engine.logit_difference`."""
         assert fold == 0, "one network is one fold"
         assert not self.network.training, "batch norm uses its running statistics"
         batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self.device)  # (1, 2, X, Y, Z)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet_training.simulate.anatomy import Anatomy, procedural
-from autosegnet_training.simulate.organ_maps import from_organ_map, map_to_lattice_mm, read_organ_map
-from autosegnet_training.simulate.shapes import Point
-from autosegnet_training.simulate.tissue import Tissue
+from petct_simulator.anatomy import Anatomy, procedural
 from petct_simulator.label_volume import LabelVolume
+from petct_simulator.organ_maps import from_organ_map, map_to_lattice_mm, read_organ_map
+from petct_simulator.shapes import Point
+from petct_simulator.tissue import Tissue
 
 TABLE_MM = 60.0  # how far the table reaches below the body
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet_training.simulate.tissue import UPTAKE, Tissue, draw_hu, draw_uptake
+from petct_simulator.tissue import UPTAKE, Tissue, draw_hu, draw_uptake
 
 T = Tissue
 PATTERN_FWHM_MM = (8.0, 18.0, 35.0, 90.0)

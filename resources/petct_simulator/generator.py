@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autosegnet_training.simulate.tissue import Tissue
 from petct_simulator.cohorts import COHORTS
 from petct_simulator.examination import draw_examination
 from petct_simulator.fields import Shape
@@ -19,6 +18,7 @@ from petct_simulator.lesion_plan import Lesion, plan_benign, plan_lesions
 from petct_simulator.placement import pad_labels, place_varied
 from petct_simulator.regions import Regions, find_regions
 from petct_simulator.render import Rendered, render
+from petct_simulator.tissue import Tissue
 
 T = Tissue
 CT_WINDOW_HU = (-1024.0, 1024.0)

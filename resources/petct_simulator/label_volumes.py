@@ -9,10 +9,10 @@ from pathlib import Path
 
 from autosegnet.errors import UsageError
 from autosegnet.io import write_bytes, write_text
-from autosegnet_training.simulate.command import list_organ_maps, study_seed
 from autosegnet_training.workers import do_all
 from petct_simulator.bodies import make_body
 from petct_simulator.label_volume import is_held_out, pack
+from petct_simulator.simulate_command import list_organ_maps, study_seed
 
 logger = logging.getLogger(__name__)
 

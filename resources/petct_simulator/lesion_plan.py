@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet_training.simulate.tissue import Tissue
 from petct_simulator.cohorts import FITTED, Cohort
 from petct_simulator.regions import SITES, Regions
+from petct_simulator.tissue import Tissue
 
 T = Tissue
 Points = NDArray[np.float64]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from autosegnet_training.simulate.tissue import Tissue
 from petct_simulator.fields import FWHM, blur
 from petct_simulator.lesion_plan import Lesion
 from petct_simulator.placement import Placement
+from petct_simulator.tissue import Tissue
 
 ISOCONTOUR = 0.42  # of the blurred lesion's maximum: the 40–42 % contour that readers of FDG-PET draw
 _NO_TISSUE = (Tissue.OUTSIDE, Tissue.GAS, Tissue.TABLE, Tissue.TABLE_FOAM, Tissue.MATTRESS)

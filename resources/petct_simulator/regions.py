@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet_training.simulate.tissue import Tissue
 from petct_simulator.label_volume import LabelVolume
+from petct_simulator.tissue import Tissue
 
 T = Tissue
 Voxels = NDArray[np.int16]

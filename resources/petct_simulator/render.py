@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from autosegnet_training.simulate.frame import DOME
-from autosegnet_training.simulate.tissue import Tissue
 from petct_simulator.examination import PATTERN_FWHM_MM, CtScanner, Examination, PetScanner
 from petct_simulator.fields import FWHM, apply_matrices, blur, blur_matrix, smooth_field
+from petct_simulator.frame import DOME
 from petct_simulator.label_volume import LabelVolume
 from petct_simulator.lesion_plan import Lesion
 from petct_simulator.paint import Ball, confine, contour, grow_body, kept_height, paint_ball, shape_lesion
 from petct_simulator.placement import Placement
+from petct_simulator.tissue import Tissue
 
 T = Tissue
 AIR_HU = -1024.0

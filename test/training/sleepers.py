@@ -4,7 +4,7 @@ import signal
 import sys
 import time
 
-from autosegnet import console
+from autosegnet.runtime.exit import run_program
 from autosegnet_training.workers import do_all
 
 
@@ -19,4 +19,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal, wherever the tests are run
-    sys.exit(console.run(main))
+    sys.exit(run_program(main))

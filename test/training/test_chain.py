@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from autosegnet.engines.folded import verify
 from autosegnet.io import read_image, read_mask
-from autosegnet.network import build_network
-from autosegnet.weights import open_weights
+from autosegnet.model.folded import verify
+from autosegnet.model.network import build_network
+from autosegnet.model.weights import open_weights
 from autosegnet_training.arrays import load, open_prepared
 from autosegnet_training.runs import open_trained
 from autosegnet_training.validation import NetworkEngine, Validation, measure_prepared

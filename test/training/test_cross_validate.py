@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from training_phantoms import TINY, small_engine
 
-from autosegnet.engines.folded import verify
-from autosegnet.network import build_network
-from autosegnet.weights import open_weights
+from autosegnet.model.folded import verify
+from autosegnet.model.network import build_network
+from autosegnet.model.weights import open_weights
 from autosegnet_training import cross_validate
 from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import open_prepared

@@ -13,9 +13,9 @@ from training_phantoms import case_of, image, study_arrays, write_tree
 from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, image_on, resample, voxels
 from autosegnet.io import read_image, write_image
-from autosegnet.predict import probability
+from autosegnet.model.recipe import Fold, Recipe
+from autosegnet.model.sliding_window import probability
 from autosegnet.preprocess import prepare
-from autosegnet.recipe import Fold, Recipe
 from autosegnet.study import checked_study
 from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import load, open_prepared

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from autosegnet_training.simulate import Protocol, simulate_study
-from autosegnet_training.simulate.anatomy import Anatomy, Stature, from_stature, procedural
-from autosegnet_training.simulate.lesions import COHORT_STUDIES, Lesion, draw_cohort, place
-from autosegnet_training.simulate.scanner import Scanner
-from autosegnet_training.simulate.study import SimulatedStudy
-from autosegnet_training.simulate.tissue import Tissue
+from petct_simulator import Protocol, simulate_study
+from petct_simulator.anatomy import Anatomy, Stature, from_stature, procedural
+from petct_simulator.lesion_growth import COHORT_STUDIES, Lesion, draw_cohort, place
+from petct_simulator.scanner import Scanner
+from petct_simulator.tissue import Tissue
+from petct_simulator.whole_body import SimulatedStudy
 
 COARSE = (8.0, 8.0, 8.0)
 PLAIN = Scanner(5.0, 0.14, 5.5, 3.0, 0.0, (0.0, 0.0, 0.0), 9.0, 780.0, 0.0, "none")
@@ -164,7 +164,7 @@ def test_heavy_patients_are_noisier() -> None:
         def patient(rng: np.random.Generator, spacing_mm: tuple[float, float, float]) -> Anatomy:
             return from_stature(Stature("M", 1760, 1.0, bmi, "up", upper=1400, lower=1050), rng, spacing_mm)
 
-        from autosegnet_training.simulate.scanner import draw_scanner
+        from petct_simulator.scanner import draw_scanner
 
         weight = patient(np.random.default_rng(0), COARSE).weight_kg
         return float(np.mean([draw_scanner(np.random.default_rng(s), weight).noise_at_liver for s in range(20)]))
@@ -205,7 +205,7 @@ def test_arrays_need_neither_simpleitk_nor_nibabel() -> None:
 import sys
 for name in ("SimpleITK", "nibabel", "torch"):
     sys.modules[name] = None
-from autosegnet_training.simulate import Protocol, simulate_study
+from petct_simulator import Protocol, simulate_study
 study = simulate_study(1, protocol=Protocol((12.0, 12.0, 12.0), 700.0, "melanoma"))
 assert study.truth.any()
 """

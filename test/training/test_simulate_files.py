@@ -8,9 +8,9 @@ import pytest
 import SimpleITK as sitk
 
 from autosegnet_training.__main__ import main
-from autosegnet_training.simulate.command import study_seed
-from autosegnet_training.simulate.sample import sample_study
-from autosegnet_training.simulate.writer import write_platform
+from petct_simulator.sample_case import sample_study
+from petct_simulator.simulate_command import study_seed
+from petct_simulator.writer import write_platform
 
 TEST = Path(__file__).parents[1]
 ARGUMENTS = ["--number", "3", "--seed", "7", "--spacing", "10", "10", "10", "--field", "700"]

@@ -9,8 +9,8 @@ import pytest
 from scipy import ndimage
 
 from autosegnet.errors import InputError
-from autosegnet_training.simulate import Protocol, simulate_study
-from autosegnet_training.simulate.organ_maps import (
+from petct_simulator import Protocol, simulate_study
+from petct_simulator.organ_maps import (
     BLADDER,
     BRAIN,
     HEART,
@@ -24,7 +24,7 @@ from autosegnet_training.simulate.organ_maps import (
     from_organ_map,
     read_organ_map,
 )
-from autosegnet_training.simulate.tissue import Tissue
+from petct_simulator.tissue import Tissue
 
 DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).parents[3] / "shared" / "data")) / "organ_maps"
 SPACING = (6.0, 6.0, 6.0)

@@ -16,7 +16,7 @@ import torch
 from training_phantoms import small_network, train_arguments
 
 from autosegnet.errors import WeightsError
-from autosegnet.network import build_network, fold_bytes
+from autosegnet.model.network import build_network, fold_bytes
 from autosegnet_training import train
 from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import load, open_prepared

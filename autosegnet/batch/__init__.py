@@ -1,0 +1,1 @@
+"""Every study below a folder: found, planned, run, recorded, summarised."""

@@ -1,0 +1,115 @@
+"""What a batch has to do: of every study found, whether it is done, cannot be done, or is to be done and how."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autosegnet import __version__
+from autosegnet.batch.found_study import CohortStudy
+from autosegnet.batch.record import DependsOn, Places, Row, clear_recorded, failed, finished, input_identity, pending
+from autosegnet.errors import InputError
+from autosegnet.io import image_stem
+from autosegnet.loading import InputOptions
+from autosegnet.model.recipe import Recipe, to_json
+from autosegnet.report import REPORT_PAGE
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be done with one study.
+
+    Args:
+        mask: where it goes.
+        depends_on: for its record.
+        report: whether one is wanted.
+    """
+
+    study: CohortStudy
+    options: InputOptions
+    mask: Path
+    depends_on: DependsOn
+    report: bool
+
+
+def planned(
+    args: argparse.Namespace, studies: Sequence[CohortStudy], recipe: Recipe
+) -> tuple[dict[str, Row], list[Task]]:
+    """The rows of all studies by case, and what is to be done; what is done already, or cannot be, is no task.
+
+    Args:
+        args: of `autosegnet batch`.
+        recipe: of the weights to be used.
+
+    Raises:
+        OutputError: what an earlier run left of a study that cannot be done now cannot be removed.
+    """
+    weights = hashlib.sha256(to_json(recipe).encode()).hexdigest()  # of crop and fold weights, too, not of folds alone
+    rows: dict[str, Row] = {}
+    tasks = []
+    for study in studies:
+        standing = _standing(args, study, weights=weights)
+        if isinstance(standing, Task):
+            rows[study.case] = pending(study.case)
+            tasks.append(standing)
+        else:
+            rows[study.case] = standing
+    return rows, tasks
+
+
+def _standing(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task | Row:
+    places = Places(args.output, study.case)
+    try:
+        task = _task(args, study, weights=weights)
+    except InputError as error:
+        clear_recorded(places)
+        return failed(study.case, str(error))
+    try:
+        before = "" if args.overwrite else finished(places, task.depends_on)
+    except InputError as error:
+        return failed(study.case, str(error))
+    if isinstance(before, Row):
+        if not args.report or (places.report / REPORT_PAGE).exists():
+            return before
+        before = "it has no report"
+    if before:
+        log.info("%s is done again: %s", study.case, before)
+    return task
+
+
+def _task(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task:
+    if study.fault:
+        raise InputError(study.fault)
+    sidecar = _sidecar(study, args.pet_unit)
+    if study.pet is None:
+        options, how = InputOptions(mode=args.suv_mode), f"DICOM, SUV mode {args.suv_mode}"
+    else:
+        unit = "suv" if sidecar is None else "bqml"
+        options, how = InputOptions(pet_unit=unit, pet_sidecar=sidecar), f"PET file in {unit}"
+    mask = args.output / f"{study.case}.{args.format or _format_of(study)}"
+    files = (*study.files, *([sidecar] if sidecar else []))
+    depends_on: DependsOn = {
+        "input": input_identity(files, args.input),
+        "reading": how,
+        "weights": weights,
+        "software": f"autosegnet {__version__}",
+        "format": mask.name.removeprefix(study.case),
+    }
+    return Task(study, options, mask, depends_on, args.report)
+
+
+def _sidecar(study: CohortStudy, unit: str) -> Path | None:
+    """The PET-BIDS sidecar of a PET in Bq/ml; a file called SUV holds SUV."""
+    if study.pet is None or unit == "suv" or image_stem(study.pet) == "SUV":
+        return None
+    return study.pet.with_name(f"{image_stem(study.pet)}.json")
+
+
+def _format_of(study: CohortStudy) -> str:
+    return "mha" if study.pet is not None and study.pet.name.lower().endswith(".mha") else "nii.gz"

@@ -1,0 +1,50 @@
+"""The argument parser of all commands, and the options that choose weights and device."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from autosegnet.errors import UsageError
+from autosegnet.model.engine import DEVICES
+from autosegnet.model.weights import Weights, open_weights
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors end the run like every other."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError after the usage text."""
+        self.print_usage(sys.stderr)
+        raise UsageError(message)
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that choose weights and device."""
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="folder with recipe.json and folds (default: $AUTOSEGNET_WEIGHTS, /opt/ml/model, the bundled weights)",
+    )
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default="auto",
+        help="auto: cuda where there is one, else cpu; reference: plain torch on the CPU (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="whole-body passes instead of overlapping windows: another mask, sooner"
+    )
+
+
+def choose_weights(args: argparse.Namespace) -> Weights:
+    """The weights that the arguments choose, in the mode that they choose.
+
+    Raises:
+        WeightsError: as `open_weights`.
+    """
+    weights = open_weights(args.weights)
+    return weights.in_fast_mode() if args.fast else weights

@@ -1,0 +1,103 @@
+"""`autosegnet predict`: one study, its mask, and whatever else is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autosegnet.cli.dicom_options import add_result_arguments, check_results, result_files, wanted_results
+from autosegnet.cli.options import add_engine_arguments, choose_weights
+from autosegnet.cli.suv_command import add_input_arguments, input_options
+from autosegnet.errors import UsageError
+from autosegnet.model.engine import log_engine
+from autosegnet.outputs import log_lesions, pages_of, provenance, write_results
+from autosegnet.runtime.log import keep_study_warnings
+from autosegnet.runtime.progress import show_passes
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from autosegnet.dicom.results import DicomResults
+    from autosegnet.pipeline import Maps
+
+
+def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `autosegnet predict`."""
+    parser.add_argument("--pet", type=Path, required=True, help="PET in SUV, .mha, .nii or .nii.gz, or a DICOM folder")
+    parser.add_argument(
+        "--ct", type=Path, required=True, help="CT in HU, on any grid, likewise; may be the same folder"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="MASK", help="mask on the PET's grid")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="also report.html, its pictures, lesions.csv and .json"
+    )
+    parser.add_argument("--probability", type=Path, metavar="FILE", help="also the probability of lesion, float32")
+    parser.add_argument(
+        "--uncertainty",
+        type=Path,
+        metavar="FILE",
+        help="also the standard deviation between the folds' probabilities; takes 4 bytes x voxels x folds more memory",
+    )
+    add_input_arguments(parser)
+    add_result_arguments(parser)
+    add_engine_arguments(parser)
+
+
+def run_predict(args: argparse.Namespace) -> None:
+    """Segments one study and writes all outputs, or none."""
+    from autosegnet.loading import load_study
+    from autosegnet.model.engine import open_engine
+    from autosegnet.pipeline import segment
+
+    results = wanted_results(args)
+    _probe_outputs(args, results)
+    weights = choose_weights(args)
+    if args.uncertainty and len(weights.recipe.folds) < 2:
+        raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
+    with keep_study_warnings() as warnings, ThreadPoolExecutor(1, "engine") as pool:
+        opening = pool.submit(open_engine, weights, device=args.device)  # meanwhile, the study is read
+        loaded = load_study(pet=args.pet, ct=args.ct, options=input_options(args))
+        check_results(loaded, results)
+        engine = opening.result()
+        log_engine(engine, weights)
+        with show_passes(sys.stderr) as progress:
+            found = segment(loaded.study, engine, weights.recipe, maps=_maps(args), progress=progress)
+    files: dict[Path, sitk.Image | str | bytes] = {args.output: found.mask}
+    for path, image in ((args.probability, found.probability), (args.uncertainty, found.uncertainty)):
+        if path is not None and image is not None:
+            files[path] = image
+    files.update(result_files(found.mask, loaded, results))
+    made_by = provenance(loaded, engine, weights, warnings)
+    write_results(files, args.report, pages_of(found.mask, loaded, made_by) if args.report else {})
+    log_lesions(found.mask)
+
+
+def _probe_outputs(args: argparse.Namespace, results: DicomResults) -> None:
+    from autosegnet.io import probe_image, probe_output
+    from autosegnet.report import REPORT_PAGE
+
+    images = [path for path in (args.output, args.probability, args.uncertainty) if path is not None]
+    outputs = [path.resolve() for path in (*images, *results.paths)]
+    if len(set(outputs)) < len(outputs):
+        raise UsageError("two outputs (such as --output and --probability) name the same file; expected one each")
+    for name, path in (("--pet", args.pet), ("--ct", args.ct)):
+        place = path.resolve()
+        if place in outputs:
+            raise UsageError(f"an output of predict has the place of {name}, which it would replace; name another file")
+        if any(output.exists() for output in outputs if output.is_relative_to(place)):
+            raise UsageError(f"an output of predict has the place of a file in the folder of {name}; name another file")
+    for path in images:
+        probe_image(path)
+    for path in results.paths:
+        probe_output(path)
+    if args.report is not None:
+        probe_output(args.report / REPORT_PAGE)
+
+
+def _maps(args: argparse.Namespace) -> Maps:
+    if args.uncertainty is not None:
+        return "probability and uncertainty"
+    return "none" if args.probability is None else "probability"

@@ -1,0 +1,70 @@
+"""`autosegnet weights verify | info | import`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+from pathlib import Path
+
+from autosegnet.errors import UsageError
+from autosegnet.model.recipe import Recipe, to_json
+
+log = logging.getLogger(__name__)
+
+
+def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the three actions."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    verify = actions.add_parser("verify", help="check every fold: SHA-256, keys, shapes, finite values")
+    verify.set_defaults(run=_verify)
+    info = actions.add_parser("info", help="what the weights are and how they were made, as JSON")
+    info.set_defaults(run=_info)
+    for action in (verify, info):
+        action.add_argument("--weights", type=Path, metavar="DIR", help="default: as for predict")
+    imported = actions.add_parser("import", help="make a folder of weights from plain .pth state dicts, one a fold")
+    imported.add_argument("folds", type=Path, nargs="+", metavar="FOLD.pth")
+    imported.add_argument("--output", type=Path, required=True, metavar="DIR")
+    imported.add_argument("--fold-weights", type=float, nargs="+", default=[], metavar="W", help="default: plain mean")
+    imported.add_argument("--validation-dsc", type=float, nargs="+", default=[], metavar="DSC")
+    imported.add_argument(
+        "--crop", choices=["body", "ct_foreground"], default="ct_foreground", help="%(default)s fits the authors' folds"
+    )
+    imported.add_argument("--description", default="", help="what the folds were trained on, in one sentence")
+    imported.set_defaults(run=_import)
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from autosegnet.model.folded import verify
+    from autosegnet.model.weights import open_weights
+
+    weights = open_weights(args.weights)
+    verify(weights)
+    sys.stdout.write(f"{len(weights.recipe.folds)} folds verified in {weights.folder}\n")
+
+
+def _info(args: argparse.Namespace) -> None:
+    from autosegnet.model.weights import digest, open_weights
+
+    weights = open_weights(args.weights)
+    sys.stdout.write(to_json(weights.recipe))
+    log.info("weights %s in %s", digest(weights)[:12], weights.folder)
+
+
+def _import(args: argparse.Namespace) -> None:
+    from autosegnet.model.weights import import_folds
+
+    for name, values in (("--fold-weights", args.fold_weights), ("--validation-dsc", args.validation_dsc)):
+        if values and len(values) != len(args.folds):
+            raise UsageError(f"{name} has {len(values)} values for {len(args.folds)} folds")
+    if not all(0 < w < math.inf for w in args.fold_weights):
+        raise UsageError("--fold-weights must be positive and finite")
+    recipe = import_folds(
+        args.folds,
+        args.output,
+        recipe=Recipe(crop=args.crop, description=args.description),
+        weights=args.fold_weights,
+        validation_dsc=args.validation_dsc,
+    )
+    sys.stdout.write(f"{len(recipe.folds)} folds imported into {args.output}\n")

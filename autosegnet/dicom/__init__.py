@@ -1,0 +1,1 @@
+"""DICOM: PET and CT in, and results of a mask out."""

@@ -1,0 +1,156 @@
+"""The attributes of one DICOM object, read through pydicom.
+
+What pydicom says about odd headers goes nowhere: its warnings and errors quote values, and values are the patient's.
+"""
+
+import logging
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autosegnet.errors import InputError, format_path
+from autosegnet.runtime.third_party_warnings import warnings_caught
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# What pydicom and its decoders raise on damaged files, besides their own errors.
+_DAMAGE = (ValueError, EOFError, OSError, LookupError, AttributeError, TypeError, RuntimeError, struct.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A DICOM object without its pixels; its text holds no value, so that none gets into a message."""
+
+    path: Path
+    dataset: "Dataset"
+
+    def __repr__(self) -> str:
+        return f"Header({self.path.name!r})"
+
+    def text(self, keyword: str) -> str:
+        """An attribute's text, '' where it is missing or empty; several values joined by a backslash."""
+        value = self._value(keyword)
+        if value is None:
+            return ""
+        values = value if isinstance(value, list | tuple) or hasattr(value, "append") else [value]
+        return "\\".join(str(v).strip() for v in values)
+
+    def number(self, keyword: str) -> float | None:
+        """An attribute's number, None where it is missing or empty.
+
+        Raises:
+            InputError: it is not one number.
+        """
+        text = self.text(keyword)
+        if not text:
+            return None
+        try:
+            return float(text)
+        except ValueError:
+            raise InputError(f"{named(keyword)} is not a number, in {self.where}") from None
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
+        """The numbers of an attribute.
+
+        Raises:
+            InputError: it is missing or does not hold so many numbers.
+        """
+        try:
+            values = tuple(float(v) for v in self.text(keyword).split("\\"))
+        except ValueError:
+            values = ()
+        if len(values) != count:
+            raise InputError(f"{named(keyword)} is missing or does not hold {count} numbers, in {self.where}")
+        return values
+
+    def items(self, keyword: str) -> "tuple[Header, ...]":
+        """The items of a sequence, none where it is missing or empty.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        return tuple(Header(self.path, item) for item in self._value(keyword) or ())
+
+    def _value(self, keyword: str) -> Any:
+        with undamaged(f"{named(keyword)} is damaged in {self.where}"):
+            return self.dataset.get(keyword)
+
+    @property
+    def where(self) -> str:
+        """The file's name, for a message; folders above it may be named after the patient."""
+        return format_path(self.path.name, 80)
+
+
+def named(keyword: str) -> str:
+    """An attribute for a message: 'PatientWeight (0010,1030)'."""
+    from pydicom.datadict import tag_for_keyword
+    from pydicom.tag import Tag
+
+    tag = Tag(tag_for_keyword(keyword) or 0)
+    return f"{keyword} ({tag.group:04X},{tag.element:04X})"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps pydicom and highdicom from warning, because their warnings quote values."""
+    from pydicom import config
+
+    logs, settings = [logging.getLogger(name) for name in ("pydicom", "highdicom")], config.settings
+    with warnings_caught("ignore"):  # one thread at a time: what follows changes for all threads, too
+        levels = [log.level for log in logs]
+        reading, writing = settings.reading_validation_mode, settings.writing_validation_mode
+        for log in logs:
+            log.setLevel(logging.CRITICAL + 1)
+        settings.reading_validation_mode = settings.writing_validation_mode = config.IGNORE
+        try:
+            yield
+        finally:
+            settings.reading_validation_mode, settings.writing_validation_mode = reading, writing
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
+
+
+@contextmanager
+def undamaged(what: str) -> Iterator[None]:
+    """Runs pydicom quietly, and refuses what it fails on.
+
+    Args:
+        what: beginning of the message.
+
+    Raises:
+        InputError: pydicom or a decoder failed.
+    """
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    try:
+        with quiet():
+            yield
+    except (BytesLengthException, InvalidDicomError, *_DAMAGE):
+        raise InputError(f"{what}; copy the series again") from None  # the cause quotes the patient's values
+
+
+def private(header: Header, group: int, creator: str, element: int) -> Any:
+    """The value of a vendor's private attribute, None where it is missing.
+
+    Where no creator is named in the group, as anonymisers leave it, the vendor's usual block, 10, is taken.
+    """
+    with undamaged(f"private group ({group:04X}) is damaged in {header.where}"):
+        value = _private(header, group, creator, element)
+    if isinstance(value, bytes):  # implicit VR without a dictionary entry
+        value = value.decode("ascii", "replace").strip("\0 ")
+    return None if value is None or str(value).strip() == "" else value
+
+
+def _private(header: Header, group: int, creator: str, element: int) -> Any:
+    from pydicom.tag import Tag
+
+    of_group = header.dataset.group_dataset(group)
+    owners = {e.tag.element: str(e.value).strip() for e in of_group if 0x10 <= e.tag.element <= 0xFF}
+    blocks = [block for block, owner in owners.items() if owner.upper() == creator.upper()]
+    block = blocks[0] if blocks else None if owners else 0x10
+    found = None if block is None else header.dataset.get(Tag(group, block << 8 | element))
+    return None if found is None else found.value

@@ -1,0 +1,92 @@
+"""A mask as a DICOM Segmentation on the PET's frames.
+
+Source: DICOM PS3.3 A.51; codes of PS3.16 CID 7150 and 7159.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet import __version__
+from autosegnet.dicom.header import quiet
+from autosegnet.dicom.source_references import Origin, copy_patient_and_study, lean_copies
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SERIES_NUMBER = 9001
+"""Beyond the numbers that scanners give; structure set and report follow it."""
+
+NAME = "autosegnet"
+
+
+def segmentation(
+    labels: NDArray[Any], origin: Origin, *, tracking_uids: tuple[str, ...], per_lesion: bool, spacing_mm: float
+) -> Dataset:
+    """The Segmentation of a mask, with one segment in all or one a lesion.
+
+    A mask without lesion gives one segment, empty in every frame, because a Segmentation needs at least one.
+
+    Args:
+        labels: (z, y, x), 0 outside, 1 to n in the lesions; z as the origin's headers.
+        tracking_uids: of the lesions, in the order of their numbers.
+        per_lesion: a segment a lesion.
+        spacing_mm: between slices.
+    """
+    import highdicom as hd
+
+    split = per_lesion and bool(tracking_uids)
+    sources = lean_copies(origin)
+    with quiet():
+        made = hd.seg.Segmentation(
+            source_images=sources,
+            pixel_array=labels.astype(np.uint16) if split else (labels > 0).astype(np.uint8),
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=_descriptions(tracking_uids if split else ()),
+            series_instance_uid=hd.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer=NAME,
+            manufacturer_model_name=NAME,
+            software_versions=__version__,
+            device_serial_number="none",
+            content_label="LESIONS",
+            content_description="FDG PET/CT lesions, not reviewed by a person",
+            series_description="autosegnet lesions",
+            pixel_measures=hd.PixelMeasuresSequence(
+                pixel_spacing=list(sources[0].PixelSpacing),
+                slice_thickness=sources[0].SliceThickness or spacing_mm,
+                spacing_between_slices=round(spacing_mm, 6),
+            ),
+        )
+    copy_patient_and_study(origin, made)
+    return made
+
+
+def _descriptions(tracking_uids: tuple[str, ...]) -> list[Any]:
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=NAME, family=codes.DCM.ArtificialIntelligence, version=__version__
+    )
+
+    def described(number: int, label: str, uid: str | None) -> Any:
+        return hd.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=label,
+            segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+            segmented_property_type=codes.SCT.Lesion,
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=algorithm,
+            tracking_uid=uid,
+            tracking_id=label if uid else None,
+        )
+
+    if not tracking_uids:
+        return [described(1, "Lesions", None)]
+    return [described(k, f"Lesion {k}", uid) for k, uid in enumerate(tracking_uids, start=1)]

@@ -1,0 +1,1 @@
+"""The platform grand-challenge.org: its sockets, its server, its time limit."""

@@ -1,0 +1,103 @@
+"""The arguments of process.py, and what they choose. The platform gives none: an image sets environment variables."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+from autosegnet.cli.options import Parser, add_engine_arguments, choose_weights
+from autosegnet.errors import UsageError
+from autosegnet.grandchallenge.server import PORT
+from autosegnet.grandchallenge.sockets import DEFAULT_EDITION, edition
+from autosegnet.grandchallenge.time_limit import TimeLimit
+from autosegnet.model.engine import Engine, log_engine, open_engine
+from autosegnet.model.recipe import Recipe
+from autosegnet.model.reopening import reopened
+
+Ensemble = Callable[[], tuple[Engine, Recipe]]
+"""Gives the folds, which are loaded at the first call."""
+
+
+def parse_job(*, prog: str, about: str | None, words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments of the entry point.
+
+    Raises:
+        UsageError: arguments or environment variables that cannot be run with.
+    """
+    parser = Parser(prog=prog, description=about)
+    _add_arguments(parser)
+    args = parser.parse_args(words)
+    edition(args.edition)
+    if args.degrade and args.time_limit is None:
+        raise UsageError("--degrade needs --time-limit: the seconds that a job may take")
+    return args
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", type=Path, default=Path("/input"), help="folder of the job's input sockets")
+    parser.add_argument("--output", type=Path, default=Path("/output"), help="folder of the job's output sockets")
+    parser.add_argument(
+        "--edition",
+        default=os.environ.get("AUTOSEGNET_EDITION") or DEFAULT_EDITION,
+        help="autopet1 to autopet5 (default: $AUTOSEGNET_EDITION, else autopet2)",
+    )
+    parser.add_argument(
+        "--api", choices=["exec", "invoke"], default="exec", help="one job, or an HTTP server (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=_port, default=PORT, help="of the server (default: %(default)s)")
+    parser.add_argument(
+        "--time-limit",
+        type=_seconds,
+        metavar="SECONDS",
+        default=os.environ.get("AUTOSEGNET_TIME_LIMIT") or None,
+        help="warn where a job is estimated to take longer (default: $AUTOSEGNET_TIME_LIMIT, else none)",
+    )
+    parser.add_argument(
+        "--degrade",
+        action="store_true",
+        default=os.environ.get("AUTOSEGNET_DEGRADE", "0") not in ("", "0"),
+        help="then run the fast mode, then fewer folds; the log and results.json say so (default: $AUTOSEGNET_DEGRADE)",
+    )
+    add_engine_arguments(parser)
+
+
+def time_limit(args: argparse.Namespace) -> TimeLimit | None:
+    """The time limit of a job that begins now; None where none was asked for."""
+    return None if args.time_limit is None else TimeLimit(args.time_limit, degrade=args.degrade)
+
+
+def ensemble_of(args: argparse.Namespace) -> Ensemble:
+    """The folds that the arguments choose, shared by all jobs.
+
+    An engine that a lack of GPU memory moved to the CPU during one job is opened anew for the next.
+    """
+    weights = cache(partial(choose_weights, args))
+
+    def opened() -> Engine:
+        engine = open_engine(weights(), device=args.device)
+        log_engine(engine, weights())
+        return engine
+
+    engine = reopened(opened)
+    return lambda: (engine(), weights().recipe)
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isdecimal() and len(text) <= 5 else -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"port is {text!r}; expected 0 to 65535")
+    return port
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"time limit is {text!r}; expected a positive number of seconds")
+    return seconds

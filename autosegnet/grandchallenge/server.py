@@ -1,0 +1,150 @@
+"""The platform's `invoke` convention: an HTTP server that runs one job after the other, its weights loaded before.
+
+`GET /health` answers 200; `POST /invoke` answers 201 once its job is done, else an error status with the reason in one
+line. waitress speaks HTTP, in threads of its own, so that `/health` answers during a job. Jobs run one at a time, in
+the order of their calls, in the main thread: there SIGTERM unwinds a job as it unwinds any other run. When
+`_MOST_CALLS` wait, a further one is answered 503 at once.
+
+Source: grand-challenge.org, algorithms with the image label `org.grand-challenge.api-method=invoke`.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError, Future
+from http import HTTPStatus
+from queue import Empty, SimpleQueue
+from threading import BoundedSemaphore, Event, Thread
+from typing import TYPE_CHECKING, Any
+
+from autosegnet.errors import InputError, UsageError
+from autosegnet.runtime.exit import RunResult, attempt
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+PORT = 4743  # set by the platform
+
+_MOST_CALLS = 7  # that wait for their jobs, the running one's among them, in a thread each
+_THREADS = _MOST_CALLS + 1  # so that one is left to answer /health, and a call too many
+_LARGEST_BODY_BYTES = 1 << 20  # of a call; what it says is not used
+_STATUS = {0: HTTPStatus.CREATED, InputError.exit_code: HTTPStatus.UNPROCESSABLE_ENTITY}
+_SECONDS_TO_SEE_A_SIGNAL = 0.5
+_SECONDS_TO_END = 2.0
+
+Calls = SimpleQueue[Future[RunResult]]
+
+
+def serve(job: Callable[[], None], *, host: str = "0.0.0.0", port: int = PORT) -> None:
+    """Answers calls until SIGTERM or Ctrl-C, which end a running job and answer 503 to whoever waits.
+
+    Args:
+        job: what a call runs; its errors are answered and do not end the server.
+        host: address to listen on.
+        port: to listen on; 0 for any free one.
+
+    Raises:
+        UsageError: the port cannot be listened on.
+    """
+    from waitress.server import create_server
+
+    calls: Calls = SimpleQueue()
+    connections: dict[int, Any] = {}
+    try:
+        listener = socket.create_server((host, port))
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+    server: Any = create_server(
+        _application(calls),
+        map=connections,
+        sockets=[listener],
+        threads=_THREADS,
+        max_request_body_size=_LARGEST_BODY_BYTES,
+    )
+    ended = Event()
+    traffic = Thread(target=_carry, args=[connections, ended], daemon=True)
+    traffic.start()
+    log.info("ready: GET /health and POST /invoke on port %d", listener.getsockname()[1])
+    try:
+        _run_calls(job, calls)
+    except (SystemExit, KeyboardInterrupt):
+        log.info("stopped")
+    finally:
+        _refuse(calls)
+        server.task_dispatcher.shutdown(timeout=_SECONDS_TO_END)  # every answer is on its way then
+        ended.set()
+        server.pull_trigger()
+        traffic.join(timeout=_SECONDS_TO_END)
+
+
+def _carry(connections: dict[int, Any], ended: Event) -> None:
+    """Sends and receives until the end, then what is left to send, and closes everything."""
+    from waitress import wasyncore
+
+    while not ended.is_set() or any(connection.writable() for connection in list(connections.values())):
+        wasyncore.loop(timeout=1, use_poll=True, map=connections, count=1)
+    wasyncore.close_all(connections)
+
+
+def _run_calls(job: Callable[[], None], calls: Calls) -> None:
+    """Runs the job for every call, until an exception that is no error of the job."""
+    while True:
+        try:
+            # A signal that comes just before the wait, or to another thread, is seen only when the wait is over.
+            call = calls.get(timeout=_SECONDS_TO_SEE_A_SIGNAL)
+        except Empty:
+            continue
+        try:
+            call.set_result(attempt(job))
+        finally:
+            call.cancel()  # of no effect once there is a result
+
+
+def _refuse(calls: Calls) -> None:
+    while not calls.empty():
+        calls.get().cancel()
+
+
+def _application(calls: Calls) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    """The WSGI application whose calls the queue takes."""
+    free = BoundedSemaphore(_MOST_CALLS)
+
+    def application(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        match environment["REQUEST_METHOD"], environment["PATH_INFO"]:
+            case "GET", "/health":
+                status, text = HTTPStatus.OK, "ready"
+            case "POST", "/invoke":
+                status, text = _answer(calls, free)
+            case _, "/health" | "/invoke":
+                status, text = HTTPStatus.METHOD_NOT_ALLOWED, "expected GET /health or POST /invoke"
+            case _:
+                status, text = HTTPStatus.NOT_FOUND, "expected GET /health or POST /invoke"
+        body = (text + "\n").encode()
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [body]
+
+    return application
+
+
+def _answer(calls: Calls, free: BoundedSemaphore) -> tuple[HTTPStatus, str]:
+    """Waits for the job of a call; the status and the line to answer with.
+
+    Args:
+        free: places for calls that wait.
+    """
+    if not free.acquire(blocking=False):
+        return HTTPStatus.SERVICE_UNAVAILABLE, f"autosegnet: error: {_MOST_CALLS} calls wait already; call again later"
+    call: Future[RunResult] = Future()
+    calls.put(call)
+    try:
+        outcome = call.result()
+    except CancelledError:
+        return HTTPStatus.SERVICE_UNAVAILABLE, "autosegnet: error: the server was stopped before the job was done"
+    finally:
+        free.release()
+    return _STATUS.get(outcome.exit_code, HTTPStatus.INTERNAL_SERVER_ERROR), outcome.line

@@ -1,0 +1,171 @@
+"""The platform's folders: where an edition of the challenge puts the study and expects the mask.
+
+Source: grand-challenge.org interfaces (sockets) of autoPET I (2022) to V (2026).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from autosegnet.errors import InputError, UsageError
+from autosegnet.io import image_stem, only_image
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+log = logging.getLogger(__name__)
+
+CLICKS = "lesion-clicks.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """What differs between the challenge's years.
+
+    Args:
+        output_socket: folder of the mask below `images/` of the output.
+        data_centric: whether `data-centric-model.json` must say that the model is not the organisers' own.
+    """
+
+    output_socket: str
+    data_centric: bool = False
+
+
+_EDITIONS = {
+    "autopet1": Edition("automated-petct-lesion-segmentation"),
+    "autopet2": Edition("automated-petct-lesion-segmentation"),
+    "autopet3": Edition("automated-petct-lesion-segmentation", data_centric=True),
+    "autopet4": Edition("tumor-lesion-segmentation"),
+    "autopet5": Edition("tumor-lesion-segmentation"),
+}
+DEFAULT_EDITION = "autopet2"
+
+
+def edition(name: str) -> Edition:
+    """The edition of a name; raises UsageError for one that is not known."""
+    if name not in _EDITIONS:
+        raise UsageError(f"edition is {name!r}; expected one of {', '.join(_EDITIONS)}")
+    return _EDITIONS[name]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFiles:
+    """The files of one job.
+
+    Args:
+        pet: the one image of the PET's socket.
+        ct: the one image of the CT's socket.
+        mask: where the mask goes, named after the CT as every published baseline does.
+        results: where `results.json` goes.
+        data_centric: where the statement goes that the edition asks for, if it does.
+    """
+
+    pet: Path
+    ct: Path
+    mask: Path
+    results: Path
+    data_centric: Path | None
+
+    def result(self, remarks: dict[str, Any]) -> dict[str, Any]:
+        """What `results.json` says of the case, in evalutils' words, and the remarks."""
+        return {
+            "outputs": [{"type": "metaio_image", "filename": self.mask.name}],
+            "inputs": [{"type": "metaio_image", "filename": path.name} for path in (self.pet, self.ct)],
+            "error_messages": [],
+            **remarks,
+        }
+
+    def contents(self, mask: sitk.Image, results: list[dict[str, Any]]) -> dict[Path, sitk.Image | str]:
+        """Every file of the output, by path."""
+        files: dict[Path, sitk.Image | str] = {self.mask: mask, self.results: json.dumps(results)}
+        if self.data_centric is not None:
+            files[self.data_centric] = json.dumps(False)
+        return files
+
+
+def find_job_files(*, input_folder: Path, output_folder: Path, edition_name: str) -> JobFiles:
+    """The files of the job in the platform's folders.
+
+    Where the platform's list of sockets, `inputs.json`, is there, it says where the images are; else they are in
+    `images/pet` and `images/ct`. Clicks of a reader (autoPET IV and V) are not used, whatever they hold.
+
+    Raises:
+        InputError: not exactly one PET and one CT, or a list of sockets that cannot be read or does not name them.
+        UsageError: an unknown edition.
+    """
+    year = edition(edition_name)
+    listed = _listed(input_folder)
+    pet, ct = (_input_image(name, input_folder, listed) for name in ("pet", "ct"))
+    if (input_folder / CLICKS).exists():
+        log.info("%s is not used: the method is automatic", CLICKS)
+    return JobFiles(
+        pet,
+        ct,
+        output_folder / "images" / year.output_socket / f"{image_stem(ct)}.mha",
+        output_folder / "results.json",
+        output_folder / "data-centric-model.json" if year.data_centric else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One socket of `inputs.json`: `{"socket": {"slug", "relative_path"}, "image": {"name"} or null, …}`."""
+
+    slug: str
+    relative_path: str
+    image_name: str | None
+
+
+def _listed(input_folder: Path) -> list[_Listed] | None:
+    """The sockets that `inputs.json` lists; None where there is no such file: test folders of older years lack it."""
+    path = input_folder / "inputs.json"
+    if not path.exists():
+        return None
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [_socket(entry) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path} cannot be read as the platform's list of sockets, "
+            f'[{{"socket": {{"slug": …, "relative_path": …}}, …}}, …]: {type(error).__name__} {error}'
+        ) from error
+
+
+def _socket(entry: Any) -> _Listed:
+    name = (entry.get("image") or {}).get("name")
+    socket = entry["socket"] if "socket" in entry else entry["interface"]  # its name on the platform until 2025
+    return _Listed(str(socket["slug"]), str(socket["relative_path"]), None if name is None else str(name))
+
+
+def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) -> Path:
+    """The image of the socket of a name, "pet" or "ct"."""
+    usual = f"images/{name}"
+    if listed is None:
+        return _in_place(only_image(input_folder / usual), input_folder)
+    found = [s for s in listed if s.relative_path.strip("/") == usual or s.slug in (name, f"{name}-image")]
+    if len(found) != 1:
+        raise InputError(
+            f"{input_folder / 'inputs.json'} lists {len(found)} sockets for the {name.upper()}, expected exactly one "
+            f"whose relative_path is {usual} or whose slug is {name} or {name}-image"
+        )
+    relative = PurePosixPath(found[0].relative_path)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise InputError(f"{input_folder / 'inputs.json'} names {relative}, expected a path below the input folder")
+    named = found[0].image_name
+    # The name may be the image's title on the platform rather than a file's.
+    if named and PurePosixPath(named).name == named and (input_folder / relative / named).is_file():
+        return _in_place(input_folder / relative / named, input_folder)
+    return _in_place(only_image(input_folder / relative), input_folder)
+
+
+def _in_place(image: Path, input_folder: Path) -> Path:
+    """The image; raises InputError where it, or a folder on the way to it, is a link to another folder."""
+    folder = Path(os.path.realpath(input_folder)) / image.parent.relative_to(input_folder)
+    if not Path(os.path.realpath(image)).is_relative_to(folder):
+        raise InputError(f"{image} is a link to another folder, or lies behind one; expected the image itself there")
+    return image

@@ -1,0 +1,203 @@
+"""Keeps a study within a time limit: an estimate after the first passes, and faster ways to run where it is exceeded.
+
+`steps` holds the ways in the order in which they are tried: all folds, then all folds in the fast mode, then fewer and
+fewer in the fast mode, those of the largest weights kept. A step down starts again with the first window, so that its
+mask is, to the last bit, the mask of the ensemble that is named.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.model.canvas import Canvas, Window, canvas_of
+from autosegnet.model.engine import Engine
+from autosegnet.model.recipe import Recipe
+from autosegnet.model.sliding_window import Progress, cost
+
+log = logging.getLogger(__name__)
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Walk(Protocol[T_co]):
+    """A walk of the sliding window, such as `predict.probability` with its array bound."""
+
+    def __call__(self, engine: Engine, recipe: Recipe, *, progress: Progress) -> T_co:
+        """What the walk computes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A way to run an ensemble.
+
+    Args:
+        name: for the log and `results.json`: "3 of 5 folds, fast mode (fold_0.safetensors, …)".
+        cost: its time in the network, relative to what was asked for.
+        engine: the folds of this way.
+        recipe: of the same folds.
+    """
+
+    name: str
+    cost: float
+    engine: Engine
+    recipe: Recipe
+
+
+def steps(engine: Engine, recipe: Recipe, shape: tuple[int, ...]) -> tuple[Step, ...]:
+    """The ways to run an ensemble on a study of this shape (voxels), the best first."""
+    count = engine.folds
+    asked, fast = cost(recipe, shape), replace(recipe, passes="slabs")
+    ways = [Step(f"all {count} folds{_mode(recipe)}", 1.0, engine, recipe)]
+    if recipe.passes != "slabs":
+        ways.append(Step(f"all {count} folds{_mode(fast)}", cost(fast, shape) / asked, engine, fast))
+    best_first = sorted(range(count), key=lambda fold: -recipe.folds[fold].weight)
+    for kept in range(count - 1, 0, -1):
+        of_all = cost(fast, shape) / asked * kept / count
+        ways.append(_of_folds(tuple(sorted(best_first[:kept])), of_all, engine, fast))
+    return tuple(ways)
+
+
+def _mode(recipe: Recipe) -> str:
+    return ", fast mode" if recipe.passes == "slabs" else ""
+
+
+def _of_folds(kept: tuple[int, ...], of_all: float, engine: Engine, recipe: Recipe) -> Step:
+    folds = tuple(recipe.folds[fold] for fold in kept)
+    name = f"{len(kept)} of {engine.folds} folds{_mode(recipe)} ({', '.join(fold.file for fold in folds)})"
+    return Step(name, of_all, _SomeFolds(engine, kept), replace(recipe, folds=folds))
+
+
+class _SomeFolds:
+    """An engine that runs some of another's folds."""
+
+    def __init__(self, engine: Engine, kept: tuple[int, ...]) -> None:
+        self._engine, self._kept = engine, kept
+
+    @property
+    def name(self) -> str:
+        return self._engine.name
+
+    @property
+    def folds(self) -> int:
+        return len(self._kept)
+
+    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        return self._engine.logit_difference(window, self._kept[fold])
+
+    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
+        return _SomeFoldsCanvas(canvas_of(self._engine, array, sums=sums), self._kept)
+
+
+class _SomeFoldsCanvas:
+    """A canvas whose folds are some of another's."""
+
+    def __init__(self, canvas: Canvas, kept: tuple[int, ...]) -> None:
+        self._canvas, self._kept = canvas, kept
+
+    @property
+    def batch(self) -> int:
+        return self._canvas.batch
+
+    def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
+        self._canvas.add(windows, self._kept[fold], into)
+
+    def sums(self) -> list[NDArray[np.float32]]:
+        return self._canvas.sums()
+
+
+class _TooSlowError(Exception):
+    """Unwinds a walk that is to be begun again in a faster way."""
+
+    def __init__(self, step: Step, estimate_s: float) -> None:
+        super().__init__(step.name)
+        self.step, self.estimate_s = step, estimate_s
+
+
+class TimeLimit:
+    """The time limit of one study, counted from the making of this object.
+
+    What comes after the network is taken to last as long as what came before it: reading, loading and preprocessing
+    against resampling and writing.
+
+    Args:
+        limit_s: seconds that a study may take.
+        degrade: whether to step down where the estimate exceeds them; else there is only a warning.
+        clock: seconds, from any start.
+    """
+
+    def __init__(self, limit_s: float, *, degrade: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit_s, self._degrade, self._clock = limit_s, degrade, clock
+        self._start = clock()
+        self._record: dict[str, Any] = {"limit_s": limit_s}
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """For `results.json`: the limit, the first estimate, what ran, and whether that is less than was asked for."""
+        return dict(self._record)
+
+    def run(
+        self, walk: Walk[T_co], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: Progress
+    ) -> T_co:
+        """What the walk computes, in the first way that is estimated to keep within the limit.
+
+        Args:
+            walk: over a study.
+            engine, recipe: what was asked for.
+            shape: of the study's input, in voxels.
+            progress: told after every pass.
+        """
+        ways = steps(engine, recipe, shape)
+        self._record |= {"ran": ways[0].name, "degraded": False}
+        try:
+            return walk(engine, recipe, progress=self._watched(ways, progress))
+        except _TooSlowError as slow:
+            log.warning("--degrade: starting again with %s, estimated at %.0f s", slow.step.name, slow.estimate_s)
+            if slow.estimate_s > self._limit_s:
+                log.warning("no way to run keeps within %g s; this is the fastest", self._limit_s)
+            self._record |= {"ran": slow.step.name, "degraded": True, "degraded_estimate_s": round(slow.estimate_s, 3)}
+            return walk(slow.step.engine, slow.step.recipe, progress=progress)
+
+    def _watched(self, ways: tuple[Step, ...], progress: Progress) -> Progress:
+        """A progress that estimates when it is told for the second time, and unwinds a walk to be begun again.
+
+        The first pass, or the first few at once, also set up the device; where there are no others, they are all that
+        there is to go by.
+        """
+        begun = self._clock()
+        told: list[tuple[int, float]] = [(0, begun)]  # passes done, and when
+
+        def watch(done: int, of: int) -> None:
+            progress(done, of)
+            if len(told) > 2 or (len(told) == 2 and told[1][0] == of):
+                return
+            told.append((done, self._clock()))
+            if len(told) == 3 or done == of:
+                (before, earlier), (after, later) = told[-2:]
+                self._judge(ways, (later - earlier) / (after - before), begun - self._start, done, of)
+
+        return watch
+
+    def _judge(self, ways: tuple[Step, ...], pass_s: float, before_s: float, done: int, of: int) -> None:
+        elapsed_s = self._clock() - self._start
+        estimate_s = elapsed_s + pass_s * (of - done) + before_s
+        self._record["estimate_s"] = round(estimate_s, 3)
+        log.info("the study is estimated to take %.0f s; the limit is %g s", estimate_s, self._limit_s)
+        if estimate_s <= self._limit_s:
+            return
+        log.warning("the estimate of %.0f s exceeds the time limit of %g s", estimate_s, self._limit_s)
+        if not self._degrade:
+            return
+        estimates = [(step, elapsed_s + pass_s * of * step.cost + before_s) for step in ways[1:]]
+        faster = [(step, seconds) for step, seconds in estimates if seconds < estimate_s]
+        if not faster:
+            log.warning("no faster way to run is left")
+            return
+        raise _TooSlowError(*next((way for way in faster if way[1] <= self._limit_s), faster[-1]))

@@ -1,0 +1,223 @@
+"""Writes files whole or not at all: temporary file in the same folder, flushed to disk, read back, renamed.
+
+A reader of the output folder sees the old state or the new one. Any failure is an OutputError and leaves no file.
+A run that is killed leaves its temporary file, hidden and of a name of its own, which goes when something is next
+written in that folder: a writer holds a lock on its temporary file, and a lock ends with the process that holds it.
+"""
+
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from autosegnet.errors import OutputError, format_path
+
+log = logging.getLogger(__name__)
+
+_READ_BYTES = 1 << 20
+# Enough to meet a full disk or a used-up quota.
+_PROBE_BYTES = bytes(65_536)
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part")
+_ADVICE = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some of the quota",
+    errno.EFBIG: "raise the limit on file size",
+    errno.EACCES: "choose a folder that can be written to",
+    errno.EPERM: "choose a folder that can be written to",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.ENOTDIR: "part of the path is a file; choose another folder",
+    errno.EEXIST: "part of the path is a file; choose another folder",
+    errno.EISDIR: "a folder has that name; choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def write_files(files: Mapping[Path, Iterable[bytes]]) -> None:
+    """Write the chunks of each file one after the other, so that all files appear, each whole, or none of them.
+
+    They get their names in their order, once all of them are on the disk; missing folders are made.
+
+    Raises:
+        OutputError: one of them cannot be written, or what was read back differs from what was written
+    """
+    for path in files:  # all before the first is written: on NFS, locks do not keep a process from its own files
+        with _reported(path):
+            _make_ready(path)
+    written: dict[Path, Path] = {}
+    with ExitStack() as temporaries:
+        for path, chunks in files.items():
+            temporaries.enter_context(_reported(path))
+            temporary, file = temporaries.enter_context(_temporary_in(path.parent))
+            if _write_flushed(chunks, file) != _digest(temporary):
+                raise OutputError(f"cannot write {format_path(path)}: what was read back differs from what was written")
+            written[path] = temporary
+        _name_all(written)
+
+
+def _name_all(written: Mapping[Path, Path]) -> None:
+    """Give each temporary file its path, or remove them all; a signal may come at any moment."""
+    try:
+        for path, temporary in written.items():
+            with _reported(path):
+                os.replace(temporary, path)
+        for path in written:
+            with _reported(path):
+                _flush_folder(path.parent)
+    except BaseException:
+        for path, temporary in written.items():
+            if not temporary.exists():  # it has become `path`
+                path.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(data: bytes, path: Path) -> None:
+    """Write the bytes, so that `path` appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written
+    """
+    write_files({path: (data,)})
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write the text as UTF-8, so that `path` appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written
+    """
+    write_bytes(text.encode("utf-8"), path)
+
+
+def probe_output(path: Path) -> None:
+    """Make sure, before the work begins, that `path` can be written: its folder is made where missing, and stays.
+
+    Raises:
+        OutputError: the folder cannot be made or written to, or `path` is a folder
+    """
+    with _reported(path):
+        _make_ready(path)
+        with _temporary_in(path.parent) as (_, file):
+            _write_flushed((_PROBE_BYTES,), file)
+
+
+def _make_ready(path: Path) -> None:
+    _refuse_other_kinds(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent)
+
+
+@contextmanager
+def _temporary_in(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file, locked while this lasts and gone afterwards, unless it was renamed."""
+    temporary = folder / f".{secrets.token_hex(8)}.part"
+    try:
+        with open(_new_locked_file(temporary), "wb") as file:
+            yield temporary, file
+        _remove(temporary)
+    except BaseException:  # a signal, too, and during the removal above: not `finally`, which it would interrupt
+        _remove(temporary)
+        raise
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # a failure to remove must not hide the error that led here
+        temporary.unlink()
+
+
+def _new_locked_file(path: Path) -> int:
+    """A file with the mode that umask leaves; another one where, before the lock, it was taken for a leftover."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        _locked(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    """Whether the file is now locked by this process: not where another holds it, nor where there are no locks."""
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of runs that were killed: those that nobody holds a lock on any more."""
+    removed = 0
+    for name in os.listdir(folder):
+        if not _TEMPORARY.fullmatch(name):
+            continue
+        with suppress(OSError):  # gone by now, or of another user
+            descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    os.unlink(folder / name)
+                    removed += 1
+            finally:
+                os.close(descriptor)
+    if removed:
+        log.info("removed %d temporary files of runs that were killed, in the output's folder", removed)
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        advice = f"; {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
+        raise OutputError(f"cannot write {format_path(path)}: {error.strerror or 'output error'}{advice}") from error
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    """Raise OSError for a folder, a device such as /dev/null (a rename would replace it), and impossible names."""
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "something that is not a file has that name; choose another name")
+    except FileNotFoundError:
+        return
+    except ValueError as error:  # a NUL in the name
+        raise OSError(errno.EINVAL, "not a usable file name") from error
+
+
+def _write_flushed(chunks: Iterable[bytes], file: BinaryIO) -> bytes:
+    """Write down to the disk; the digest of what was written."""
+    digest = hashlib.blake2b()
+    for chunk in chunks:
+        file.write(chunk)
+        digest.update(chunk)
+    file.flush()
+    os.fsync(file.fileno())
+    return digest.digest()
+
+
+def _digest(path: Path) -> bytes:
+    digest = hashlib.blake2b()
+    with path.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            digest.update(chunk)
+    return digest.digest()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename durable; file systems that cannot flush a folder say EINVAL or ENOTSUP."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+    finally:
+        os.close(descriptor)

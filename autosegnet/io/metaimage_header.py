@@ -1,0 +1,175 @@
+"""The tags of a MetaImage header as the grid and the voxel type they mean.
+
+Names of tags and types follow MetaIO (Kitware/MetaIO, metaObject.cxx and metaImage.cxx) as SimpleITK 2.5.7 reads them.
+Where MetaIO lets one of several tags win or takes a default for the grid, this refuses.
+
+TransformMatrix holds one axis after the other, which is the transpose of SimpleITK's row-major direction.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autosegnet.io.decoded import check_geometry, check_size
+from autosegnet.io.metaimage_tags import Tags
+
+# MET_LONG is 32 bits in every MetaIO that writes it (metaTypes.h).
+_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_ASCII_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+# Keys with the same meaning; MetaIO has an order of precedence among them, here they have to agree.
+_ORIGIN_KEYS = ("Offset", "Position", "Origin", "ImagePosition")
+_DIRECTION_KEYS = ("TransformMatrix", "Rotation", "Orientation")
+_BYTE_ORDER_KEYS = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+# Numbers MetaIO parses and no voxel depends on, with how many there are (None: NDims).
+# A wrong count makes MetaIO eat the next line.
+_IGNORED_NUMBERS: dict[str, int | None] = {
+    "CenterOfRotation": None,
+    "ElementSize": None,
+    "SequenceID": None,
+    "Color": 4,
+    "ID": 1,
+    "ParentID": 1,
+    "ElementMin": 1,
+    "ElementMax": 1,
+    "ElementNBits": 1,
+    "FileFormatVersion": 1,
+}
+# Keys whose length is NDims; MetaIO cannot read them before NDims.
+_SIZED_KEYS = frozenset({"DimSize", "ElementSpacing", "ElementSize", "CenterOfRotation", "SequenceID"}) | {
+    *_ORIGIN_KEYS,
+    *_DIRECTION_KEYS,
+}
+KNOWN_KEYS = frozenset(
+    {*_ORIGIN_KEYS, *_DIRECTION_KEYS, *_BYTE_ORDER_KEYS, *_IGNORED_NUMBERS}
+    | {"NDims", "DimSize", "ElementSpacing", "ElementType", "ElementNumberOfChannels", "ElementDataFile", "HeaderSize"}
+    | {"BinaryData", "CompressedData", "CompressedDataSize", "DistanceUnits", "ObjectType"}
+    | {"ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MetaHeader:
+    """What a header says about its voxels.
+
+    Attributes:
+        size: (x, y, z) voxels
+        spacing: (x, y, z) mm
+        origin: (x, y, z) mm, LPS
+        direction: row-major, as `SimpleITK.Image.GetDirection`
+        dtype: of the stored voxels, with the file's byte order
+        start: position of the first byte of voxels
+        compressed: whether they are one zlib or gzip stream
+        compressed_size: bytes of that stream, None where the header does not say it
+    """
+
+    size: tuple[int, ...]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[float, ...]
+    dtype: np.dtype[Any]
+    start: int
+    compressed: bool
+    compressed_size: int | None
+
+
+def parse_header(tags: Tags) -> MetaHeader:
+    """What the tags say, or an InputError where they say nothing, too much, or what no scalar image has.
+
+    Raises:
+        InputError: contradictory, absurd or beyond the bounds of `decoded`
+    """
+    dims = tags.integers("NDims", 1)[0] if "NDims" in tags.values else 0
+    keys = list(tags.values)
+    if not 3 <= dims <= 10:
+        raise tags.refusal(f"the image has {dims} dimensions, expected 3")
+    if _SIZED_KEYS.intersection(keys[: keys.index("NDims")]):
+        raise tags.refusal("the header says NDims too late, expected it before the keys that depend on it")
+    size = tuple(tags.integers("DimSize", dims))
+    if any(count != 1 for count in size[3:]):
+        raise tags.refusal(f"the image has {dims} dimensions, expected one three-dimensional image")
+    check_size(size[:3], tags.path)
+    _check_kind(tags, dims)
+    spacing, origin, direction = _grid(tags, dims)
+    compressed = tags.boolean("CompressedData", default=False)
+    if "CompressedDataSize" in tags.values and not compressed:
+        raise tags.refusal("the header has CompressedDataSize without CompressedData = True, expected both or none")
+    return MetaHeader(
+        size=size[:3],
+        spacing=spacing,
+        origin=origin,
+        direction=direction,
+        dtype=_dtype(tags),
+        start=_start(tags, compressed),
+        compressed=compressed,
+        compressed_size=tags.integer("CompressedDataSize", 0) if "CompressedDataSize" in tags.values else None,
+    )
+
+
+def _check_kind(tags: Tags, dims: int) -> None:
+    """Refuse what is not one scalar image in this file, in mm, with its final voxel values."""
+    if tags.text("ElementDataFile", "") not in {"LOCAL", "Local", "local"}:
+        raise tags.refusal("the voxels are in another file, expected ElementDataFile = LOCAL (one .mha file)")
+    if tags.text("ObjectType", "Image") != "Image":
+        raise tags.refusal("the MetaImage header is not of an image, expected ObjectType = Image")
+    if not tags.boolean("BinaryData", default=True):
+        raise tags.refusal("the voxels are written as text, expected BinaryData = True")
+    if (channels := tags.integer("ElementNumberOfChannels", 1)) != 1:
+        raise tags.refusal(f"a voxel has {channels} channels, expected 1")
+    if tags.text("DistanceUnits", "mm") not in {"mm", "?"}:
+        raise tags.refusal("DistanceUnits is not mm, expected an image in mm")
+    for key, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
+        if key in tags.values and tags.floats(key, 1) != [neutral]:
+            raise tags.refusal(f"{key} is not {neutral:g}, expected voxels stored as final values")
+    for key, count in _IGNORED_NUMBERS.items():
+        if key in tags.values:
+            tags.floats(key, count or dims)
+
+
+def _grid(tags: Tags, dims: int) -> tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, ...]]:
+    """Spacing, origin and SimpleITK's row-major direction, without the trailing axes of one voxel.
+
+    MetaIO takes ElementSize where ElementSpacing is missing, and 1 mm, (0, 0, 0) and the identity where all are; here
+    a grid that is not stated is refused.
+    """
+    x, y, z = tags.floats("ElementSpacing" if "ElementSpacing" in tags.values else "ElementSize", dims)[:3]
+    left, posterior, superior = tags.agreed(_ORIGIN_KEYS, dims)[:3]
+    matrix = np.array(tags.agreed(_DIRECTION_KEYS, dims * dims)).reshape(dims, dims)
+    if np.any(matrix[3:, :3]) or np.any(matrix[:3, 3:]):
+        raise tags.refusal("TransformMatrix mixes space with a further axis, expected three axes")
+    direction = tuple(matrix[:3, :3].T.ravel().tolist())
+    check_geometry((x, y, z), (left, posterior, superior), direction, tags.path)
+    return (x, y, z), (left, posterior, superior), direction
+
+
+def _dtype(tags: Tags) -> np.dtype[Any]:
+    name = tags.text("ElementType", "")
+    if name not in _TYPES:
+        found = name if re.fullmatch(r"MET_[A-Z_]{1,30}", name) else "missing or not a MetaImage type"
+        raise tags.refusal(f"ElementType is {found}, expected a scalar type such as MET_FLOAT")
+    big_endian = tags.boolean(*_BYTE_ORDER_KEYS, default=False)
+    return np.dtype(_TYPES[name]).newbyteorder(">" if big_endian else "<")
+
+
+def _start(tags: Tags, compressed: bool) -> int:
+    """Where the voxels begin: behind the header, or at HeaderSize. -1 (the last bytes) has to mean the same place."""
+    header_size = tags.integer("HeaderSize", 0)
+    if header_size == 0 or (header_size == -1 and not compressed):
+        return tags.end
+    if header_size < tags.end:
+        raise tags.refusal(f"HeaderSize is {header_size}, expected at least the {tags.end} bytes that the header takes")
+    return header_size

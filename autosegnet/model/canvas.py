@@ -1,0 +1,123 @@
+"""Where a study lies while windows pass over it: its input, and the sums of logits that windows and folds add up to.
+
+On the CPU both are numpy arrays. An engine with memory of its own keeps them there, and only the sums come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.model.engine import Engine
+
+Slices = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A box of voxels that goes through the network at once; it may reach beyond the study, where there is air.
+
+    Args:
+        start: its first voxel, in the study's; negative before the study.
+        size: voxels along (x, y, z).
+    """
+
+    start: tuple[int, int, int]
+    size: tuple[int, int, int]
+
+    def inside(self, shape: tuple[int, ...]) -> tuple[Slices, Slices]:
+        """What of it lies in a study of a shape: in the study's voxels, and in its own."""
+        of_study, of_window = [], []
+        for start, size, n in zip(self.start, self.size, shape, strict=True):
+            first, stop = max(0, start), min(n, start + size)
+            of_study.append(slice(first, stop))
+            of_window.append(slice(first - start, stop - start))
+        return (of_study[0], of_study[1], of_study[2]), (of_window[0], of_window[1], of_window[2])
+
+
+class Canvas(Protocol):
+    """The input of one study and its sums of logits."""
+
+    @property
+    def batch(self) -> int:
+        """How many windows it takes at once, which may change as it works."""
+        ...
+
+    def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
+        """Runs windows through a fold and adds their logit differences to sums, times a weight each.
+
+        It returns when the device is done. Where it raises for want of memory, no sum has changed.
+
+        Args:
+            windows: of one size, at most `batch` of them.
+            fold: from 0.
+            into: number of a sum -> weight.
+        """
+        ...
+
+    def sums(self) -> list[NDArray[np.float32]]:
+        """The sums, (X, Y, Z) float32 each; the canvas is not used after it."""
+        ...
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """An engine that keeps a study in memory of its own."""
+
+    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
+        """A canvas with the input (2, X, Y, Z) of a study, and that many sums, all 0."""
+        ...
+
+
+class HostCanvas:
+    """A canvas in numpy, for an engine that takes windows from there."""
+
+    def __init__(self, engine: Engine, array: NDArray[np.float32], sums: list[NDArray[np.float32]]) -> None:
+        self._engine, self._array, self._sums = engine, array, sums
+        self._buffer: NDArray[np.float32] | None = None
+
+    @property
+    def batch(self) -> int:
+        """One: a window fills the cores and the caches."""
+        return 1
+
+    def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
+        """As `Canvas.add`."""
+        (window,) = windows
+        of_study, of_window = window.inside(self._array.shape[1:])
+        logits = self._engine.logit_difference(self._filled(window, of_study, of_window), fold)[of_window]
+        for k, weight in into.items():
+            sums = self._sums[k][of_study]
+            for x, plane in enumerate(logits):  # whose product stays in the cache
+                sums[x] += np.float32(weight) * plane
+
+    def _filled(self, window: Window, of_study: Slices, of_window: Slices) -> NDArray[np.float32]:
+        """The window's voxels, in memory that the next window's will take."""
+        if self._buffer is None or self._buffer.shape[1:] != window.size:
+            self._buffer = np.empty((len(self._array), *window.size), dtype=np.float32)
+        part = self._buffer[(slice(None), *of_window)]
+        if part.shape != self._buffer.shape:
+            self._buffer.fill(0)
+        part[:] = self._array[(slice(None), *of_study)]
+        return self._buffer
+
+    def sums(self) -> list[NDArray[np.float32]]:
+        """As `Canvas.sums`."""
+        return self._sums
+
+
+def canvas_of(engine: Engine, array: NDArray[np.float32], *, sums: int) -> Canvas:
+    """The canvas on which an engine runs a study.
+
+    Args:
+        engine: the folds.
+        array: (2, X, Y, Z) float32.
+        sums: how many.
+    """
+    if isinstance(engine, OnDevice):
+        return engine.canvas(array, sums=sums)
+    return HostCanvas(engine, array, [np.zeros(array.shape[1:], dtype=np.float32) for _ in range(sums)])

@@ -1,0 +1,212 @@
+"""The network of the paper, and one fold of it: reading, checking and converting its weights.
+
+A fold is the `state_dict` of MONAI's `UNet` with its keys unchanged, stored in float16 safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from autosegnet.errors import WeightsError
+from autosegnet.model.recipe import Fold
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+T = TypeVar("T")
+
+TRAINABLE_PARAMETERS = 19_223_525  # paper, section 2.3
+
+_POINTER = b"version https://git-lfs"
+
+
+def build_network() -> nn.Module:
+    """MONAI's residual U-Net as in the paper: (B, 2, X, Y, Z) -> logits (B, 2, X, Y, Z), background and lesion.
+
+    X, Y and Z are multiples of 16. Batch norm gives the paper's number of parameters; instance norm would not.
+
+    Source: paper, section 2.3.
+    """
+    from monai.networks.nets import UNet
+
+    network: nn.Module = UNet(
+        spatial_dims=3,
+        in_channels=2,
+        out_channels=2,
+        channels=(32, 64, 128, 256, 512),
+        strides=(2, 2, 2, 2),
+        num_res_units=2,
+        norm="batch",
+    )
+    return network
+
+
+def load_fold(path: Path, fold: Fold) -> nn.Module:
+    """The network with the weights of one fold, in float32 and evaluation mode, after every check.
+
+    Raises:
+        WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys or shapes, or holds NaN or
+            infinity.
+    """
+    from safetensors.torch import load
+
+    state = read_state(path, fold, load)
+    return network_of(state, where=path.name)
+
+
+def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) -> dict[str, T]:
+    """The tensors of a fold's file, as safetensors' `load` for torch or for numpy makes them.
+
+    Raises:
+        WeightsError: the file is missing, altered (SHA-256) or unreadable, or of numbers that `load` has no type for.
+    """
+    return _parsed(read_verified(path, fold.sha256), load, path)
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file that no recipe vouches for, such as one to go on training from.
+
+    Raises:
+        WeightsError: missing, or damaged.
+    """
+    from safetensors.torch import load
+
+    return _parsed(_read(path), load, path)
+
+
+def _parsed(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path) -> dict[str, T]:
+    from safetensors import SafetensorError
+
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise WeightsError(f"{path.name} is not a safetensors file: {error}") from error
+    except KeyError as error:  # how safetensors names a type that is not in its table
+        raise WeightsError(
+            f"{path.name} holds numbers of type {error}, which are not read; expected float16"
+        ) from error
+
+
+def network_of(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
+    """The network with a state dict's weights, in float32 and evaluation mode.
+
+    Raises:
+        WeightsError: keys or shapes are not the network's, or a value is NaN or infinite.
+    """
+    import torch
+
+    network = build_network()
+    expected = network.state_dict()
+    refuse_keys(missing=expected.keys() - state.keys(), unexpected=state.keys() - expected.keys(), where=where)
+    for key, tensor in state.items():
+        if tensor.shape != expected[key].shape:
+            raise WeightsError(f"{where}: {key} has shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{where}: {key} holds NaN or infinity")
+    network.load_state_dict(state, strict=True)
+    return network.float().eval()
+
+
+def refuse_keys(*, missing: Collection[str], unexpected: Collection[str], where: str) -> None:
+    """Raises WeightsError where a state dict lacks keys of the network, or has others."""
+    if missing or unexpected:
+        raise WeightsError(
+            f"{where} is not this network: {len(missing)} keys missing{_example(missing)}, "
+            f"{len(unexpected)} unexpected{_example(unexpected)}"
+        )
+
+
+def _example(keys: Collection[str]) -> str:
+    return f" ({min(keys)})" if keys else ""
+
+
+def read_verified(path: Path, sha256: str) -> bytes:
+    """The bytes of a file whose SHA-256 is the expected one.
+
+    Raises:
+        WeightsError: no such file, or another sum.
+    """
+    data = _read(path)
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise WeightsError(
+            f"{path} has SHA-256 {found[:12]}…, expected {sha256[:12]}…: the file is not the one released"
+        )
+    return data
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"fold {path.name} is missing: {path} cannot be read ({error.strerror})") from error
+    if data.startswith(_POINTER):
+        raise WeightsError(f"{path} is a Git LFS pointer, not weights; fetch the file itself")
+    return data
+
+
+def fold_bytes(state: dict[str, torch.Tensor], *, where: str) -> bytes:
+    """A fold as the bytes of a float16 safetensors file.
+
+    Integer buffers keep their type. Batch norm's running statistics are float32: they are few, and a variance may pass
+    float16's 65504 in a network that is otherwise well.
+
+    Raises:
+        WeightsError: not this network's weights, or a value beyond float16.
+    """
+    import torch
+    from safetensors.torch import save
+
+    network_of(state, where=where)
+    stored = {k: _as_stored(k, v).contiguous() for k, v in state.items()}
+    beyond = [k for k, v in stored.items() if not bool(torch.isfinite(v).all())]
+    if beyond:
+        raise WeightsError(f"{where}: {beyond[0]} holds values beyond the range of float16 (65504)")
+    return save(stored)
+
+
+def _as_stored(key: str, tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor.float() if key.endswith(("running_mean", "running_var")) else tensor.half()
+
+
+def read_pth(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a plain `state_dict` that `torch.save` wrote; nothing in the file is executed.
+
+    Raises:
+        WeightsError: missing, damaged, or anything but a flat mapping of names to tensors of numbers.
+    """
+    import pickle
+
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror})") from error
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{path.name} holds more than tensors and is refused: save a plain state_dict") from error
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, AssertionError) as error:
+        # What torch's unpickler, which checks little, comes to with bytes that torch.save did not write.
+        raise WeightsError(f"{path.name} is not a file of torch.save, or it is damaged") from error
+    if not isinstance(state, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in state.items()):
+        raise WeightsError(f"{path.name} is not a plain state_dict: expected a mapping of names to tensors of numbers")
+    return dict(state)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor of real numbers, each of them in the file."""
+    import torch
+
+    kinds = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64)
+    return (
+        isinstance(value, torch.Tensor)
+        and value.dtype in kinds
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+    )

@@ -1,0 +1,134 @@
+"""An engine that goes on, step by step, when the GPU runs out of memory.
+
+The steps are few: run one window at a time; give back what torch keeps for later and try again; then go on on the CPU,
+with the sums of logits that the GPU has come to.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autosegnet.model.canvas import Canvas, HostCanvas, Window, canvas_of
+from autosegnet.model.engine import Engine
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class FallbackEngine:
+    """A first engine, and another that takes its place for good once the first runs out of GPU memory twice in a row.
+
+    Nothing but `torch.OutOfMemoryError` is caught: any other error ends the run as it would without this.
+    """
+
+    def __init__(self, first: Callable[[], Engine], instead: Callable[[], Engine]) -> None:
+        """Opens the first engine, or where its folds do not fit, the other."""
+        self._instead: Callable[[], Engine] | None = instead
+        self._engine: Engine
+        try:
+            self._engine = first()
+            return
+        except torch.OutOfMemoryError:
+            pass  # as below
+        self._fall_back()
+
+    @property
+    def name(self) -> str:
+        """Of the engine in use."""
+        return self._engine.name
+
+    @property
+    def folds(self) -> int:
+        """Number of folds."""
+        return self._engine.folds
+
+    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """As `Engine.logit_difference`."""
+        return self.survive(lambda: self._engine.logit_difference(window, fold))
+
+    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
+        """As `OnDevice.canvas`."""
+        return _SurvivingCanvas(self, array, self.survive(lambda: canvas_of(self._engine, array, sums=sums)))
+
+    @property
+    def has_fallen_back(self) -> bool:
+        """Whether the other engine is in use."""
+        return self._instead is None
+
+    def survive(self, work: Callable[[], T]) -> T:
+        """What the work gives, tried again after each step."""
+        for step in (self._free_memory, self._fall_back):
+            if self.has_fallen_back:
+                break
+            try:
+                return work()
+            except torch.OutOfMemoryError:
+                pass  # the step follows outside, where the error no longer holds on to its frames and their tensors
+            step()
+        return work()
+
+    def _free_memory(self) -> None:
+        log.warning("the GPU ran out of memory: freeing what is kept there, trying again")
+        gc.collect()
+        torch.cuda.empty_cache()
+
+    def _fall_back(self) -> None:
+        assert self._instead is not None
+        log.warning("the GPU ran out of memory: going on on the CPU, which is slower")
+        instead, self._instead = self._instead, None
+        self._engine = instead()
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+class _SurvivingCanvas:
+    """A canvas that moves to the computer's own memory when its engine falls back."""
+
+    def __init__(self, engine: FallbackEngine, array: NDArray[np.float32], canvas: Canvas) -> None:
+        self._engine, self._array, self._canvas = engine, array, canvas
+        self._on_host = engine.has_fallen_back
+        self._singly = False
+
+    @property
+    def batch(self) -> int:
+        """As `Canvas.batch`; one once several have been too many."""
+        return 1 if self._singly else self._current().batch
+
+    def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
+        """As `Canvas.add`."""
+        if len(windows) > 1 and self._add_together(windows, fold, into):
+            return
+        for window in windows:
+            self._engine.survive(partial(self._add_one, window, fold, into))
+
+    def _add_one(self, window: Window, fold: int, into: Mapping[int, float]) -> None:
+        self._current().add([window], fold, into)
+
+    def _add_together(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> bool:
+        """Whether the windows went through the device at once."""
+        try:
+            self._current().add(windows, fold, into)
+            return True
+        except torch.OutOfMemoryError:
+            log.warning("the GPU ran out of memory: running one window at a time")
+            self._singly = True
+            return False
+
+    def sums(self) -> list[NDArray[np.float32]]:
+        """As `Canvas.sums`."""
+        return self._current().sums()
+
+    def _current(self) -> Canvas:
+        if self._engine.has_fallen_back and not self._on_host:
+            self._canvas = HostCanvas(self._engine, self._array, self._canvas.sums())
+            self._on_host = True
+        return self._canvas

@@ -1,0 +1,165 @@
+"""Sliding window over an engine: network input -> probability of lesion, on the same grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosegnet.errors import WeightsError
+from autosegnet.model.canvas import Window, canvas_of
+from autosegnet.model.engine import Engine
+from autosegnet.model.recipe import Recipe
+
+Progress = Callable[[int, int], None]
+"""Called with (passes done, passes in all), after one or after several at once; a pass is a window through a fold."""
+
+
+_HALO = 48  # voxels that neighbouring slabs share
+_SLAB_VOXELS = 2 * 192**3  # keeps the fast mode below 3 GB of memory
+
+
+def window_starts(length: int, *, patch: int, overlap: float) -> tuple[int, ...]:
+    """Where windows start along one axis of at least `patch` voxels.
+
+    Source: MONAI `sliding_window_inference`: steps of `patch * (1 - overlap)`, the last window moved back inside.
+    """
+    assert length >= patch
+    step = max(1, int(patch * (1.0 - overlap)))
+    count = -(-(length - patch) // step) + 1
+    return tuple(min(k * step, length - patch) for k in range(count))
+
+
+def planned(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
+    """The recipe with the window that a study of this shape is passed through with.
+
+    In the fast mode that is a slab: the whole of x and y, and of z as much as `_SLAB_VOXELS` allow. Slabs overlap by
+    `_HALO` voxels, where they are averaged as windows are.
+    """
+    if recipe.passes == "windows":
+        return recipe
+    x, y, z = (_sixteens(n) for n in shape)
+    longest = max(2 * _HALO, _SLAB_VOXELS // (x * y) // 16 * 16)
+    if z <= longest:
+        return replace(recipe, patch=(x, y, z), overlap=0.0)
+    slabs = -(-(z - _HALO) // (longest - _HALO))
+    length = _sixteens(-(-(z + (slabs - 1) * _HALO) // slabs))
+    return replace(recipe, patch=(x, y, length), overlap=_HALO / length)
+
+
+def _sixteens(n: int) -> int:
+    return -(-n // 16) * 16
+
+
+def cost(recipe: Recipe, shape: tuple[int, ...]) -> int:
+    """Voxels that pass through each fold for a study of this shape: what its time is proportional to."""
+    recipe = planned(recipe, shape)
+    return prod(recipe.patch) * prod(len(starts) for starts in _starts(shape, recipe))
+
+
+def probability(
+    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: Progress = lambda done, of: None
+) -> NDArray[np.float32]:
+    """The probability of lesion of every voxel.
+
+    Overlapping windows are averaged with equal weights, folds with the recipe's; both on logits. Since both are
+    linear, they share one accumulator: the ensemble is itself a network.
+
+    Args:
+        array: (2, X, Y, Z) float32, as in `preprocess.Prepared`.
+        engine: the folds.
+        recipe: of the same folds.
+        progress: told as passes are done.
+
+    Returns:
+        (X, Y, Z) float32 in [0, 1].
+
+    Source: paper, section 2.5; MONAI `SlidingWindowInferer` with `mode="constant"`. Fields of view smaller than the
+        window are padded with air on both sides, which is 0 in both channels.
+    """
+    recipe = planned(recipe, array.shape[1:])
+    (summed,) = _walk(array, engine, recipe, own=False, progress=progress)
+    return _blended(summed, recipe)
+
+
+def probability_and_disagreement(
+    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: Progress = lambda done, of: None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """As `probability`, to the last bit, and the standard deviation between the folds' probabilities.
+
+    Each fold's windows are blended on its own logits; the deviation is the population's, all folds counting alike. It
+    takes one accumulator a fold more than `probability`: 4 bytes x voxels x folds.
+
+    Returns:
+        (X, Y, Z) float32 in [0, 1], and (X, Y, Z) float32 in [0, 0.5].
+    """
+    recipe = planned(recipe, array.shape[1:])
+    summed, *own = _walk(array, engine, recipe, own=True, progress=progress)
+    folds = [_blended(logits, recipe) for logits in own]
+    deviation = np.empty_like(folds[0])
+    for x in range(len(deviation)):  # in slabs, so that no second copy of all folds is made
+        deviation[x] = np.std([fold[x] for fold in folds], axis=0)
+    return _blended(summed, recipe), deviation
+
+
+def _walk(
+    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, own: bool, progress: Progress
+) -> list[NDArray[np.float32]]:
+    """The weighted logits of all folds summed over windows, and each fold's own where wanted.
+
+    Folds are the outer loop: an engine may set up one at a time.
+    """
+    windows = [Window((x, y, z), recipe.patch) for x, y, z in product(*_starts(array.shape[1:], recipe))]
+    canvas = canvas_of(engine, array, sums=1 + engine.folds if own else 1)
+    done = 0
+    for fold, weight in enumerate(recipe.fold_weights):
+        into = {0: weight} | ({1 + fold: 1.0} if own else {})
+        left = windows
+        while left:
+            together, left = left[: canvas.batch], left[canvas.batch :]
+            canvas.add(together, fold, into)
+            done += len(together)
+            progress(done, engine.folds * len(windows))
+    return canvas.sums()
+
+
+def _starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
+    """Where windows start along each axis; one that is longer than the study has it in its middle."""
+    return [
+        window_starts(n, patch=p, overlap=recipe.overlap) if n >= p else (-((p - n) // 2),)
+        for n, p in zip(shape, recipe.patch, strict=True)
+    ]
+
+
+def _blended(summed: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
+    """The probability, from logits summed over windows; in place.
+
+    Raises:
+        WeightsError: a logit is NaN or infinite, which a mask would not show.
+    """
+    if not np.isfinite(summed).all():
+        raise WeightsError("the folds gave logits that are not finite; expected finite ones for every study")
+    for axis, (n, starts) in enumerate(zip(summed.shape, _starts(summed.shape, recipe), strict=True)):
+        summed /= _coverage(starts, n, recipe.patch[axis]).reshape([-1 if a == axis else 1 for a in range(3)])
+    return _sigmoid(summed)
+
+
+def _coverage(starts: tuple[int, ...], length: int, patch: int) -> NDArray[np.float32]:
+    """How many windows cover each voxel along one axis; over three axes the counts multiply."""
+    count = np.zeros(length, dtype=np.float32)
+    for start in starts:
+        count[max(0, start) : start + patch] += 1
+    return count
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 / (1 + exp(-x)), in place; as tanh, float32 carries it without overflow."""
+    logits *= np.float32(0.5)
+    np.tanh(logits, out=logits)
+    logits += 1
+    logits *= np.float32(0.5)
+    return logits

@@ -1,0 +1,122 @@
+"""A folder of weights: finding it, opening it, and making one from the folds' `.pth` files."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autosegnet.errors import WeightsError
+from autosegnet.model.network import fold_bytes, read_pth
+from autosegnet.model.recipe import Fold, Recipe, from_json, to_json
+
+log = logging.getLogger(__name__)
+
+RECIPE = "recipe.json"
+_PLATFORM_MODEL = Path("/opt/ml/model")  # where the platform unpacks an algorithm's model tarball
+BUNDLED = Path(__file__).resolve().parent.parent / "weights"  # of a checkout, or of the image
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A folder with a recipe and the folds that it names."""
+
+    folder: Path
+    recipe: Recipe
+
+    def path_of(self, fold: Fold) -> Path:
+        """Where a fold's file lies."""
+        return self.folder / fold.file
+
+    def in_fast_mode(self) -> Weights:
+        """The same folds, run in whole-body passes."""
+        return replace(self, recipe=replace(self.recipe, passes="slabs"))
+
+
+def find(folder: Path | None) -> Path:
+    """The folder of weights to use: the given one, `$AUTOSEGNET_WEIGHTS`, `/opt/ml/model`, or the bundled `weights/`.
+
+    Raises:
+        WeightsError: none of them holds a recipe.
+    """
+    named = folder or (Path(os.environ["AUTOSEGNET_WEIGHTS"]) if os.environ.get("AUTOSEGNET_WEIGHTS") else None)
+    if named is not None:
+        return named
+    for candidate in (_PLATFORM_MODEL, BUNDLED):
+        if (candidate / RECIPE).is_file():
+            return candidate
+        if candidate == _PLATFORM_MODEL and candidate.is_dir() and (held := sorted(os.listdir(candidate))):
+            raise WeightsError(
+                f"no {RECIPE} in {candidate}, which holds {', '.join(held[:5])}; expected the files of the weights "
+                "themselves, as export.sh packs them"
+            )
+    raise WeightsError(f"no weights: neither {_PLATFORM_MODEL} nor {BUNDLED} holds {RECIPE}; see --weights")
+
+
+def open_weights(folder: Path | None = None) -> Weights:
+    """The weights of a folder, its recipe read; the folds are verified when they are loaded.
+
+    Raises:
+        WeightsError: no recipe, a recipe that cannot be read, or one that names no fold.
+    """
+    folder = find(folder)
+    path = folder / RECIPE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"no weights in {folder}: {RECIPE} cannot be read there ({error})") from error
+    recipe = from_json(text, where=str(path))
+    if not recipe.folds:
+        raise WeightsError(f"{path} names no fold: the folds are still to be trained or imported")
+    missing = [fold.file for fold in recipe.folds if not (folder / fold.file).is_file()]
+    if missing:
+        raise WeightsError(
+            f"{len(missing)} of {len(recipe.folds)} folds missing in {folder}: {', '.join(missing)}; "
+            "an ensemble is never run without one"
+        )
+    return Weights(folder, recipe)
+
+
+def import_folds(
+    sources: Sequence[Path], output: Path, *, recipe: Recipe, weights: Sequence[float], validation_dsc: Sequence[float]
+) -> Recipe:
+    """Writes a folder of weights from plain state dicts, all files or none, and returns its recipe.
+
+    Args:
+        sources: `.pth` files, one a fold, in the order of the folds.
+        output: the folder; files in it of the same names are replaced, once every source is read and found good. Folds
+            of a larger set that was there stay, unused, with a warning.
+        recipe: how the folds were trained to see their input; its folds are set here.
+        weights: share of each fold in the mean of logits; empty for the plain mean.
+        validation_dsc: of each fold; empty where it is not known.
+
+    Raises:
+        WeightsError: a file that is not this network's plain state dict, or a weight that is not positive and finite.
+        OutputError: the folder cannot be written.
+    """
+    from autosegnet.io import write_all
+
+    data = {f"fold_{k}.safetensors": fold_bytes(read_pth(p), where=p.name) for k, p in enumerate(sources)}
+    folds = tuple(
+        Fold(
+            name,
+            hashlib.sha256(fold).hexdigest(),
+            weights[k] if weights else 1.0,
+            validation_dsc[k] if validation_dsc else None,
+        )
+        for k, (name, fold) in enumerate(data.items())
+    )
+    done = replace(recipe, folds=folds)
+    write_all({**{output / name: fold for name, fold in data.items()}, output / RECIPE: to_json(done)})
+    unused = sorted({path.name for path in output.glob("fold_*.safetensors")} - data.keys())
+    if unused:
+        log.warning("%s also holds %s, which its new recipe does not name", output, ", ".join(unused))
+    return done
+
+
+def digest(weights: Weights) -> str:
+    """One SHA-256 that changes with any fold: the key under which anything made from the weights may be cached."""
+    return hashlib.sha256("".join(fold.sha256 for fold in weights.recipe.folds).encode()).hexdigest()

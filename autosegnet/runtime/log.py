@@ -1,0 +1,76 @@
+"""The program's log: its lines, the case that a line is about, and the warnings that belong to a study."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TextIO
+
+_CASE: ContextVar[str] = ContextVar("case", default="")  # each thread has its own
+
+
+def log_to(stream: TextIO) -> None:
+    """Sends the program's log to a stream, a line each with the time of day."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(LogLines("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    log_through(handler)
+
+
+def log_through(handler: logging.Handler) -> None:
+    """Sends the program's log through a handler alone."""
+    root = logging.getLogger("autosegnet")
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    root.propagate = False
+
+
+class LogLines(logging.Formatter):
+    """Puts the name of the case before each message that is `about` one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """The line of a record."""
+        if case := _CASE.get():
+            record.message = f"[{case}] {record.message}"
+        return super().formatMessage(record)
+
+
+@contextmanager
+def log_about(case: str) -> Iterator[None]:
+    """Names the case in every line that this thread logs meanwhile."""
+    before = _CASE.set(case)
+    try:
+        yield
+    finally:
+        _CASE.reset(before)
+
+
+@contextmanager
+def keep_study_warnings() -> Iterator[list[str]]:
+    """Keeps what this thread warns about its study, for its report; such messages name no file and no patient.
+
+    Yields:
+        The messages, as they come.
+    """
+    handler = _StudyWarnings()
+    root = logging.getLogger("autosegnet")
+    root.addHandler(handler)
+    try:
+        yield handler.messages
+    finally:
+        root.removeHandler(handler)
+
+
+class _StudyWarnings(logging.Handler):
+    _ABOUT_STUDIES = tuple(f"autosegnet.{name}" for name in ("dicom", "loading", "preprocess", "study", "suv"))
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread and record.name.startswith(self._ABOUT_STUDIES):
+            self.messages.append(record.getMessage())

@@ -1,0 +1,113 @@
+"""Reads DICOM's dates and times.
+
+All results are naive `datetime`s on one clock, the one of the series' own dates and times. A date-time with an offset
+from UTC is moved to it where the file states its own offset, (0008,0201); where it does not, the offset is taken for
+that clock's.
+
+Source: DICOM PS3.5 6.2, value representations DA, TM and DT, and the older forms with points and colons.
+"""
+
+import re
+from contextlib import suppress
+from datetime import date, datetime, time, timedelta
+
+from autosegnet.errors import InputError
+from autosegnet.suv.pet_header import named
+
+_DA = re.compile(r"\d{8}\Z")
+_TM = re.compile(r"(\d{2})(?:(\d{2})(?:(\d{2})(?:\.(\d{1,6})\d*)?)?)?\Z")
+_DT = re.compile(r"(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d+)?)?)?)?([+-]\d{4})?\Z")
+_OFFSET = re.compile(r"([+-])(\d{2})(\d{2})\Z")
+
+
+def read_date(text: str, field: str) -> date | None:
+    """The day of a DA; None where it is empty.
+
+    Raises:
+        InputError: not a day; the message names the attribute, never the date.
+    """
+    digits = text.strip().replace(".", "").replace("-", "")
+    if not digits:
+        return None
+    if _DA.match(digits):  # strptime takes 202012 for the second of January
+        with suppress(ValueError):
+            return datetime.strptime(digits, "%Y%m%d").date()
+    raise InputError(f"{named(field)} is not a date; expected YYYYMMDD")
+
+
+def read_time(text: str, field: str) -> time | None:
+    """The time of day of a TM with 2, 4 or 6 digits and a fraction; None where it is empty.
+
+    Raises:
+        InputError: not a time of day.
+    """
+    digits = text.strip().replace(":", "")
+    if not digits:
+        return None
+    found = _TM.match(digits)
+    if found:
+        hour, minute, second = (int(part or 0) for part in found.groups()[:3])
+        second = min(second, 59) if second == 60 else second  # PS3.5 allows 60 for the leap second
+        if hour < 24 and minute < 60 and second < 60:
+            return time(hour, minute, second, int((found[4] or "0").ljust(6, "0")))
+    raise InputError(f"{named(field)} is not a time of day; expected HH, HHMM, HHMMSS or HHMMSS.FFFFFF")
+
+
+def read_datetime(text: str, field: str, *, utc_offset: str = "") -> datetime | None:
+    """The moment of a DT, on the series' clock; None where it is empty or says no more than the day.
+
+    Args:
+        utc_offset: of the series' clock, `&ZZXX`, or empty.
+
+    Raises:
+        InputError: not a date-time.
+    """
+    compact = text.strip()
+    if not compact:
+        return None
+    found = _DT.match(compact)
+    if not found:
+        raise InputError(f"{named(field)} is not a date-time; expected YYYYMMDDHHMMSS.FFFFFF&ZZXX")
+    day, clock = read_date(found[1], field), read_time(found[2] or "", field)
+    if day is None or clock is None:
+        return None
+    moment = datetime.combine(day, clock)
+    if found[3] and utc_offset.strip():
+        moment += _offset(utc_offset.strip(), "utc_offset") - _offset(found[3], field)
+    return moment
+
+
+def is_in_another_zone(text: str, clock: time, *, utc_offset: str) -> bool:
+    """Whether a DT with an offset from UTC, in a file that states none of its own, names another hour than a TM.
+
+    Args:
+        text: the DT.
+        clock: the same moment's time of day as the file's TM, which is on the series' clock.
+        utc_offset: of the series' clock, or empty.
+    """
+    found = _DT.match(text.strip())
+    if utc_offset.strip() or not found or not found[3]:
+        return False
+    told = read_time(found[2] or "", "injection_datetime")
+    apart_s = 0.0 if told is None else seconds_of_day(told) - seconds_of_day(clock)
+    from_quarter_s = (apart_s + 450.0) % 900.0 - 450.0  # zones differ by quarters of an hour
+    return abs(apart_s) > 450.0 and abs(from_quarter_s) < 1.0
+
+
+def _offset(text: str, field: str) -> timedelta:
+    found = _OFFSET.match(text)
+    if not found:
+        raise InputError(f"{named(field)} holds an offset from UTC that is not one; expected +HHMM or -HHMM")
+    minutes = 60 * int(found[2]) + int(found[3])
+    return timedelta(minutes=minutes if found[1] == "+" else -minutes)
+
+
+def seconds_of_day(clock: time) -> float:
+    """Seconds since midnight."""
+    return clock.hour * 3600.0 + clock.minute * 60.0 + clock.second + clock.microsecond * 1e-6
+
+
+def told_without_date(moment: datetime, *, day_zero: date) -> str:
+    """A moment as a day counted from another and a time of day: enough to check a decay, and no date of a patient."""
+    fraction = f".{moment.microsecond:06d}".rstrip("0") if moment.microsecond else ""
+    return f"day {(moment.date() - day_zero).days:+d} {moment:%H:%M:%S}{fraction}"

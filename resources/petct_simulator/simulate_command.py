@@ -1,0 +1,143 @@
+"""The sub-commands `simulate` and `simulate-sample`: arguments, processes, progress."""
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autosegnet.errors import UsageError
+from autosegnet.io import probe_output, write_text
+from autosegnet_training.workers import do_all
+from petct_simulator import sample, writer
+from petct_simulator.anatomy import AnatomySource, procedural
+from petct_simulator.lesion_growth import COHORT_STUDIES, COHORTS
+from petct_simulator.whole_body import SPACING_MM, Protocol, simulate_study
+from petct_simulator.writer import Case
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One study to be made and where it goes.
+
+    organ_map: a label map, or None for the procedural anatomy; vary: whether the map's organs change with the seed.
+    """
+
+    case: Case
+    output: Path
+    organ_map: Path | None
+    vary: bool
+    protocol: Protocol
+
+
+def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `simulate` and `simulate-sample` to the parser of `autosegnet-train`."""
+    parser = commands.add_parser("simulate", help="make whole-body PET/CT studies with known lesions")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the studies and cases.csv")
+    parser.add_argument("--number", type=int, required=True, help="studies to make")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same studies")
+    parser.add_argument(
+        "--anatomy", default="procedural", help="'procedural', or a folder of organ label maps (.nii.gz)"
+    )
+    parser.add_argument("--vary-organs", action="store_true", help="stretch and bend the maps anew for every study")
+    parser.add_argument("--cohort", choices=(*COHORTS, "sarcoma"), help="default: drawn (see below)")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--spacing", type=float, nargs=3, default=SPACING_MM, metavar=("X", "Y", "Z"), help="mm")
+    parser.add_argument("--field", type=float, help="width of the PET's field of view in mm; default: 700 or 814")
+    parser.set_defaults(run=run_simulate)
+    cohorts = ", ".join(f"{name} {count}" for name, count in COHORT_STUDIES.items())
+    parser.epilog = f"Without --cohort, cohorts are drawn in the proportions of FDG-PET-CT-Lesions: {cohorts}."
+    parser = commands.add_parser("simulate-sample", help="make the sample case in the platform's layout")
+    parser.add_argument("--output", type=Path, required=True, help="folder that gets images/pet and images/ct")
+    parser.add_argument("--truth", type=Path, required=True, help="file for the truth, .mha")
+    parser.set_defaults(run=run_sample)
+
+
+def run_simulate(arguments: argparse.Namespace) -> None:
+    """Make the studies that are not there yet, then write cases.csv over all of them."""
+    if arguments.number < 1 or arguments.processes < 1 or arguments.seed < 0 or min(arguments.spacing) <= 0:
+        raise UsageError("--number, --processes and --spacing must be positive and --seed not negative")
+    protocol = Protocol(tuple(arguments.spacing), arguments.field, arguments.cohort)
+    maps = list_organ_maps(arguments.anatomy)
+    if arguments.vary_organs and not maps:
+        raise UsageError("--vary-organs needs a folder of label maps for --anatomy; procedural organs always vary")
+    settings = {"seed": arguments.seed, "anatomy": [m.name for m in maps] or "procedural", "cohort": arguments.cohort,
+                "spacing_mm": list(protocol.spacing_mm), "field_mm": arguments.field,
+                "vary_organs": arguments.vary_organs}  # fmt: skip
+    _check_settings(arguments.output, settings)
+    jobs = list(plan(arguments, maps, protocol))
+    cohorts = dict(do_all(make, jobs, processes=arguments.processes, title="simulate", unit="study"))
+    rows = [writer.case_row(job.case, cohorts[job.case.index]) for job in jobs]
+    writer.write_case_table(rows, arguments.output / "cases.csv")
+    logger.info("%d studies in %s", len(rows), arguments.output)
+
+
+def list_organ_maps(anatomy: str) -> list[Path]:
+    """Return the label maps of a folder, sorted by name; none for the procedural anatomy."""
+    if anatomy == "procedural":
+        return []
+    maps = sorted(Path(anatomy).glob("*.nii.gz"))
+    if not maps:
+        raise UsageError(f"no .nii.gz label maps found in {anatomy}; expected 'procedural' or a folder of them")
+    return maps
+
+
+def _check_settings(output: Path, settings: dict[str, object]) -> None:
+    """Refuse to mix studies of different settings in one folder; a resumed run must ask for the same ones."""
+    path = output / "simulation.json"
+    text = json.dumps(settings, indent=1)
+    if not path.exists():
+        write_text(text, path)
+    elif path.read_text() != text:
+        raise UsageError(f"{path} names other settings than this run; use them or another --output")
+
+
+def study_seed(seed: int, index: int) -> int:
+    """Return the seed of one study of a run; independent of how many others are made, where and when."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
+
+
+def plan(arguments: argparse.Namespace, maps: list[Path], protocol: Protocol) -> Iterator[Job]:
+    """Yield the studies of a run."""
+    for index in range(arguments.number):
+        seed = study_seed(arguments.seed, index)
+        organ_map = maps[index % len(maps)] if maps else None
+        # Studies of one organ map are one patient, so that a splitter by patient keeps an anatomy in one fold.
+        patient = f"sim_{organ_map.name.removesuffix('.nii.gz')}" if organ_map else f"sim_{arguments.seed}_{index:05d}"
+        case = Case(index, patient, f"sim_{arguments.seed}_{index:05d}", seed)
+        yield Job(case, arguments.output, organ_map, arguments.vary_organs, protocol)
+
+
+def make(job: Job) -> tuple[int, str]:
+    """Make and write one study, unless it is complete; return its index and cohort."""
+    folder = job.output / job.case.folder
+    note = folder / "study.json"
+    if note.is_file():
+        return job.case.index, str(json.loads(note.read_text())["cohort"])
+    probe_output(note)  # removes what a run that was killed left there
+    study = simulate_study(job.case.seed, anatomy=anatomy_source(job.organ_map, vary=job.vary), protocol=job.protocol)
+    writer.write_autopet(study, folder)
+    writer.write_description(study, note)
+    return job.case.index, study.cohort
+
+
+def anatomy_source(organ_map: Path | None, *, vary: bool = False) -> AnatomySource:
+    """Return what makes the patient: the procedural anatomy, or an organ map, varied or as it is."""
+    if organ_map is None:
+        return procedural
+    from petct_simulator.organ_maps import from_file
+
+    return from_file(organ_map, vary=vary)
+
+
+def run_sample(arguments: argparse.Namespace) -> None:
+    """Write the sample case and its truth."""
+    study = sample.sample_study()
+    pet, ct = writer.write_platform(study, arguments.output)
+    writer.write_truth(study, arguments.truth)
+    logger.info("sample case: %s, %s, truth %s", pet, ct, arguments.truth)
