@@ -24,6 +24,7 @@ from autosegnet.grandchallenge.server import serve
 from autosegnet.grandchallenge.sockets import JobFiles, find_job_files
 from autosegnet.grandchallenge.time_limit import TimeLimit
 from autosegnet.io import probe_output, read_image, write_all
+from autosegnet.model.sliding_window import run_walk
 from autosegnet.outputs import log_lesions
 from autosegnet.pipeline import segment
 from autosegnet.runtime.exit import run_program
@@ -72,7 +73,8 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
         study = checked_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
         engine, recipe = self._ensemble()
         with show_passes(sys.stdout) as progress:
-            mask = segment(study, engine, recipe, progress=progress, limit=self._limit).mask
+            run = run_walk if self._limit is None else self._limit.run
+            mask = segment(study, engine, recipe, progress=progress, run_walk=run).mask
         log_lesions(mask)
         return mask
 

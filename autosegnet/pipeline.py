@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from autosegnet import postprocess, preprocess
 from autosegnet.geometry import Grid
-from autosegnet.grandchallenge.time_limit import TimeLimit
 from autosegnet.model import sliding_window
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
@@ -54,7 +53,7 @@ def segment(
     *,
     maps: Maps = "none",
     progress: sliding_window.Progress = lambda done, of: None,
-    limit: TimeLimit | None = None,
+    run_walk: sliding_window.RunWalk = sliding_window.run_walk,
 ) -> Segmentation:
     """The lesions of a study.
 
@@ -64,7 +63,7 @@ def segment(
         recipe: of the same folds.
         maps: what to keep beside the mask, which does not depend on it.
         progress: told after every window and fold.
-        limit: time limit, which may let the fast mode or fewer folds run.
+        run_walk: runs the walk over the windows; a time limit can run it in the fast mode or with fewer folds.
     """
     clock = _Clock()
     prepared = preprocess.prepare(case, recipe)
@@ -78,9 +77,7 @@ def segment(
     )
 
     walk = partial(_walk, prepared.array, maps)
-    if limit is not None:
-        walk = partial(limit.run, walk, shape=prepared.array.shape[1:])
-    chance, deviation = walk(engine, recipe, progress=progress)
+    chance, deviation = run_walk(walk, engine, recipe, shape=prepared.array.shape[1:], progress=progress)
     clock.lap("network")
     grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.of(case.pet)}
     del prepared, walk  # their array takes as much memory as the steps to come

@@ -24,7 +24,8 @@ from scipy import ndimage
 
 from autosegnet.geometry import voxels
 from autosegnet.io import only_image, read_image, write_text
-from autosegnet.model.engine import Engine, open_engine
+from autosegnet.model.devices import open_engine
+from autosegnet.model.engine import Engine
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment
 from autosegnet.study import Study

@@ -121,16 +121,16 @@ def arguments(program: str, folder: Path, weights: Path) -> list[str]:
 def run_with_free_engine(program: str, argv: list[str]) -> dict[str, Any]:
     """Runs the command line here; the peak of this process's resident memory and the time."""
     from autosegnet import __main__
-    from autosegnet.model import engine as engines
+    from autosegnet.model import devices
     from autosegnet.runtime.exit import run_program
 
     start = time.perf_counter()
     sys.argv = [program, *argv]
-    engines.open_engine = lambda *_, **__: FreeEngine()
+    devices.open_engine = lambda *_, **__: FreeEngine()
     if program == "process":
         import process
 
-        vars(process)["open_engine"] = engines.open_engine
+        vars(process)["open_engine"] = devices.open_engine
         code = run_program(process.main)
     else:
         code = run_program(__main__._command_line)

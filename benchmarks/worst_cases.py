@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from autosegnet.evaluation import measure
 from autosegnet.geometry import Grid, voxels
-from autosegnet.model.engine import open_engine
+from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment
 from autosegnet_training.cases import read_cases

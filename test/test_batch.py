@@ -19,7 +19,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from autosegnet.commands import batch_study
 from dicom_phantoms import write_image as write_dicom
 from phantoms import THRESHOLD_RECIPE, phantom, stored_as
 from threshold import (
@@ -32,6 +31,7 @@ from threshold import (
 )
 
 from autosegnet.__main__ import _command_line
+from autosegnet.batch import run as batch_run
 from autosegnet.batch.cores import core_shares, stay_on
 from autosegnet.errors import InputError
 from autosegnet.geometry import voxels
@@ -97,7 +97,7 @@ def batch(tmp_path, weights, monkeypatch, capfd):
     """Runs the command in this process with a fake engine; gives its exit code and what it logged."""
 
     def run(*arguments, engine=open_threshold, source=None):
-        monkeypatch.setattr("autosegnet.model.engine.open_engine", engine)
+        monkeypatch.setattr("autosegnet.model.devices.open_engine", engine)
         folders = (source or tmp_path / "in", tmp_path / "out", "--weights", weights)
         monkeypatch.setattr(sys, "argv", ["autosegnet", "batch", *map(str, (*folders, *arguments))])
         code = run_program(_command_line)
@@ -467,8 +467,8 @@ def test_a_process_that_is_killed_costs_its_study_alone(tmp_path, batch) -> None
 
 
 _MAIN = """
-import sys, autosegnet.model.engine, autosegnet.__main__, threshold
-autosegnet.model.engine.open_engine = getattr(threshold, sys.argv.pop(1))
+import sys, autosegnet.model.devices, autosegnet.__main__, threshold
+autosegnet.model.devices.open_engine = getattr(threshold, sys.argv.pop(1))
 autosegnet.__main__.main()
 """
 
@@ -546,8 +546,8 @@ def test_one_study_is_read_ahead_and_no_more(monkeypatch) -> None:
         reads.release()
         return task
 
-    monkeypatch.setattr(batch_study, "_read", read)
-    for k, (task, reading) in enumerate(batch_study._read_ahead(range(5))):
+    monkeypatch.setattr(batch_run, "_read", read)
+    for k, (task, reading) in enumerate(batch_run._read_ahead(range(5))):
         assert task == reading.result() == k
         for _ in range(2 if k == 0 else 1 if k < 4 else 0):
             assert reads.acquire(timeout=30)  # the next one is read while this one is used
@@ -568,10 +568,10 @@ def test_no_more_than_two_studies_are_in_memory(monkeypatch) -> None:
         most.append(len(alive))
         return loaded
 
-    monkeypatch.setattr(batch_study, "_read", read)
-    monkeypatch.setattr(batch_study, "_outcome", lambda task, reading, *rest: reading.result() and None)
+    monkeypatch.setattr(batch_run, "_read", read)
+    monkeypatch.setattr(batch_run, "_outcome", lambda task, reading, *rest: reading.result() and None)
     tasks = [SimpleNamespace(study=SimpleNamespace(case=str(k))) for k in range(20)]
-    for _ in batch_study.work_through(tasks, ThresholdEngine, None, None):
+    for _ in batch_run.work_through(tasks, ThresholdEngine, None, None):
         time.sleep(0.005)
     assert max(most) == 2
 
@@ -582,8 +582,8 @@ def test_a_study_that_cannot_be_read_fails_when_its_turn_comes(monkeypatch) -> N
             raise InputError("bad")
         return task
 
-    monkeypatch.setattr(batch_study, "_read", read)
-    found = [(task, reading.exception()) for task, reading in batch_study._read_ahead(range(3))]
+    monkeypatch.setattr(batch_run, "_read", read)
+    found = [(task, reading.exception()) for task, reading in batch_run._read_ahead(range(3))]
     assert [type(error) for _, error in found] == [type(None), InputError, type(None)]
 
 

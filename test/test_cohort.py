@@ -130,7 +130,7 @@ def test_images_in_no_layout_are_told(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found no study below"):
+    with pytest.raises(InputError, match="found no study in"):
         studies(touch(tmp_path, "a.txt"))
     with pytest.raises(InputError, match="found no folder"):
         studies(tmp_path / "absent")

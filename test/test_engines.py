@@ -19,9 +19,9 @@ from threshold import ThresholdEngine
 
 from autosegnet.dicom.header import quiet
 from autosegnet.errors import UsageError, WeightsError
-from autosegnet.model import engine as engines
+from autosegnet.model import devices
 from autosegnet.model.canvas import Canvas, HostCanvas, Window
-from autosegnet.model.engine import open_engine
+from autosegnet.model.devices import open_engine
 from autosegnet.model.folded import fold_batch_norm
 from autosegnet.model.network import build_network
 from autosegnet.model.out_of_memory import FallbackEngine
@@ -159,7 +159,7 @@ def old_driver(monkeypatch: pytest.MonkeyPatch) -> None:
         return False
 
     monkeypatch.setattr(torch.cuda, "is_available", is_available)
-    monkeypatch.setattr(engines, "_GPU_NODES", ("/",))
+    monkeypatch.setattr(devices, "_GPU_NODES", ("/",))
 
 
 @pytest.mark.usefixtures("old_driver")
@@ -189,7 +189,7 @@ def test_an_old_driver_is_named_while_dicom_is_read(
         return False
 
     monkeypatch.setattr(torch.cuda, "is_available", is_available)
-    monkeypatch.setattr(engines, "_GPU_NODES", ("/",))
+    monkeypatch.setattr(devices, "_GPU_NODES", ("/",))
     before = warnings.filters[:]
     with ThreadPoolExecutor(1) as pool:
         with quiet():
@@ -206,7 +206,7 @@ def test_a_gpu_that_cannot_compute_is_one_warning_and_the_cpu(
 ) -> None:
     """A GPU older than torch supports, or full of another program's data, is "available" until something runs on it."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(engines, "_GPU_NODES", ("/",))
+    monkeypatch.setattr(devices, "_GPU_NODES", ("/",))
 
     ones = torch.ones
 
@@ -398,7 +398,7 @@ def test_nothing_of_torch_is_imported_to_run_on_the_cpu(tiny_weights: Weights) -
     code = """
 import sys, numpy as np
 from pathlib import Path
-from autosegnet.model.engine import open_engine
+from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import open_weights
 engine = open_engine(open_weights(Path(sys.argv[1])), device="cpu")
 engine.logit_difference(np.zeros((2, 16, 16, 16), np.float32), 0)

@@ -84,7 +84,7 @@ def test_cases_in_linked_folders_count(tmp_path):
 def test_two_masks_for_one_case_are_refused(tmp_path):
     write(tmp_path / "a_b.mha", masks(1)[0])
     write(tmp_path / "a" / "b.nii.gz", masks(1)[0])
-    with pytest.raises(InputError, match=r"two masks for case a_b: .*b\.nii\.gz and .*a_b\.mha"):
+    with pytest.raises(InputError, match=r"two masks for case a_b, expected one: .*b\.nii\.gz and .*a_b\.mha"):
         find_masks(tmp_path)
 
 

@@ -17,7 +17,7 @@ import SimpleITK
 
 from autosegnet.errors import AutosegnetError, InputError, OutputError, UsageError
 from autosegnet.io import (
-    files,
+    atomic,
     image_stem,
     only_image,
     probe_output,
@@ -71,7 +71,7 @@ def test_interruption_leaves_the_old_file_and_nothing_else(tmp_path, error):
         raise error
 
     with pytest.raises(error):
-        files.write_files({tmp_path / "a.txt": chunks()})
+        atomic.write_files({tmp_path / "a.txt": chunks()})
     assert everything_in(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
 
@@ -95,7 +95,7 @@ def test_interruption_between_the_names_of_several_files_leaves_none(
     monkeypatch.setattr(os, "replace", replace)
     names = ["c.mha", "a.json", "b.bin"]
     with pytest.raises((SystemExit, OutputError)):
-        files.write_files({tmp_path / name: (b"x",) for name in names})
+        atomic.write_files({tmp_path / name: (b"x",) for name in names})
     assert calls == names[:number]
     assert everything_in(tmp_path) == []
 
@@ -124,7 +124,7 @@ def test_no_file_has_its_name_before_all_are_on_the_disk(tmp_path):
         seen.extend(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
         yield b"x"
 
-    files.write_files({tmp_path / name: chunks() for name in "abc"})
+    atomic.write_files({tmp_path / name: chunks() for name in "abc"})
     assert seen == []
     assert everything_in(tmp_path) == ["a", "b", "c"]
 
@@ -135,7 +135,7 @@ def test_error_of_the_program_is_not_taken_for_one_of_the_disk(tmp_path):
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):
-        files.write_files({tmp_path / "a.txt": chunks()})
+        atomic.write_files({tmp_path / "a.txt": chunks()})
 
 
 def test_error_of_the_program_is_not_taken_for_a_bad_file(tmp_path, monkeypatch):
@@ -149,7 +149,7 @@ def test_error_of_the_program_is_not_taken_for_a_bad_file(tmp_path, monkeypatch)
 
 
 def test_what_reads_back_differently_is_not_renamed(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_digest", lambda path: b"another")
+    monkeypatch.setattr(atomic, "_digest", lambda path: b"another")
     with pytest.raises(OutputError, match="differs"):
         write_text("x", tmp_path / "a.txt")
     assert everything_in(tmp_path) == []
@@ -295,7 +295,7 @@ def test_what_a_killed_run_left_in_any_folder_of_the_outputs_goes_too(tmp_path):
     for folder in ("records", "reports"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / LEFTOVER).write_bytes(b"half")
-    files.write_files({tmp_path / folder / name: [b"x"] for folder in ("records", "reports") for name in "ab"})
+    atomic.write_files({tmp_path / folder / name: [b"x"] for folder in ("records", "reports") for name in "ab"})
     assert everything_in(tmp_path) == ["records", "records/a", "records/b", "reports", "reports/a", "reports/b"]
 
 
@@ -319,14 +319,14 @@ def test_temporary_file_of_a_living_run_is_left_alone(tmp_path):
         seen.extend(everything_in(tmp_path))
         yield b", second half"
 
-    files.write_files({tmp_path / "a.txt": chunks()})
+    atomic.write_files({tmp_path / "a.txt": chunks()})
     assert len(seen) == 1
     assert everything_in(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_bytes() == b"first half, second half"
 
 
 def test_file_taken_for_a_leftover_before_its_lock_is_made_anew(tmp_path, monkeypatch):
-    lock, calls = files._locked, []
+    lock, calls = atomic._locked, []
 
     def late(descriptor, how):
         if not calls:
@@ -335,7 +335,7 @@ def test_file_taken_for_a_leftover_before_its_lock_is_made_anew(tmp_path, monkey
             temporary.unlink()  # as another run's cleaning would
         return lock(descriptor, how)
 
-    monkeypatch.setattr(files, "_locked", late)
+    monkeypatch.setattr(atomic, "_locked", late)
     write_text("x", tmp_path / "a.txt")
     assert calls
     assert everything_in(tmp_path) == ["a.txt"]

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from autosegnet import __main__
-from autosegnet.model import engine as engines
+from autosegnet.model import devices
 from autosegnet.runtime.exit import run_program
 
 
@@ -21,8 +21,8 @@ def growth_mib(folder: Path, *, cases: int, warm_up: int = 20) -> float:
     write_untrained_weights(folder / "weights", folds=1)
     job = Job.good(folder, folder / "weights")
     process = psutil.Process()
-    opened, argv = engines.open_engine, sys.argv
-    engines.open_engine = lambda *_, **__: ThresholdEngine()
+    opened, argv = devices.open_engine, sys.argv
+    devices.open_engine = lambda *_, **__: ThresholdEngine()
     sys.argv = job.arguments("predict")
     sys.argv.insert(0, "autosegnet")
     before = 0
@@ -34,7 +34,7 @@ def growth_mib(folder: Path, *, cases: int, warm_up: int = 20) -> float:
                 before = process.memory_info().rss
             assert run_program(__main__._command_line) == 0
     finally:
-        engines.open_engine, sys.argv = opened, argv
+        devices.open_engine, sys.argv = opened, argv
     gc.collect()
     return (process.memory_info().rss - before) / cases / 2**20
 

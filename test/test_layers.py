@@ -3,45 +3,53 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# What each module may import from us (docs/explanation/architecture.md: one idea each, no way back up).
+# The rooms of the package, and what each may import from the others (docs/explanation/architecture.md).
 MAY_IMPORT = {
-    "__init__": set(),
+    "autosegnet": {"segmenter"},
     "errors": set(),
     "geometry": set(),
-    "lesions": {"errors", "geometry", "lesions"},
-    "report": {"geometry", "study", "lesions", "report"},
-    "recipe": {"errors"},
+    "runtime": {"errors"},
     "study": {"errors", "geometry"},
-    "io": {"errors", "study", "suv", "io", "warned"},
-    "preprocess": {"recipe", "study", "geometry"},
-    "network": {"errors", "recipe"},
-    "weights": {"errors", "recipe", "network", "io"},
-    "warned": set(),
-    "engines": {"errors", "recipe", "network", "weights", "engines", "warned"},
-    "predict": {"recipe", "engines", "errors"},
-    "postprocess": {"recipe", "geometry"},
-    "evaluate": {"errors", "io", "geometry", "lesions", "evaluate"},
-    "timelimit": {"recipe", "engines", "predict"},
-    "pipeline": {"study", "recipe", "geometry", "preprocess", "engines", "predict", "postprocess", "timelimit"},
-    "challenge": {"errors", "io"},
-    "suv": {"errors", "study", "suv"},
-    "dicom_out": {"geometry", "io", "lesions", "errors", "dicom_out"},
-    "cohort": {"errors", "io", "cohort"},
-    "cores": set(),
-    "records": {"errors", "report"},
-    "inputs": {"errors", "io", "study", "geometry", "suv"},
-}
-AT_THE_TOP = {"__main__", "commands", "console", "serve"}  # serve reports the end of a job as console does
+    "io": {"errors"},
+    "suv": {"errors"},
+    "lesions": {"errors", "geometry"},
+    "dicom": {"errors", "geometry", "io", "suv", "lesions", "runtime"},
+    "model": {"errors", "io", "runtime"},
+    "loading": {"errors", "geometry", "io", "dicom", "suv", "study"},
+    "preprocess": {"geometry", "study", "model"},
+    "postprocess": {"geometry"},
+    "pipeline": {"geometry", "study", "model", "preprocess", "postprocess"},
+    "report": {"geometry", "study", "lesions"},
+    "outputs": {"geometry", "io", "lesions", "loading", "model", "report"},
+    "evaluation": {"errors", "geometry", "io", "lesions"},
+    "batch": {"errors", "io", "dicom", "lesions", "loading", "model", "pipeline", "report", "outputs", "runtime"},
+    "cli": {
+        "errors", "io", "dicom", "suv", "loading", "model", "pipeline", "report", "evaluation", "outputs", "batch",
+        "runtime",
+    },
+    "grandchallenge": {"errors", "io", "model", "cli", "runtime"},
+    "__main__": {"cli", "runtime"},
+}  # fmt: skip
 
 
-def ours(path: Path) -> set[str]:
-    """The modules of autosegnet that a file imports, by their first name."""
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part not in ("__init__", "resources"))
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def imported(path: Path, modules: set[str]) -> set[str]:
+    """The modules among those given that a file imports, inside functions and for type checks, too."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
@@ -49,32 +57,52 @@ def ours(path: Path) -> set[str]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name}: imports are absolute"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "autosegnet" and parts[1] != "__version__":
-                found.add(parts[1])
-    return found
-
-
-def module_of(path: Path) -> str:
-    return path.relative_to(ROOT / "autosegnet").with_suffix("").parts[0]
+            assert node.module
+            names = [
+                full if (full := f"{node.module}.{alias.name}") in modules else node.module for alias in node.names
+            ]
+        found |= {name for name in names if name in modules}
+    return found - {module_name(path)}
 
 
 FILES = sorted((ROOT / "autosegnet").rglob("*.py"))
+OTHERS = sorted(
+    path
+    for package in ("autosegnet_training", "petct_simulator")
+    for path in (ROOT / "resources" / package).rglob("*.py")
+)
+MODULES = {module_name(path): path for path in (*FILES, *OTHERS)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_follow_the_table(path: Path) -> None:
-    module = module_of(path)
-    if module not in AT_THE_TOP:
-        assert ours(path) <= MAY_IMPORT[module]
+    room = room_of(module_name(path))
+    others = {room_of(module) for module in imported(path, set(MODULES)) if module != "autosegnet"} - {room}
+    assert others <= MAY_IMPORT[room]
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Inside packages, too."""
+    names = set(MODULES)
+    graph = {module: imported(path, names) - {"autosegnet"} for module, path in MODULES.items()}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def test_the_product_knows_nothing_of_training_or_simulation() -> None:
+    for path in FILES:
+        assert not {m for m in imported(path, set(MODULES)) if not m.startswith("autosegnet.") and m != "autosegnet"}
+
+
+def test_the_simulator_knows_nothing_of_training() -> None:
+    for module, path in MODULES.items():
+        if module.startswith("petct_simulator"):
+            assert not {m for m in imported(path, set(MODULES)) if m.startswith("autosegnet_training")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_only_geometry_takes_views_of_images(path: Path) -> None:
     """SimpleITK's views do not keep their image alive; `geometry.voxels` does. io looks at images it is given."""
-    if module_of(path) not in {"geometry", "io"}:
+    if room_of(module_name(path)) not in {"geometry", "io"}:
         assert "GetArrayViewFromImage" not in path.read_text()
 
 

@@ -10,7 +10,7 @@ from phantoms import THRESHOLD_RECIPE, TINY
 from threshold import ThresholdEngine
 
 from autosegnet.errors import WeightsError
-from autosegnet.model.engine import open_engine
+from autosegnet.model.devices import open_engine
 from autosegnet.model.recipe import Fold, Recipe
 from autosegnet.model.sliding_window import cost, planned, probability, window_starts
 

@@ -9,7 +9,7 @@ from phantoms import phantom, rotation, stored_as
 from scipy import ndimage
 
 from autosegnet.geometry import voxels
-from autosegnet.model.engine import open_engine
+from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import Weights
 from autosegnet.pipeline import segment
 from autosegnet.study import Study

@@ -334,7 +334,7 @@ def test_results_say_that_fewer_folds_ran(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_engine_that_a_job_moved_to_the_cpu_is_opened_anew(
     monkeypatch: pytest.MonkeyPatch, tiny_weights: Weights
 ) -> None:
-    from autosegnet.commands import job
+    from autosegnet.grandchallenge import job
 
     opened: list[SimpleNamespace] = []
 

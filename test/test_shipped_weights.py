@@ -11,7 +11,7 @@ from scipy import ndimage
 from autosegnet.evaluation import measure
 from autosegnet.geometry import voxels
 from autosegnet.io import only_image, read_image, read_mask
-from autosegnet.model.engine import open_engine
+from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import BUNDLED, Weights, digest, open_weights
 from autosegnet.pipeline import segment
 from autosegnet.study import Study

@@ -120,7 +120,7 @@ def test_import_makes_weights_that_give_the_same_logits(tmp_path: Path) -> None:
     assert weights.recipe == recipe
     assert [f.weight for f in recipe.folds] == [0.6, 0.7]
 
-    from autosegnet.model.engine import open_engine
+    from autosegnet.model.devices import open_engine
 
     window = np.random.default_rng(0).random((2, 32, 32, 32), dtype=np.float32)
     with torch.inference_mode():

@@ -24,7 +24,7 @@ from autosegnet.batch.plan import Task
 from autosegnet.batch.record import Outcome, failed
 from autosegnet.batch.run import Tell, work_through
 from autosegnet.errors import AutosegnetError, UsageError
-from autosegnet.model.engine import log_engine
+from autosegnet.model.devices import log_engine
 from autosegnet.runtime.exit import is_lack_of_memory, terminate
 from autosegnet.runtime.log import LogLines, log_through
 

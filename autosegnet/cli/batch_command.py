@@ -55,7 +55,7 @@ def run_batch(args: argparse.Namespace) -> None:
     from autosegnet.batch.plan import planned
     from autosegnet.batch.summary import SUMMARY, State
     from autosegnet.io import probe_output
-    from autosegnet.model.engine import open_engine
+    from autosegnet.model.devices import open_engine
 
     _check(args)
     probe_output(args.output / SUMMARY)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from autosegnet.errors import UsageError
-from autosegnet.model.engine import DEVICES
+from autosegnet.model.devices import DEVICES
 from autosegnet.model.weights import Weights, open_weights
 
 

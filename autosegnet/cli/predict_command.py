@@ -12,7 +12,7 @@ from autosegnet.cli.dicom_options import add_result_arguments, check_results, re
 from autosegnet.cli.options import add_engine_arguments, choose_weights
 from autosegnet.cli.suv_command import add_input_arguments, input_options
 from autosegnet.errors import UsageError
-from autosegnet.model.engine import log_engine
+from autosegnet.model.devices import log_engine
 from autosegnet.outputs import log_lesions, pages_of, provenance, write_results
 from autosegnet.runtime.log import keep_study_warnings
 from autosegnet.runtime.progress import show_passes
@@ -49,7 +49,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 def run_predict(args: argparse.Namespace) -> None:
     """Segments one study and writes all outputs, or none."""
     from autosegnet.loading import load_study
-    from autosegnet.model.engine import open_engine
+    from autosegnet.model.devices import open_engine
     from autosegnet.pipeline import segment
 
     results = wanted_results(args)

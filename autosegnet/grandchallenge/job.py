@@ -14,7 +14,8 @@ from autosegnet.errors import UsageError
 from autosegnet.grandchallenge.server import PORT
 from autosegnet.grandchallenge.sockets import DEFAULT_EDITION, edition
 from autosegnet.grandchallenge.time_limit import TimeLimit
-from autosegnet.model.engine import Engine, log_engine, open_engine
+from autosegnet.model.devices import log_engine, open_engine
+from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
 from autosegnet.model.reopening import reopened
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +19,11 @@ from numpy.typing import NDArray
 from autosegnet.model.canvas import Canvas, Window, canvas_of
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
-from autosegnet.model.sliding_window import Progress, cost
+from autosegnet.model.sliding_window import Progress, Walk, cost
 
 log = logging.getLogger(__name__)
 
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Walk(Protocol[T_co]):
-    """A walk of the sliding window, such as `predict.probability` with its array bound."""
-
-    def __call__(self, engine: Engine, recipe: Recipe, *, progress: Progress) -> T_co:
-        """What the walk computes."""
-        ...
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +135,7 @@ class TimeLimit:
         """For `results.json`: the limit, the first estimate, what ran, and whether that is less than was asked for."""
         return dict(self._record)
 
-    def run(
-        self, walk: Walk[T_co], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: Progress
-    ) -> T_co:
+    def run(self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: Progress) -> T:
         """What the walk computes, in the first way that is estimated to keep within the limit.
 
         Args:

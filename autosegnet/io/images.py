@@ -142,7 +142,8 @@ def only_image(folder: Path) -> Path:
         )
     if not Path(os.path.realpath(images[0])).is_relative_to(os.path.realpath(folder)):
         raise InputError(
-            f"{format_path(images[0].name, 80)} is a link out of {format_path(folder)}, expected the image itself"
+            f"{format_path(images[0].name, 80)} is a link to outside of {format_path(folder)}, "
+            "expected the image itself"
         )
     return images[0]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from math import prod
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,32 @@ from autosegnet.model.recipe import Recipe
 
 Progress = Callable[[int, int], None]
 """Called with (passes done, passes in all), after one or after several at once; a pass is a window through a fold."""
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Walk(Protocol[T_co]):
+    """A walk of the sliding window, such as `probability` with its array bound."""
+
+    def __call__(self, engine: Engine, recipe: Recipe, *, progress: Progress) -> T_co:
+        """Return what the walk computes."""
+        ...
+
+
+class RunWalk(Protocol):
+    """Runs a walk with the ensemble that was asked for, or with less of it."""
+
+    def __call__(
+        self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: Progress
+    ) -> T:
+        """Return what the walk computes over an input of this shape (voxels)."""
+        ...
+
+
+def run_walk(walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: Progress) -> T:
+    """Run a walk as it was asked for."""
+    return walk(engine, recipe, progress=progress)
 
 
 _HALO = 48  # voxels that neighbouring slabs share

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 RECIPE = "recipe.json"
 _PLATFORM_MODEL = Path("/opt/ml/model")  # where the platform unpacks an algorithm's model tarball
-BUNDLED = Path(__file__).resolve().parent.parent / "weights"  # of a checkout, or of the image
+BUNDLED = Path(__file__).resolve().parents[2] / "weights"  # of a checkout, or of the image
 
 
 @dataclass(frozen=True, slots=True)

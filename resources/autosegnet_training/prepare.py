@@ -21,11 +21,11 @@ from autosegnet.geometry import Grid, voxels
 from autosegnet.io import probe_output, write_text
 from autosegnet.model.recipe import Recipe, to_json
 from autosegnet.preprocess import prepare
+from autosegnet.runtime.workers import do_all
 from autosegnet_training import arrays
 from autosegnet_training.cases import Case, box_text, read_cases, write_cases
 from autosegnet_training.splits import refuse_shared_patients
 from autosegnet_training.studies import read_labelled
-from autosegnet_training.workers import do_all
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

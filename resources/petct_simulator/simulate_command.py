@@ -11,8 +11,8 @@ import numpy as np
 
 from autosegnet.errors import UsageError
 from autosegnet.io import probe_output, write_text
-from autosegnet_training.workers import do_all
-from petct_simulator import sample, writer
+from autosegnet.runtime.workers import do_all
+from petct_simulator import sample_case, writer
 from petct_simulator.anatomy import AnatomySource, procedural
 from petct_simulator.lesion_growth import COHORT_STUDIES, COHORTS
 from petct_simulator.whole_body import SPACING_MM, Protocol, simulate_study
@@ -137,7 +137,7 @@ def anatomy_source(organ_map: Path | None, *, vary: bool = False) -> AnatomySour
 
 def run_sample(arguments: argparse.Namespace) -> None:
     """Write the sample case and its truth."""
-    study = sample.sample_study()
+    study = sample_case.sample_study()
     pet, ct = writer.write_platform(study, arguments.output)
     writer.write_truth(study, arguments.truth)
     logger.info("sample case: %s, %s, truth %s", pet, ct, arguments.truth)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from petct_simulator import lesions as lesion_rules
+from petct_simulator import lesion_growth as lesion_rules
 from petct_simulator import scanner as scanning
 from petct_simulator.anatomy import Anatomy, AnatomySource, procedural
 from petct_simulator.frame import DOME, Lattice

@@ -5,7 +5,7 @@ import sys
 import time
 
 from autosegnet.runtime.exit import run_program
-from autosegnet_training.workers import do_all
+from autosegnet.runtime.workers import do_all
 
 
 def sleep(seconds: int) -> None:

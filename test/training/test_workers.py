@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_distributed import ENVIRONMENT
 
-from autosegnet_training.workers import do_all
+from autosegnet.runtime.workers import do_all
 
 PROGRAM = Path(__file__).parent / "sleepers.py"
 

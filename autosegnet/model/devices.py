@@ -1,0 +1,95 @@
+"""Opens the engine that a device name asks for, and says why CUDA cannot be used."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from pathlib import Path
+
+from autosegnet import __version__
+from autosegnet.errors import UsageError
+from autosegnet.model.engine import Engine
+from autosegnet.model.weights import Weights, digest
+from autosegnet.runtime.third_party_warnings import warnings_caught
+
+log = logging.getLogger(__name__)
+
+_GPU_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu")  # Linux, Windows' subsystem for it, and Jetson
+
+DEVICES = ("auto", "cpu", "cuda", "reference")
+
+
+def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
+    """The engine that a device name asks for, with all folds verified and loaded.
+
+    Args:
+        weights: an ensemble.
+        device: "cpu": OpenVINO, or torch where that cannot be loaded; "cuda"; "auto": CUDA where there is one, else the
+            CPU; "reference": the network in plain torch on the CPU. On CUDA, a lack of memory is survived
+            (`fallback`). What is asked for and not there is said in one line.
+
+    Raises:
+        UsageError: "cuda" where no CUDA device can be used.
+        WeightsError: a fold that is missing, altered or of another network.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"device is {device!r}; expected {', '.join(DEVICES)}")
+    if device == "reference":
+        return _reference(weights)
+    if device == "cpu":
+        return _on_cpu(weights)
+    unusable = _why_cuda_is_unusable()
+    if unusable is None:
+        from autosegnet.model.out_of_memory import FallbackEngine
+        from autosegnet.model.torch_engine import TorchEngine
+
+        return FallbackEngine(lambda: TorchEngine(weights, device="cuda"), instead=lambda: _on_cpu(weights))
+    if device == "cuda":
+        raise UsageError(f"--device cuda, but {unusable}; --device auto runs on the CPU")
+    log.warning("%s: running on the CPU", unusable)
+    return _on_cpu(weights)
+
+
+def _on_cpu(weights: Weights) -> Engine:
+    try:
+        from autosegnet.model.openvino_engine import OpenvinoEngine
+    except (ImportError, OSError) as error:  # not installed, or built for another processor or C library
+        log.warning("OpenVINO cannot be loaded (%s): running in torch, which is slower", " ".join(str(error).split()))
+        return _reference(weights)
+    return OpenvinoEngine.of(weights)
+
+
+def _reference(weights: Weights) -> Engine:
+    from autosegnet.model.torch_engine import ReferenceEngine
+
+    return ReferenceEngine(weights)
+
+
+def _why_cuda_is_unusable() -> str | None:
+    """What keeps torch from computing on the GPU, on one line; None where it computes.
+
+    A driver that is too old shows as a warning of torch's, a GPU that is too old or taken by others only when something
+    runs on it. Where no driver shows a device, torch is not imported, which takes longer than all else at the start.
+    """
+    if not any(Path(node).exists() for node in _GPU_NODES):
+        return "no CUDA device can be used here (no NVIDIA driver)"
+    import torch
+
+    with warnings_caught("always") as said:
+        try:
+            if torch.cuda.is_available():
+                torch.ones(1, device="cuda").add(1).item()
+                return None
+            reason = " ".join(str(warning.message) for warning in said[:1])
+        except RuntimeError as error:
+            reason = str(error)
+    first = " ".join(reason.split("\n")[0].split())[:200]
+    return f"no CUDA device can be used here ({first})" if first else "no CUDA device can be used here"
+
+
+def log_engine(engine: Engine, weights: Weights) -> None:
+    """Logs what runs: versions, device, weights."""
+    log.info("autosegnet %s, python %s, %s", __version__, platform.python_version(), engine.name)
+    log.info("%d folds, weights %s: %s", engine.folds, digest(weights)[:12], weights.recipe.description)
+    if weights.recipe.passes == "slabs":
+        log.info("fast mode: the mask differs from that of overlapping windows")
