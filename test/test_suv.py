@@ -327,7 +327,7 @@ def test_tcia_compat_changes_nothing_but_activities():
 
 def test_a_decay_correction_taken_for_the_other_is_32_or_46_percent():
     as_admin, as_start = only(HEADER, decay_correction="ADMIN"), only(HEADER)
-    page = (Path(__file__).resolve().parents[1] / "docs" / "suv.md").read_text()
+    page = (Path(__file__).resolve().parents[1] / "docs" / "explanation" / "suv.md").read_text()
     for row, factor in (
         ("START, converted as ADMIN", as_admin / as_start),
         ("ADMIN, converted as START", as_start / as_admin),

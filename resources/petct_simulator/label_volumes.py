@@ -9,7 +9,11 @@ from pathlib import Path
 
 from autosegnet.errors import UsageError
 from autosegnet.io import write_bytes, write_text
-from autosegnet_training.workers import do_all
+<<<<<<< HEAD
+from autosegnet.runtime.workers import do_all
+=======
+from autosegnet.runtime.workers import do_all
+>>>>>>> 0c313d5 (Follow the documents to their new places)
 from petct_simulator.bodies import make_body
 from petct_simulator.label_volume import is_held_out, pack
 from petct_simulator.simulate_command import list_organ_maps, study_seed
