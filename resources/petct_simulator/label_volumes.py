@@ -9,11 +9,7 @@ from pathlib import Path
 
 from autosegnet.errors import UsageError
 from autosegnet.io import write_bytes, write_text
-<<<<<<< HEAD
 from autosegnet.runtime.workers import do_all
-=======
-from autosegnet.runtime.workers import do_all
->>>>>>> 0c313d5 (Follow the documents to their new places)
 from petct_simulator.bodies import make_body
 from petct_simulator.label_volume import is_held_out, pack
 from petct_simulator.simulate_command import list_organ_maps, study_seed
