@@ -30,9 +30,9 @@ from autosegnet.lesions import label_lesions
 from autosegnet_training.baselines import fixed
 from autosegnet_training.cases import read_cases
 from autosegnet_training.studies import read_labelled
-from petct_simulator.simulate_command import anatomy_source
+from petct_simulator.bodies import open_anatomy
 from petct_simulator.tissue import Tissue
-from petct_simulator.whole_body import SPACING_MM
+from petct_simulator.whole_study import SPACING_MM
 
 _COLD_SUV = 1.5  # median of a lesion; its surroundings, muscle, measure 0.8
 _MUCH_ML = 5.0
@@ -122,7 +122,7 @@ def _false(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.boo
 def _tissue(seed: int, anatomy: Path, patient: str, grid: Grid) -> NDArray[np.uint8]:
     """The tissue of every voxel of a study, which its seed makes again."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed).spawn(5)[0]))
-    made = anatomy_source(anatomy / f"{patient.removeprefix('sim_')}.nii.gz")(rng, SPACING_MM)
+    made = open_anatomy(anatomy / f"{patient.removeprefix('sim_')}.nii.gz")(rng, SPACING_MM)
     lattice = made.lattice
     x, y, z = (round((lattice.origin_mm[d] - grid.origin_mm[d]) / grid.spacing_mm[d]) for d in range(3))
     whole = np.zeros(grid.size[::-1], dtype=np.uint8)

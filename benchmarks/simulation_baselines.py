@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from autosegnet.evaluation.metrics import CaseMetrics, measure_masks
-from petct_simulator import Protocol, simulate_study
-from petct_simulator.anatomy import Anatomy
+from petct_simulator.bodies import open_anatomy
 from petct_simulator.shapes import Point
-from petct_simulator.simulate_command import anatomy_source, list_organ_maps, study_seed
+from petct_simulator.simulate_command import list_organ_maps, study_seed
 from petct_simulator.tissue import Tissue
-from petct_simulator.whole_body import SimulatedStudy
+from petct_simulator.whole_study import Protocol, SimulatedStudy, simulate_study
 
 Mask = NDArray[np.bool_]
 METHODS = ("SUV > 4", "SUV > 2.5", "41 % of maximum")
-BRAIN = (Tissue.GREY_MATTER, Tissue.WHITE_MATTER, Tissue.CEREBELLUM)
+BRAIN = (Tissue.GREY_MATTER, Tissue.WHITE_MATTER, Tissue.CEREBELLUM, Tissue.DEEP_GREY)
 # Name, labels, voxels eroded, SUV and HU of one real whole-body study: docs/explanation/simulation.md.
 TISSUES: tuple[tuple[str, tuple[Tissue, ...], int, str, str], ...] = (
     ("liver", (Tissue.LIVER,), 2, "2.8 ± 0.4", "55 ± 10"),
@@ -70,14 +69,7 @@ def predict(suv: NDArray[np.float32], method: str) -> Mask:
 def measure(task: tuple[int, Path | None, Point]) -> Measured:
     """Simulate one study and measure it."""
     seed, organ_map, spacing_mm = task
-    kept: list[Anatomy] = []
-    source = anatomy_source(organ_map)
-
-    def keep(rng: np.random.Generator, spacing: Point) -> Anatomy:
-        kept.append(source(rng, spacing))
-        return kept[0]
-
-    study = simulate_study(seed, anatomy=keep, protocol=Protocol(spacing_mm))
+    study = simulate_study(seed, anatomy=open_anatomy(organ_map), protocol=Protocol(spacing_mm))
     truth = study.truth.astype(bool)
     scores = tuple(
         measure_masks(predict(study.suv, method), truth, spacing_mm=study.spacing_mm[::-1], convention="autopet3")
@@ -86,18 +78,15 @@ def measure(task: tuple[int, Path | None, Point]) -> Measured:
     voxel_ml = float(np.prod(study.spacing_mm)) / 1000
     sizes = np.bincount(cc3d.connected_components((study.suv > 4) & ~truth, connectivity=18).ravel())[1:] * voxel_ml
     normal = (float(sizes.sum()), float(len(sizes)), float((sizes > 1).sum()))
-    tissues = np.array(list(tissue_figures(study, kept[0])))
+    tissues = np.array(list(tissue_figures(study)))
     return Measured(study.cohort, scores, tissues, normal, scores[0].truth_volume_ml, scores[0].n_truth_lesions)
 
 
-def tissue_figures(study: SimulatedStudy, anatomy: Anatomy) -> Iterator[tuple[float, ...]]:
+def tissue_figures(study: SimulatedStudy) -> Iterator[tuple[float, ...]]:
     """Yield SUV and HU (mean, SD over voxels) per row of TISSUES, lesions left out."""
-    lattice = anatomy.lattice
-    start = [round((lattice.origin_mm[d] - study.origin_mm[d]) / study.spacing_mm[d]) for d in (2, 1, 0)]
-    box = tuple(slice(s, s + n) for s, n in zip(start, lattice.shape, strict=True))
-    suv, hu, truth = study.suv[box], study.ct[box], study.truth[box]
+    suv, hu, truth = study.suv, study.ct, study.truth
     for _, labels, depth, _, _ in TISSUES:
-        inside = np.isin(anatomy.canvas.tissue, labels) & (truth == 0)
+        inside = np.isin(study.tissue, labels) & (truth == 0)
         inside = ndimage.binary_erosion(inside, iterations=depth) if depth else inside
         if inside.sum() < 50:
             yield (np.nan,) * 4

@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt  # noqa: E402 (the backend comes first)
 import numpy as np  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 
-from petct_simulator import Protocol, SimulatedStudy, simulate_study  # noqa: E402
-from petct_simulator.lesion_growth import COHORTS  # noqa: E402
+from petct_simulator.cohorts import COHORTS  # noqa: E402
+from petct_simulator.whole_study import Protocol, SimulatedStudy, simulate_study  # noqa: E402
 
 
 def draw(study: SimulatedStudy, axes: list[Axes]) -> None:

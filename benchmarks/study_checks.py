@@ -20,7 +20,7 @@ from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, image_on, voxels
 from autosegnet.io import read_image
 from autosegnet.study import Study, _coarse, checked_study
-from petct_simulator import simulate_study
+from petct_simulator.whole_study import simulate_study
 
 
 def real_studies(folder: Path) -> Iterator[tuple[str, Study]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from petct_simulator import body, organs
@@ -14,13 +15,18 @@ from petct_simulator.shapes import Canvas, Point
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """A patient. canvas: tissue and reference coordinates on the lattice; the PET's field of view may be wider."""
+    """A patient.
+
+    canvas: tissue and reference coordinates on the lattice; the PET's field of view may be wider.
+    from_map: (3, 4), voxel of the organ map's file to LPS mm of the lattice; None if there is no map, or it was varied.
+    """
 
     canvas: Canvas
     lattice: Lattice
     build: Build
     height_mm: float
     weight_kg: float
+    from_map: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

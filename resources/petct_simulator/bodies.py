@@ -1,4 +1,4 @@
-"""Turns an anatomy into a label volume: axes of the network, a table under the body."""
+"""Turns an anatomy into a label volume: axes of the network, a table under the body, air around it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,13 +6,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from petct_simulator.anatomy import Anatomy, procedural
+from petct_simulator.anatomy import Anatomy, AnatomySource, procedural
+from petct_simulator.frame import Lattice
 from petct_simulator.label_volume import LabelVolume
-from petct_simulator.organ_maps import from_organ_map, map_to_lattice_mm, read_organ_map
 from petct_simulator.shapes import Point
 from petct_simulator.tissue import Tissue
 
 TABLE_MM = 60.0  # how far the table reaches below the body
+
+
+def open_anatomy(organ_map: Path | None, *, vary: bool = False) -> AnatomySource:
+    """Return what makes the patient: the procedural anatomy, or an organ map, varied or as it is."""
+    if organ_map is None:
+        return procedural
+    from petct_simulator.organ_maps import from_file
+
+    return from_file(organ_map, vary=vary)
 
 
 def make_body(
@@ -27,54 +36,76 @@ def make_body(
         organ_map: a label map whose organs it gets; None for a procedural body.
         vary: stretch and bend the map's organs.
     """
-    rng = np.random.default_rng(seed)
-    if organ_map is None:
-        return label_volume(name, procedural(rng, spacing_mm))
-    labels = read_organ_map(organ_map)
-    anatomy = from_organ_map(labels, rng, spacing_mm, vary=vary)
-    return label_volume(name, anatomy, from_map=None if vary else map_to_lattice_mm(labels))
+    anatomy = open_anatomy(organ_map, vary=vary)(np.random.default_rng(seed), spacing_mm)
+    return label_volume(name, anatomy, fit_table(anatomy))
 
 
-def label_volume(name: str, anatomy: Anatomy, *, from_map: NDArray[np.float64] | None = None) -> LabelVolume:
+def fit_table(anatomy: Anatomy) -> Lattice:
+    """Return an anatomy's lattice with room for the table."""
+    lattice = anatomy.lattice
+    missing = _back_mm(anatomy) + TABLE_MM - float(lattice.axis(1)[-1])
+    rows = lattice.shape[1] + max(0, int(np.ceil(missing / lattice.spacing_mm[1])))
+    return replace(lattice, shape=(lattice.shape[0], rows, lattice.shape[2]))
+
+
+def fit_field(anatomy: Anatomy, field_mm: float) -> Lattice:
+    """Return the PET's grid: a square field of view around the patient, at least as wide as the lattice."""
+    lattice = fit_table(anatomy)
+    origin, shape = [lattice.origin_mm[2]], [lattice.shape[0]]
+    for axis in (1, 0):
+        step, size = lattice.spacing_mm[axis], lattice.shape[2 - axis]
+        before = max(0, round((lattice.origin_mm[axis] + field_mm / 2) / step))
+        shape.append(max(round(field_mm / step), before + size))
+        origin.append(lattice.origin_mm[axis] - before * step)
+    return Lattice((shape[0], shape[1], shape[2]), lattice.spacing_mm, (origin[2], origin[1], origin[0]))
+
+
+def label_volume(name: str, anatomy: Anatomy, grid: Lattice) -> LabelVolume:
     """Return the label volume of an anatomy.
 
     Args:
         name: of the body.
         anatomy: the patient, arrays (z, y, x) in LPS.
-        from_map: (3, 4), voxel of the organ map's file to LPS mm of the anatomy's lattice.
+        grid: voxels of the volume, which hold those of the anatomy's lattice.
     """
-    canvas, lattice = anatomy.canvas, anatomy.lattice
-    tissue = canvas.tissue
-    rows = np.flatnonzero((tissue > 0).any(axis=(0, 2)))
-    back = float(lattice.axis(1)[rows[-1]])
-    extra = max(0, int(np.ceil((back + TABLE_MM - float(lattice.axis(1)[-1])) / lattice.spacing_mm[1])))
-    tissue = np.pad(tissue, ((0, 0), (0, extra), (0, 0)))
-    wider = replace(lattice, shape=(tissue.shape[0], tissue.shape[1], tissue.shape[2]))
-    x, y = wider.axis(0)[None, :], wider.axis(1)[:, None]
-    for plane in tissue:
-        for region, label in _table(x, y, back):
-            plane[region & (plane == Tissue.OUTSIDE)] = label
+    tissue, (before_x, before_y) = _widen(anatomy, grid)
+    x, y = grid.axis(0)[None, :], grid.axis(1)[:, None]
+    for region, label in _table(x, y, _back_mm(anatomy)):
+        tissue[:, region] = np.where(tissue[:, region] == Tissue.OUTSIDE, label, tissue[:, region])
     labels = np.ascontiguousarray(tissue.transpose(2, 1, 0)[::-1, ::-1])
-    nx, ny, _ = labels.shape
+    canvas = anatomy.canvas
     step_x = canvas.axis_x[:, 1] - canvas.axis_x[:, 0]
     step_y = canvas.axis_y[:, 1] - canvas.axis_y[:, 0]
-    reference = np.stack(
-        [
-            canvas.axis_z,
-            canvas.axis_x[:, 0] + step_x * (nx - 1),
-            -step_x,
-            canvas.axis_y[:, 0] + step_y * (ny - 1),
-            -step_y,
-        ],
-        axis=1,
-    ).astype(np.float32)
-    if from_map is not None:  # LPS mm of the lattice -> voxel, RAS
-        to_voxel = np.diag([-1.0 / lattice.spacing_mm[0], -1.0 / lattice.spacing_mm[1], 1.0 / lattice.spacing_mm[2]])
-        origin = np.array(lattice.origin_mm)
-        from_map = to_voxel @ from_map
-        from_map[:, 3] -= to_voxel @ origin
-        from_map[:2, 3] += (nx - 1, ny - 1)
-    return LabelVolume(name, labels, lattice.spacing_mm, reference, anatomy.weight_kg, from_map)
+    last_x = canvas.axis_x[:, 0] + step_x * (grid.shape[2] - 1 - before_x)
+    last_y = canvas.axis_y[:, 0] + step_y * (grid.shape[1] - 1 - before_y)
+    reference = np.stack([canvas.axis_z, last_x, -step_x, last_y, -step_y], axis=1).astype(np.float32)
+    from_map = None if anatomy.from_map is None else to_voxels(grid) @ np.vstack([anatomy.from_map, [0, 0, 0, 1]])
+    return LabelVolume(name, labels, grid.spacing_mm, reference, anatomy.weight_kg, from_map)
+
+
+def to_voxels(grid: Lattice) -> NDArray[np.float64]:
+    """Return (3, 4): LPS mm to voxel of a label volume, whose x and y run the other way."""
+    matrix = np.zeros((3, 4))
+    for axis, sign in enumerate((-1.0, -1.0, 1.0)):
+        step, size = sign / grid.spacing_mm[axis], grid.shape[2 - axis]
+        matrix[axis, axis] = step
+        matrix[axis, 3] = (size - 1 if sign < 0 else 0) - step * grid.origin_mm[axis]
+    return matrix
+
+
+def _widen(anatomy: Anatomy, grid: Lattice) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Return the tissues on a larger grid, and how many voxels were added before x and y."""
+    lattice = anatomy.lattice
+    before = [round((lattice.origin_mm[a] - grid.origin_mm[a]) / grid.spacing_mm[a]) for a in (0, 1)]
+    tissue = np.zeros(grid.shape, np.uint8)
+    _, rows, columns = lattice.shape
+    tissue[:, before[1] : before[1] + rows, before[0] : before[0] + columns] = anatomy.canvas.tissue
+    return tissue, (before[0], before[1])
+
+
+def _back_mm(anatomy: Anatomy) -> float:
+    rows = np.flatnonzero((anatomy.canvas.tissue > 0).any(axis=(0, 2)))
+    return float(anatomy.lattice.axis(1)[rows[-1]])
 
 
 def _table(x: NDArray[np.float64], y: NDArray[np.float64], back_mm: float) -> list[tuple[NDArray[np.bool_], int]]:

@@ -6,6 +6,7 @@ component volumes (civodlu/AutoPET2022, MIT). The figures below are quantiles an
 study's own data is kept. Command: `python benchmarks/simulation_figures.py`.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 COHORTS = ("lymphoma", "lung_cancer", "melanoma", "negative")
 # Studies per cohort of FDG-PET-CT-Lesions as the paper gives them; sarcoma only on request.
 COHORT_STUDIES = {"lymphoma": 145, "lung_cancer": 168, "melanoma": 188, "negative": 513}
+BALANCED = ("lymphoma", "negative", "melanoma", "lung_cancer", "negative", "lymphoma", "melanoma", "negative",
+            "lung_cancer")  # fmt: skip
 MOST_LESIONS = 200  # beyond this the published counts are specks of a voxel or two
 _SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
@@ -41,9 +44,7 @@ class Cohort:
         """Return how many lesions a study has and their volume together in ml."""
         first = rng.standard_normal()
         second = self.correlation * first + np.sqrt(1 - self.correlation**2) * rng.standard_normal()
-        from math import erf, sqrt
-
-        ranks = [0.5 * (1 + erf(v / sqrt(2))) for v in (first, second)]
+        ranks = [0.5 * (1 + math.erf(v / math.sqrt(2))) for v in (first, second)]
         number = np.exp(np.interp(ranks[0], _SHARES, np.log(self.number)))
         burden = np.exp(np.interp(ranks[1], _SHARES, np.log(self.burden_ml)))
         return int(np.clip(round(float(number)), 1, MOST_LESIONS)), float(burden)

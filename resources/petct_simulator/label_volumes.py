@@ -12,7 +12,7 @@ from autosegnet.io import write_bytes, write_text
 from autosegnet.runtime.workers import do_all
 from petct_simulator.bodies import make_body
 from petct_simulator.label_volume import is_held_out, pack
-from petct_simulator.simulate_command import list_organ_maps, study_seed
+from petct_simulator.simulate_command import list_organ_maps, map_name, study_seed
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +75,6 @@ def plan_bodies(arguments: argparse.Namespace) -> list[BodyJob]:
         )
         for name, organ_map in named
     ]
-
-
-def map_name(path: Path) -> str:
-    """Return the case name of an organ map's file."""
-    return path.name.removesuffix(".nii.gz")
 
 
 def make_label_volume(job: BodyJob) -> str:

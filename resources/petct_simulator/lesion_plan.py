@@ -16,6 +16,8 @@ from petct_simulator.tissue import Tissue
 
 T = Tissue
 Points = NDArray[np.float64]
+Place = tuple[str, Points]
+"""A site of `regions.SITES` and a voxel of the label volume."""
 _MARROW = (T.RED_MARROW,)
 _PLEURA = (T.FAT, T.MUSCLE, T.CORTEX, T.RED_MARROW, T.MEDIASTINUM, T.LUNG)
 _AIR = (T.GAS,)
@@ -67,7 +69,12 @@ class Lesion:
 
 
 def plan_lesions(
-    cohort: str, regions: Regions, rng: np.random.Generator, *, varied: bool, positions: Points | None = None
+    cohort: str,
+    regions: Regions,
+    rng: np.random.Generator,
+    *,
+    varied: bool,
+    places: Sequence[Place] | None = None,
 ) -> list[Lesion]:
     """Return the lesions of a study; empty for the negative cohort.
 
@@ -76,17 +83,18 @@ def plan_lesions(
         regions: of the label volume.
         rng: source of everything.
         varied: draw sites, shapes and uptake far beyond the plausible, too.
-        positions: (N, 3) voxels of the label volume where lesions shall lie, as real ones do; None to draw them.
+        places: where lesions shall lie, as real ones do; the study gets more if its number asks for them.
     """
     if cohort == "negative":
         return []
     figures = FITTED[cohort]
     number, burden_ml = figures.draw_number_and_burden(rng)
+    number = max(number, 0 if places is None else len(places))
     volumes = split_burden(number, burden_ml, figures.spread, rng)
     level = figures.suv[0] * np.exp((1.3 if varied else 1.0) * figures.suv[1] * rng.standard_normal())
-    places = _draw_places(figures, number, regions, rng, varied=varied, positions=positions)
+    places = _draw_places(figures, number, regions, rng, varied=varied, given=places or ())
     lesions = []
-    for volume, (site, centre) in zip(volumes, places, strict=False):
+    for volume, (site, centre) in zip(volumes, places, strict=True):
         suv = float(np.clip(level * np.exp(rng.normal(-0.1, 0.35)), 1.8, 45.0))
         lesions.append(_draw_lesion(site, centre, volume, suv, cohort, rng, varied=varied))
     if rng.random() < 0.05 and T.RED_MARROW in regions.tissue:
@@ -103,19 +111,16 @@ def split_burden(number: int, burden_ml: float, spread: float, rng: np.random.Ge
 
 
 def _draw_places(
-    figures: Cohort, number: int, regions: Regions, rng: np.random.Generator, *, varied: bool, positions: Points | None
-) -> list[tuple[str, Points]]:
+    figures: Cohort, number: int, regions: Regions, rng: np.random.Generator, *, varied: bool, given: Sequence[Place]
+) -> list[Place]:
     """Return site and voxel of every lesion. Few sites of all possible ones are involved in one patient."""
-    given = (
-        [] if positions is None else [("given", np.asarray(p, np.float64)) for p in rng.permutation(positions)[:number]]
-    )
     names = [site for site in figures.sites if site in regions.site]
     shares = np.array([figures.sites[site] for site in names])
     involved = min(len(names), 1 + int(rng.poisson(1.0 + 1.6 * np.log1p(number))))
     # Gumbel's trick: sites without repetition in proportion to their shares.
     chosen = np.argsort(-(np.log(shares) + rng.gumbel(size=len(names))))[:involved]
     weights = rng.dirichlet(np.full(involved, 1.5))
-    places = given
+    places = [given[i] for i in rng.permutation(len(given))]
     while len(places) < number:
         if varied and rng.random() < 0.2:
             site = str(rng.choice(list(regions.site)))

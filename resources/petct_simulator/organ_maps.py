@@ -141,7 +141,8 @@ def from_organ_map(organ_map: OrganMap, rng: np.random.Generator, spacing_mm: Po
     canvas = prepare_canvas(frame, lattice, rng)
     _paint(canvas, labels, build, lattice, rng)
     height = 1750.0 * frame.scale_y[0]  # the frame's lower end has the scale of the trunk
-    return Anatomy(canvas, lattice, build, height, bmi * (height / 1000.0) ** 2)
+    from_map = None if vary else _map_to_lattice_mm(organ_map)
+    return Anatomy(canvas, lattice, build, height, bmi * (height / 1000.0) ** 2, from_map)
 
 
 def fit_frame(organ_map: OrganMap) -> Frame:
@@ -228,7 +229,7 @@ def _shift_mm(organ_map: OrganMap) -> Point:
     return (lungs[0, 0] + lungs[0, 4]) / 2, (lungs[1, 0] + lungs[1, 4]) / 2, 0.0
 
 
-def map_to_lattice_mm(organ_map: OrganMap) -> NDArray[np.float64]:
+def _map_to_lattice_mm(organ_map: OrganMap) -> NDArray[np.float64]:
     """Return (3, 4): voxel of the map's file to LPS mm of the lattice of an anatomy that was made without `vary`."""
     matrix = np.diag(organ_map.spacing_mm) @ organ_map.from_file
     matrix[:, 3] -= _shift_mm(organ_map)

@@ -163,7 +163,8 @@ def _paint_all(
         if ball.lesion.malignant:
             region = seen[ball.box]
             torch.maximum(region, share / kept, out=region)
-    return contour(seen, fwhm_mm, scene.placement).to(torch.uint8)
+    in_body = (scene.labels > int(T.OUTSIDE)) & (scene.labels < int(T.TABLE))
+    return (contour(seen, fwhm_mm, scene.placement) & in_body).to(torch.uint8)
 
 
 def _diffuse_share(scene: Scene, lesion: Lesion, centre: np.ndarray) -> torch.Tensor:

@@ -4,30 +4,15 @@ A slim child of 26 kg from vertex to thigh, so that the box around the body is b
 windows of 192 voxels of 2 mm along z: 192 + 96 + 96 = 384 voxels at an overlap of one half.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from petct_simulator.anatomy import Anatomy, Stature, from_stature
-from petct_simulator.scanner import Scanner
 from petct_simulator.shapes import Point
-from petct_simulator.whole_body import Protocol, SimulatedStudy, simulate_study
+from petct_simulator.whole_study import Protocol, SimulatedStudy, quantise_suv, simulate_study
 
 SEED = 20286
 STEP = 1.0 / 64.0  # of the SUV: far below the noise, and it compresses
 CHILD = Stature("M", 1290.0, 1.2, 15.5, "raised", upper=1752.0, lower=800.0)
-SCANNER = Scanner(
-    fwhm_mm=5.0,
-    noise_at_liver=0.11,
-    noise_fwhm_mm=5.5,
-    breath_mm=3.0,
-    ct_breath_mm=4.0,
-    ct_shift_mm=(0.0, 0.0, 0.0),
-    ct_noise_hu=9.0,
-    ct_field_mm=500.0,
-    contrast=0.9,
-    metal="none",
-)
 
 
 def sample_study() -> SimulatedStudy:
@@ -37,5 +22,4 @@ def sample_study() -> SimulatedStudy:
         return from_stature(CHILD, rng, spacing_mm)
 
     protocol = Protocol((4.0, 4.0, 4.5), 420.0, "lung_cancer")
-    study = simulate_study(SEED, anatomy=child, protocol=protocol, scanner=SCANNER)
-    return replace(study, suv=np.rint(study.suv / STEP).astype(np.float32) * np.float32(STEP))
+    return quantise_suv(simulate_study(SEED, anatomy=child, protocol=protocol), STEP)

@@ -1,6 +1,7 @@
 """The sub-commands `simulate` and `simulate-sample`: arguments, processes, progress."""
 
 import argparse
+import csv
 import json
 import logging
 from collections.abc import Iterator
@@ -9,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from autosegnet.errors import UsageError
+from autosegnet.errors import InputError, UsageError
 from autosegnet.io import probe_output, write_text
 from autosegnet.runtime.workers import do_all
 from petct_simulator import sample_case, writer
-from petct_simulator.anatomy import AnatomySource, procedural
-from petct_simulator.lesion_growth import COHORT_STUDIES, COHORTS
-from petct_simulator.whole_body import SPACING_MM, Protocol, simulate_study
+from petct_simulator.bodies import open_anatomy
+from petct_simulator.cohorts import BALANCED, COHORT_STUDIES, COHORTS
+from petct_simulator.label_volume import is_held_out
+from petct_simulator.whole_study import SPACING_MM, Protocol, simulate_study
 from petct_simulator.writer import Case
 
 logger = logging.getLogger(__name__)
@@ -25,7 +27,8 @@ logger = logging.getLogger(__name__)
 class Job:
     """One study to be made and where it goes.
 
-    organ_map: a label map, or None for the procedural anatomy; vary: whether the map's organs change with the seed.
+    organ_map: a label map, or None for the procedural anatomy; vary: whether the map's organs change with the seed;
+    lesion_voxels: voxels of the map where lesions shall lie, or None.
     """
 
     case: Case
@@ -33,6 +36,7 @@ class Job:
     organ_map: Path | None
     vary: bool
     protocol: Protocol
+    lesion_voxels: tuple[tuple[float, float, float], ...] | None = None
 
 
 def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -45,13 +49,24 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--anatomy", default="procedural", help="'procedural', or a folder of organ label maps (.nii.gz)"
     )
     parser.add_argument("--vary-organs", action="store_true", help="stretch and bend the maps anew for every study")
-    parser.add_argument("--cohort", choices=(*COHORTS, "sarcoma"), help="default: drawn (see below)")
+    parser.add_argument("--held-out", action="store_true", help="use only the maps kept for judging, one study each")
+    parser.add_argument(
+        "--cohort", choices=(*COHORTS, "sarcoma", "balanced"), help="default: drawn; balanced: dealt out (see below)"
+    )
+    parser.add_argument(
+        "--lesion-positions", type=Path, metavar="CSV",
+        help="place lesions where real ones lie: columns case, i, j, k, voxels of the organ map of the same case",
+    )  # fmt: skip
+    parser.add_argument("--varied", action="store_true", help="vary uptake, patterns and scanner beyond the plausible")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--spacing", type=float, nargs=3, default=SPACING_MM, metavar=("X", "Y", "Z"), help="mm")
     parser.add_argument("--field", type=float, help="width of the PET's field of view in mm; default: 700 or 814")
     parser.set_defaults(run=run_simulate)
     cohorts = ", ".join(f"{name} {count}" for name, count in COHORT_STUDIES.items())
-    parser.epilog = f"Without --cohort, cohorts are drawn in the proportions of FDG-PET-CT-Lesions: {cohorts}."
+    parser.epilog = (
+        f"Without --cohort, cohorts are drawn in the proportions of FDG-PET-CT-Lesions: {cohorts}. With balanced, two "
+        "of nine studies are of each cohort with lesions and three are negative."
+    )
     parser = commands.add_parser("simulate-sample", help="make the sample case in the platform's layout")
     parser.add_argument("--output", type=Path, required=True, help="folder that gets images/pet and images/ct")
     parser.add_argument("--truth", type=Path, required=True, help="file for the truth, .mha")
@@ -62,15 +77,20 @@ def run_simulate(arguments: argparse.Namespace) -> None:
     """Make the studies that are not there yet, then write cases.csv over all of them."""
     if arguments.number < 1 or arguments.processes < 1 or arguments.seed < 0 or min(arguments.spacing) <= 0:
         raise UsageError("--number, --processes and --spacing must be positive and --seed not negative")
-    protocol = Protocol(tuple(arguments.spacing), arguments.field, arguments.cohort)
     maps = list_organ_maps(arguments.anatomy)
-    if arguments.vary_organs and not maps:
-        raise UsageError("--vary-organs needs a folder of label maps for --anatomy; procedural organs always vary")
+    if arguments.held_out:
+        maps = [m for m in maps if is_held_out(map_name(m))]
+    if not maps and (arguments.vary_organs or arguments.held_out or arguments.lesion_positions):
+        raise UsageError("--vary-organs, --held-out and --lesion-positions need a folder of label maps for --anatomy")
+    if arguments.vary_organs and arguments.lesion_positions:
+        raise UsageError("--lesion-positions needs the organs as the maps have them; leave out --vary-organs")
+    positions = {} if arguments.lesion_positions is None else read_lesion_positions(arguments.lesion_positions)
     settings = {"seed": arguments.seed, "anatomy": [m.name for m in maps] or "procedural", "cohort": arguments.cohort,
-                "spacing_mm": list(protocol.spacing_mm), "field_mm": arguments.field,
-                "vary_organs": arguments.vary_organs}  # fmt: skip
+                "spacing_mm": list(arguments.spacing), "field_mm": arguments.field,
+                "vary_organs": arguments.vary_organs, "varied": arguments.varied,
+                "lesion_positions": arguments.lesion_positions is not None}  # fmt: skip
     _check_settings(arguments.output, settings)
-    jobs = list(plan(arguments, maps, protocol))
+    jobs = list(plan(arguments, maps, positions))
     cohorts = dict(do_all(make, jobs, processes=arguments.processes, title="simulate", unit="study"))
     rows = [writer.case_row(job.case, cohorts[job.case.index]) for job in jobs]
     writer.write_case_table(rows, arguments.output / "cases.csv")
@@ -102,15 +122,42 @@ def study_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
 
 
-def plan(arguments: argparse.Namespace, maps: list[Path], protocol: Protocol) -> Iterator[Job]:
+def map_name(path: Path) -> str:
+    """Return the case name of an organ map's file."""
+    return path.name.removesuffix(".nii.gz")
+
+
+Positions = dict[str, tuple[tuple[float, float, float], ...]]
+
+
+def read_lesion_positions(path: Path) -> Positions:
+    """Return per case the voxels (i, j, k) of its lesions.
+
+    Raises:
+        InputError: the table cannot be read, or lacks a column.
+    """
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                found.setdefault(row["case"], []).append((float(row["i"]), float(row["j"]), float(row["k"])))
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"cannot read {path} ({error}); expected a CSV with columns case, i, j, k") from error
+    return {case: tuple(voxels) for case, voxels in found.items()}
+
+
+def plan(arguments: argparse.Namespace, maps: list[Path], positions: Positions) -> Iterator[Job]:
     """Yield the studies of a run."""
     for index in range(arguments.number):
         seed = study_seed(arguments.seed, index)
         organ_map = maps[index % len(maps)] if maps else None
         # Studies of one organ map are one patient, so that a splitter by patient keeps an anatomy in one fold.
-        patient = f"sim_{organ_map.name.removesuffix('.nii.gz')}" if organ_map else f"sim_{arguments.seed}_{index:05d}"
+        patient = f"sim_{map_name(organ_map)}" if organ_map else f"sim_{arguments.seed}_{index:05d}"
         case = Case(index, patient, f"sim_{arguments.seed}_{index:05d}", seed)
-        yield Job(case, arguments.output, organ_map, arguments.vary_organs, protocol)
+        cohort = BALANCED[index % len(BALANCED)] if arguments.cohort == "balanced" else arguments.cohort
+        protocol = Protocol(tuple(arguments.spacing), arguments.field, cohort, arguments.varied)
+        voxels = positions.get(map_name(organ_map)) if organ_map else None
+        yield Job(case, arguments.output, organ_map, arguments.vary_organs, protocol, voxels)
 
 
 def make(job: Job) -> tuple[int, str]:
@@ -120,19 +167,15 @@ def make(job: Job) -> tuple[int, str]:
     if note.is_file():
         return job.case.index, str(json.loads(note.read_text())["cohort"])
     probe_output(note)  # removes what a run that was killed left there
-    study = simulate_study(job.case.seed, anatomy=anatomy_source(job.organ_map, vary=job.vary), protocol=job.protocol)
+    study = simulate_study(
+        job.case.seed,
+        anatomy=open_anatomy(job.organ_map, vary=job.vary),
+        protocol=job.protocol,
+        lesion_voxels=None if job.lesion_voxels is None else np.array(job.lesion_voxels),
+    )
     writer.write_autopet(study, folder)
     writer.write_description(study, note)
     return job.case.index, study.cohort
-
-
-def anatomy_source(organ_map: Path | None, *, vary: bool = False) -> AnatomySource:
-    """Return what makes the patient: the procedural anatomy, or an organ map, varied or as it is."""
-    if organ_map is None:
-        return procedural
-    from petct_simulator.organ_maps import from_file
-
-    return from_file(organ_map, vary=vary)
 
 
 def run_sample(arguments: argparse.Namespace) -> None:

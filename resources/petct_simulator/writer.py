@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.io import write_image, write_text
-from petct_simulator.whole_body import SimulatedStudy
+from petct_simulator.whole_study import SimulatedStudy
 
 COLUMNS = ("case", "patient", "cohort", "suv", "ct", "seg", "seed")
 FILES = {"suv": "SUV.nii.gz", "ct": "CTres.nii.gz", "seg": "SEG.nii.gz"}

@@ -9,7 +9,6 @@ import pytest
 from scipy import ndimage
 
 from autosegnet.errors import InputError
-from petct_simulator import Protocol, simulate_study
 from petct_simulator.organ_maps import (
     BLADDER,
     BRAIN,
@@ -25,6 +24,7 @@ from petct_simulator.organ_maps import (
     read_organ_map,
 )
 from petct_simulator.tissue import Tissue
+from petct_simulator.whole_study import Protocol, simulate_study
 
 DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).parents[3] / "shared" / "data")) / "organ_maps"
 SPACING = (6.0, 6.0, 6.0)
