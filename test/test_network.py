@@ -1,3 +1,4 @@
+import pytest
 import torch
 from monai.networks.nets import UNet
 
@@ -15,8 +16,8 @@ def test_network_takes_two_channels_and_gives_two_logits() -> None:
         assert build_network().eval()(torch.zeros(1, 2, 32, 16, 48)).shape == (1, 2, 32, 16, 48)
 
 
-def test_a_plain_state_dict_of_monais_unet_fits() -> None:
-    plain = UNet(
+def make_monais() -> torch.nn.Module:
+    return UNet(
         spatial_dims=3,
         in_channels=2,
         out_channels=2,
@@ -25,4 +26,25 @@ def test_a_plain_state_dict_of_monais_unet_fits() -> None:
         num_res_units=2,
         norm="BATCH",
     )
-    build_network().load_state_dict(plain.state_dict(), strict=True)
+
+
+def test_a_plain_state_dict_of_monais_unet_fits() -> None:
+    build_network().load_state_dict(make_monais().state_dict(), strict=True)
+
+
+def test_one_seed_gives_monais_initial_weights() -> None:
+    torch.manual_seed(3)
+    expected = make_monais().state_dict()
+    torch.manual_seed(3)
+    found = build_network().state_dict()
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_logits_are_monais_to_the_last_bit(training: bool) -> None:
+    theirs, ours = make_monais().train(training), build_network().train(training)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(1, 2, 32, 32, 48)
+    with torch.no_grad():
+        assert torch.equal(ours(x), theirs(x))

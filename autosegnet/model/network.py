@@ -31,18 +31,9 @@ def build_network() -> nn.Module:
 
     Source: paper, section 2.3.
     """
-    from monai.networks.nets import UNet
+    from autosegnet.model.unet import ResidualUNet
 
-    network: nn.Module = UNet(
-        spatial_dims=3,
-        in_channels=2,
-        out_channels=2,
-        channels=(32, 64, 128, 256, 512),
-        strides=(2, 2, 2, 2),
-        num_res_units=2,
-        norm="batch",
-    )
-    return network
+    return ResidualUNet(2, 2, (32, 64, 128, 256, 512))
 
 
 def load_fold(path: Path, fold: Fold) -> nn.Module:

@@ -51,6 +51,8 @@ class TrainingConfiguration:
     focal_gamma: float = _setting(2.0, "exponent of the focal loss; paper, section 2.4")
     focal_weights: tuple[float, float] = _setting((1.0, 100.0), "of background and lesion; paper, section 2.4")
 
+    false_volume: float = _setting(0.0, "weight of the loss's term for false volume; not in the paper")
+
     affine_probability: float = _setting(0.5, "of translation, rotation and scaling of a patch; authors' code of 2024")
     translation_voxels: float = _setting(10.0, "largest shift along each axis; paper, section 2.2 (ii)")
     rotation_rad: float = _setting(pi / 12, "largest axial rotation; paper, section 2.2 (iii)")

@@ -109,7 +109,8 @@ def _differences(begun: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     names = [key for key in wanted if key != "settings" and begun.get(key) != wanted[key]]
     settings: dict[str, Any] = begun.get("settings", {})
     free = {"workers", "checkpoint_minutes"}  # change nothing in the result
-    names += [k for k in wanted["settings"] if k not in free and settings.get(k) != wanted["settings"][k]]
+    defaults = to_json(TrainingConfiguration())  # a setting that an older version did not know
+    names += [k for k, value in wanted["settings"].items() if k not in free and settings.get(k, defaults[k]) != value]
     return names
 
 

@@ -111,7 +111,8 @@ class Trainer:
         if self.configuration.compile:
             # Patches and windows have one size each; torch 2.13 cannot compile this network for all sizes at once.
             self.distributed.compile(dynamic=False)
-        self.loss = build_loss(self.configuration)
+        voxel_ml = math.prod(begun.recipe.spacing_mm) / 1000
+        self.loss = build_loss(self.configuration, voxel_ml=voxel_ml).to(processes.device)
         self.optimiser = build_optimiser(self.configuration, self.network)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, T_max=self.configuration.epochs)
         self.dtype = arithmetic(self.configuration, processes.device)

@@ -1,5 +1,7 @@
 """The loss against its formula, written out in numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -51,3 +53,49 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_micro_batches() -> None:
     whole = float(loss(logits, truth[:, None]))
     parts = [float(loss(logits[k : k + 2], truth[k : k + 2, None])) for k in (0, 2)]
     assert whole == pytest.approx(sum(parts) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("lesions", [[17, 40], [3, 0], [0], [120]])
+def test_loss_and_gradient_are_monais(lesions: list[int]) -> None:
+    from monai.losses import GeneralizedDiceFocalLoss
+
+    logits, truth = (torch.from_numpy(a) for a in batch(lesions))
+    theirs = GeneralizedDiceFocalLoss(to_onehot_y=True, softmax=True, gamma=2.0, weight=(1.0, 100.0))
+    values, slopes = [], []
+    for loss in (theirs, build_loss(TrainingConfiguration())):
+        x = logits.clone().requires_grad_()
+        value = loss(x, truth[:, None])
+        value.backward()
+        values.append(float(value.detach()))
+        slopes.append(x.grad)
+    assert values[1] == pytest.approx(values[0], rel=1e-6)
+    torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-5, atol=1e-8)
+
+
+def test_weights_of_one_change_nothing() -> None:
+    logits, truth = (torch.from_numpy(a) for a in batch([17, 0]))
+    loss = build_loss(replace(TrainingConfiguration(), false_volume=0.5), voxel_ml=0.064)
+    label = truth[:, None]
+    assert float(loss(logits, label, torch.ones(label.shape))) == pytest.approx(float(loss(logits, label)), rel=1e-6)
+
+
+def test_a_voxel_of_weight_0_does_not_count() -> None:
+    logits, truth = (torch.from_numpy(a) for a in batch([17]))
+    loss = build_loss(replace(TrainingConfiguration(), false_volume=0.5), voxel_ml=0.064)
+    weight = torch.ones((1, 1, 5, 4, 6))
+    weight[0, 0, 2] = 0
+    other, turned = logits.clone(), truth.clone()
+    other[:, :, 2], turned[:, 2] = -other[:, :, 2], 1 - turned[:, 2]
+    assert float(loss(other, turned[:, None], weight)) == pytest.approx(float(loss(logits, truth[:, None], weight)))
+
+
+def test_false_volume_costs_a_half_at_ten_ml() -> None:
+    sure = torch.zeros((1, 2, 10, 10, 10))
+    sure[:, 0], sure[:, 1] = 50.0, -50.0
+    sure[:, :, 0] *= -1  # 100 voxels of 0.1 ml marked, none of them a lesion
+    label = torch.zeros((1, 1, 10, 10, 10), dtype=torch.uint8)
+    plain = TrainingConfiguration()
+    difference = build_loss(replace(plain, false_volume=1.0), voxel_ml=0.1)(sure, label) - build_loss(plain)(
+        sure, label
+    )
+    assert float(difference) == pytest.approx(0.5, rel=1e-5)
