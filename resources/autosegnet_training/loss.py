@@ -15,8 +15,8 @@ loss of 0.05, one with a missed lesion of 1.7 ml 1.04. So a third term may be ad
 
 Its slope is steepest at the first millilitre. All sums may weight voxels.
 
-Source: paper, section 2.4, with rows 4 and 5 of docs/explanation/decisions.md; MONAI 1.6 `GeneralizedDiceFocalLoss(to_onehot_y=True,
-softmax=True)`, to which the first two terms are equal.
+Source: paper, section 2.4, with rows 4 and 5 of docs/explanation/decisions.md. The first two terms are MONAI 1.6's
+`GeneralizedDiceFocalLoss(to_onehot_y=True, softmax=True)`.
 """
 
 from __future__ import annotations
