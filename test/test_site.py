@@ -5,9 +5,12 @@ import re
 import statistics
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from autosegnet.model.recipe import Fold, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -56,6 +59,19 @@ def test_the_reference_holds_the_help_of_every_command(site: Path) -> None:
     built = (site / "reference" / "cli.html").read_text(encoding="utf-8")
     assert "help:" not in built
     assert "--dicom-seg-segments" in built
+
+
+def test_the_reference_explains_every_entry_of_a_recipe() -> None:
+    page = (DOCS / "reference" / "recipe.md").read_text(encoding="utf-8")
+    for field in (*fields(Recipe), *fields(Fold)):
+        assert f"| `{field.name}` |" in page or f"`{field.name}` | a list" in page, field.name
+
+
+def test_the_architecture_names_every_module_and_package() -> None:
+    page = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    for path in (ROOT / "autosegnet").iterdir():
+        if not path.name.startswith("_") and (path.suffix == ".py" or (path / "__init__.py").exists()):
+            assert f"`{path.stem}`" in page, path.name
 
 
 def read_sentences(path: Path) -> list[str]:

@@ -27,12 +27,15 @@ NNUNET_LABELS = {"labelsTr", "labelsTs"}  # beside imagesTr and imagesTs in an n
 
 
 def evaluate_folders(prediction: Path, truth: Path, *, convention: Convention = "autopet2") -> dict[str, CaseMetrics]:
-    """The metrics of every case, in the order of their names.
+    """Return the metrics of every case, ordered by name.
 
     Args:
-        prediction, truth: folders as `find_masks` takes them; the two may be laid out differently
+        prediction: folder of masks, as `find_masks` takes it.
+        truth: folder of masks; its layout may differ.
+        convention: the DSC of a case without lesions: 0 (autopet2) or NaN (autopet3).
+
     Raises:
-        InputError: the folders do not hold the same cases, or a case cannot be measured
+        InputError: the folders hold different cases, or a case cannot be measured.
     """
     predictions, truths = find_masks(prediction), find_masks(truth)
     _check_same_cases(predictions, truths)

@@ -60,12 +60,15 @@ class CaseMetrics:
 def measure(
     prediction: "SimpleITK.Image", truth: "SimpleITK.Image", *, convention: Convention = "autopet2"
 ) -> CaseMetrics:
-    """The metrics of one case.
+    """Return the metrics of one case.
 
     Args:
-        prediction, truth: masks as `autosegnet.io.read_mask` returns them, on one grid
+        prediction: mask as `autosegnet.io.read_mask` returns it.
+        truth: mask on the same grid.
+        convention: the DSC of a case without lesions: 0 (autopet2) or NaN (autopet3).
+
     Raises:
-        InputError: the grids differ
+        InputError: the grids differ.
     """
     _check_same_grid(prediction, truth)
     return measure_masks(
@@ -79,11 +82,13 @@ def measure(
 def measure_masks(
     prediction: NDArray[Any], truth: NDArray[Any], *, spacing_mm: tuple[float, ...], convention: Convention = "autopet2"
 ) -> CaseMetrics:
-    """The metrics of one case, from arrays.
+    """Return the metrics of one case, from arrays.
 
     Args:
-        prediction, truth: of one shape, three axes in any order; bool or integer, lesion where not 0
-        spacing_mm: of the voxels, in the arrays' axis order
+        prediction: three axes in any order; bool or integer, lesion if not 0.
+        truth: the same, of the same shape.
+        spacing_mm: of the voxels, in the arrays' axis order.
+        convention: the DSC of a case without lesions: 0 (autopet2) or NaN (autopet3).
     """
     assert prediction.shape == truth.shape, "prediction and truth have one shape"
     assert convention in CONVENTIONS, f"convention is one of {CONVENTIONS}"
