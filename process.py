@@ -26,7 +26,7 @@ from autosegnet.grandchallenge.time_limit import TimeLimit
 from autosegnet.io import probe_output, read_image, write_all
 from autosegnet.model.sliding_window import run_walk
 from autosegnet.outputs import log_lesions
-from autosegnet.pipeline import segment
+from autosegnet.pipeline import segment_study
 from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.log import log_to
 from autosegnet.runtime.progress import show_passes
@@ -74,7 +74,7 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
         engine, recipe = self._ensemble()
         with show_passes(sys.stdout) as progress:
             run = run_walk if self._limit is None else self._limit.run
-            mask = segment(study, engine, recipe, progress=progress, run_walk=run).mask
+            mask = segment_study(study, engine, recipe, progress=progress, run_walk=run).mask
         log_lesions(mask)
         return mask
 

@@ -1,4 +1,4 @@
-"""`segment`: the order of the steps, and nothing else."""
+"""`segment_study`: the order of the steps, and nothing else."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Segmentation:
     uncertainty: sitk.Image | None = None
 
 
-def segment(
-    case: Study,
+def segment_study(
+    study: Study,
     engine: Engine,
     recipe: Recipe,
     *,
@@ -55,10 +55,10 @@ def segment(
     progress: sliding_window.Progress = lambda done, of: None,
     run_walk: sliding_window.RunWalk = sliding_window.run_walk,
 ) -> Segmentation:
-    """The lesions of a study.
+    """Return the lesions of a study.
 
     Args:
-        case: as `study.checked_study` admits it.
+        study: as `study.checked_study` admits it.
         engine: the folds.
         recipe: of the same folds.
         maps: what to keep beside the mask, which does not depend on it.
@@ -66,12 +66,12 @@ def segment(
         run_walk: runs the walk over the windows; a time limit can run it in the fast mode or with fewer folds.
     """
     clock = _Clock()
-    prepared = preprocess.prepare(case, recipe)
+    prepared = preprocess.prepare(study, recipe)
     clock.lap("preprocess")
     log.info(
         "PET %s, CT %s -> %s voxels of %s mm",
-        _times(case.pet.GetSize()),
-        _times(case.ct.GetSize()),
+        _times(study.pet.GetSize()),
+        _times(study.ct.GetSize()),
         _times(prepared.array.shape[1:]),
         _times(recipe.spacing_mm),
     )
@@ -79,7 +79,7 @@ def segment(
     walk = partial(_walk, prepared.array, maps)
     chance, deviation = run_walk(walk, engine, recipe, shape=prepared.array.shape[1:], progress=progress)
     clock.lap("network")
-    grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.of(case.pet)}
+    grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.of(study.pet)}
     del prepared, walk  # their array takes as much memory as the steps to come
     mask = postprocess.restore(chance, **grids)
     probability = None if maps == "none" else postprocess.restore_map(chance, **grids)

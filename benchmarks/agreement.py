@@ -27,7 +27,7 @@ from autosegnet.io import only_image, read_image, write_text
 from autosegnet.model.devices import open_engine
 from autosegnet.model.engine import Engine
 from autosegnet.model.weights import Weights, open_weights
-from autosegnet.pipeline import segment
+from autosegnet.pipeline import segment_study
 from autosegnet.study import Study
 from benchmarks.published_pipeline import segment_as_published
 
@@ -90,7 +90,7 @@ def agreements(name: str, study: Study, weights: Weights, engine: Engine) -> lis
     found = []
     for crop in ("ct_foreground", "body"):
         recipe = replace(weights.recipe, crop=crop)
-        found.append(compare(name, voxels(segment(same, engine, recipe).mask) > 0, theirs, crop))
+        found.append(compare(name, voxels(segment_study(same, engine, recipe).mask) > 0, theirs, crop))
         sys.stdout.write(found[-1].row() + "\n")
         sys.stdout.flush()
     return found

@@ -32,7 +32,7 @@ from autosegnet.model.folded import load_folded
 from autosegnet.model.openvino_engine import OpenvinoEngine
 from autosegnet.model.torch_engine import ReferenceEngine
 from autosegnet.model.weights import Weights, open_weights
-from autosegnet.pipeline import segment
+from autosegnet.pipeline import segment_study
 from autosegnet_training.cases import Case, read_cases
 from autosegnet_training.studies import read_labelled
 from benchmarks.shipped_folds import overlap
@@ -87,7 +87,7 @@ def compare(cases: list[Case], methods: list[str], weights: Weights) -> dict[str
             rows = []
             for k, case in enumerate(cases):
                 labelled = read_labelled(case)
-                done = segment(labelled.study, engine, chosen.recipe)
+                done = segment_study(labelled.study, engine, chosen.recipe)
                 if method == methods[0]:
                     masks.append(done.mask)
                 first = overlap(measure(done.mask, masks[k]))

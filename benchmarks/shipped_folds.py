@@ -23,7 +23,7 @@ from autosegnet.model.network import read_pth
 from autosegnet.model.openvino_engine import OpenvinoEngine
 from autosegnet.model.sliding_window import probability
 from autosegnet.model.weights import Weights, open_weights
-from autosegnet.pipeline import segment
+from autosegnet.pipeline import segment_study
 from autosegnet_training.arrays import load
 from autosegnet_training.cases import read_cases
 from autosegnet_training.runs import open_trained
@@ -85,7 +85,7 @@ def compare_weights(weights: Weights, cases: Path) -> None:
     rows = []
     for case in read_cases(cases):
         labelled = read_labelled(case)
-        masks = [segment(labelled.study, engine, recipe).mask for recipe in (weights.recipe, plain)]
+        masks = [segment_study(labelled.study, engine, recipe).mask for recipe in (weights.recipe, plain)]
         found = [measure(mask, labelled.truth) for mask in masks]
         rows.append((found, overlap(measure(masks[0], masks[1]))))
     for which, name in enumerate(("weighted", "plain mean")):

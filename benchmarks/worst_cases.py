@@ -25,7 +25,7 @@ from autosegnet.evaluation import measure
 from autosegnet.geometry import Grid, voxels
 from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import Weights, open_weights
-from autosegnet.pipeline import segment
+from autosegnet.pipeline import segment_study
 from autosegnet_training.cases import read_cases
 from autosegnet_training.studies import Labelled, read_labelled
 
@@ -84,7 +84,7 @@ def main() -> None:
     figure, axes = plt.subplots(len(chosen), 3, figsize=(7, 2.2 * len(chosen)), squeeze=False, layout="constrained")
     for row, (name, fold) in zip(axes, chosen, strict=True):
         labelled, own = read_labelled(cases[name]), one_fold(weights, fold)
-        mask = segment(labelled.study, open_engine(own, device="cpu"), own.recipe).mask
+        mask = segment_study(labelled.study, open_engine(own, device="cpu"), own.recipe).mask
         figures = measure(mask, labelled.truth)
         suv, truth, found = voxels(labelled.study.pet), voxels(labelled.truth) > 0, voxels(mask) > 0
         sys.stdout.write(

@@ -261,7 +261,7 @@ def test_a_pet_that_results_cannot_belong_to_is_refused_before_anything_is_compu
     def computed(*_, **__):
         raise AssertionError("computed")
 
-    monkeypatch.setattr("autosegnet.pipeline.segment", computed)
+    monkeypatch.setattr("autosegnet.pipeline.segment_study", computed)
     pet = lacking(loaded.source, tmp_path / "pet", keyword, emptied=emptied)
     ct = loaded.study.ct
     write_all({tmp_path / "ct.mha": image_on(voxels(ct).astype(np.float32), Grid.of(ct))})

@@ -28,7 +28,7 @@ from autosegnet.model.out_of_memory import FallbackEngine
 from autosegnet.model.sliding_window import probability
 from autosegnet.model.torch_engine import TorchEngine
 from autosegnet.model.weights import Weights
-from autosegnet.pipeline import segment
+from autosegnet.pipeline import segment_study
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Spare(ThresholdEngine):
 
 def mask_of(engine) -> NDArray[np.uint8]:
     several_windows = replace(THRESHOLD_RECIPE, patch=(64, 64, 64))
-    return sitk.GetArrayFromImage(segment(phantom(), engine, several_windows).mask)
+    return sitk.GetArrayFromImage(segment_study(phantom(), engine, several_windows).mask)
 
 
 @pytest.mark.parametrize(

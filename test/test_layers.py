@@ -22,12 +22,17 @@ MAY_IMPORT = {
     "lesions": {"errors", "geometry"},
     "dicom": {"errors", "geometry", "io", "suv", "lesions", "runtime"},
     "model": {"errors", "io", "runtime"},
+    "interchange": {"errors", "geometry"},
     "loading": {"errors", "geometry", "io", "dicom", "suv", "study"},
     "preprocess": {"geometry", "study", "model"},
     "postprocess": {"geometry"},
     "pipeline": {"geometry", "study", "model", "preprocess", "postprocess"},
     "report": {"geometry", "study", "lesions"},
     "outputs": {"geometry", "io", "lesions", "loading", "model", "report"},
+    "segmenter": {
+        "errors", "interchange", "io", "lesions", "loading", "model", "outputs", "pipeline", "report", "runtime",
+        "study",
+    },
     "evaluation": {"errors", "geometry", "io", "lesions"},
     "batch": {"errors", "io", "dicom", "lesions", "loading", "model", "pipeline", "report", "outputs", "runtime"},
     "cli": {

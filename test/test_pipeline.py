@@ -8,7 +8,7 @@ from threshold import ThresholdEngine
 
 from autosegnet.geometry import Grid, resample, voxels
 from autosegnet.model.recipe import Crop
-from autosegnet.pipeline import segment
+from autosegnet.pipeline import segment_study
 from autosegnet.study import Study, checked_study
 
 # With an engine that finds SUV > 4 the right mask is known: the PET's own voxels above 4, but for interpolation.
@@ -19,7 +19,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def found(study: Study, **recipe) -> sitk.Image:
-    return segment(study, ThresholdEngine(), replace(THRESHOLD_RECIPE, **recipe)).mask
+    return segment_study(study, ThresholdEngine(), replace(THRESHOLD_RECIPE, **recipe)).mask
 
 
 @pytest.mark.parametrize("crop", ["body", "ct_foreground"])

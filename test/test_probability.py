@@ -11,7 +11,7 @@ from threshold import ThresholdEngine
 from autosegnet.geometry import Grid, same_grid, voxels
 from autosegnet.model import sliding_window
 from autosegnet.model.recipe import PET_CHANNEL, Fold, Recipe
-from autosegnet.pipeline import segment
+from autosegnet.pipeline import segment_study
 from autosegnet.preprocess import prepare
 
 RECIPE = Recipe(
@@ -38,7 +38,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def found(study):
-    return segment(study, Thresholds(), RECIPE, maps="probability and uncertainty")
+    return segment_study(study, Thresholds(), RECIPE, maps="probability and uncertainty")
 
 
 def test_the_mask_is_exactly_the_probability_above_a_half(found) -> None:
@@ -59,7 +59,7 @@ def test_maps_are_0_outside_the_region_that_the_network_saw() -> None:
     # The body's margin is cut off: a large field of view around a small body.
     study = phantom(size=(72, 64, 60))
     region = prepare(study, RECIPE).region
-    found = segment(study, Thresholds(), RECIPE, maps="probability and uncertainty")
+    found = segment_study(study, Thresholds(), RECIPE, maps="probability and uncertainty")
     x, y, z = Grid.of(study.pet).box_of(region)
     outside = np.ones(study.pet.GetSize()[::-1], bool)
     outside[slice(*z), slice(*y), slice(*x)] = False
@@ -70,10 +70,10 @@ def test_maps_are_0_outside_the_region_that_the_network_saw() -> None:
 
 
 def test_the_mask_does_not_depend_on_the_maps(study, found) -> None:
-    plain = segment(study, Thresholds(), RECIPE)
+    plain = segment_study(study, Thresholds(), RECIPE)
     assert plain.probability is plain.uncertainty is None
     np.testing.assert_array_equal(voxels(plain.mask), voxels(found.mask))
-    some = segment(study, Thresholds(), RECIPE, maps="probability")
+    some = segment_study(study, Thresholds(), RECIPE, maps="probability")
     assert some.uncertainty is None
     np.testing.assert_array_equal(voxels(some.probability), voxels(found.probability))
 

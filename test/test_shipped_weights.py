@@ -13,7 +13,7 @@ from autosegnet.geometry import voxels
 from autosegnet.io import only_image, read_image, read_mask
 from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import BUNDLED, Weights, digest, open_weights
-from autosegnet.pipeline import segment
+from autosegnet.pipeline import segment_study
 from autosegnet.study import Study
 
 HERE = Path(__file__).resolve().parent
@@ -36,7 +36,7 @@ def sample() -> Study:
 
 @pytest.fixture(scope="module")
 def found(sample: Study, weights: Weights) -> sitk.Image:
-    return segment(sample, open_engine(weights, device="cpu"), weights.recipe).mask
+    return segment_study(sample, open_engine(weights, device="cpu"), weights.recipe).mask
 
 
 def test_there_are_five_folds_that_say_what_they_are(weights: Weights) -> None:
@@ -73,7 +73,8 @@ def test_a_real_study_gives_what_plain_torch_gives(weights: Weights) -> None:
         pytest.skip(f"no real studies in {DATA}: set AUTOSEGNET_DATA to a folder that has them")
     study = Study(read_image(folder / "SUV.nii.gz"), read_image(folder / "CTres.nii.gz"))
     masks = [
-        segment(study, open_engine(weights, device=device), weights.recipe).mask for device in ("cpu", "reference")
+        segment_study(study, open_engine(weights, device=device), weights.recipe).mask
+        for device in ("cpu", "reference")
     ]
     assert voxels(masks[0]).any()
     assert measure(*masks).dsc >= 0.9999

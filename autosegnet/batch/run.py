@@ -14,7 +14,7 @@ from autosegnet.batch.plan import Task
 from autosegnet.batch.record import Outcome, Places, Row, clear, failed, record_text
 from autosegnet.errors import AutosegnetError, InputError
 from autosegnet.loading import LoadedStudy, load_dicom, load_study
-from autosegnet.model.reopening import reopened
+from autosegnet.model.reopening import keep_engine_open
 from autosegnet.outputs import pages_of, provenance, write_results
 from autosegnet.runtime.exit import OUT_OF_MEMORY, is_lack_of_memory
 from autosegnet.runtime.log import keep_study_warnings, log_about
@@ -55,7 +55,7 @@ def work_through(
     Raises:
         OutputError, WeightsError: what would stop every other study, too.
     """
-    engine = reopened(open_engine)
+    engine = keep_engine_open(open_engine)
     engine()
     for task, reading in _read_ahead(tasks):
         with log_about(task.study.case):
@@ -119,11 +119,11 @@ def _segmented(
     task: Task, reading: _Reading, engine: Engine, weights: Weights, progress: Callable[[int, int], None]
 ) -> Row:
     from autosegnet.lesions import measure_lesions
-    from autosegnet.pipeline import segment
+    from autosegnet.pipeline import segment_study
 
     start, loaded = time.perf_counter(), reading.loaded
     with keep_study_warnings() as warnings:
-        mask = segment(loaded.study, engine, weights.recipe, progress=progress).mask
+        mask = segment_study(loaded.study, engine, weights.recipe, progress=progress).mask
     table = measure_lesions(mask, loaded.study.pet)
     made_by = provenance(loaded, engine, weights, reading.warnings + warnings)
     places = Places(task.mask.parent, task.study.case)

@@ -50,7 +50,7 @@ def run_predict(args: argparse.Namespace) -> None:
     """Segments one study and writes all outputs, or none."""
     from autosegnet.loading import load_study
     from autosegnet.model.devices import open_engine
-    from autosegnet.pipeline import segment
+    from autosegnet.pipeline import segment_study
 
     results = wanted_results(args)
     _probe_outputs(args, results)
@@ -64,7 +64,7 @@ def run_predict(args: argparse.Namespace) -> None:
         engine = opening.result()
         log_engine(engine, weights)
         with show_passes(sys.stderr) as progress:
-            found = segment(loaded.study, engine, weights.recipe, maps=_maps(args), progress=progress)
+            found = segment_study(loaded.study, engine, weights.recipe, maps=_maps(args), progress=progress)
     files: dict[Path, sitk.Image | str | bytes] = {args.output: found.mask}
     for path, image in ((args.probability, found.probability), (args.uncertainty, found.uncertainty)):
         if path is not None and image is not None:

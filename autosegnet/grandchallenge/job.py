@@ -17,7 +17,7 @@ from autosegnet.grandchallenge.time_limit import TimeLimit
 from autosegnet.model.devices import log_engine, open_engine
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
-from autosegnet.model.reopening import reopened
+from autosegnet.model.reopening import keep_engine_open
 
 Ensemble = Callable[[], tuple[Engine, Recipe]]
 """Gives the folds, which are loaded at the first call."""
@@ -83,7 +83,7 @@ def ensemble_of(args: argparse.Namespace) -> Ensemble:
         log_engine(engine, weights())
         return engine
 
-    engine = reopened(opened)
+    engine = keep_engine_open(opened)
     return lambda: (engine(), weights().recipe)
 
 

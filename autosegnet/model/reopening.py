@@ -1,4 +1,4 @@
-"""An engine for one study after the other, of which one that is too large for the GPU costs only itself its speed."""
+"""Keeps one engine open from study to study; a study too large for the GPU slows down itself alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from autosegnet.model.engine import Engine
 
 
-def reopened(open_engine: Callable[[], Engine]) -> Callable[[], Engine]:
-    """What gives the engine: opened at the first call, and anew where a lack of GPU memory has moved it to the CPU.
+def keep_engine_open(open_engine: Callable[[], Engine]) -> Callable[[], Engine]:
+    """Return a function that gives the engine: opened at the first call, and anew if it was moved to the CPU.
 
     The caller keeps no engine from one call to the next, so that two are never in memory.
 

@@ -29,7 +29,7 @@ from autosegnet.io import probe_output, write_text
 from autosegnet.model.engine import Engine
 from autosegnet.model.folded import fold_batch_norm
 from autosegnet.model.network import network_of, read_pth
-from autosegnet.pipeline import segment
+from autosegnet.pipeline import segment_study
 from autosegnet_training import configuration as settings
 from autosegnet_training import runs
 from autosegnet_training.arrays import open_prepared
@@ -114,7 +114,7 @@ def evaluate_fold(trained: Trained, cases: Sequence[Case], device: torch.device)
     evaluated.cases = [by_name[name] for name in trained.description["validation"]]
     for case in tqdm(evaluated.cases, desc=trained.folder.name, unit="case", disable=None):
         labelled = read_labelled(case)
-        found = segment(labelled.study, engine, recipe).mask
+        found = segment_study(labelled.study, engine, recipe).mask
         suv, truth = _arrays(labelled)
         spacing_mm = labelled.truth.GetSpacing()
         evaluated.network[case.name] = _measured(voxels(found) != 0, truth, spacing_mm)

@@ -1,0 +1,264 @@
+"""The Python interface: a study in, its lesions out. `autosegnet predict` and process.py are built on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autosegnet.errors import UsageError
+from autosegnet.interchange import FromSitk, to_sitk
+from autosegnet.loading import InputOptions, LoadedStudy, load_study
+from autosegnet.model.devices import log_engine, open_engine
+from autosegnet.model.reopening import keep_engine_open
+from autosegnet.model.sliding_window import Progress, RunWalk, run_walk
+from autosegnet.model.weights import Weights, open_weights
+from autosegnet.outputs import pages_of, provenance, write_results
+from autosegnet.pipeline import Maps, Segmentation, segment_study
+from autosegnet.runtime.log import keep_study_warnings
+from autosegnet.study import checked_study
+
+if TYPE_CHECKING:
+    import nibabel
+    import SimpleITK as sitk
+    from numpy.typing import NDArray
+
+    from autosegnet.lesions import LesionTable
+    from autosegnet.model.engine import Engine
+    from autosegnet.report import Provenance
+
+    Image = str | os.PathLike[str] | sitk.Image | nibabel.spatialimages.SpatialImage | tuple[NDArray[Any], NDArray[Any]]
+    """A path, a DICOM folder, a SimpleITK or nibabel image, or (array, affine)."""
+
+MASK_NAME = "mask.nii.gz"
+PROBABILITY_NAME = "probability.nii.gz"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found in one study.
+
+    Args:
+        loaded: the study, and how its SUV was derived.
+        segmentation: mask and maps as SimpleITK images on the PET's grid.
+        provenance: software, weights and warnings behind the mask.
+        from_sitk: turns an image on the PET's grid into the kind that the PET was given as.
+    """
+
+    loaded: LoadedStudy
+    segmentation: Segmentation
+    provenance: Provenance
+    from_sitk: FromSitk
+
+    @property
+    def mask(self) -> Any:
+        """Return the lesion mask (uint8, 0 or 1) on the PET's grid, of the PET's kind; SimpleITK for a path."""
+        return self.from_sitk(self.segmentation.mask)
+
+    @property
+    def probability(self) -> Any:
+        """Return the probability of lesion (float32) as `mask`, or None if it was not asked for."""
+        return self._map(self.segmentation.probability)
+
+    @property
+    def uncertainty(self) -> Any:
+        """Return the standard deviation between the folds (float32) as `mask`, or None if it was not asked for."""
+        return self._map(self.segmentation.uncertainty)
+
+    @cached_property
+    def lesions(self) -> LesionTable:
+        """Return the figures of every lesion and of the body; `lesions.to_frame()` makes a pandas frame of them."""
+        from autosegnet.lesions import measure_lesions
+
+        return measure_lesions(self.segmentation.mask, self.loaded.study.pet)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is doubtful about the study, a sentence each."""
+        return self.provenance.warnings
+
+    def save(self, folder: str | os.PathLike[str], *, report: bool = False) -> Path:
+        """Write mask.nii.gz, lesions.csv and lesions.json into a folder, all or none, and return the folder.
+
+        The probability is written beside them if it was asked for.
+
+        Args:
+            folder: made if it is missing.
+            report: also write report.html and its pictures.
+
+        Raises:
+            OutputError: one of the files cannot be written.
+        """
+        from autosegnet.lesions import csv_text, json_text
+
+        place = Path(folder)
+        files: dict[Path, sitk.Image | str | bytes] = {place / MASK_NAME: self.segmentation.mask}
+        if self.segmentation.probability is not None:
+            files[place / PROBABILITY_NAME] = self.segmentation.probability
+        if report:
+            write_results(files, place, self.report_files())
+        else:
+            tables = {place / "lesions.csv": csv_text(self.lesions), place / "lesions.json": json_text(self.lesions)}
+            write_results({**files, **tables}, None, {})
+        return place
+
+    def report_files(self) -> dict[str, bytes | str]:
+        """Return the report's files by name."""
+        return pages_of(self.segmentation.mask, self.loaded, self.provenance, table=self.lesions)
+
+    def _map(self, image: sitk.Image | None) -> Any:
+        return None if image is None else self.from_sitk(image)
+
+
+class Segmenter:
+    """The folds of an ensemble on a device, ready for one study after the other.
+
+    Args:
+        weights: folder with recipe.json and folds; None finds them as the command line does.
+        device: "auto", "cpu", "cuda" or "reference", as `--device`.
+        fast: run a few large slabs instead of overlapping windows, as `--fast`: another mask, sooner.
+
+    Raises:
+        WeightsError: there are no weights, or their recipe cannot be read. Folds are verified in the background;
+            the first study raises what was found.
+    """
+
+    def __init__(
+        self, weights: str | os.PathLike[str] | None = None, *, device: str = "auto", fast: bool = False
+    ) -> None:
+        opened = open_weights(None if weights is None else Path(weights))
+        self.weights: Weights = opened.in_fast_mode() if fast else opened
+        self._device = device
+        self._engine = keep_engine_open(self._open_engine)
+        self._pool = ThreadPoolExecutor(1, "engine")
+        self._opening: Future[Engine] = self._pool.submit(self._engine)  # meanwhile, the first study is read
+        self._pool.shutdown(wait=False)
+
+    def __call__(
+        self,
+        pet: Image,
+        ct: Image,
+        *,
+        options: InputOptions | None = None,
+        probability: bool = True,
+        uncertainty: bool = False,
+        progress: Progress = lambda done, of: None,
+    ) -> Result:
+        """Segment one study.
+
+        Args:
+            pet: PET in SUV: a path, a SimpleITK or nibabel image, or (array, affine); or a DICOM folder.
+            ct: CT in HU, likewise, on any grid; one DICOM folder may hold both.
+            options: how the files are to be read: series, unit, sidecar, weight.
+            probability: keep the probability of lesion.
+            uncertainty: keep the disagreement between the folds, which takes 4 bytes x voxels x folds more memory.
+            progress: called after every pass of the network.
+
+        Raises:
+            InputError: the study cannot be read, paired, converted or believed.
+            UsageError: options that contradict each other, another kind of object, or no such device.
+            WeightsError: a fold is missing, altered or of another network.
+        """
+        with keep_study_warnings() as warnings:
+            loaded, from_sitk = _load(pet, ct, options)
+        maps: Maps = "probability and uncertainty" if uncertainty else "probability" if probability else "none"
+        result = self.segment_loaded(loaded, maps=maps, progress=progress, warnings=tuple(warnings))
+        return replace(result, from_sitk=from_sitk)
+
+    def segment_loaded(
+        self,
+        loaded: LoadedStudy,
+        *,
+        maps: Maps = "none",
+        progress: Progress = lambda done, of: None,
+        run_walk: RunWalk = run_walk,
+        warnings: tuple[str, ...] = (),
+    ) -> Result:
+        """Segment a study that was read and checked.
+
+        Args:
+            loaded: the study.
+            maps: what to keep beside the mask.
+            progress: called after every pass of the network.
+            run_walk: runs the walk over the windows; a time limit can run less.
+            warnings: about the study, from reading it.
+        """
+        if maps == "probability and uncertainty" and len(self.weights.recipe.folds) < 2:
+            raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
+        engine = self.engine()
+        with keep_study_warnings() as more:
+            found = segment_study(
+                loaded.study, engine, self.weights.recipe, maps=maps, progress=progress, run_walk=run_walk
+            )
+        made_by = provenance(loaded, engine, self.weights, [*warnings, *more])
+        return Result(loaded, found, made_by, lambda image: image)
+
+    def engine(self) -> Engine:
+        """Return the engine; one that a lack of GPU memory moved to the CPU is opened anew.
+
+        Raises:
+            UsageError: no such device.
+            WeightsError: a fold is missing, altered or of another network.
+        """
+        self._opening.result()
+        return self._engine()
+
+    def _open_engine(self) -> Engine:
+        engine = open_engine(self.weights, device=self._device)
+        log_engine(engine, self.weights)
+        return engine
+
+
+def segment(
+    pet: Image,
+    ct: Image,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    fast: bool = False,
+    options: InputOptions | None = None,
+    uncertainty: bool = False,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Result:
+    """Segment one study; for several, make one `Segmenter`, which loads the weights once.
+
+    Args:
+        pet: PET in SUV: a path, a DICOM folder, a SimpleITK or nibabel image, or (array, affine).
+        ct: CT in HU, likewise, on any grid.
+        weights: folder with recipe.json and folds; None finds them as the command line does.
+        device: "auto", "cpu", "cuda" or "reference".
+        fast: run a few large slabs instead of overlapping windows.
+        options: how the files are to be read.
+        uncertainty: keep the disagreement between the folds.
+        progress: called after every pass of the network.
+
+    Raises:
+        InputError, UsageError, WeightsError: as `Segmenter`.
+    """
+    segmenter = Segmenter(weights, device=device, fast=fast)
+    return segmenter(pet, ct, options=options, uncertainty=uncertainty, progress=progress)
+
+
+def _load(pet: Image, ct: Image, options: InputOptions | None) -> tuple[LoadedStudy, FromSitk]:
+    if isinstance(pet, (str, os.PathLike)) and isinstance(ct, (str, os.PathLike)):
+        return load_study(pet=Path(pet), ct=Path(ct), options=options), lambda image: image
+    if options is not None:
+        raise UsageError("options say how files are read; PET or CT is an image in memory, so give none")
+    pet_image, from_sitk = _in_memory(pet, "PET")
+    ct_image, _ = _in_memory(ct, "CT")
+    return LoadedStudy(checked_study(pet=pet_image, ct=ct_image), None, None), from_sitk
+
+
+def _in_memory(image: Any, name: str) -> tuple[sitk.Image, FromSitk]:
+    if not isinstance(image, (str, os.PathLike)):
+        return to_sitk(image, name)
+    from autosegnet.io import read_image
+
+    path = Path(image)
+    if path.is_dir():
+        raise UsageError(f"the {name} is a DICOM folder beside an image in memory; give both as paths")
+    return read_image(path), lambda other: other
