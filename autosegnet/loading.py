@@ -7,12 +7,13 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet.errors import InputError, UsageError, format_path
 from autosegnet.io import read_image
+from autosegnet.scan import ScanFacts
 from autosegnet.study import Study, checked_study
 from autosegnet.suv import Conversion, convert_sidecar
 
@@ -52,11 +53,13 @@ class LoadedStudy:
     Args:
         conversion: None where the PET was stored as SUV.
         source: None where the PET is no DICOM.
+        scan: how the PET was made, as far as the files say.
     """
 
     study: Study
     conversion: Conversion | None
     source: DicomSource | None
+    scan: ScanFacts = field(default_factory=ScanFacts)
 
 
 def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> LoadedStudy:
@@ -74,7 +77,7 @@ def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> L
             reading = None if ct.is_dir() else pool.submit(copy_context().run, read_image, ct)
             image, conversion = _pet_from_file(pet, options)
             ct_image = _ct_from_folder(ct, None, options) if reading is None else reading.result()
-        return LoadedStudy(checked_study(pet=image, ct=ct_image), conversion, None)
+        return LoadedStudy(checked_study(pet=image, ct=ct_image), conversion, None, scan_facts(conversion, image))
 
     from autosegnet.dicom.series import choose_pet, series_in
 
@@ -115,7 +118,22 @@ def _from_dicom(pet: Series, ct: sitk.Image, options: InputOptions) -> LoadedStu
 
     loaded = read_dicom_pet(pet, mode=options.mode, weight_kg=options.weight_kg)
     log_conversion(loaded.conversion)
-    return LoadedStudy(checked_study(pet=loaded.image, ct=ct), loaded.conversion, loaded.source)
+    scan = scan_facts(loaded.conversion, loaded.image)
+    return LoadedStudy(checked_study(pet=loaded.image, ct=ct), loaded.conversion, loaded.source, scan)
+
+
+def scan_facts(conversion: Conversion | None, pet: sitk.Image) -> ScanFacts:
+    """Return what is known of a scan from the conversion of its PET and the PET itself."""
+    figures = {} if conversion is None else conversion.figures
+    uptake_s, dose_bq = figures.get("uptake_s"), figures.get("dose_bq")
+    x, y, z = pet.GetSpacing()
+    return ScanFacts(
+        uptake_min=None if uptake_s is None else uptake_s / 60.0,
+        dose_mbq=None if dose_bq is None else dose_bq / 1e6,
+        weight_kg=figures.get("weight_kg"),
+        voxel_mm=(x, y, z),
+        warnings=() if conversion is None else conversion.warnings,
+    )
 
 
 def _check_options(pet: Path, ct: Path, options: InputOptions) -> None:
