@@ -6,7 +6,7 @@ compile() {
     pip-compile --quiet --strip-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
         --no-emit-trusted-host --allow-unsafe "$@" pyproject.toml
 }
-compile --output-file requirements.txt
-compile --extra dev --extra docs --extra train --output-file requirements-dev.txt
+compile --extra challenge --output-file requirements.txt
+compile --extra challenge --extra dev --extra docs --extra train --output-file requirements-dev.txt
 # A local build of torch has a suffix (+cpu, +cu126). The pin is the version without it.
 sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt requirements-dev.txt

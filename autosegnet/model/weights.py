@@ -17,7 +17,9 @@ log = logging.getLogger(__name__)
 
 RECIPE = "recipe.json"
 _PLATFORM_MODEL = Path("/opt/ml/model")  # where the platform unpacks an algorithm's model tarball
-BUNDLED = Path(__file__).resolve().parents[2] / "weights"  # of a checkout, or of the image
+_PACKAGE = Path(__file__).resolve().parents[1]
+_IN_WHEEL = _PACKAGE / "bundled_weights"
+BUNDLED = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent / "weights"  # of a wheel; of a checkout or the image
 
 
 @dataclass(frozen=True, slots=True)
