@@ -20,7 +20,7 @@ from autosegnet.runtime.log import log_to
 
 
 def main() -> None:
-    """Runs the command line and exits with the contract's code."""
+    """Run the command line and exit with the contract's code."""
     sys.exit(run_program(_command_line))
 
 

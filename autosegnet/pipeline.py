@@ -1,4 +1,4 @@
-"""`segment_study`: the order of the steps, and nothing else."""
+"""`segment_study`: the order of the steps and nothing else."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ log = logging.getLogger(__name__)
 _Chances = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 
 Maps = Literal["none", "probability", "probability and uncertainty"]
-"""What to keep beside the mask; uncertainty takes an accumulator a fold more."""
+"""What to keep beside the mask; uncertainty takes one more accumulator per fold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """What a study was found to hold.
+    """The lesions of a study.
 
     Args:
         mask: uint8, 1 in lesions, on the PET's grid.
         seconds: wall-clock time of each step.
-        probability: float32 probability of lesion on the PET's grid, where asked for; the mask is its part above 0.5.
-        uncertainty: float32 standard deviation between the folds' probabilities, where asked for.
+        probability: float32 probability of lesion on the PET's grid, if asked for; the mask is its part above 0.5.
+        uncertainty: float32 standard deviation between the folds' probabilities, if asked for.
     """
 
     mask: sitk.Image
@@ -61,8 +61,8 @@ def segment_study(
         study: as `study.checked_study` admits it.
         engine: the folds.
         recipe: of the same folds.
-        maps: what to keep beside the mask, which does not depend on it.
-        progress: told after every window and fold.
+        maps: what to keep beside the mask; the mask does not depend on it.
+        progress: called after every pass of the network.
         run_walk: runs the walk over the windows; a time limit can run it in the fast mode or with fewer folds.
     """
     clock = _Clock()
@@ -80,7 +80,7 @@ def segment_study(
     chance, deviation = run_walk(walk, engine, recipe, shape=prepared.array.shape[1:], progress=progress)
     clock.lap("network")
     grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.of(study.pet)}
-    del prepared, walk  # their array takes as much memory as the steps to come
+    del prepared, walk  # their array takes as much memory as the next steps
     mask = postprocess.restore(chance, **grids)
     probability = None if maps == "none" else postprocess.restore_map(chance, **grids)
     uncertainty = None if deviation is None else postprocess.restore_map(deviation, **grids)
@@ -93,8 +93,8 @@ def _walk(
     array: NDArray[np.float32], maps: Maps, engine: Engine, recipe: Recipe, *, progress: sliding_window.Progress
 ) -> _Chances:
     if maps == "probability and uncertainty":
-        return sliding_window.probability_and_disagreement(array, engine, recipe, progress=progress)
-    return sliding_window.probability(array, engine, recipe, progress=progress), None
+        return sliding_window.predict_probability_and_disagreement(array, engine, recipe, progress=progress)
+    return sliding_window.predict_probability(array, engine, recipe, progress=progress), None
 
 
 def _times(values: tuple[float, ...]) -> str:

@@ -21,7 +21,7 @@ from autosegnet.evaluation import CaseMetrics, measure, measure_masks
 from autosegnet.model.folded import fold_batch_norm, load_folded
 from autosegnet.model.network import read_pth
 from autosegnet.model.openvino_engine import OpenvinoEngine
-from autosegnet.model.sliding_window import probability
+from autosegnet.model.sliding_window import predict_probability
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment_study
 from autosegnet_training.arrays import load
@@ -43,7 +43,7 @@ def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
         for name in trained.description["validation"]:
             case = load(prepared, name)
             array, truth = np.asarray(case.array, dtype=np.float32), case.truth()
-            chances = [probability(array, OneFold(engine, which), recipe) for which in (0, 1)]
+            chances = [predict_probability(array, OneFold(engine, which), recipe) for which in (0, 1)]
             masks = [chance > 0.5 for chance in chances]
             found = [measure_masks(m, truth, spacing_mm=recipe.spacing_mm) for m in masks]
             both = overlap(measure_masks(masks[1], masks[0], spacing_mm=recipe.spacing_mm))

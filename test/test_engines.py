@@ -20,12 +20,12 @@ from threshold import ThresholdEngine
 from autosegnet.dicom.header import quiet
 from autosegnet.errors import UsageError, WeightsError
 from autosegnet.model import devices
-from autosegnet.model.canvas import Canvas, HostCanvas, Window
+from autosegnet.model.accumulator import HostAccumulator, LogitAccumulator, Window
 from autosegnet.model.devices import open_engine
 from autosegnet.model.folded import fold_batch_norm
 from autosegnet.model.network import build_network
 from autosegnet.model.out_of_memory import FallbackEngine
-from autosegnet.model.sliding_window import probability
+from autosegnet.model.sliding_window import predict_probability
 from autosegnet.model.torch_engine import TorchEngine
 from autosegnet.model.weights import Weights
 from autosegnet.pipeline import segment_study
@@ -89,11 +89,11 @@ class CrowdedDevice(Crowded):
 
     canvas_fails: int = 0
 
-    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
+    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
         if self.canvas_fails:
             self.canvas_fails -= 1
             raise self.error("CUDA out of memory")
-        return HostCanvas(self, array, [np.zeros(array.shape[1:], np.float32) for _ in range(sums)])
+        return HostAccumulator(self, array, [np.zeros(array.shape[1:], np.float32) for _ in range(sums)])
 
 
 @pytest.mark.parametrize(("canvas_fails", "fails_at"), [(0, {3, 4}), (1, set()), (2, set()), (1, {0, 1})])
@@ -271,11 +271,11 @@ def test_the_cuda_engine_agrees_with_the_reference(
 ) -> None:
     """Its arithmetic, on the CPU: in half precision a CPU without the instructions for it does bfloat16 best."""
     engine = TorchEngine(tiny_weights, device="cpu", dtype=dtype)
-    canvas = engine.canvas(WINDOW, sums=3)
+    accumulator = engine.accumulator(WINDOW, sums=3)
     everything = Window((0, 0, 0), WINDOW.shape[1:])
-    canvas.add([everything], 0, {0: 0.25, 1: 1.0})
-    canvas.add([everything], 1, {0: 0.75, 2: 1.0})
-    mean, *own = canvas.sums()
+    accumulator.add([everything], 0, {0: 0.25, 1: 1.0})
+    accumulator.add([everything], 1, {0: 0.75, 2: 1.0})
+    mean, *own = accumulator.sums()
     limit = 1e-3 if dtype is torch.float32 else 0.1 * reference.std()
     assert np.abs(np.stack(own) - reference).max() < limit
     assert np.abs(mean - (0.25 * reference[0] + 0.75 * reference[1])).max() < limit
@@ -288,7 +288,7 @@ def test_windows_go_through_a_gpu_together(
 ) -> None:
     array = np.random.default_rng(3).random((2, 64, 64, 32), dtype=np.float32)
     recipe = replace(tiny_weights.recipe, patch=(32, 32, 32), overlap=0.5)
-    expected = probability(array, open_engine(tiny_weights, device="cpu"), recipe)
+    expected = predict_probability(array, open_engine(tiny_weights, device="cpu"), recipe)
     engine = TorchEngine(tiny_weights, device="cpu", dtype=torch.float32, most_voxels=most_voxels)
     seen: list[tuple[int, int]] = []
     run = engine.run
@@ -299,7 +299,7 @@ def test_windows_go_through_a_gpu_together(
 
     monkeypatch.setattr(engine, "run", counted)
     told: list[int] = []
-    found = probability(array, engine, recipe, progress=lambda done, of: told.append(done))
+    found = predict_probability(array, engine, recipe, progress=lambda done, of: told.append(done))
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert [count for fold, count in seen if fold == 0] == calls
     assert told == np.cumsum([count for _, count in seen]).tolist()
@@ -313,10 +313,10 @@ class SmallDevice(Crowded):
     fits: int = 1
     batches: list[int] = field(default_factory=list)
 
-    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
+    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
         engine = self
 
-        class Together(HostCanvas):
+        class Together(HostAccumulator):
             batch = 3
 
             def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:

@@ -90,16 +90,16 @@ def test_uncertainty_is_the_standard_deviation_of_the_folds_probabilities() -> N
 
     array = np.random.default_rng(0).random((2, 40, 33, 50), dtype=np.float32) * 8
     alone = replace(RECIPE, folds=RECIPE.folds[:1])
-    each = [sliding_window.probability(array, One(k), alone) for k in range(3)]
-    probability, deviation = sliding_window.probability_and_disagreement(array, Thresholds(), RECIPE)
-    np.testing.assert_array_equal(probability, sliding_window.probability(array, Thresholds(), RECIPE))
+    each = [sliding_window.predict_probability(array, One(k), alone) for k in range(3)]
+    probability, deviation = sliding_window.predict_probability_and_disagreement(array, Thresholds(), RECIPE)
+    np.testing.assert_array_equal(probability, sliding_window.predict_probability(array, Thresholds(), RECIPE))
     np.testing.assert_allclose(deviation, np.std(each, axis=0), atol=1e-6)
 
 
 def test_folds_that_agree_leave_no_uncertainty() -> None:
     array = np.random.default_rng(0).random((2, 20, 20, 20), dtype=np.float32) * 8
     recipe = replace(THRESHOLD_RECIPE, patch=(16, 16, 16), folds=THRESHOLD_RECIPE.folds * 4)
-    _, deviation = sliding_window.probability_and_disagreement(array, ThresholdEngine(folds=4), recipe)
+    _, deviation = sliding_window.predict_probability_and_disagreement(array, ThresholdEngine(folds=4), recipe)
     assert deviation.max() < 1e-7
 
 
@@ -115,5 +115,5 @@ def test_only_uncertainty_takes_an_accumulator_a_fold() -> None:
         tracemalloc.stop()
         return used / volume
 
-    assert peak(sliding_window.probability) < 2.0  # one accumulator and the windows, a sixth of the volume each
-    assert 4.0 < peak(sliding_window.probability_and_disagreement) < 6.0  # one more a fold, and the deviation
+    assert peak(sliding_window.predict_probability) < 2.0  # one accumulator and the windows, a sixth of the volume each
+    assert 4.0 < peak(sliding_window.predict_probability_and_disagreement) < 6.0  # one more a fold, and the deviation

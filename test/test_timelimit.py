@@ -48,7 +48,7 @@ class TimedEngine:
 
 
 def walk(engine: Engine, recipe: Recipe, *, progress: Progress) -> NDArray[np.float32]:
-    return sliding_window.probability(ARRAY, engine, recipe, progress=progress)
+    return sliding_window.predict_probability(ARRAY, engine, recipe, progress=progress)
 
 
 def limited(
@@ -69,7 +69,7 @@ def of_folds(*kept: int, recipe: Recipe = RECIPE) -> NDArray[np.float32]:
             return super().logit_difference(window, kept[fold])
 
     recipe = replace(recipe, folds=tuple(recipe.folds[k] for k in kept))
-    return sliding_window.probability(ARRAY, Some(folds=len(kept)), recipe)
+    return sliding_window.predict_probability(ARRAY, Some(folds=len(kept)), recipe)
 
 
 @pytest.fixture

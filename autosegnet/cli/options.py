@@ -16,13 +16,13 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors end the run like every other."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises UsageError after the usage text."""
+        """Print the usage, then raise UsageError."""
         self.print_usage(sys.stderr)
         raise UsageError(message)
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that choose weights and device."""
+    """Add the options that choose weights and device."""
     parser.add_argument(
         "--weights",
         type=Path,
@@ -33,18 +33,20 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--device",
         choices=DEVICES,
         default="auto",
-        help="auto: cuda where there is one, else cpu; reference: plain torch on the CPU (default: %(default)s)",
+        help="auto: cuda if there is one, else cpu; reference: plain torch on the CPU (default: %(default)s)",
     )
     parser.add_argument(
-        "--fast", action="store_true", help="whole-body passes instead of overlapping windows: another mask, sooner"
+        "--fast",
+        action="store_true",
+        help="run a few large slabs instead of overlapping windows: faster; the mask differs",
     )
 
 
 def choose_weights(args: argparse.Namespace) -> Weights:
-    """The weights that the arguments choose, in the mode that they choose.
+    """Open the weights that the arguments choose, in the mode that they choose.
 
     Raises:
-        WeightsError: as `open_weights`.
+        WeightsError: see `open_weights`.
     """
     weights = open_weights(args.weights)
     return weights.in_fast_mode() if args.fast else weights

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.model.canvas import Canvas, Window, canvas_of
+from autosegnet.model.accumulator import LogitAccumulator, Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
-from autosegnet.model.sliding_window import Progress, Walk, cost
+from autosegnet.model.sliding_window import Progress, Walk, count_voxels
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +46,13 @@ class Step:
 def steps(engine: Engine, recipe: Recipe, shape: tuple[int, ...]) -> tuple[Step, ...]:
     """The ways to run an ensemble on a study of this shape (voxels), the best first."""
     count = engine.folds
-    asked, fast = cost(recipe, shape), replace(recipe, passes="slabs")
+    asked, fast = count_voxels(recipe, shape), replace(recipe, passes="slabs")
     ways = [Step(f"all {count} folds{_mode(recipe)}", 1.0, engine, recipe)]
     if recipe.passes != "slabs":
-        ways.append(Step(f"all {count} folds{_mode(fast)}", cost(fast, shape) / asked, engine, fast))
+        ways.append(Step(f"all {count} folds{_mode(fast)}", count_voxels(fast, shape) / asked, engine, fast))
     best_first = sorted(range(count), key=lambda fold: -recipe.folds[fold].weight)
     for kept in range(count - 1, 0, -1):
-        of_all = cost(fast, shape) / asked * kept / count
+        of_all = count_voxels(fast, shape) / asked * kept / count
         ways.append(_of_folds(tuple(sorted(best_first[:kept])), of_all, engine, fast))
     return tuple(ways)
 
@@ -84,15 +84,15 @@ class _SomeFolds:
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         return self._engine.logit_difference(window, self._kept[fold])
 
-    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
-        return _SomeFoldsCanvas(canvas_of(self._engine, array, sums=sums), self._kept)
+    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+        return _SomeFoldsAccumulator(open_accumulator(self._engine, array, sums=sums), self._kept)
 
 
-class _SomeFoldsCanvas:
-    """A canvas whose folds are some of another's."""
+class _SomeFoldsAccumulator:
+    """A accumulator whose folds are some of another's."""
 
-    def __init__(self, canvas: Canvas, kept: tuple[int, ...]) -> None:
-        self._canvas, self._kept = canvas, kept
+    def __init__(self, accumulator: LogitAccumulator, kept: tuple[int, ...]) -> None:
+        self._canvas, self._kept = accumulator, kept
 
     @property
     def batch(self) -> int:

@@ -20,16 +20,16 @@ DEVICES = ("auto", "cpu", "cuda", "reference")
 
 
 def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
-    """The engine that a device name asks for, with all folds verified and loaded.
+    """Open the engine that a device name asks for, with all folds verified and loaded.
 
     Args:
         weights: an ensemble.
-        device: "cpu": OpenVINO, or torch where that cannot be loaded; "cuda"; "auto": CUDA where there is one, else the
-            CPU; "reference": the network in plain torch on the CPU. On CUDA, a lack of memory is survived
-            (`fallback`). What is asked for and not there is said in one line.
+        device: "cpu": OpenVINO, or torch if that cannot be loaded; "cuda"; "auto": CUDA if there is a usable device,
+            else the CPU; "reference": the network in plain torch on the CPU. If CUDA runs out of memory, the run
+            continues (`out_of_memory`). A device that was asked for and cannot be used is named in one line.
 
     Raises:
-        UsageError: "cuda" where no CUDA device can be used.
+        UsageError: "cuda", and no CUDA device can be used.
         WeightsError: a fold that is missing, altered or of another network.
     """
     if device not in DEVICES:
@@ -66,10 +66,10 @@ def _reference(weights: Weights) -> Engine:
 
 
 def _why_cuda_is_unusable() -> str | None:
-    """What keeps torch from computing on the GPU, on one line; None where it computes.
+    """Return on one line why torch cannot compute on the GPU; None if it can.
 
-    A driver that is too old shows as a warning of torch's, a GPU that is too old or taken by others only when something
-    runs on it. Where no driver shows a device, torch is not imported, which takes longer than all else at the start.
+    If the driver is too old, torch warns. If the GPU is too old or busy, only running something on it shows it. If no
+    driver shows a device, torch is not imported: that would take longer than all else at the start.
     """
     if not any(Path(node).exists() for node in _GPU_NODES):
         return "no CUDA device can be used here (no NVIDIA driver)"
@@ -88,7 +88,7 @@ def _why_cuda_is_unusable() -> str | None:
 
 
 def log_engine(engine: Engine, weights: Weights) -> None:
-    """Logs what runs: versions, device, weights."""
+    """Log what runs: versions, device, weights."""
     log.info("autosegnet %s, python %s, %s", __version__, platform.python_version(), engine.name)
     log.info("%d folds, weights %s: %s", engine.folds, digest(weights)[:12], weights.recipe.description)
     if weights.recipe.passes == "slabs":

@@ -17,16 +17,16 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What runs where, for the log: "torch 2.13.0, CPU, 2 threads"."""
+        """Say what runs where, for the log: "torch 2.13.0, CPU, 2 threads"."""
         ...
 
     @property
     def folds(self) -> int:
-        """Number of folds."""
+        """Return the number of folds."""
         ...
 
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """Lesion logit minus background logit of a window.
+        """Return the lesion logit minus the background logit of a window.
 
         Args:
             window: (2, X, Y, Z) float32, as in `preprocess.Prepared`.

@@ -1,6 +1,6 @@
-"""The folds in OpenVINO, for the CPU: the same arithmetic as torch in float32, in about half the time.
+"""Runs the folds in OpenVINO on the CPU: the same float32 arithmetic as torch, in about half the time.
 
-The graph is made from the weights' file at every start, in less time than a cached copy would take to check.
+The graph is made from the weights' file at every start, which takes less time than checking a cached copy.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class OpenvinoEngine:
     """
 
     def __init__(self, networks: Sequence[FoldedNetwork], *, precision: str = "f32") -> None:
-        """Takes the folds.
+        """Take the folds.
 
         Args:
-            networks: one a fold.
-            precision: "f32", or "bf16" where the CPU has instructions for it.
+            networks: one per fold.
+            precision: "f32", or "bf16" if the CPU has instructions for it.
         """
         self._networks = networks
         self._core = ov.Core()
@@ -45,25 +45,25 @@ class OpenvinoEngine:
 
     @classmethod
     def of(cls, weights: Weights) -> Self:
-        """The folds of an ensemble, verified; raises WeightsError where one cannot be trusted."""
+        """Load and verify the folds of an ensemble; raise WeightsError if one cannot be trusted."""
         return cls([load_folded(weights.path_of(fold), fold) for fold in weights.recipe.folds])
 
     @property
     def name(self) -> str:
-        """Version, arithmetic and threads."""
+        """Return version, arithmetic and threads."""
         arithmetic = {"f32": "", "bf16": ", bfloat16"}[self._precision]
         return f"openvino {ov.__version__.split('-')[0]}, CPU, {_threads()} threads{arithmetic}"
 
     @property
     def folds(self) -> int:
-        """Number of folds."""
+        """Return the number of folds."""
         return len(self._networks)
 
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """As `Engine.logit_difference`."""
+        """See `Engine.logit_difference`."""
         key = (fold, window.shape)
         if key != self._key:
-            self._key = self._request = None  # its buffers go before the next ones come, which may find no room
+            self._key = self._request = None  # free its buffers first: there may be no room for both
             self._request = self._compiled(fold, window.shape)
             self._key = key
         assert self._request is not None
@@ -72,18 +72,18 @@ class OpenvinoEngine:
         return difference
 
     def _compiled(self, fold: int, shape: tuple[int, ...]) -> ov.InferRequest:
-        model = graph(self._networks[fold], (1, *shape))
+        model = build_graph(self._networks[fold], (1, *shape))
         return self._core.compile_model(model, "CPU", self._options).create_infer_request()
 
 
 def _threads() -> int:
-    """As many as the process may use; OMP_NUM_THREADS limits them, as it does torch's."""
+    """Return as many as the process may use; OMP_NUM_THREADS limits them, as it limits torch."""
     named = os.environ.get("OMP_NUM_THREADS", "")
     return int(named) if named.isdigit() and int(named) > 0 else len(os.sched_getaffinity(0))
 
 
-def graph(network: FoldedNetwork, shape: tuple[int, ...]) -> ov.Model:
-    """The fold as a graph of (1, 2, X, Y, Z) -> (1, 1, X, Y, Z)."""
+def build_graph(network: FoldedNetwork, shape: tuple[int, ...]) -> ov.Model:
+    """Return the fold as a graph of (1, 2, X, Y, Z) -> (1, 1, X, Y, Z)."""
     window = opset.parameter(list(shape), ov.Type.f32, name="window")
     return ov.Model([evaluate(network, window, _Nodes())], [window], "fold")
 
@@ -92,7 +92,7 @@ class _Nodes:
     """The network's operations as nodes of a graph."""
 
     def convolve(self, x: Node, by: Convolution) -> Node:
-        """As `Arithmetic.convolve`."""
+        """See `Arithmetic.convolve`."""
         strides, ones = [by.stride] * 3, [1] * 3
         before = [by.weight.shape[-1] // 2] * 3
         if by.transposed:
@@ -106,9 +106,9 @@ class _Nodes:
         return y if by.slope is None else opset.prelu(y, opset.constant(np.array([by.slope], dtype=np.float32)))
 
     def add(self, x: Node, y: Node) -> Node:
-        """As `Arithmetic.add`."""
+        """See `Arithmetic.add`."""
         return opset.add(x, y)
 
     def join(self, x: Node, y: Node) -> Node:
-        """As `Arithmetic.join`."""
+        """See `Arithmetic.join`."""
         return opset.concat([x, y], axis=1)

@@ -1,7 +1,7 @@
-"""An engine that goes on, step by step, when the GPU runs out of memory.
+"""Keeps an engine running when the GPU runs out of memory.
 
-The steps are few: run one window at a time; give back what torch keeps for later and try again; then go on on the CPU,
-with the sums of logits that the GPU has come to.
+The steps: run one window at a time; free what torch keeps for later and try again; continue on the CPU with the sums of
+logits so far.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autosegnet.model.canvas import Canvas, HostCanvas, Window, canvas_of
+from autosegnet.model.accumulator import HostAccumulator, LogitAccumulator, Window, open_accumulator
 from autosegnet.model.engine import Engine
 
 T = TypeVar("T")
@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 
 
 class FallbackEngine:
-    """A first engine, and another that takes its place for good once the first runs out of GPU memory twice in a row.
+    """An engine, and another that replaces it for good if the first runs out of GPU memory twice in a row.
 
-    Nothing but `torch.OutOfMemoryError` is caught: any other error ends the run as it would without this.
+    Only `torch.OutOfMemoryError` is caught; any other error ends the run.
     """
 
     def __init__(self, first: Callable[[], Engine], instead: Callable[[], Engine]) -> None:
-        """Opens the first engine, or where its folds do not fit, the other."""
+        """Open the first engine; open the other if the folds do not fit."""
         self._instead: Callable[[], Engine] | None = instead
         self._engine: Engine
         try:
@@ -43,68 +43,70 @@ class FallbackEngine:
 
     @property
     def name(self) -> str:
-        """Of the engine in use."""
+        """Return the name of the engine in use."""
         return self._engine.name
 
     @property
     def folds(self) -> int:
-        """Number of folds."""
+        """Return the number of folds."""
         return self._engine.folds
 
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """As `Engine.logit_difference`."""
+        """See `Engine.logit_difference`."""
         return self.survive(lambda: self._engine.logit_difference(window, fold))
 
-    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
-        """As `OnDevice.canvas`."""
-        return _SurvivingCanvas(self, array, self.survive(lambda: canvas_of(self._engine, array, sums=sums)))
+    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+        """See `OnDevice.accumulator`."""
+        return _SurvivingAccumulator(
+            self, array, self.survive(lambda: open_accumulator(self._engine, array, sums=sums))
+        )
 
     @property
     def has_fallen_back(self) -> bool:
-        """Whether the other engine is in use."""
+        """Return whether the other engine is in use."""
         return self._instead is None
 
     def survive(self, work: Callable[[], T]) -> T:
-        """What the work gives, tried again after each step."""
+        """Return what the work returns; try it again after each step."""
         for step in (self._free_memory, self._fall_back):
             if self.has_fallen_back:
                 break
             try:
                 return work()
             except torch.OutOfMemoryError:
-                pass  # the step follows outside, where the error no longer holds on to its frames and their tensors
+                pass  # the step follows outside: here the error still holds its frames and their tensors
             step()
         return work()
 
     def _free_memory(self) -> None:
-        log.warning("the GPU ran out of memory: freeing what is kept there, trying again")
+        log.warning("the GPU ran out of memory: freeing cached memory and trying again")
         gc.collect()
         torch.cuda.empty_cache()
 
     def _fall_back(self) -> None:
         assert self._instead is not None
-        log.warning("the GPU ran out of memory: going on on the CPU, which is slower")
+        log.warning("the GPU ran out of memory: continuing on the CPU, which is slower")
         instead, self._instead = self._instead, None
         self._engine = instead()
         gc.collect()
         torch.cuda.empty_cache()
 
 
-class _SurvivingCanvas:
-    """A canvas that moves to the computer's own memory when its engine falls back."""
+class _SurvivingAccumulator:
+    """An accumulator that moves to the computer's own memory when its engine falls back."""
 
-    def __init__(self, engine: FallbackEngine, array: NDArray[np.float32], canvas: Canvas) -> None:
-        self._engine, self._array, self._canvas = engine, array, canvas
+    def __init__(self, engine: FallbackEngine, array: NDArray[np.float32], accumulator: LogitAccumulator) -> None:
+        self._engine, self._array, self._canvas = engine, array, accumulator
         self._on_host = engine.has_fallen_back
         self._singly = False
 
     @property
     def batch(self) -> int:
-        """As `Canvas.batch`; one once several have been too many."""
+        """Return 1 if several windows at once have been too many, else as `LogitAccumulator.batch`."""
         return 1 if self._singly else self._current().batch
 
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
-        """As `Canvas.add`."""
+        """See `LogitAccumulator.add`."""
         if len(windows) > 1 and self._add_together(windows, fold, into):
             return
         for window in windows:
@@ -114,7 +116,7 @@ class _SurvivingCanvas:
         self._current().add([window], fold, into)
 
     def _add_together(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> bool:
-        """Whether the windows went through the device at once."""
+        """Return whether the windows went through the device at once."""
         try:
             self._current().add(windows, fold, into)
             return True
@@ -124,11 +126,11 @@ class _SurvivingCanvas:
             return False
 
     def sums(self) -> list[NDArray[np.float32]]:
-        """As `Canvas.sums`."""
+        """See `LogitAccumulator.sums`."""
         return self._current().sums()
 
-    def _current(self) -> Canvas:
+    def _current(self) -> LogitAccumulator:
         if self._engine.has_fallen_back and not self._on_host:
-            self._canvas = HostCanvas(self._engine, self._array, self._canvas.sums())
+            self._canvas = HostAccumulator(self._engine, self._array, self._canvas.sums())
             self._on_host = True
         return self._canvas

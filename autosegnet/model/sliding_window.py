@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import WeightsError
-from autosegnet.model.canvas import Window, canvas_of
+from autosegnet.model.accumulator import Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
 
@@ -24,7 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Walk(Protocol[T_co]):
-    """A walk of the sliding window, such as `probability` with its array bound."""
+    """A walk of the sliding window, such as `predict_probability` with its array bound."""
 
     def __call__(self, engine: Engine, recipe: Recipe, *, progress: Progress) -> T_co:
         """Return what the walk computes."""
@@ -50,8 +50,8 @@ _HALO = 48  # voxels that neighbouring slabs share
 _SLAB_VOXELS = 2 * 192**3  # keeps the fast mode below 3 GB of memory
 
 
-def window_starts(length: int, *, patch: int, overlap: float) -> tuple[int, ...]:
-    """Where windows start along one axis of at least `patch` voxels.
+def find_window_starts(length: int, *, patch: int, overlap: float) -> tuple[int, ...]:
+    """Return where windows start along one axis of at least `patch` voxels.
 
     Source: MONAI `sliding_window_inference`: steps of `patch * (1 - overlap)`, the last window moved back inside.
     """
@@ -61,11 +61,11 @@ def window_starts(length: int, *, patch: int, overlap: float) -> tuple[int, ...]
     return tuple(min(k * step, length - patch) for k in range(count))
 
 
-def planned(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
-    """The recipe with the window that a study of this shape is passed through with.
+def fit_window(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
+    """Return the recipe with the window for a study of this shape.
 
-    In the fast mode that is a slab: the whole of x and y, and of z as much as `_SLAB_VOXELS` allow. Slabs overlap by
-    `_HALO` voxels, where they are averaged as windows are.
+    In the fast mode the window is a slab: all of x and y, and as much of z as `_SLAB_VOXELS` allows. Slabs overlap by
+    `_HALO` voxels and are averaged there, as windows are.
     """
     if recipe.passes == "windows":
         return recipe
@@ -82,16 +82,16 @@ def _sixteens(n: int) -> int:
     return -(-n // 16) * 16
 
 
-def cost(recipe: Recipe, shape: tuple[int, ...]) -> int:
-    """Voxels that pass through each fold for a study of this shape: what its time is proportional to."""
-    recipe = planned(recipe, shape)
+def count_voxels(recipe: Recipe, shape: tuple[int, ...]) -> int:
+    """Count the voxels that pass through each fold for a study of this shape; the time is proportional to them."""
+    recipe = fit_window(recipe, shape)
     return prod(recipe.patch) * prod(len(starts) for starts in _starts(shape, recipe))
 
 
-def probability(
+def predict_probability(
     array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: Progress = lambda done, of: None
 ) -> NDArray[np.float32]:
-    """The probability of lesion of every voxel.
+    """Predict the probability of lesion in every voxel.
 
     Overlapping windows are averaged with equal weights, folds with the recipe's; both on logits. Since both are
     linear, they share one accumulator: the ensemble is itself a network.
@@ -100,7 +100,7 @@ def probability(
         array: (2, X, Y, Z) float32, as in `preprocess.Prepared`.
         engine: the folds.
         recipe: of the same folds.
-        progress: told as passes are done.
+        progress: called as passes are done.
 
     Returns:
         (X, Y, Z) float32 in [0, 1].
@@ -108,23 +108,23 @@ def probability(
     Source: paper, section 2.5; MONAI `SlidingWindowInferer` with `mode="constant"`. Fields of view smaller than the
         window are padded with air on both sides, which is 0 in both channels.
     """
-    recipe = planned(recipe, array.shape[1:])
+    recipe = fit_window(recipe, array.shape[1:])
     (summed,) = _walk(array, engine, recipe, own=False, progress=progress)
     return _blended(summed, recipe)
 
 
-def probability_and_disagreement(
+def predict_probability_and_disagreement(
     array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: Progress = lambda done, of: None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """As `probability`, to the last bit, and the standard deviation between the folds' probabilities.
+    """Predict the same probability, to the last bit, and the standard deviation between the folds' probabilities.
 
-    Each fold's windows are blended on its own logits; the deviation is the population's, all folds counting alike. It
-    takes one accumulator a fold more than `probability`: 4 bytes x voxels x folds.
+    Each fold's windows are blended on its own logits. The deviation is the population's, and all folds count alike. It
+    takes one more accumulator per fold than `predict_probability`: 4 bytes x voxels x folds.
 
     Returns:
         (X, Y, Z) float32 in [0, 1], and (X, Y, Z) float32 in [0, 0.5].
     """
-    recipe = planned(recipe, array.shape[1:])
+    recipe = fit_window(recipe, array.shape[1:])
     summed, *own = _walk(array, engine, recipe, own=True, progress=progress)
     folds = [_blended(logits, recipe) for logits in own]
     deviation = np.empty_like(folds[0])
@@ -136,37 +136,37 @@ def probability_and_disagreement(
 def _walk(
     array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, own: bool, progress: Progress
 ) -> list[NDArray[np.float32]]:
-    """The weighted logits of all folds summed over windows, and each fold's own where wanted.
+    """Sum the weighted logits of all folds over the windows, and each fold's own if wanted.
 
-    Folds are the outer loop: an engine may set up one at a time.
+    Folds are the outer loop, because an engine may set up one at a time.
     """
     windows = [Window((x, y, z), recipe.patch) for x, y, z in product(*_starts(array.shape[1:], recipe))]
-    canvas = canvas_of(engine, array, sums=1 + engine.folds if own else 1)
+    accumulator = open_accumulator(engine, array, sums=1 + engine.folds if own else 1)
     done = 0
     for fold, weight in enumerate(recipe.fold_weights):
         into = {0: weight} | ({1 + fold: 1.0} if own else {})
         left = windows
         while left:
-            together, left = left[: canvas.batch], left[canvas.batch :]
-            canvas.add(together, fold, into)
+            together, left = left[: accumulator.batch], left[accumulator.batch :]
+            accumulator.add(together, fold, into)
             done += len(together)
             progress(done, engine.folds * len(windows))
-    return canvas.sums()
+    return accumulator.sums()
 
 
 def _starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
-    """Where windows start along each axis; one that is longer than the study has it in its middle."""
+    """Return where windows start along each axis; a window longer than the study has the study in its middle."""
     return [
-        window_starts(n, patch=p, overlap=recipe.overlap) if n >= p else (-((p - n) // 2),)
+        find_window_starts(n, patch=p, overlap=recipe.overlap) if n >= p else (-((p - n) // 2),)
         for n, p in zip(shape, recipe.patch, strict=True)
     ]
 
 
 def _blended(summed: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
-    """The probability, from logits summed over windows; in place.
+    """Turn logits summed over windows into the probability, in place.
 
     Raises:
-        WeightsError: a logit is NaN or infinite, which a mask would not show.
+        WeightsError: a logit is NaN or infinite; the mask would not show it.
     """
     if not np.isfinite(summed).all():
         raise WeightsError("the folds gave logits that are not finite; expected finite ones for every study")
@@ -176,7 +176,7 @@ def _blended(summed: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]
 
 
 def _coverage(starts: tuple[int, ...], length: int, patch: int) -> NDArray[np.float32]:
-    """How many windows cover each voxel along one axis; over three axes the counts multiply."""
+    """Count the windows over each voxel along one axis; over three axes the counts multiply."""
     count = np.zeros(length, dtype=np.float32)
     for start in starts:
         count[max(0, start) : start + patch] += 1
@@ -184,7 +184,7 @@ def _coverage(starts: tuple[int, ...], length: int, patch: int) -> NDArray[np.fl
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 / (1 + exp(-x)), in place; as tanh, float32 carries it without overflow."""
+    """Apply 1 / (1 + exp(-x)) in place, as a tanh, which does not overflow in float32."""
     logits *= np.float32(0.5)
     np.tanh(logits, out=logits)
     logits += 1

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # as everywhere
 from numpy.typing import NDArray
 
-from autosegnet.model.canvas import Canvas, Window
+from autosegnet.model.accumulator import LogitAccumulator, Window
 from autosegnet.model.folded import Convolution, FoldedNetwork, evaluate, load_folded
 from autosegnet.model.network import load_fold
 from autosegnet.model.weights import Weights
@@ -24,25 +24,25 @@ _BYTES_PER_VOXEL = 100
 
 
 class ReferenceEngine:
-    """The network as it was trained, MONAI's, in float32 on the CPU: what the other engines are held against."""
+    """The network as it was trained, in float32 on the CPU. The other engines are compared with it."""
 
     def __init__(self, weights: Weights) -> None:
-        """Loads and verifies every fold; raises WeightsError where one cannot be trusted."""
+        """Load and verify every fold; raise WeightsError if one cannot be trusted."""
         self._networks = [load_fold(weights.path_of(f), f) for f in weights.recipe.folds]
 
     @property
     def name(self) -> str:
-        """Version and threads."""
+        """Return version and threads."""
         return f"torch {torch.__version__}, CPU, {torch.get_num_threads()} threads"
 
     @property
     def folds(self) -> int:
-        """Number of folds."""
+        """Return the number of folds."""
         return len(self._networks)
 
     @torch.inference_mode()
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """As `Engine.logit_difference`."""
+        """See `Engine.logit_difference`."""
         batch = torch.from_numpy(np.ascontiguousarray(window))[None]  # (1, 2, X, Y, Z)
         logits = self._networks[fold](batch)[0]  # (2, X, Y, Z)
         difference: NDArray[np.float32] = (logits[1] - logits[0]).numpy()
@@ -59,7 +59,7 @@ class TorchEngine:
     def __init__(
         self, weights: Weights, *, device: str, dtype: torch.dtype = torch.float16, most_voxels: int = _MOST_VOXELS
     ) -> None:
-        """Loads and verifies every fold; raises WeightsError where one cannot be trusted.
+        """Load and verify every fold; raise WeightsError if one cannot be trusted.
 
         Args:
             weights: an ensemble.
@@ -73,38 +73,38 @@ class TorchEngine:
 
     @property
     def name(self) -> str:
-        """Version, device and arithmetic."""
+        """Return version, device and arithmetic."""
         where = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type.upper()
         return f"torch {torch.__version__}, {where}, {str(self._dtype).removeprefix('torch.')}"
 
     @property
     def folds(self) -> int:
-        """Number of folds."""
+        """Return the number of folds."""
         return len(self._networks)
 
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """As `Engine.logit_difference`."""
+        """See `Engine.logit_difference`."""
         batch = torch.from_numpy(window)[None].to(self._device)
         difference: NDArray[np.float32] = self.run(batch, fold)[0].cpu().numpy()
         return difference
 
     def batch(self, voxels: int) -> int:
-        """How many windows of so many voxels go through at once; half of the memory that is free stays free."""
+        """Return how many windows of this many voxels go through at once; half of the free memory stays free."""
         most = self._most_voxels
         if self._device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self._device)
             most = min(most, free // (2 * _BYTES_PER_VOXEL))
         return max(1, most // voxels)
 
-    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
-        """As `OnDevice.canvas`."""
+    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+        """See `OnDevice.accumulator`."""
         study = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
         zeros = torch.zeros((sums, *array.shape[1:]), dtype=torch.float32, device=self._device)
-        return _DeviceCanvas(self, study, zeros)
+        return _DeviceAccumulator(self, study, zeros)
 
     @torch.inference_mode()
     def run(self, windows: torch.Tensor, fold: int) -> torch.Tensor:
-        """The logit differences (B, X, Y, Z) float32 of windows (B, 2, X, Y, Z) float32, all on the device."""
+        """Return the logit differences (B, X, Y, Z) of windows (B, 2, X, Y, Z), float32 and on the device."""
         differences = self._tensors.run(self._networks[fold], windows)
         if self._dtype != torch.float32 and not bool(torch.isfinite(differences).all()):
             log.warning("logits beyond float16 in a window: running it in float32")
@@ -112,7 +112,7 @@ class TorchEngine:
         return differences
 
 
-class _DeviceCanvas:
+class _DeviceAccumulator:
     """A study and its sums on the device."""
 
     def __init__(self, engine: TorchEngine, study: torch.Tensor, sums: torch.Tensor) -> None:
@@ -121,11 +121,11 @@ class _DeviceCanvas:
 
     @property
     def batch(self) -> int:
-        """As `Canvas.batch`: one at first, then as many as fit beside what the network itself takes."""
+        """Return 1 at first, then as many windows as fit beside what the network itself takes."""
         return self._batch
 
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
-        """As `Canvas.add`."""
+        """See `LogitAccumulator.add`."""
         parts = [window.inside(self._study.shape[1:]) for window in windows]
         batch = self._study.new_zeros((len(windows), len(self._study), *windows[0].size))  # (B, 2, X, Y, Z)
         for b, (of_study, of_window) in enumerate(parts):
@@ -134,11 +134,11 @@ class _DeviceCanvas:
             for k, weight in into.items():
                 self._sums[k][of_study].add_(logits[of_window], alpha=weight)
         if self._sums.device.type == "cuda":
-            torch.cuda.synchronize(self._sums.device)  # who watches the time, and who catches errors, counts on it
+            torch.cuda.synchronize(self._sums.device)  # the clock and the handling of errors rely on it
         self._batch = self._engine.batch(batch[0, 0].numel())
 
     def sums(self) -> list[NDArray[np.float32]]:
-        """As `Canvas.sums`."""
+        """See `LogitAccumulator.sums`."""
         return list(self._sums.cpu().numpy())
 
 
@@ -150,12 +150,12 @@ class _Tensors:
         self._weights: dict[Convolution, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def run(self, network: FoldedNetwork, windows: torch.Tensor) -> torch.Tensor:
-        """The logit differences (B, X, Y, Z) float32."""
+        """Return the logit differences (B, X, Y, Z) float32."""
         batch = windows.to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
         return evaluate(network, batch, self)[:, 0].float()
 
     def convolve(self, x: torch.Tensor, by: Convolution) -> torch.Tensor:
-        """As `Arithmetic.convolve`."""
+        """See `Arithmetic.convolve`."""
         if by not in self._weights:
             self._weights[by] = (self._placed(by.weight), self._placed(by.bias))
         weight, bias = self._weights[by]
@@ -168,11 +168,11 @@ class _Tensors:
         return y if by.slope is None else F.leaky_relu(y, by.slope, inplace=True)
 
     def add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """As `Arithmetic.add`."""
+        """See `Arithmetic.add`."""
         return x + y
 
     def join(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """As `Arithmetic.join`."""
+        """See `Arithmetic.join`."""
         return torch.cat([x, y], dim=1)
 
     def _placed(self, values: NDArray[np.float32]) -> torch.Tensor:

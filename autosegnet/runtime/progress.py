@@ -74,7 +74,7 @@ def show_passes(stream: TextIO) -> Iterator[Callable[[int, int], None]]:
     """Shows the passes of the network: a bar on a terminal, elsewhere a line every ten seconds at most.
 
     Yields:
-        What `sliding_window.probability` calls with (done, all).
+        What `sliding_window.predict_probability` calls with (done, all).
     """
     if stream.isatty():
         from tqdm import tqdm

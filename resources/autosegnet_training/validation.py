@@ -18,7 +18,7 @@ from torch import nn
 
 from autosegnet.evaluation import CaseMetrics, measure_masks
 from autosegnet.model.recipe import Fold, Recipe
-from autosegnet.model.sliding_window import probability
+from autosegnet.model.sliding_window import predict_probability
 from autosegnet_training.arrays import PreparedCase
 
 
@@ -100,7 +100,7 @@ class Validation:
 
 def segment_prepared(case: PreparedCase, engine: NetworkEngine, recipe: Recipe) -> NDArray[np.bool_]:
     """(X, Y, Z): where the network finds lesions."""
-    chance = probability(np.asarray(case.array, dtype=np.float32), engine, one_fold(recipe))
+    chance = predict_probability(np.asarray(case.array, dtype=np.float32), engine, one_fold(recipe))
     return np.asarray(chance > 0.5)
 
 

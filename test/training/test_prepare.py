@@ -14,7 +14,7 @@ from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, image_on, resample, voxels
 from autosegnet.io import read_image, write_image
 from autosegnet.model.recipe import Fold, Recipe
-from autosegnet.model.sliding_window import probability
+from autosegnet.model.sliding_window import predict_probability
 from autosegnet.preprocess import prepare
 from autosegnet.study import checked_study
 from autosegnet_training.__main__ import main
@@ -46,7 +46,7 @@ def test_a_patch_is_what_inference_feeds_bit_for_bit(tmp_path: Path) -> None:
     prepare_case(Job(case, tmp_path / "arrays", recipe, "float32"))
     fed = Recorder()
     study = checked_study(pet=read_image(case.pet), ct=read_image(case.ct))
-    probability(prepare(study, recipe).array, fed, recipe)
+    predict_probability(prepare(study, recipe).array, fed, recipe)
     stored = load(tmp_path / "arrays", case.name)
     assert isinstance(stored.array, np.memmap)
     x, y, z = stored.shape

@@ -1,4 +1,4 @@
-"""Where a study lies while windows pass over it: its input, and the sums of logits that windows and folds add up to.
+"""Holds a study while windows pass over it: its input, and the sums of the logits of windows and folds.
 
 On the CPU both are numpy arrays. An engine with memory of its own keeps them there, and only the sums come back.
 """
@@ -19,7 +19,7 @@ Slices = tuple[slice, slice, slice]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A box of voxels that goes through the network at once; it may reach beyond the study, where there is air.
+    """A box of voxels that goes through the network at once. Beyond the study there is air.
 
     Args:
         start: its first voxel, in the study's; negative before the study.
@@ -30,7 +30,7 @@ class Window:
     size: tuple[int, int, int]
 
     def inside(self, shape: tuple[int, ...]) -> tuple[Slices, Slices]:
-        """What of it lies in a study of a shape: in the study's voxels, and in its own."""
+        """Return the part that lies inside a study of this shape: in the study's voxels, and in the window's own."""
         of_study, of_window = [], []
         for start, size, n in zip(self.start, self.size, shape, strict=True):
             first, stop = max(0, start), min(n, start + size)
@@ -39,18 +39,18 @@ class Window:
         return (of_study[0], of_study[1], of_study[2]), (of_window[0], of_window[1], of_window[2])
 
 
-class Canvas(Protocol):
+class LogitAccumulator(Protocol):
     """The input of one study and its sums of logits."""
 
     @property
     def batch(self) -> int:
-        """How many windows it takes at once, which may change as it works."""
+        """Return how many windows it takes at once. This may change as it works."""
         ...
 
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
-        """Runs windows through a fold and adds their logit differences to sums, times a weight each.
+        """Run windows through a fold and add their logit differences to sums, times a weight each.
 
-        It returns when the device is done. Where it raises for want of memory, no sum has changed.
+        It returns when the device is done. If it raises because memory ran out, no sum has changed.
 
         Args:
             windows: of one size, at most `batch` of them.
@@ -60,7 +60,7 @@ class Canvas(Protocol):
         ...
 
     def sums(self) -> list[NDArray[np.float32]]:
-        """The sums, (X, Y, Z) float32 each; the canvas is not used after it."""
+        """Return the sums, (X, Y, Z) float32 each. The accumulator is not used afterwards."""
         ...
 
 
@@ -68,13 +68,13 @@ class Canvas(Protocol):
 class OnDevice(Protocol):
     """An engine that keeps a study in memory of its own."""
 
-    def canvas(self, array: NDArray[np.float32], *, sums: int) -> Canvas:
-        """A canvas with the input (2, X, Y, Z) of a study, and that many sums, all 0."""
+    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+        """Return an accumulator with the input (2, X, Y, Z) of a study, and that many sums, all 0."""
         ...
 
 
-class HostCanvas:
-    """A canvas in numpy, for an engine that takes windows from there."""
+class HostAccumulator:
+    """An accumulator in numpy, for an engine that takes windows from the computer's memory."""
 
     def __init__(self, engine: Engine, array: NDArray[np.float32], sums: list[NDArray[np.float32]]) -> None:
         self._engine, self._array, self._sums = engine, array, sums
@@ -82,21 +82,21 @@ class HostCanvas:
 
     @property
     def batch(self) -> int:
-        """One: a window fills the cores and the caches."""
+        """Return 1: one window fills the cores and the caches."""
         return 1
 
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
-        """As `Canvas.add`."""
+        """As `LogitAccumulator.add`."""
         (window,) = windows
         of_study, of_window = window.inside(self._array.shape[1:])
         logits = self._engine.logit_difference(self._filled(window, of_study, of_window), fold)[of_window]
         for k, weight in into.items():
             sums = self._sums[k][of_study]
-            for x, plane in enumerate(logits):  # whose product stays in the cache
+            for x, plane in enumerate(logits):  # the product of a plane stays in the cache
                 sums[x] += np.float32(weight) * plane
 
     def _filled(self, window: Window, of_study: Slices, of_window: Slices) -> NDArray[np.float32]:
-        """The window's voxels, in memory that the next window's will take."""
+        """Return the window's voxels, in memory that the next window reuses."""
         if self._buffer is None or self._buffer.shape[1:] != window.size:
             self._buffer = np.empty((len(self._array), *window.size), dtype=np.float32)
         part = self._buffer[(slice(None), *of_window)]
@@ -106,18 +106,18 @@ class HostCanvas:
         return self._buffer
 
     def sums(self) -> list[NDArray[np.float32]]:
-        """As `Canvas.sums`."""
+        """As `LogitAccumulator.sums`."""
         return self._sums
 
 
-def canvas_of(engine: Engine, array: NDArray[np.float32], *, sums: int) -> Canvas:
-    """The canvas on which an engine runs a study.
+def open_accumulator(engine: Engine, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+    """Open the accumulator on which an engine runs a study.
 
     Args:
         engine: the folds.
         array: (2, X, Y, Z) float32.
-        sums: how many.
+        sums: number of sums, all 0 at first.
     """
     if isinstance(engine, OnDevice):
-        return engine.canvas(array, sums=sums)
-    return HostCanvas(engine, array, [np.zeros(array.shape[1:], dtype=np.float32) for _ in range(sums)])
+        return engine.accumulator(array, sums=sums)
+    return HostAccumulator(engine, array, [np.zeros(array.shape[1:], dtype=np.float32) for _ in range(sums)])
