@@ -5,6 +5,7 @@ Every message is one line that says what was found, what was expected, and where
 
 from os import PathLike, fspath
 from typing import ClassVar
+from unicodedata import category
 
 _LONGEST_NAME = 200
 
@@ -39,9 +40,23 @@ class OutputError(AutosegnetError):
     exit_code = 5
 
 
+def escape(text: str) -> str:
+    """Return the text as one printable line, whatever a file's name or header holds.
+
+    Characters that would move the cursor, turn the direction of writing, start a line or colour a terminal become
+    their escape sequence in Python, and bytes of a name that are not UTF-8 become `\\xNN`.
+    """
+    return "".join(char if char.isprintable() or category(char) == "Zs" else _escape_character(char) for char in text)
+
+
+def _escape_character(char: str) -> str:
+    byte = ord(char) - 0xDC00  # of a name that is not UTF-8, as Python decodes it (PEP 383)
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else char.encode("unicode_escape").decode("ascii")
+
+
 def format_path(path: str | PathLike[str], longest: int = _LONGEST_NAME) -> str:
     """Return the path as one printable line; a long one loses its beginning, because its end names the file."""
-    text = "".join(char if char.isprintable() else "?" for char in fspath(path))
+    text = escape(fspath(path))
     return text if len(text) <= longest else "..." + text[-longest:]
 
 

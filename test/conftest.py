@@ -19,7 +19,7 @@ _DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).resolve().parents[
 def _process_left_as_it_was() -> Iterator[None]:
     """Commands that a test runs in this process send the log to streams that end with the test, and catch signals."""
     log = logging.getLogger("autosegnet")
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     before = log.handlers[:], log.level, log.propagate
     yield
     log.handlers, log.level, log.propagate = before

@@ -10,3 +10,5 @@ compile --extra challenge --output-file requirements.txt
 compile --extra challenge --extra dev --extra docs --extra train --output-file requirements-dev.txt
 # A local build of torch has a suffix (+cpu, +cu126). The pin is the version without it.
 sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt requirements-dev.txt
+# OpenVINO runs without it. With it, its import would send messages to an analytics host.
+sed -i '/^openvino-telemetry==/d' requirements.txt requirements-dev.txt

@@ -548,4 +548,24 @@ class TestOnlyImage:
     def test_name_with_control_characters_stays_on_one_line(self, tmp_path):
         for name in ("a\nb.mha", "c\x1b[31m.mha"):
             (tmp_path / name).write_text("x")
-        assert "a?b.mha" in self.refusal(tmp_path)
+        said = self.refusal(tmp_path)
+        assert "a\\nb.mha" in said
+        assert "c\\x1b[31m.mha" in said
+
+
+def test_an_output_that_is_a_link_is_written_where_it_leads(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "link.txt"
+    link.symlink_to(tmp_path / "elsewhere" / "a.txt")
+    probe_output(link)
+    write_text("x", link)
+    assert link.is_symlink()
+    assert (tmp_path / "elsewhere" / "a.txt").read_text() == "x"
+
+
+def test_an_output_that_is_a_link_into_no_folder_is_refused(tmp_path):
+    link = tmp_path / "link.txt"
+    link.symlink_to(tmp_path / "absent" / "a.txt")
+    with pytest.raises(OutputError, match="link into a folder that does not exist"):
+        write_text("x", link)
+    assert not (tmp_path / "absent").exists()

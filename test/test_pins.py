@@ -74,6 +74,11 @@ def test_lists_name_no_other_source_of_packages() -> None:
         assert not re.search(r"^\s*-", text, re.M)
 
 
+def test_no_package_that_reports_usage_is_pinned() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        assert not [package for package in compiled(name) if "telemetry" in package]
+
+
 def test_an_open_pin_would_be_noticed() -> None:
     for line in ("numpy", "numpy>=2", "numpy==2.*", "numpy==2.4.6,<3", "numpy @ file:x"):
         with pytest.raises(AssertionError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autosegnet.errors import InputError, format_path
-from autosegnet.runtime.third_party_warnings import warnings_caught
+from autosegnet.runtime.third_party_warnings import catch_warnings
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -100,7 +100,7 @@ def quiet() -> Iterator[None]:
     from pydicom import config
 
     logs, settings = [logging.getLogger(name) for name in ("pydicom", "highdicom")], config.settings
-    with warnings_caught("ignore"):  # one thread at a time: what follows changes for all threads, too
+    with catch_warnings("ignore"):  # one thread at a time: what follows changes for all threads, too
         levels = [log.level for log in logs]
         reading, writing = settings.reading_validation_mode, settings.writing_validation_mode
         for log in logs:

@@ -3,32 +3,43 @@
 A reader of the output folder sees the old state or the new one. Any failure is an OutputError and leaves no file.
 A run that is killed leaves its temporary file, hidden and of a name of its own, which goes when something is next
 written in that folder: a writer holds a lock on its temporary file, and a lock ends with the process that holds it.
+On Windows, which has no such locks, it goes after a day. A path that is a link is written where the link leads.
 """
 
 import errno
-import fcntl
 import hashlib
 import logging
 import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from autosegnet.errors import OutputError, format_path
 
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 log = logging.getLogger(__name__)
 
+_CLOSE_ON_EXEC, _BINARY, _NO_FOLLOW, _NO_WAIT = (
+    getattr(os, name, 0) for name in ("O_CLOEXEC", "O_BINARY", "O_NOFOLLOW", "O_NONBLOCK")
+)
+_SECONDS_TO_WRITE = 86400.0  # where there are no locks; longer than any file takes
 _READ_BYTES = 1 << 20
 # Enough to meet a full disk or a used-up quota.
 _PROBE_BYTES = bytes(65_536)
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part")
 _ADVICE = {
+    getattr(errno, "EDQUOT", errno.ENOSPC): "free some of the quota",
     errno.ENOSPC: "free some space there",
-    errno.EDQUOT: "free some of the quota",
     errno.EFBIG: "raise the limit on file size",
     errno.EACCES: "choose a folder that can be written to",
     errno.EPERM: "choose a folder that can be written to",
@@ -48,6 +59,7 @@ def write_files(files: Mapping[Path, Iterable[bytes]]) -> None:
     Raises:
         OutputError: one of them cannot be written, or what was read back differs from what was written
     """
+    files = {_target(path): chunks for path, chunks in files.items()}
     for path in files:  # all before the first is written: on NFS, locks do not keep a process from its own files
         with _reported(path):
             _make_ready(path)
@@ -56,10 +68,32 @@ def write_files(files: Mapping[Path, Iterable[bytes]]) -> None:
         for path, chunks in files.items():
             temporaries.enter_context(_reported(path))
             temporary, file = temporaries.enter_context(_temporary_in(path.parent))
-            if _write_flushed(chunks, file) != _digest(temporary):
+            digest = _write_flushed(chunks, file)
+            if fcntl is None:
+                file.close()  # Windows renames no open file
+            if digest != _digest(temporary):
                 raise OutputError(f"cannot write {format_path(path)}: what was read back differs from what was written")
             written[path] = temporary
         _name_all(written)
+
+
+def _target(path: Path) -> Path:
+    """Return where a file is written: itself, or where the link of that name leads."""
+    with _reported(path):
+        if not os.path.islink(path):
+            return path
+        target = Path(os.path.realpath(path))
+        if not target.parent.is_dir():  # such as a share that is not there at the moment
+            raise FileNotFoundError(errno.ENOENT, "it is a link into a folder that does not exist")
+        return target
+
+
+def encode_text(text: str) -> bytes:
+    """Return the text in UTF-8; bytes of file names that are not UTF-8 stay as they are."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character, as JSON may hold it
+        return text.encode("utf-8", "backslashreplace")
 
 
 def _name_all(written: Mapping[Path, Path]) -> None:
@@ -93,15 +127,16 @@ def write_text(text: str, path: Path) -> None:
     Raises:
         OutputError: it cannot be written
     """
-    write_bytes(text.encode("utf-8"), path)
+    write_bytes(encode_text(text), path)
 
 
 def probe_output(path: Path) -> None:
-    """Make sure, before the work begins, that `path` can be written: its folder is made where missing, and stays.
+    """Make sure, before the work begins, that `path` can be written: its folder is made if missing, and stays.
 
     Raises:
         OutputError: the folder cannot be made or written to, or `path` is a folder
     """
+    path = _target(path)
     with _reported(path):
         _make_ready(path)
         with _temporary_in(path.parent) as (_, file):
@@ -116,7 +151,7 @@ def _make_ready(path: Path) -> None:
 
 @contextmanager
 def _temporary_in(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """A new file, locked while this lasts and gone afterwards, unless it was renamed."""
+    """Make a new file, locked while this lasts and gone afterwards, unless it was renamed."""
     temporary = folder / f".{secrets.token_hex(8)}.part"
     try:
         with open(_new_locked_file(temporary), "wb") as file:
@@ -133,9 +168,11 @@ def _remove(temporary: Path) -> None:
 
 
 def _new_locked_file(path: Path) -> int:
-    """A file with the mode that umask leaves; another one where, before the lock, it was taken for a leftover."""
+    """Return a file with the mode that umask leaves; another one if, before the lock, it was taken for a leftover."""
     while True:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOSE_ON_EXEC | _BINARY, 0o666)
+        if fcntl is None:
+            return descriptor
         _locked(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor
@@ -143,7 +180,7 @@ def _new_locked_file(path: Path) -> int:
 
 
 def _locked(descriptor: int, how: int) -> bool:
-    """Whether the file is now locked by this process: not where another holds it, nor where there are no locks."""
+    """Return whether the file is now locked by this process: not if another holds it, or the folder has no locks."""
     try:
         fcntl.flock(descriptor, how)
     except OSError:
@@ -155,18 +192,27 @@ def _remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of runs that were killed: those that nobody holds a lock on any more."""
     removed = 0
     for name in os.listdir(folder):
-        if not _TEMPORARY.fullmatch(name):
-            continue
-        with suppress(OSError):  # gone by now, or of another user
-            descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                if _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                    os.unlink(folder / name)
-                    removed += 1
-            finally:
-                os.close(descriptor)
+        if _TEMPORARY.fullmatch(name):
+            with suppress(OSError):  # gone by now, or of another user
+                removed += _remove_leftover(folder / name)
     if removed:
         log.info("removed %d temporary files of runs that were killed, in the output's folder", removed)
+
+
+def _remove_leftover(path: Path) -> bool:
+    if fcntl is None:
+        old = time.time() - path.stat().st_mtime > _SECONDS_TO_WRITE
+        if old:
+            path.unlink()
+        return old
+    descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT | _CLOSE_ON_EXEC)
+    try:
+        free = _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if free:
+            path.unlink()
+        return free
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -193,7 +239,7 @@ def _refuse_other_kinds(path: Path) -> None:
 
 
 def _write_flushed(chunks: Iterable[bytes], file: BinaryIO) -> bytes:
-    """Write down to the disk; the digest of what was written."""
+    """Write down to the disk; return the digest of what was written."""
     digest = hashlib.blake2b()
     for chunk in chunks:
         file.write(chunk)
@@ -212,8 +258,10 @@ def _digest(path: Path) -> bytes:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the rename durable; file systems that cannot flush a folder say EINVAL or ENOTSUP."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make the rename durable; file systems that cannot flush a folder say EINVAL or ENOTSUP, and Windows cannot."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _CLOSE_ON_EXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:

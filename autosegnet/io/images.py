@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autosegnet.errors import InputError, UsageError, format_list, format_path
-from autosegnet.io.atomic import probe_output, write_files
+from autosegnet.io.atomic import encode_text, probe_output, write_files
 from autosegnet.io.decoded import DecodedImage, as_kept_type, check_finite, empty_voxels, to_sitk
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _encoded(content: "SimpleITK.Image | str | bytes", path: Path) -> Iterable[b
     if isinstance(content, bytes):
         return (content,)
     if isinstance(content, str):
-        return (content.encode("utf-8"),)
+        return (encode_text(content),)
     _check_suffix(path)
     if _suffix(path) == ".mha":
         from autosegnet.io.metaimage import encode_metaimage

@@ -1,4 +1,4 @@
-"""Fills one preallocated buffer from a file, plain or zlib-compressed, with exactly the bytes it has room for.
+"""Fill one preallocated buffer from a file, plain or zlib-compressed, with exactly the bytes it has room for.
 
 zlib-ng inflates what zlib does, with the same checks, and faster.
 """
@@ -80,7 +80,7 @@ def inflate_into(file: FileIO, buffer: memoryview, *, wbits: int, several: bool,
 
 
 def inflate_first(file: FileIO, count: int, *, wbits: int, path: Path) -> bytes:
-    """The first `count` bytes that the rest of the file inflates to, or as many as there are.
+    """Return the first `count` bytes that the rest of the file inflates to, or as many as there are.
 
     Raises:
         InputError: damage or the end of the file before that

@@ -10,7 +10,7 @@ from autosegnet import __version__
 from autosegnet.errors import UsageError
 from autosegnet.model.engine import Engine
 from autosegnet.model.weights import Weights, digest
-from autosegnet.runtime.third_party_warnings import warnings_caught
+from autosegnet.runtime.third_party_warnings import catch_warnings
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def _why_cuda_is_unusable() -> str | None:
         return "no CUDA device can be used here (no NVIDIA driver)"
     import torch
 
-    with warnings_caught("always") as said:
+    with catch_warnings("always") as said:
         try:
             if torch.cuda.is_available():
                 torch.ones(1, device="cuda").add(1).item()

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-import openvino as ov
-import openvino.opset15 as opset
 from numpy.typing import NDArray
 
 from autosegnet.model.folded import Convolution, FoldedNetwork, evaluate, load_folded
+from autosegnet.model.openvino_import import opset, ov
 from autosegnet.model.weights import Weights
+from autosegnet.runtime.cores import count_cores
 
 Node = Any  # OpenVINO's Node and Output, which its operations take alike
 
@@ -79,7 +79,7 @@ class OpenvinoEngine:
 def _threads() -> int:
     """Return as many as the process may use; OMP_NUM_THREADS limits them, as it limits torch."""
     named = os.environ.get("OMP_NUM_THREADS", "")
-    return int(named) if named.isdigit() and int(named) > 0 else len(os.sched_getaffinity(0))
+    return int(named) if named.isdigit() and int(named) > 0 else count_cores()
 
 
 def build_graph(network: FoldedNetwork, shape: tuple[int, ...]) -> ov.Model:

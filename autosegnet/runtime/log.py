@@ -7,20 +7,23 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import TextIO
+
+from autosegnet.errors import escape
 
 _CASE: ContextVar[str] = ContextVar("case", default="")  # each thread has its own
 
 
 def log_to(stream: TextIO) -> None:
-    """Sends the program's log to a stream, a line each with the time of day."""
+    """Send the program's log to a stream, one line per message, with the time of day."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LogLines("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     log_through(handler)
 
 
 def log_through(handler: logging.Handler) -> None:
-    """Sends the program's log through a handler alone."""
+    """Send the program's log through a handler alone."""
     root = logging.getLogger("autosegnet")
     root.handlers = [handler]
     root.setLevel(logging.INFO)
@@ -28,18 +31,24 @@ def log_through(handler: logging.Handler) -> None:
 
 
 class LogLines(logging.Formatter):
-    """Puts the name of the case before each message that is `about` one."""
+    """Writes each message as one printable line, after the name of the case that it is `about`."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
-        """The line of a record."""
+        """Return the line of a record."""
         if case := _CASE.get():
             record.message = f"[{case}] {record.message}"
-        return super().formatMessage(record)
+        return escape(super().formatMessage(record))
+
+    def formatException(  # noqa: N802  (logging's name)
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        """Return the lines of a traceback, each printable."""
+        return "\n".join(map(escape, super().formatException(ei).splitlines()))
 
 
 @contextmanager
 def log_about(case: str) -> Iterator[None]:
-    """Names the case in every line that this thread logs meanwhile."""
+    """Name the case in every line that this thread logs meanwhile."""
     before = _CASE.set(case)
     try:
         yield
@@ -49,7 +58,7 @@ def log_about(case: str) -> Iterator[None]:
 
 @contextmanager
 def keep_study_warnings() -> Iterator[list[str]]:
-    """Keeps what this thread warns about its study, for its report; such messages name no file and no patient.
+    """Keep what this thread warns about its study, for its report; such messages name no file and no patient.
 
     Yields:
         The messages, as they come.

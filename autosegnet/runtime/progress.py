@@ -20,12 +20,12 @@ class Progress:
         self._shown, self._done, self._shares = shown, 0, dict[str, float]()
 
     def tell(self, case: str, share: float) -> None:
-        """Shows how much of a study is done."""
+        """Show how much of a study is done."""
         self._shares[case] = min(share, 0.99)  # the mask is still to be made and written
         self._shown(self._done + sum(self._shares.values()))
 
     def finish(self, case: str) -> None:
-        """Shows that a study is done, well or not."""
+        """Show that a study is done, well or not."""
         self._shares.pop(case, None)
         self._done += 1
         self._shown(self._done + sum(self._shares.values()))
@@ -33,9 +33,9 @@ class Progress:
 
 @contextmanager
 def show_studies(stream: TextIO, of: int) -> Iterator[Progress]:
-    """Shows how many studies are done: a bar on a terminal, elsewhere a line every ten seconds at most.
+    """Show how many studies are done: a bar on a terminal, elsewhere a line every ten seconds at most.
 
-    Those under way count in part.
+    Studies under way count in part.
     """
     if stream.isatty():
         from tqdm import tqdm
@@ -71,7 +71,7 @@ class _TimedStudies:
 
 @contextmanager
 def show_passes(stream: TextIO) -> Iterator[Callable[[int, int], None]]:
-    """Shows the passes of the network: a bar on a terminal, elsewhere a line every ten seconds at most.
+    """Show the passes of the network: a bar on a terminal, elsewhere a line every ten seconds at most.
 
     Yields:
         What `sliding_window.predict_probability` calls with (done, all).

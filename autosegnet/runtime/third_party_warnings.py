@@ -12,11 +12,11 @@ _ONE_AT_A_TIME = threading.RLock()  # of two that overlap, the first to end woul
 
 
 @contextmanager
-def warnings_caught(action: Literal["always", "ignore"]) -> Iterator[list[warnings.WarningMessage]]:
-    """Keeps warnings from being shown; other threads wait here meanwhile.
+def catch_warnings(action: Literal["always", "ignore"]) -> Iterator[list[warnings.WarningMessage]]:
+    """Keep warnings from being shown; other threads wait here meanwhile.
 
     Yields:
-        The warnings, as they come; none where they are ignored.
+        The warnings, as they come; none if they are ignored.
     """
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as said:
         warnings.simplefilter(action)

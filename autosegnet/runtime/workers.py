@@ -19,10 +19,10 @@ R = TypeVar("R")
 
 
 def do_all(function: Callable[[T], R], jobs: Sequence[T], *, processes: int, title: str, unit: str) -> list[R]:
-    """What a function makes of every job, as they are done, with a bar on a terminal.
+    """Return what a function makes of every job, as they are done, with a bar on a terminal.
 
     Args:
-        function: of a module, so that other processes find it. Where it raises, or a signal ends this process, jobs
+        function: of a module, so that other processes find it. If it raises, or a signal ends this process, jobs
             under way are cut off.
         jobs: to be done.
         processes: spawned ones, from 2; with 1, the jobs are done here.
@@ -57,7 +57,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the one that started it is gone: its queue of jobs has no end that it would see."""
+    """End this process when the one that started it is gone: its queue of jobs has no end that it would see."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 

@@ -11,6 +11,7 @@ from importlib import import_module
 
 from autosegnet.cli.options import Parser
 from autosegnet.runtime.exit import run_program
+from autosegnet.runtime.log import LogLines
 from petct_simulator import label_volumes, simulate_command
 
 # Their modules import torch or read images, and are imported only for the command that was given.
@@ -45,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command_line(arguments: list[str]) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogLines("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
     args.run(args)
 

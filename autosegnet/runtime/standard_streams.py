@@ -1,0 +1,62 @@
+"""The program's standard streams, which may be closed, full, or unable to show a character."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import suppress
+
+from autosegnet.errors import OutputError
+
+
+def prepare_streams() -> None:
+    """Make standard output and error usable: closed ones lead nowhere, and no character ends the run.
+
+    A closed descriptor is opened, because the next file would get its number, and whatever a library prints.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  (until the program ends)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def print_result(text: str) -> None:
+    """Print what a command has found; a reader that has gone, such as `head`, needs no more of it.
+
+    Raises:
+        OutputError: standard output cannot be written
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up()
+    except OSError as error:
+        _give_up()
+        raise OutputError(f"cannot write to standard output: {error.strerror or 'output error'}") from error
+
+
+def settle_streams() -> None:
+    """Write what is left of the log; whether it can be written does not matter any more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _give_up()
+    with suppress(OSError):
+        sys.stderr.flush()
+
+
+def _give_up() -> None:
+    """Lead standard output nowhere; else Python tries again at the end and complains."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
