@@ -60,7 +60,7 @@ FITTED = {
                "liver": 7, "pleura": 6.5, "mediastinum": 4.5, "thoracic spine": 4, "lumbar spine": 4, "axilla": 6,
                "arm": 2, "chest wall": 2, "upper abdomen": 2.5, "head": 1.5, "spleen": 1.2, "back": 1, "stomach": 0.8,
                "skin": 3, "heart": 0.3, "kidney": 0.3, "brain": 0.2, "bowel": 1},
-        suv=(7.5, 0.55),
+        suv=(6.3, 0.75),
     ),
     "lung_cancer": Cohort(
         number=(1, 1, 2, 2, 3, 4, 6, 7.2, 9, 13, 32.6, 95, 752),
@@ -71,7 +71,7 @@ FITTED = {
                "lumbar spine": 4, "thoracic spine": 3.5, "central abdomen": 3, "liver": 2.5, "upper abdomen": 3,
                "head": 1.5, "groin": 1.6, "arm": 1, "heart": 1, "axilla": 0.7, "chest wall": 0.5, "adrenal": 1.5,
                "back": 0.3, "spleen": 0.1},
-        suv=(8.0, 0.5),
+        suv=(6.8, 0.7),
     ),
     "lymphoma": Cohort(
         number=(1, 1, 1, 2, 3.1, 5.8, 10, 15, 21, 44, 126, 581, 936),
@@ -81,7 +81,7 @@ FITTED = {
         sites={"neck": 25, "mediastinum": 18, "pleura": 10, "pelvis": 10, "central abdomen": 9, "lumbar spine": 5,
                "lung": 4.5, "lateral abdomen": 4, "thoracic spine": 3, "spleen": 2.6, "axilla": 4, "groin": 2,
                "heart": 1.5, "upper abdomen": 2.5, "liver": 1.6, "chest wall": 0.9, "head": 0.8, "bowel": 1},
-        suv=(8.5, 0.55),
+        suv=(7.0, 0.75),
     ),
     "sarcoma": Cohort(
         number=(1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 3, 4, 8),

@@ -203,20 +203,21 @@ def _draw_pet(rng: np.random.Generator, weight_kg: float, *, varied: bool) -> Pe
             fwhm_mm=float(rng.uniform(4.0, 10.5)),
             noise=float(0.14 * np.exp(rng.normal(0.0, 0.45)) * heavy),
             noise_fwhm_mm=(float(rng.uniform(4.0, 11.5)), float(rng.uniform(3.5, 9.0))),
-            end_noise=float(rng.choice([1.5, 3.0, 6.0])) if ends else 0.0,
-            end_mm=float(rng.uniform(4.0, 14.0)),
+            end_noise=float(np.exp(rng.uniform(np.log(1.5), np.log(35.0)))) if ends else 0.0,
+            end_mm=float(rng.uniform(3.0, 12.0)),
             floor_suv=float(np.exp(rng.uniform(np.log(0.005), np.log(0.3)))),
             breath_mm=float(rng.uniform(1.0, 8.0)),
             filter_fwhm_mm=sharper * float(rng.uniform(3.0, 8.0)),
         )
     siemens = rng.random() < 0.6  # the two reconstructions that were measured
-    noise, in_plane, axial = (0.105, 9.0, 7.0) if siemens else (0.20, 9.5, 4.6)
+    # Kernels: measured widths of the noise's autocorrelation in the liver, over the square root of 2.
+    noise, in_plane, axial = (0.125, 6.0, 4.6) if siemens else (0.21, 6.1, 2.9)
     return PetScanner(
         fwhm_mm=float(rng.uniform(5.0, 7.5) if siemens else rng.uniform(5.5, 9.0)),
         noise=float(np.clip(noise * np.exp(rng.normal(0.0, 0.18)) * heavy, 0.08, 0.32)),
-        noise_fwhm_mm=(float(in_plane * np.exp(rng.normal(0, 0.08))), float(axial * np.exp(rng.normal(0, 0.1)))),
-        end_noise=float(rng.uniform(2.0, 5.0)) if ends else 0.4,
-        end_mm=float(rng.uniform(5.0, 9.0)),
+        noise_fwhm_mm=(float(in_plane * np.exp(rng.normal(0, 0.12))), float(axial * np.exp(rng.normal(0, 0.1)))),
+        end_noise=float(np.clip(14.0 * np.exp(rng.normal(0.0, 0.5)), 4.0, 40.0)) if ends else 0.4,
+        end_mm=float(rng.uniform(3.0, 6.0)),
         floor_suv=float(rng.uniform(0.04, 0.12)),
         breath_mm=float(rng.uniform(2.0, 6.0)),
     )

@@ -42,7 +42,7 @@ class LesionRecord:
 class SimulatedStudy:
     """A whole-body study with its truth. All arrays (z, y, x) on one grid.
 
-    suv: float32, g/ml; ct: int16, HU; truth: uint8, 1 in lesions; tissue: uint8, values of `Tissue`; spacing_mm and
+    suv: float32, g/ml; ct: int16, HU; truth: uint8, 1 in lesions; body: what was seen; spacing_mm and
     origin_mm: (x, y, z), LPS; direction: row by row, as SimpleITK wants it.
     """
 
@@ -52,12 +52,17 @@ class SimulatedStudy:
     suv: Volume
     ct: NDArray[np.int16]
     truth: NDArray[np.uint8]
-    tissue: NDArray[np.uint8]
+    body: LabelVolume
     spacing_mm: Point
     origin_mm: Point
     direction: tuple[float, ...]
     weight_kg: float
     lesions: tuple[LesionRecord, ...]
+
+    @property
+    def tissue(self) -> NDArray[np.uint8]:
+        """Return the tissue of every voxel, values of `Tissue`, (z, y, x) as the images."""
+        return _to_lps(self.body.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ def simulate_study(
         suv=_to_lps(seen.pet.numpy()),
         ct=np.rint(_to_lps(seen.ct.numpy())).astype(np.int16),
         truth=_to_lps(seen.truth.numpy()),
-        tissue=_to_lps(body.labels),
+        body=body,
         spacing_mm=grid.spacing_mm,
         origin_mm=grid.origin_mm,
         direction=IDENTITY,
