@@ -61,7 +61,8 @@ def plan_bodies(arguments: argparse.Namespace) -> list[BodyJob]:
     """Return the bodies of a run: maps on the chosen side of `is_held_out`, then procedural ones."""
     maps = list_organ_maps(str(arguments.organ_maps)) if arguments.organ_maps else []
     maps = [m for m in maps if is_held_out(map_name(m)) == arguments.held_out]
-    named: list[tuple[str, Path | None]] = [(map_name(m), m) for m in maps]
+    varied = f"_varied_{arguments.seed}" if arguments.vary_organs else ""
+    named: list[tuple[str, Path | None]] = [(map_name(m) + varied, m) for m in maps]
     kind = "judging" if arguments.held_out else "procedural"
     named += [(f"{kind}_{arguments.seed}_{i:04d}", None) for i in range(arguments.procedural)]
     return [

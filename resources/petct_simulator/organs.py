@@ -228,29 +228,46 @@ def paint_urine(canvas: Canvas, sizes: Sizes, kidney: Point, side: float) -> Non
 
 
 def paint_bowel(canvas: Canvas, sizes: Sizes) -> None:
-    """Paint loops of small bowel, and the colon with stool and gas."""
-    rng = sizes.rng
-    wall = allow(T.FAT, T.SMALL_BOWEL)
+    """Paint loops of small bowel, and the colon with haustra, stool and gas."""
+    _paint_small_bowel(canvas, sizes.rng)
+    _paint_colon(canvas, sizes)
+
+
+def _paint_small_bowel(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Paint a wandering loop, kept inside the abdomen, collapsed in some parts and wide in others."""
     point = np.array((60.0, -20.0, 1085.0))
     direction = rng.normal(size=3)
     loops: list[Point] = []
-    for _ in range(130):  # a wandering loop, kept inside the abdomen
+    for _ in range(130):
         direction = 0.6 * direction + rng.normal(0.0, 0.9, 3)
         point = point + 22.0 * direction / max(float(np.linalg.norm(direction)), 1e-3)
         point = np.clip(point, (-80.0, -60.0, 925.0), (84.0, 14.0, 1108.0))
         loops.append((float(point[0]), float(point[1]), float(point[2])))
-    canvas.paint_tube(loops, 12.5, T.SMALL_BOWEL, over=allow(T.FAT))
+    slow = np.convolve(rng.normal(0.0, 1.0, len(loops) + 8), np.ones(9) / 3.0, "valid")
+    radii = np.clip(12.0 * np.exp(0.28 * slow), 6.0, 20.0)
+    canvas.paint_tube(loops, radii.tolist(), T.SMALL_BOWEL, over=allow(T.FAT))
+
+
+def _paint_colon(canvas: Canvas, sizes: Sizes) -> None:
+    rng = sizes.rng
     colon: list[Point] = [(-88, -20, 985), (-96, -8, 1040), (-92, -15, 1085), (-55, -52, 1090), (0, -62, 1075),
                           (55, -52, 1100), (92, 0, 1140), (100, 12, 1080), (98, 0, 1010), (75, -5, 965), (35, 5, 985),
                           (5, 30, 965), (0, 52, 930), (0, 60, 890), (0, 66, 862)]  # fmt: skip
-    line = [sizes.shift(p, 6.0) for p in colon]
-    radii = np.linspace(25, 15, len(line)) * np.exp(rng.normal(0, 0.15, len(line)))
-    canvas.paint_tube(line, radii.tolist(), T.COLON_WALL, core=(5.5, T.COLON_CONTENT), over=wall)
-    for a, r in zip(line, radii.tolist(), strict=True):
-        if rng.random() < 0.5:  # gas floats to the front
-            canvas.paint_ellipsoid(
-                (a[0], a[1] - 0.3 * r, a[2]), (0.6 * r, 0.5 * r, 1.2 * r), T.GAS, over=allow(T.COLON_CONTENT)
-            )
+    knots = np.array([sizes.shift(p, 6.0) for p in colon])
+    size = np.linspace(25, 15, len(knots)) * np.exp(rng.normal(0, 0.15, len(knots)))
+    at = np.linspace(0, len(knots) - 1, 3 * (len(knots) - 1) + 1)  # haustra: about every 20 mm a waist
+    line: list[Point] = [
+        (float(x), float(y), float(z))
+        for x, y, z in zip(*(np.interp(at, range(len(knots)), knots[:, axis]) for axis in range(3)), strict=True)
+    ]
+    waist = np.where(np.arange(len(at)) % 2 == 0, 1.1, float(rng.uniform(0.6, 0.95)))
+    radii = (np.interp(at, range(len(knots)), size) * waist).tolist()
+    over = allow(T.FAT, T.SMALL_BOWEL)
+    canvas.paint_tube(line, radii, T.COLON_WALL, core=(5.5, T.COLON_CONTENT), over=over)
+    for (x, y, z), r in zip(line[::2], radii[::2], strict=True):
+        if rng.random() < 0.35:  # gas floats to the front
+            floating = (x, y - 0.3 * r, z), (0.6 * r, 0.5 * r, 1.2 * r)
+            canvas.paint_ellipsoid(*floating, T.GAS, over=allow(T.COLON_CONTENT))
 
 
 def paint_pelvis(canvas: Canvas, sizes: Sizes, build: Build) -> None:
