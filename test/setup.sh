@@ -6,13 +6,10 @@ venv="${AUTOSEGNET_VENV:-$PWD/.venv}"
 stamp="$venv/.autosegnet-$(cat requirements-dev.txt pyproject.toml | sha256sum | cut -c1-16)"
 
 pip_install() {
-    # pip's own progress on a terminal; elsewhere one line per package.
-    if [ -t 1 ]; then
-        "$venv/bin/python" -m pip install --disable-pip-version-check "$@"
-    else
-        "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off "$@" |
-            sed -u -n -e 's/^Collecting \([^ ]*\).*/    \1/p' -e 's/^Installing collected packages.*/    installing them/p'
-    fi
+    # Shows pip's own progress on a terminal. A log gets the lines of the steps alone.
+    local quiet=()
+    [ -t 1 ] || quiet=(-qq)
+    "$venv/bin/python" -m pip install "${quiet[@]}" --disable-pip-version-check "$@"
 }
 
 if [ ! -f "$stamp" ]; then
@@ -21,7 +18,7 @@ if [ ! -f "$stamp" ]; then
     echo "Setting up $venv: about 3 GB, a few minutes, the first time only"
     echo "1 of 3: the virtual environment"
     [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"  # an earlier try on a machine without venv leaves one without pip
-    echo "2 of 3: $(grep -c == requirements-dev.txt) packages of requirements-dev.txt"
+    echo "2 of 3: $(grep -c == requirements-dev.txt) packages of requirements-dev.txt (this takes minutes)"
     pip_install -r requirements-dev.txt
     echo "3 of 3: autosegnet"
     pip_install --no-deps --no-build-isolation --editable .
