@@ -28,14 +28,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputOptions:
-    """How to read a study where its files alone do not say.
+    """Say how to read a study if its files alone do not.
 
     Args:
-        pet_series, ct_series: SeriesInstanceUID, or its end, of the series meant in a folder with several.
-        mode: of the SUV, one of `suv.MODES`.
-        weight_kg: instead of the one in the header or sidecar.
-        pet_unit: 'suv' or 'bqml', of a PET that is a file.
-        pet_sidecar: JSON beside a PET file in Bq/ml.
+        pet_series: SeriesInstanceUID of the PET, or its end, if a folder holds several.
+        ct_series: SeriesInstanceUID of the CT, likewise.
+        mode: how SUV is derived: "qiba" or "tcia-compat".
+        weight_kg: replaces the weight of the header or sidecar.
+        pet_unit: "suv" or "bqml", for a PET that is a file.
+        pet_sidecar: PET-BIDS JSON of a PET file in Bq/ml.
     """
 
     pet_series: str = ""
