@@ -5,13 +5,24 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autosegnet import __version__
 from autosegnet.batch.found_study import CohortStudy
-from autosegnet.batch.record import DependsOn, Places, Row, clear_recorded, failed, finished, input_identity, pending
+from autosegnet.batch.output_lock import Part
+from autosegnet.batch.record import (
+    DependsOn,
+    Places,
+    Row,
+    digest_input,
+    make_failed_row,
+    make_pending_row,
+    read_finished_row,
+    remove_recorded_results,
+)
 from autosegnet.errors import InputError
 from autosegnet.io import image_stem
 from autosegnet.loading import InputOptions
@@ -38,7 +49,7 @@ class Task:
     report: bool
 
 
-def planned(
+def plan_studies(
     args: argparse.Namespace, studies: Sequence[CohortStudy], recipe: Recipe
 ) -> tuple[dict[str, Row], list[Task]]:
     """The rows of all studies by case, and what is to be done; what is done already, or cannot be, is no task.
@@ -56,11 +67,22 @@ def planned(
     for study in studies:
         standing = _standing(args, study, weights=weights)
         if isinstance(standing, Task):
-            rows[study.case] = pending(study.case)
+            rows[study.case] = make_pending_row(study.case)
             tasks.append(standing)
         else:
             rows[study.case] = standing
     return rows, tasks
+
+
+def choose_part(studies: Sequence[CohortStudy], part: Part) -> list[CohortStudy]:
+    """Return the studies of a part of the cohort; which part a study belongs to depends on its name alone."""
+    if part.of == 1:
+        return list(studies)
+    return [study for study in studies if _hash(study.case) % part.of == part.number - 1]
+
+
+def _hash(case: str) -> int:
+    return int.from_bytes(hashlib.sha256(os.fsencode(case)).digest()[:8], "big")
 
 
 def _standing(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task | Row:
@@ -68,12 +90,12 @@ def _standing(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> 
     try:
         task = _task(args, study, weights=weights)
     except InputError as error:
-        clear_recorded(places)
-        return failed(study.case, str(error))
+        remove_recorded_results(places)
+        return make_failed_row(study.case, str(error))
     try:
-        before = "" if args.overwrite else finished(places, task.depends_on)
+        before = "" if args.overwrite else read_finished_row(places, task.depends_on)
     except InputError as error:
-        return failed(study.case, str(error))
+        return make_failed_row(study.case, str(error))
     if isinstance(before, Row):
         if not args.report or (places.report / REPORT_PAGE).exists():
             return before
@@ -95,7 +117,7 @@ def _task(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task
     mask = args.output / f"{study.case}.{args.format or _format_of(study)}"
     files = (*study.files, *([sidecar] if sidecar else []))
     depends_on: DependsOn = {
-        "input": input_identity(files, args.input),
+        "input": digest_input(files, args.input),
         "reading": how,
         "weights": weights,
         "software": f"autosegnet {__version__}",

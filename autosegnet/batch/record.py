@@ -51,7 +51,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StudyResult:
     """What became of one study.
 
     Args:
@@ -90,7 +90,7 @@ class Places:
         return [path for path in paths if path.exists()]
 
 
-def input_identity(files: Sequence[Path], root: Path) -> str:
+def digest_input(files: Sequence[Path], root: Path) -> str:
     """A digest that changes when a file of a study is added, removed, renamed or written.
 
     Of each file its place below the root, its size and its time of change count; its content is not read.
@@ -110,7 +110,7 @@ def input_identity(files: Sequence[Path], root: Path) -> str:
     return digest.hexdigest()
 
 
-def record_text(row: Row, depends_on: DependsOn, made_by: Mapping[str, Any]) -> str:
+def format_record(row: Row, depends_on: DependsOn, made_by: Mapping[str, Any]) -> str:
     """The text of a record.
 
     Args:
@@ -120,14 +120,14 @@ def record_text(row: Row, depends_on: DependsOn, made_by: Mapping[str, Any]) -> 
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def finished(places: Places, depends_on: DependsOn) -> Row | str:
+def read_finished_row(places: Places, depends_on: DependsOn) -> Row | str:
     """The row of a study that is done, or why it is to be done: '' where nothing was done before.
 
     Raises:
         InputError: a mask is in place that no record describes.
     """
     record = _read(places.record)
-    row, before = record or (pending(places.case), {})
+    row, before = record or (make_pending_row(places.case), {})
     others = [path.name for path in places.masks if path.name != row.mask]
     if others:
         raise InputError(
@@ -141,7 +141,7 @@ def finished(places: Places, depends_on: DependsOn) -> Row | str:
     return f"changed since: {', '.join(changed)}" if changed else row
 
 
-def clear(places: Places) -> None:
+def remove_results(places: Places) -> None:
     """Removes the masks and the report of a case, so that none outlives the record that describes it.
 
     Raises:
@@ -150,7 +150,7 @@ def clear(places: Places) -> None:
     _remove(places.masks, places)
 
 
-def clear_recorded(places: Places) -> None:
+def remove_recorded_results(places: Places) -> None:
     """Removes the mask that the record of a case names, and the report; a mask that no batch made stays.
 
     Raises:
@@ -170,21 +170,25 @@ def _remove(masks: Iterable[Path], places: Places) -> None:
         raise OutputError(f"cannot replace what {places.case} has in the output folder: {error.strerror}") from error
 
 
-def failed(case: str, reason: str) -> Row:
+def make_failed_row(case: str, reason: str) -> Row:
     """The row of a study that failed, its reason on one line."""
     return Row(case=case, status="failed", reason=" ".join(reason.split()))
 
 
-def pending(case: str) -> Row:
+def make_pending_row(case: str) -> Row:
     """The row of a study whose turn is still to come."""
     return Row(case=case, status="pending")
 
 
-def summary_text(rows: Iterable[Row]) -> str:
-    """The text of `summary.csv`; floats with all their digits."""
+def format_summary_csv(rows: Iterable[Row]) -> str:
+    """Return the text of `summary.csv`: the names of the columns and a line per study."""
+    return ",".join(field.name for field in fields(Row)) + "\n" + format_rows(rows)
+
+
+def format_rows(rows: Iterable[Row]) -> str:
+    """Return lines of `summary.csv`; floats with all their digits."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Row)])
     writer.writerows(["" if value is None else value for value in astuple(row)] for row in rows)
     return text.getvalue()
 

@@ -1,13 +1,20 @@
-"""How the studies of a batch stand: `summary.csv` after each, and the failures at the end."""
+"""How the studies of a batch stand: `summary.csv` while it runs, and the failures at the end.
+
+While a batch runs, the row of each study is appended as it ends, so that a study's end costs the same in a cohort of
+any size. At the end the file is written anew, in the order of the cases, with those still pending. It is for reading:
+what is done stands in the records.
+"""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
-from autosegnet.batch.record import Outcome, Row, summary_text
-from autosegnet.errors import AutosegnetError, InputError, format_list, format_path
+from autosegnet.batch.output_lock import Part
+from autosegnet.batch.record import Row, StudyResult, format_rows, format_summary_csv
+from autosegnet.errors import AutosegnetError, InputError, OutputError, format_list, format_path
 from autosegnet.io import write_text
 
 log = logging.getLogger(__name__)
@@ -15,56 +22,73 @@ log = logging.getLogger(__name__)
 SUMMARY = "summary.csv"
 
 
-@dataclass(slots=True)
 class State:
-    """The rows of all studies by case, and those that failed by a bug.
+    """The rows of all studies by case, and those that failed by a bug."""
 
-    Args:
-        output: folder of `summary.csv`.
-    """
+    def __init__(self, path: Path, rows: Mapping[str, Row]) -> None:
+        """Keep what is known of the studies before the batch runs.
 
-    output: Path
-    rows: dict[str, Row]
-    bugs: set[str] = field(default_factory=set)
+        Args:
+            path: of `summary.csv`.
+            rows: of all studies, in the order of their cases.
+        """
+        self._path, self._rows, self._bugs = path, dict(rows), set[str]()
 
-    def keep(self, outcome: Outcome) -> None:
-        """Takes what became of a study, and writes and logs it."""
-        row = outcome.row
-        self.rows[row.case] = row
-        if outcome.is_bug:
-            self.bugs.add(row.case)
-        self.write()
+    @property
+    def counts(self) -> str:
+        """How many are done, pending and failed."""
+        states = Counter(row.status for row in self._rows.values())
+        return ", ".join(f"{states[status]} {status}" for status in ("done", "pending", "failed"))
+
+    def open(self) -> None:
+        """Write the rows of the studies that are not pending; raise OutputError if that is impossible."""
+        write_text(format_summary_csv(row for row in self._rows.values() if row.status != "pending"), self._path)
+
+    def keep(self, result: StudyResult) -> None:
+        """Take what became of a study, append its row and log it.
+
+        Raises:
+            OutputError: the row cannot be appended.
+        """
+        row = result.row
+        self._rows[row.case] = row
+        if result.is_bug:
+            self._bugs.add(row.case)
+        try:
+            with self._path.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                file.write(format_rows([row]))
+        except OSError as error:
+            raise OutputError(f"cannot write {format_path(self._path)}: {error.strerror}") from error
         if row.status == "done":
             log.info("%s: %s lesions, %.2f ml, %.0f s", row.case, row.lesions, row.tmtv_ml, row.seconds)
         else:
             log.warning("%s failed: %s", row.case, row.reason)
 
     def write(self) -> None:
-        """Writes `summary.csv`, which is whole at any moment; raises OutputError where it cannot."""
-        write_text(summary_text(self.rows.values()), self.output / SUMMARY)
+        """Write all rows, also those of pending studies; raise OutputError if that is impossible."""
+        write_text(format_summary_csv(self._rows.values()), self._path)
 
     def close(self) -> None:
-        """Logs how the studies stand, and each that failed with its reason.
+        """Log how the studies stand, and each that failed with its reason.
 
         Raises:
             InputError: some failed.
             AutosegnetError: some failed by a bug.
         """
-        where = format_path(self.output / SUMMARY)
-        log.info("%d studies: %s; %s", len(self.rows), self.counts, where)
-        failed = [row for row in self.rows.values() if row.status == "failed"]
+        where = format_path(self._path)
+        log.info("%d studies: %s; %s", len(self._rows), self.counts, where)
+        failed = [row for row in self._rows.values() if row.status == "failed"]
         for row in failed:
             log.error("failed: %s: %s", row.case, row.reason)
         if not failed:
             return
         cases = format_list([row.case for row in failed])
-        message = f"{len(failed)} of {len(self.rows)} studies failed, expected none: {cases}; {where} has the reasons"
-        if self.bugs:
-            raise AutosegnetError(f"{message}; {format_list([*self.bugs])} by a bug, whose traceback is above")
+        message = f"{len(failed)} of {len(self._rows)} studies failed, expected none: {cases}; {where} has the reasons"
+        if self._bugs:
+            raise AutosegnetError(f"{message}; {format_list([*self._bugs])} by a bug, whose traceback is above")
         raise InputError(message)
 
-    @property
-    def counts(self) -> str:
-        """How many are done, pending and failed."""
-        states = [row.status for row in self.rows.values()]
-        return ", ".join(f"{states.count(status)} {status}" for status in ("done", "pending", "failed"))
+
+def name_summary(part: Part) -> str:
+    """Return the file of a run's summary; parts of a cohort have each their own."""
+    return SUMMARY if part.of == 1 else f"summary_part_{part.number}_of_{part.of}.csv"

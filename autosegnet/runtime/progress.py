@@ -1,103 +1,121 @@
-"""Progress of a study and of a batch: a bar on a terminal, elsewhere a line every ten seconds at most."""
+"""Shows how far a run is: a bar on a terminal, elsewhere a line every ten seconds at most."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _SECONDS_BETWEEN_LINES = 10.0
+_PLURALS = {"study": "studies", "body": "bodies", "pass": "passes"}
 
 
 class Progress:
-    """Studies done, and the shares of those under way."""
+    """Tasks done, and the shares of those under way."""
 
-    def __init__(self, shown: Callable[[float], None]) -> None:
-        self._shown, self._done, self._shares = shown, 0, dict[str, float]()
+    def __init__(self, display: Callable[[float], None]) -> None:
+        self._display, self._done, self._shares = display, 0, dict[int, float]()
 
-    def tell(self, case: str, share: float) -> None:
-        """Show how much of a study is done."""
-        self._shares[case] = min(share, 0.99)  # the mask is still to be made and written
-        self._shown(self._done + sum(self._shares.values()))
+    def tell(self, number: int, share: float) -> None:
+        """Show how much of a task is done."""
+        self._shares[number] = min(share, 0.99)  # its result is still to be written
+        self._display(self._done + sum(self._shares.values()))
 
-    def finish(self, case: str) -> None:
-        """Show that a study is done, well or not."""
-        self._shares.pop(case, None)
+    def finish(self, number: int) -> None:
+        """Show that a task is done, well or not."""
+        self._shares.pop(number, None)
         self._done += 1
-        self._shown(self._done + sum(self._shares.values()))
+        self._display(self._done + sum(self._shares.values()))
 
 
 @contextmanager
-def show_studies(stream: TextIO, of: int) -> Iterator[Progress]:
-    """Show how many studies are done: a bar on a terminal, elsewhere a line every ten seconds at most.
+def show_progress(total: int, *, unit: str, stream: TextIO) -> Iterator[Progress]:
+    """Show how many tasks are done, the time per task and the time left; those under way count in part.
 
-    Studies under way count in part.
+    Args:
+        total: tasks.
+        unit: what a task is, in the singular.
+        stream: a terminal gets a bar; for anything else the log gets lines.
     """
-    if stream.isatty():
-        from tqdm import tqdm
-        from tqdm.contrib.logging import logging_redirect_tqdm
-
-        layout = "{percentage:3.0f}%|{bar}| {n:.1f} of {total} studies, {elapsed} gone, {remaining} left"
-        with (
-            tqdm(total=of, file=stream, bar_format=layout) as bar,
-            logging_redirect_tqdm(loggers=[logging.getLogger("autosegnet")]),
-        ):
-
-            def advance(done: float) -> None:
-                bar.update(done - bar.n)
-
-            yield Progress(advance)
-    else:
-        yield Progress(_TimedStudies(of))
-
-
-class _TimedStudies:
-    def __init__(self, of: int) -> None:
-        self._start = self._last = time.monotonic()
-        self._of = of
-
-    def __call__(self, done: float) -> None:
-        now = time.monotonic()
-        if done <= 0 or (now - self._last < _SECONDS_BETWEEN_LINES and done < self._of):
-            return
-        self._last = now
-        each = (now - self._start) / done
-        log.info("%.1f of %d studies, %.0f s per study, %.0f s left", done, self._of, each, each * (self._of - done))
+    with _show(unit, stream) as display:
+        yield Progress(lambda done: display(done, total))
 
 
 @contextmanager
 def show_passes(stream: TextIO) -> Iterator[Callable[[int, int], None]]:
-    """Show the passes of the network: a bar on a terminal, elsewhere a line every ten seconds at most.
+    """Show the passes of the network.
 
     Yields:
-        What `sliding_window.predict_probability` calls with (done, all).
+        What `sliding_window.probability` calls with (done, all).
     """
-    if stream.isatty():
-        from tqdm import tqdm
+    with _show("pass", stream) as display:
+        yield display
 
-        with tqdm(desc="windows x folds", file=stream, unit="pass") as bar:
 
-            def advance(done: int, of: int) -> None:
-                bar.total = of
-                bar.update(done - bar.n)
+def iterate_shown(tasks: Sequence[T], *, unit: str) -> Iterator[T]:
+    """Yield the tasks, and show on stderr how many are done."""
+    with show_progress(len(tasks), unit=unit, stream=sys.stderr) as progress:
+        for number, task in enumerate(tasks):
+            yield task
+            progress.finish(number)
 
-            yield advance
-    else:
-        yield _TimedLines()
+
+@contextmanager
+def _show(unit: str, stream: TextIO) -> Iterator[Callable[[float, int], None]]:
+    if not stream.isatty():
+        yield _TimedLines(unit)
+        return
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    units = _pluralize(unit)
+    layout = f"{{percentage:3.0f}}%|{{bar}}| {{n:.1f}} of {{total}} {units}, {{elapsed}} gone, {{remaining}} left"
+    loggers = [logging.getLogger("autosegnet")]
+    with tqdm(total=1, file=stream, bar_format=layout) as bar, logging_redirect_tqdm(loggers=loggers):
+
+        def advance(done: float, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield advance
 
 
 class _TimedLines:
-    def __init__(self) -> None:
-        self._start = self._last = time.monotonic()
+    """Lines in the log."""
 
-    def __call__(self, done: int, of: int) -> None:
+    def __init__(self, unit: str) -> None:
+        self._start = self._last = time.monotonic()
+        self._unit = unit
+
+    def __call__(self, done: float, total: int) -> None:
         now = time.monotonic()
-        if now - self._last < _SECONDS_BETWEEN_LINES and done != of:
+        if done <= 0 or (now - self._last < _SECONDS_BETWEEN_LINES and done < total):
             return
         self._last = now
-        rate = (now - self._start) / done
-        log.info("pass %d of %d, %.2f s per pass, %.0f s left", done, of, rate, rate * (of - done))
+        each_s = (now - self._start) / done
+        left = format_duration(each_s * (total - done))
+        count = f"{done:.1f}".removesuffix(".0")
+        log.info("%s of %d %s, %.3g s per %s, %s left", count, total, _pluralize(self._unit), each_s, self._unit, left)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time as a person would say it: 90 s, 45 min, 5 h 20 min, 3.5 days."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        hours, rest = divmod(int(seconds), 3600)
+        return f"{hours} h {rest // 60} min"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def _pluralize(unit: str) -> str:
+    return _PLURALS.get(unit, f"{unit}s")

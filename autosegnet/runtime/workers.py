@@ -1,69 +1,71 @@
-"""Jobs shared among processes, which end with the one that started them, however it ends."""
+"""Where the tasks of a command run: in this process, in several of this machine, or on a Dask cluster."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from multiprocessing import active_children, get_context, parent_process
-from multiprocessing.connection import wait
-from typing import TypeVar
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
 
-from tqdm import tqdm
-
-T = TypeVar("T")
-R = TypeVar("R")
+from autosegnet.errors import UsageError, format_path
 
 
-def do_all(function: Callable[[T], R], jobs: Sequence[T], *, processes: int, title: str, unit: str) -> list[R]:
-    """Return what a function makes of every job, as they are done, with a bar on a terminal.
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Where tasks run.
 
     Args:
-        function: of a module, so that other processes find it. If it raises, or a signal ends this process, jobs
-            under way are cut off.
-        jobs: to be done.
-        processes: spawned ones, from 2; with 1, the jobs are done here.
-        title, unit: of the bar.
+        jobs: processes of this machine; 1 for this process alone.
+        scheduler: address of a Dask scheduler, "" for none.
+        scheduler_file: the file in which a Dask scheduler wrote its address.
     """
-    results = []
-    with tqdm(total=len(jobs), desc=title, unit=unit, disable=None) as bar:
-        if processes == 1 or len(jobs) < 2:
-            for job in jobs:
-                results.append(function(job))
-                bar.update()
-            return results
-        with _pool(processes) as pool:
-            for done in as_completed([pool.submit(function, job) for job in jobs]):
-                results.append(done.result())
-                bar.update()
-    return results
+
+    jobs: int = 1
+    scheduler: str = ""
+    scheduler_file: Path | None = None
+
+    @property
+    def are_elsewhere(self) -> bool:
+        """Whether the tasks may run on other machines."""
+        return bool(self.scheduler) or self.scheduler_file is not None
 
 
-@contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    # Spawned, not forked, because ITK's and torch's threads do not survive a fork.
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
-    try:
-        yield pool
-    except BaseException:
-        for process in active_children():
-            process.terminate()  # shutdown would wait for the job that it is at
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+def add_worker_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup, *older: str) -> None:
+    """Add the options that choose where tasks run.
+
+    Args:
+        older: other names of --jobs, which scripts may use.
+    """
+    parser.add_argument(
+        "--jobs", *older, dest="jobs", type=int, default=1, metavar="N",
+        help="processes on this machine, each with its share of the cores and one GPU (default: 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scheduler",
+        default="",
+        metavar="ADDRESS",
+        help="run on the Dask cluster at ADDRESS, e.g. tcp://10.0.0.1:8786 (needs autosegnet[cluster])",
+    )
+    parser.add_argument(
+        "--scheduler-file", type=Path, metavar="FILE", help="the same; FILE is what `dask scheduler` wrote"
+    )
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone: its queue of jobs has no end that it would see."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
+def choose_workers(args: argparse.Namespace) -> Workers:
+    """Return where the arguments say that tasks run.
 
-
-def _wait_for_parent() -> None:
-    parent = parent_process()
-    assert parent is not None, "runs in a process that was started by another"
-    wait([parent.sentinel])
-    os._exit(1)
+    Raises:
+        UsageError: the options contradict each other.
+    """
+    workers = Workers(args.jobs, args.scheduler, args.scheduler_file)
+    if workers.jobs < 1:
+        raise UsageError(f"--jobs is {workers.jobs}; expected at least 1")
+    if workers.scheduler and workers.scheduler_file is not None:
+        raise UsageError("--scheduler and --scheduler-file both name a cluster; give one of them")
+    if workers.are_elsewhere and workers.jobs > 1:
+        raise UsageError("--jobs is for this machine; on a cluster, start more workers instead")
+    if workers.scheduler_file is not None and not workers.scheduler_file.is_file():
+        raise UsageError(
+            f"found no file {format_path(workers.scheduler_file)}; "
+            "start `dask scheduler --scheduler-file FILE` first, and wait until FILE is there"
+        )
+    return workers

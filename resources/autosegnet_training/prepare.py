@@ -21,7 +21,8 @@ from autosegnet.geometry import Grid, voxels
 from autosegnet.io import probe_output, write_text
 from autosegnet.model.recipe import Recipe, to_json
 from autosegnet.preprocess import prepare
-from autosegnet.runtime.workers import do_all
+from autosegnet.runtime.distribute import run_each
+from autosegnet.runtime.workers import add_worker_arguments, choose_workers
 from autosegnet_training import arrays
 from autosegnet_training.cases import Case, box_text, read_cases, write_cases
 from autosegnet_training.splits import refuse_shared_patients
@@ -48,7 +49,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser = commands.add_parser("prepare", help="cases -> arrays that training reads")
     parser.add_argument("cases", type=Path, help="table of cases that index wrote")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the arrays")
-    parser.add_argument("--processes", type=int, default=1, help="default: %(default)s")
+    add_worker_arguments(parser, "--processes")
     default = Recipe()
     parser.add_argument("--spacing", type=float, nargs=3, default=default.spacing_mm, metavar="MM")
     parser.add_argument("--ct-window", type=float, nargs=2, default=default.ct_window_hu, metavar="HU")
@@ -70,8 +71,9 @@ def run(args: argparse.Namespace) -> None:
         InputError: a patient in two folds, before anything is done; cases that could not be prepared; the others are.
         UsageError: another recipe than the folder's.
     """
-    if args.processes < 1:
-        raise UsageError(f"--processes is {args.processes}; expected at least 1")
+    workers = choose_workers(args)
+    if workers.are_elsewhere:  # where another folder is the current one
+        args.cases, args.output = args.cases.absolute(), args.output.absolute()
     recipe = Recipe(
         spacing_mm=tuple(args.spacing), ct_window_hu=tuple(args.ct_window), suv_limit=args.suv_limit, crop=args.crop
     )
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     jobs = [Job(case, args.output, recipe, args.dtype) for case in cases]
     waiting = [job for job in jobs if arrays.note_of(args.output / job.case.name) != _note(job)]
     log.info("%d of %d cases to prepare", len(waiting), len(jobs))
-    messages = do_all(_attempt, waiting, processes=args.processes, title="prepare", unit="case")
+    messages = run_each(_attempt, waiting, workers=workers, unit="case")
     failures = [message for message in messages if message]
     for message in failures:
         log.error("%s", message)

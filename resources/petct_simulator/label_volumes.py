@@ -9,7 +9,8 @@ from pathlib import Path
 
 from autosegnet.errors import UsageError
 from autosegnet.io import write_bytes, write_text
-from autosegnet.runtime.workers import do_all
+from autosegnet.runtime.distribute import run_each
+from autosegnet.runtime.workers import add_worker_arguments, choose_workers
 from petct_simulator.bodies import make_body
 from petct_simulator.label_volume import is_held_out, pack
 from petct_simulator.simulate_command import list_organ_maps, map_name, study_seed
@@ -39,18 +40,21 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("--vary-organs", action="store_true", help="stretch and bend the organs of every map")
     parser.add_argument("--spacing", type=float, default=4.0, help="mm (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same bodies")
-    parser.add_argument("--processes", type=int, default=1)
+    add_worker_arguments(parser, "--processes")
     parser.set_defaults(run=run_label_volumes)
 
 
 def run_label_volumes(arguments: argparse.Namespace) -> None:
     """Make the bodies that are not there yet, then write bodies.json, which lists them."""
-    if arguments.processes < 1 or arguments.seed < 0 or arguments.procedural < 0 or arguments.spacing <= 0:
-        raise UsageError("--processes and --spacing must be positive, --procedural and --seed not negative")
+    workers = choose_workers(arguments)
+    if arguments.seed < 0 or arguments.procedural < 0 or arguments.spacing <= 0:
+        raise UsageError("--spacing must be positive, --procedural and --seed not negative")
+    if workers.are_elsewhere:  # where another folder is the current one
+        arguments.output = arguments.output.absolute()
     jobs = plan_bodies(arguments)
     if not jobs:
         raise UsageError("nothing to make; give --organ-maps FOLDER or --procedural NUMBER, or both")
-    list(do_all(make_label_volume, jobs, processes=arguments.processes, title="label volumes", unit="body"))
+    run_each(make_label_volume, jobs, workers=workers, unit="body")
     listed = {"seed": arguments.seed, "spacing_mm": arguments.spacing, "held_out": arguments.held_out,
               "bodies": [job.name for job in jobs]}  # fmt: skip
     write_text(json.dumps(listed, indent=1) + "\n", arguments.output / "bodies.json")

@@ -12,7 +12,8 @@ import numpy as np
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io import probe_output, write_text
-from autosegnet.runtime.workers import do_all
+from autosegnet.runtime.distribute import run_each
+from autosegnet.runtime.workers import add_worker_arguments, choose_workers
 from petct_simulator import sample_case, writer
 from petct_simulator.bodies import open_anatomy
 from petct_simulator.cohorts import BALANCED, COHORT_STUDIES, COHORTS
@@ -58,7 +59,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="place lesions where real ones lie: columns case, i, j, k, voxels of the organ map of the same case",
     )  # fmt: skip
     parser.add_argument("--varied", action="store_true", help="vary uptake, patterns and scanner beyond the plausible")
-    parser.add_argument("--processes", type=int, default=1)
+    add_worker_arguments(parser, "--processes")
     parser.add_argument("--spacing", type=float, nargs=3, default=SPACING_MM, metavar=("X", "Y", "Z"), help="mm")
     parser.add_argument("--field", type=float, help="width of the PET's field of view in mm; default: 700 or 814")
     parser.set_defaults(run=run_simulate)
@@ -75,8 +76,11 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 def run_simulate(arguments: argparse.Namespace) -> None:
     """Make the studies that are not there yet, then write cases.csv over all of them."""
-    if arguments.number < 1 or arguments.processes < 1 or arguments.seed < 0 or min(arguments.spacing) <= 0:
-        raise UsageError("--number, --processes and --spacing must be positive and --seed not negative")
+    workers = choose_workers(arguments)
+    if arguments.number < 1 or arguments.seed < 0 or min(arguments.spacing) <= 0:
+        raise UsageError("--number and --spacing must be positive and --seed not negative")
+    if workers.are_elsewhere:  # where another folder is the current one
+        arguments.output = arguments.output.absolute()
     maps = list_organ_maps(arguments.anatomy)
     if arguments.held_out:
         maps = [m for m in maps if is_held_out(map_name(m))]
@@ -91,7 +95,7 @@ def run_simulate(arguments: argparse.Namespace) -> None:
                 "lesion_positions": arguments.lesion_positions is not None}  # fmt: skip
     _check_settings(arguments.output, settings)
     jobs = list(plan(arguments, maps, positions))
-    cohorts = dict(do_all(make, jobs, processes=arguments.processes, title="simulate", unit="study"))
+    cohorts = dict(run_each(make, jobs, workers=workers, unit="study"))
     rows = [writer.case_row(job.case, cohorts[job.case.index]) for job in jobs]
     writer.write_case_table(rows, arguments.output / "cases.csv")
     logger.info("%d studies in %s", len(rows), arguments.output)
@@ -101,7 +105,7 @@ def list_organ_maps(anatomy: str) -> list[Path]:
     """Return the label maps of a folder, sorted by name; none for the procedural anatomy."""
     if anatomy == "procedural":
         return []
-    maps = sorted(Path(anatomy).glob("*.nii.gz"))
+    maps = sorted(Path(anatomy).absolute().glob("*.nii.gz"))
     if not maps:
         raise UsageError(f"no .nii.gz label maps found in {anatomy}; expected 'procedural' or a folder of them")
     return maps

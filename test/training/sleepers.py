@@ -4,8 +4,9 @@ import signal
 import sys
 import time
 
+from autosegnet.runtime.distribute import run_each
 from autosegnet.runtime.exit import run_program
-from autosegnet.runtime.workers import do_all
+from autosegnet.runtime.workers import Workers
 
 
 def sleep(seconds: int) -> None:
@@ -14,7 +15,7 @@ def sleep(seconds: int) -> None:
 
 
 def main() -> None:
-    do_all(sleep, [600] * 5, processes=2, title="sleep", unit="job")
+    run_each(sleep, [600] * 5, workers=Workers(jobs=2), unit="job")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from test_distributed import ENVIRONMENT
 
-from autosegnet.runtime.workers import do_all
+from autosegnet.runtime.distribute import run_each
+from autosegnet.runtime.workers import Workers
 
 PROGRAM = Path(__file__).parent / "sleepers.py"
 
@@ -31,5 +32,5 @@ def test_workers_end_with_their_parent(how: signal.Signals, code: int) -> None:
 def test_an_error_of_a_job_reaches_the_caller_and_ends_the_others() -> None:
     began = time.monotonic()
     with pytest.raises(TypeError):
-        do_all(time.sleep, [600, "x", 600], processes=2, title="sleep", unit="job")
+        run_each(time.sleep, [600, "x", 600], workers=Workers(jobs=2), unit="job")
     assert time.monotonic() - began < 60

@@ -1,0 +1,102 @@
+"""What a process does with its tasks, one after the other; the same in this process, in others and on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+T_in = TypeVar("T_in", contravariant=True)
+R_out = TypeVar("R_out", covariant=True)
+
+TellShare = Callable[[int, float], None]
+"""Called with the number of a task and the share of it that is done."""
+
+
+class Work(Protocol[T_in, R_out]):
+    """What is done with every task. It is sent to the processes that do it, so it must be picklable."""
+
+    def open(self) -> Any:
+        """Return what all tasks of a process use, such as an engine; called once per process."""
+
+    def read(self, task: T_in) -> Any:
+        """Return what a task needs; it may run while the task before is done."""
+
+    def do(self, opened: Any, task: T_in, reading: Future[Any], tell: Callable[[float], None]) -> R_out:
+        """Return the result of a task.
+
+        Args:
+            opened: what `open` returned.
+            reading: of what `read` returned or raised.
+            tell: called with the share that is done.
+
+        Raises:
+            Exception: what ends the whole run.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Apply(Generic[T, R]):
+    """Work that is one function of one task.
+
+    Args:
+        function: of a module, so that other processes find it.
+    """
+
+    function: Callable[[T], R]
+
+    def open(self) -> None:
+        """Open nothing."""
+
+    def read(self, task: T) -> None:
+        """Read nothing ahead."""
+
+    def do(self, opened: None, task: T, reading: Future[None], tell: Callable[[float], None]) -> R:
+        """Return what the function makes of the task."""
+        return self.function(task)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A task whose process ended each time that the task was tried.
+
+    Args:
+        reason: in words.
+    """
+
+    reason: str
+
+
+def do_in_turn(work: Work[T, R], tasks: Iterable[tuple[int, T]], tell: TellShare) -> Iterator[tuple[int, R]]:
+    """Do the tasks in this process, and yield the number and the result of each.
+
+    The next task is read while the present one is done.
+
+    Args:
+        tasks: with their numbers; `work.open` is called before the first is taken.
+        tell: see `TellShare`.
+    """
+    opened = work.open()
+    for number, task, reading in _read_ahead(work, tasks):
+        result = work.do(opened, task, reading, lambda share, number=number: tell(number, share))  # type: ignore[misc]
+        del reading  # what was read goes before the next but one is read
+        yield number, result
+
+
+def _read_ahead(work: Work[T, R], tasks: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T, Future[Any]]]:
+    """Yield each task with its reading, of which one is under way while the one before is used, never more."""
+    before: tuple[int, T, Future[Any]] | None = None
+    pool = ThreadPoolExecutor(1, "reader")
+    try:
+        for number, task in tasks:
+            present = (number, task, pool.submit(work.read, task))
+            if before is not None:
+                yield before
+            before = present
+        if before is not None:
+            yield before
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,94 @@
+"""Tasks done one after the other, and the reading ahead of the next."""
+
+import threading
+import time
+import weakref
+from concurrent.futures import Future
+
+import pytest
+
+from autosegnet.errors import InputError
+from autosegnet.runtime.distribute import run, run_each
+from autosegnet.runtime.progress import format_duration
+from autosegnet.runtime.work import do_in_turn
+from autosegnet.runtime.workers import Workers
+
+
+class Reader:
+    """Work that is the reading of a number."""
+
+    def __init__(self, read):
+        self.read = read
+
+    def open(self) -> str:
+        return "opened"
+
+    def do(self, opened, task, reading: Future, tell):
+        assert opened == "opened"
+        tell(0.5)
+        return reading.exception() or reading.result()
+
+
+def test_one_task_is_read_ahead_and_no_more() -> None:
+    started: list[int] = []
+    reads, present = threading.Semaphore(0), threading.Event()
+
+    def read(task):
+        started.append(task)
+        reads.release()
+        return task
+
+    for number, result in do_in_turn(Reader(read), enumerate(range(5)), lambda number, share: None):
+        assert number == result
+        for _ in range(2 if number == 0 else 1 if number < 4 else 0):
+            assert reads.acquire(timeout=30)  # the next one is read while this one is used
+        present.wait(0.02)
+        assert started == list(range(min(number + 2, 5)))
+
+
+def test_no_more_than_two_readings_are_in_memory() -> None:
+    class Loaded:
+        pass
+
+    alive: weakref.WeakSet[Loaded] = weakref.WeakSet()
+    most = []
+
+    def read(task):
+        loaded = Loaded()
+        alive.add(loaded)
+        most.append(len(alive))
+        return loaded
+
+    class Forgetful(Reader):
+        def do(self, opened, task, reading, tell):
+            assert reading.result()
+
+    for _ in do_in_turn(Forgetful(read), enumerate(range(20)), lambda number, share: None):
+        time.sleep(0.005)
+    assert max(most) == 2
+
+
+def test_a_task_that_cannot_be_read_fails_when_its_turn_comes() -> None:
+    def read(task):
+        if task == 1:
+            raise InputError("bad")
+        return task
+
+    results = [result for _, result in do_in_turn(Reader(read), enumerate(range(3)), lambda number, share: None)]
+    assert [type(result) for result in results] == [int, InputError, int]
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_results_come_in_the_order_of_the_tasks(jobs: int) -> None:
+    assert run_each(abs, [-3, 2, -1], workers=Workers(jobs), unit="number") == [3, 2, 1]
+
+
+def test_no_tasks_start_no_process() -> None:
+    assert list(run(Reader(None), [], workers=Workers(8), unit="task")) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "90 s"), (2700, "45 min"), (19_200, "5 h 20 min"), (302_400, "3.5 days")]
+)
+def test_times_are_said_as_a_person_would(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
