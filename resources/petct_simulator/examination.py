@@ -24,6 +24,10 @@ _HU_ROUGHNESS = {T.FAT: 9, T.MUSCLE: 9, T.RED_MARROW: 60, T.CORTEX: 150, T.COLON
                  T.BREAST: 30, T.SKIN: 30, T.LIVER: 4, T.KIDNEY: 10, T.STOMACH_CONTENT: 25, T.SMALL_BOWEL: 15,
                  T.LUNG: 12}  # fmt: skip
 
+# Tissues that are never hot, and how warm they may be: blood soon or long after injection, muscle in use, marrow.
+_WARM = ((T.BLOOD, 0.8, 4.5), (T.MUSCLE, 0.4, 2.5), (T.RED_MARROW, 0.6, 6.0), (T.MEDIASTINUM, 0.4, 2.5),
+         (T.FAT, 0.1, 1.0), (T.LUNG, 0.2, 1.6), (T.SKIN, 0.3, 2.0), (T.BREAST, 0.4, 3.0))  # fmt: skip
+
 Table = NDArray[np.float32]
 
 
@@ -154,6 +158,9 @@ def _vary_uptake(suv: Table, rng: np.random.Generator) -> Table:
                    T.BROWN_FAT, T.PANCREAS, T.HEART_WALL, T.BLADDER, T.GALLBLADDER, T.COLON_CONTENT):  # fmt: skip
         if rng.random() < 0.08:
             suv[tissue] = np.exp(rng.uniform(np.log(0.7), np.log(14.0)))
+    for tissue, low, high in _WARM:
+        if rng.random() < 0.2:
+            suv[tissue] = np.exp(rng.uniform(np.log(low), np.log(high)))
     return np.clip(suv, 0.0, 220.0).astype(np.float32)
 
 

@@ -29,7 +29,7 @@ _ORGANS: tuple[tuple[Tissue, ...], ...] = (
     (T.TONSIL, T.MUCOSA, T.TONGUE), (T.LARYNX,), (T.SALIVARY,), (T.THYROID,), (T.OESOPHAGUS,), (T.TESTIS, T.UTERUS),
     (T.URETER,), (T.BLOOD,), (T.RED_MARROW,), (T.BROWN_FAT,), (T.MUSCLE,),
 )  # fmt: skip
-_POSITIVE = tuple(c for c in COHORTS if c != "negative")
+_POSITIVE = (*(c for c in COHORTS if c != "negative"), "sarcoma")
 
 
 @dataclass(frozen=True, slots=True)

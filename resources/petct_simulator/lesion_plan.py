@@ -95,7 +95,7 @@ def plan_lesions(
     places = _draw_places(figures, number, regions, rng, varied=varied, given=places or ())
     lesions = []
     for volume, (site, centre) in zip(volumes, places, strict=True):
-        suv = float(np.clip(level * np.exp(rng.normal(-0.1, 0.35)), 1.8, 45.0))
+        suv = float(np.clip(level * np.exp(rng.normal(-0.1, 0.35)), 2.2, 45.0))
         lesions.append(_draw_lesion(site, centre, volume, suv, cohort, rng, varied=varied))
     if rng.random() < 0.05 and T.RED_MARROW in regions.tissue:
         lesions.append(_diffuse(regions, "bone", _MARROW, level, rng))
