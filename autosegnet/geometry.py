@@ -151,6 +151,34 @@ def resample(image: sitk.Image, grid: Grid, *, outside: float | None) -> sitk.Im
     return resampled
 
 
+def resample_labels(image: sitk.Image, grid: Grid) -> sitk.Image:
+    """Return the labels of an image on a grid: of the nearest voxel, 0 beyond the image; never interpolated.
+
+    Args:
+        image: integer labels.
+        grid: where to look them up.
+    """
+    import SimpleITK as sitk
+
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(grid.size)
+    resampler.SetOutputSpacing(grid.spacing_mm)
+    resampler.SetOutputOrigin(grid.origin_mm)
+    resampler.SetOutputDirection(grid.direction)
+    resampler.SetInterpolator(sitk.sitkNearestNeighbor)
+    resampled: sitk.Image = resampler.Execute(image)
+    return resampled
+
+
+def upright_grid(grid: Grid, *, spacing_mm: float) -> Grid:
+    """Return a grid along the patient's own axes (LPS) that covers another one, voxel bodies included."""
+    ends = np.array([grid.position_mm((x, y, z)) for x, y, z in product(*((-0.5, n - 0.5) for n in grid.size))])
+    low_mm, high_mm = ends.min(axis=0), ends.max(axis=0)
+    x, y, z = (max(1, round(extent / spacing_mm)) for extent in (high_mm - low_mm).tolist())
+    left, front, foot = (low_mm + spacing_mm / 2).tolist()
+    return Grid((x, y, z), (spacing_mm,) * 3, (left, front, foot), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+
+
 def _extend_border(image: sitk.Image, grid: Grid) -> sitk.Image:
     """Return the image with its border repeated as far as a grid reaches beyond it.
 

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "scan": set(),
     "io": {"errors"},
     "suv": {"errors"},
-    "lesions": {"errors", "geometry"},
+    "lesions": {"errors", "geometry", "suv"},
     "dicom": {"errors", "geometry", "scan", "io", "suv", "lesions", "runtime"},
     "model": {"errors", "io", "runtime"},
     "interchange": {"errors", "geometry"},

@@ -13,13 +13,13 @@ from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, image_on
 from autosegnet.io import read_image, read_mask
 from autosegnet.lesions import (
-    COLUMNS,
+    LESION_COLUMNS,
     LesionTable,
+    count_voxels,
     csv_text,
     json_text,
     label_lesions,
     lesion_volumes_ml,
-    lesion_voxels,
     measure_lesions,
     number_lesions,
     voxel_volume_ml,
@@ -66,7 +66,7 @@ def test_values_of_a_mask_other_than_0_are_one_lesion():
 def test_volumes_are_in_the_order_of_the_labels():
     mask = mask_of((0, 0, 0), (0, 0, 1), (3, 4, 5))
     labels, n = label_lesions(mask)
-    voxels = lesion_voxels(labels, n)
+    voxels = count_voxels(labels, n)
     assert voxels[labels[0, 0, 0] - 1] == 2
     assert voxels[labels[3, 4, 5] - 1] == 1
     np.testing.assert_allclose(lesion_volumes_ml(labels, n, spacing_mm=(2.0, 2.0, 3.0)), voxels * 0.012, rtol=1e-15)
@@ -325,8 +325,10 @@ def test_the_json_holds_the_rows_of_the_csv_and_the_body():
     table = random_table()
     content = json.loads(json_text(table))
     rows = list(csv.DictReader(io.StringIO(csv_text(table))))
-    assert [{name: str(value) for name, value in row.items()} for row in content["lesions"]] == rows
-    assert tuple(rows[0]) == COLUMNS
+    assert [
+        {name: "" if value is None else str(value) for name, value in row.items()} for row in content["lesions"]
+    ] == rows
+    assert tuple(rows[0]) == LESION_COLUMNS
     assert content["body"]["tmtv_ml"] == table.body.tmtv_ml
     assert content["body"]["dmax_voxels_mm"] == table.body.dmax_voxels_mm
     assert content["connectivity"] == 18
@@ -335,7 +337,7 @@ def test_the_json_holds_the_rows_of_the_csv_and_the_body():
 def test_an_empty_mask_gives_valid_empty_tables():
     grid = grid_of((4, 4, 4), (2.0, 2.0, 2.0))
     table = measure(np.zeros((4, 4, 4)), np.ones((4, 4, 4)), grid)
-    assert csv_text(table) == ",".join(COLUMNS) + "\n"
+    assert csv_text(table) == ",".join(LESION_COLUMNS) + "\n"
     body = json.loads(json_text(table))["body"]
     assert (body["lesions"], body["tmtv_ml"], body["tlg_g"]) == (0, 0.0, 0.0)
     assert body["suv_max_g_per_ml"] is body["dmax_voxels_mm"] is body["dmax_centroids_mm"] is None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
 from autosegnet.geometry import occupied_box, voxels
-from autosegnet.lesions import label_lesions, lesion_voxels, voxel_volume_ml
+from autosegnet.lesions import count_voxels, label_lesions, voxel_volume_ml
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -124,7 +124,7 @@ def _untouched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, 
     labels, n = label_lesions(mask)
     untouched = np.ones(n + 1, bool)
     untouched[labels[other]] = False
-    return n, int(untouched[1:].sum()), int(lesion_voxels(labels, n)[untouched[1:]].sum())
+    return n, int(untouched[1:].sum()), int(count_voxels(labels, n)[untouched[1:]].sum())
 
 
 def _check_same_grid(prediction: "SimpleITK.Image", truth: "SimpleITK.Image") -> None:

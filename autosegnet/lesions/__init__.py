@@ -1,4 +1,4 @@
-"""Lesions of a mask: their one definition, their figures, and the tables of them.
+"""Lesions of a mask: their one definition, their figures, sites and references, and the tables of them.
 
 Conventions: 18-connectivity; positions in LPS, mm; volumes in ml; SUV in g/ml, so that TLG is in g.
 `docs/reference/lesions.md` defines every figure and names its source.
@@ -6,30 +6,42 @@ Conventions: 18-connectivity; positions in LPS, mm; volumes in ml; SUV in g/ml, 
 
 from autosegnet.lesions.components import (
     CONNECTIVITY,
+    count_voxels,
     label_lesions,
     lesion_volumes_ml,
-    lesion_voxels,
     voxel_volume_ml,
 )
-from autosegnet.lesions.figures import BodyFigures, Lesion, LesionTable
+from autosegnet.lesions.context import BodySize, Context
+from autosegnet.lesions.figures import BodyFigures, LeftOut, Lesion, LesionTable
 from autosegnet.lesions.measure import measure_lesions
 from autosegnet.lesions.numbering import number_lesions
+from autosegnet.lesions.organ_names import ORGAN_TABLES
+from autosegnet.lesions.organs import OrganMap
 from autosegnet.lesions.peak import PeakSphere, peak_sphere
-from autosegnet.lesions.tables import COLUMNS, csv_text, json_text
+from autosegnet.lesions.selection import Selection, measure_selected
+from autosegnet.lesions.tables import LESION_COLUMNS, csv_text, json_text, lesion_row
 
 __all__ = [
-    "COLUMNS",
     "CONNECTIVITY",
+    "LESION_COLUMNS",
+    "ORGAN_TABLES",
     "BodyFigures",
+    "BodySize",
+    "Context",
+    "LeftOut",
     "Lesion",
     "LesionTable",
+    "OrganMap",
     "PeakSphere",
+    "Selection",
+    "count_voxels",
     "csv_text",
     "json_text",
     "label_lesions",
+    "lesion_row",
     "lesion_volumes_ml",
-    "lesion_voxels",
     "measure_lesions",
+    "measure_selected",
     "number_lesions",
     "peak_sphere",
     "voxel_volume_ml",

@@ -15,7 +15,7 @@ CONNECTIVITY: Final = 18
 
 
 def label_lesions(mask: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """The lesions of a mask, numbered, and how many there are.
+    """Return the lesions of a mask, numbered, and how many there are.
 
     Args:
         mask: three axes in any order; bool or integer, lesion where it is not 0
@@ -30,8 +30,23 @@ def label_lesions(mask: NDArray[Any]) -> tuple[NDArray[Any], int]:
     return labels, int(n)
 
 
-def lesion_voxels(labels: NDArray[Any], n: int) -> NDArray[np.int64]:
-    """The number of voxels of the lesions 1 … n, in this order.
+def compact_labels(mask: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Return the labels of a mask as 1 … n in their order, and n.
+
+    Args:
+        mask: integer, 0 outside.
+    """
+    assert mask.dtype.kind in "biu", "a mask is not a probability"
+    values = np.unique(mask)
+    values = values[values != 0]
+    compact = np.zeros(mask.shape, np.uint32)
+    inside = mask != 0
+    compact[inside] = 1 + np.searchsorted(values, mask[inside])
+    return compact, len(values)
+
+
+def count_voxels(labels: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """Return the number of voxels of the lesions 1 … n, in this order.
 
     Args:
         labels, n: as `label_lesions` returns them
@@ -40,7 +55,7 @@ def lesion_voxels(labels: NDArray[Any], n: int) -> NDArray[np.int64]:
 
 
 def voxel_volume_ml(spacing_mm: tuple[float, ...]) -> float:
-    """The volume of one voxel.
+    """Return the volume of one voxel.
 
     The factors are multiplied in ascending order, so that the last digit does not depend on the order of the axes.
     """
@@ -50,10 +65,10 @@ def voxel_volume_ml(spacing_mm: tuple[float, ...]) -> float:
 
 
 def lesion_volumes_ml(labels: NDArray[Any], n: int, *, spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
-    """The volumes of the lesions 1 … n, in this order: number of voxels x voxel volume.
+    """Return the volumes of the lesions 1 … n, in this order: number of voxels x voxel volume.
 
     Args:
         labels, n: as `label_lesions` returns them
         spacing_mm: of the voxels, in any axis order
     """
-    return lesion_voxels(labels, n).astype(np.float64) * voxel_volume_ml(spacing_mm)
+    return count_voxels(labels, n).astype(np.float64) * voxel_volume_ml(spacing_mm)

@@ -11,7 +11,7 @@ _BLOCK = 1024  # rows of the distance matrix held at once
 
 
 def largest_distance_mm(points: NDArray[Any], steps_mm: NDArray[np.float64]) -> float:
-    """The distance of the two points that are farthest apart; 0 for a single point.
+    """Return the distance of the two points that are farthest apart; 0 for a single point.
 
     The two are corners of the convex hull, and an affine map keeps the hull's corners: it is taken among the indices.
 
@@ -28,7 +28,7 @@ def largest_distance_mm(points: NDArray[Any], steps_mm: NDArray[np.float64]) -> 
 
 
 def line_ends(points: NDArray[np.int64]) -> NDArray[Any]:
-    """The first and last of the voxels on each line along x, among which are all corners of their convex hull.
+    """Return the first and last of the voxels on each line along x: all corners of their convex hull are among them.
 
     Args:
         points: (N, 3) whole voxel indices (x, y, z), sorted by z, then y, then x.
@@ -40,7 +40,7 @@ def line_ends(points: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _corners(points: NDArray[Any]) -> NDArray[Any]:
-    """The corners of the convex hull, in as many dimensions as the points span."""
+    """Return the corners of the convex hull, in as many dimensions as the points span."""
     from scipy.spatial import ConvexHull
 
     centred = points - points[0]

@@ -1,18 +1,19 @@
-"""What is known of lesions: the figures of one, of the body, and the table of them."""
+"""Figures of lesions: of one, of the body, and the table of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from autosegnet.geometry import Box
-
-Position = tuple[float, float, float]
-"""LPS, mm."""
+from autosegnet.lesions.position import Position
+from autosegnet.lesions.references import References
+from autosegnet.lesions.sites import Site
 
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """The figures of one lesion.
+    """Hold the figures of one lesion.
 
     Args:
         number: from 1, in the order of `number_lesions`.
@@ -30,6 +31,12 @@ class Lesion:
         suv_4_ml: volume of the lesion's voxels with SUV >= 4.
         suv_2_5_ml: volume of the lesion's voxels with SUV >= 2.5.
         percent_41_ml: volume of the lesion's voxels with SUV >= 41 % of its suv_max.
+        diameter_mm: largest distance between two of its voxel centres.
+        touches_border: whether a voxel lies in the outermost layer of the PET, so that the lesion may be cut.
+        probability: mean probability of its voxels; None if it is not known.
+        disagreement: mean standard deviation between the folds' probabilities; None if it is not known.
+        site: where it lies, and whether it may be physiological.
+        label: its value in a labelled mask, 0 if the mask has none.
     """
 
     number: int
@@ -47,11 +54,17 @@ class Lesion:
     suv_4_ml: float
     suv_2_5_ml: float
     percent_41_ml: float
+    diameter_mm: float
+    touches_border: bool
+    probability: float | None = None
+    disagreement: float | None = None
+    site: Site = Site()
+    label: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class BodyFigures:
-    """The figures of all lesions together; None where there is nothing to measure.
+    """Hold the figures of all lesions together; None if there is nothing to measure.
 
     Args:
         lesions: how many.
@@ -64,6 +77,8 @@ class BodyFigures:
         suv_4_ml: as of the lesions, summed.
         suv_2_5_ml: as of the lesions, summed.
         percent_41_ml: as of the lesions, summed.
+        sdmax_per_m: dmax_centroids over the body surface, 1/m; None if the body's size is not known.
+        bulk_mm: largest diameter of a lesion.
     """
 
     lesions: int
@@ -76,11 +91,28 @@ class BodyFigures:
     suv_4_ml: float
     suv_2_5_ml: float
     percent_41_ml: float
+    sdmax_per_m: float | None = None
+    bulk_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Lesions that a person asked to leave out.
+
+    Args:
+        reason: why, for a reader.
+        lesions: how many.
+        volume_ml: of all of them.
+    """
+
+    reason: str
+    lesions: int
+    volume_ml: float
 
 
 @dataclass(frozen=True, slots=True)
 class LesionTable:
-    """What a mask holds.
+    """Hold what a mask holds.
 
     Args:
         lesions: in the order of their numbers.
@@ -88,6 +120,11 @@ class LesionTable:
         connectivity: neighbours that make one lesion.
         voxel_volume_ml: of the PET's grid.
         peak_voxels: voxels that stand for the sphere of 1 cm3.
+        references: uptake of liver and blood pool.
+        lean_factors: SUL per SUV by formula, 'janma' and 'james'; empty if the body's size is not known.
+        is_fdg: whether rules for FDG apply.
+        labelled: whether each label of the mask was one lesion, connected or not.
+        left_out: lesions of the mask that are not in the table, on request.
     """
 
     lesions: tuple[Lesion, ...]
@@ -95,3 +132,8 @@ class LesionTable:
     connectivity: int
     voxel_volume_ml: float
     peak_voxels: int
+    references: References = References()
+    lean_factors: Mapping[str, float] = field(default_factory=dict)
+    is_fdg: bool = True
+    labelled: bool = False
+    left_out: tuple[LeftOut, ...] = ()

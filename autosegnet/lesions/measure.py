@@ -1,8 +1,9 @@
-"""The figures of every lesion of a mask, and of the whole body, on the PET's own grid."""
+"""Measures every lesion of a mask, and the whole body, on the PET's own grid."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,10 +12,14 @@ from numpy.typing import NDArray
 from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, same_grid, voxels
 from autosegnet.lesions.components import CONNECTIVITY, voxel_volume_ml
+from autosegnet.lesions.context import BodySize, Context
 from autosegnet.lesions.distance import largest_distance_mm, line_ends
-from autosegnet.lesions.figures import BodyFigures, Lesion, LesionTable, Position
+from autosegnet.lesions.figures import BodyFigures, Lesion, LesionTable
 from autosegnet.lesions.numbering import anatomical_keys, number_lesions
 from autosegnet.lesions.peak import peak_sphere, sphere_means
+from autosegnet.lesions.position import Position
+from autosegnet.lesions.references import measure_references
+from autosegnet.lesions.sites import Locator
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -26,36 +31,107 @@ _SUV_2_5: Final = 2.5
 _SHARE_41: Final = 0.41
 
 
-def measure_lesions(mask: sitk.Image, suv: sitk.Image) -> LesionTable:
-    """The figures of a mask's lesions.
+def measure_lesions(
+    mask: sitk.Image, suv: sitk.Image, context: Context | None = None, *, labelled: bool = False
+) -> LesionTable:
+    """Return the figures of a mask's lesions.
 
     Args:
         mask: integer, lesion where it is not 0.
         suv: PET in SUV (g/ml), on the same grid.
+        context: what else is known of the study; without it, lesions have no site, reference or confidence.
+        labelled: take each label of the mask for one lesion.
 
     Raises:
-        InputError: mask and PET are on different grids.
+        InputError: mask and PET, or a map of the context and the PET, are on different grids.
     """
-    if not same_grid(Grid.of(mask), Grid.of(suv)):
+    grid, context = Grid.of(suv), context or Context()
+    _check_grids(mask, grid, context)
+    labels, n = number_lesions(mask, labelled=labelled)
+    parts = _Parts.of(labels, n, suv)
+    locator = Locator(grid, context)
+    lesions = tuple(
+        replace(
+            _lesion(number, *parts.of_lesion(number), grid=grid),
+            **_beside(parts.index_of(number), mask, context, locator, labelled=labelled),
+        )
+        for number in range(1, n + 1)
+    )
+    references = measure_references(suv, labels > 0, organs=locator.organs, landmarks=locator.landmarks, ct=context.ct)
+    return LesionTable(
+        lesions,
+        _body(lesions, parts.index, grid, context.size),
+        CONNECTIVITY,
+        voxel_volume_ml(grid.spacing_mm),
+        peak_sphere(grid).voxels,
+        references,
+        context.size.lean_factors(),
+        context.is_fdg,
+        labelled,
+    )
+
+
+def _check_grids(mask: sitk.Image, grid: Grid, context: Context) -> None:
+    if not same_grid(Grid.of(mask), grid):
         raise InputError(
-            f"mask of {mask.GetSize()} voxels is not on the grid of the PET of {suv.GetSize()} voxels; "
+            f"mask of {mask.GetSize()} voxels is not on the grid of the PET of {grid.size} voxels; "
             "lesions are measured on the PET's own grid"
         )
-    grid, pet = Grid.of(suv), voxels(suv)
-    labels, n = number_lesions(mask)
-    at = np.flatnonzero(labels)
-    # Voxels come in storage order; a stable sort keeps it within each lesion.
-    at = at[np.argsort(labels.reshape(-1)[at], kind="stable")]
-    counts = np.bincount(labels.reshape(-1)[at], minlength=n + 1)[1:]
-    index = np.stack(np.unravel_index(at, labels.shape)[::-1], axis=1)
-    sphere, volume_ml = peak_sphere(grid), voxel_volume_ml(grid.spacing_mm)
-    means = sphere_means(pet, index, sphere)
-    values = pet.reshape(-1)[at].astype(np.float64)
-    parts = np.split(np.arange(len(at)), np.cumsum(counts)[:-1]) if n else []
-    lesions = tuple(
-        _lesion(number, index[part], values[part], means[part], grid=grid) for number, part in enumerate(parts, start=1)
-    )
-    return LesionTable(lesions, _body(lesions, index, grid), CONNECTIVITY, volume_ml, sphere.voxels)
+    for name, image in (("probability", context.probability), ("uncertainty", context.disagreement)):
+        if image is not None and not same_grid(Grid.of(image), grid):
+            raise InputError(
+                f"the map of {name} of {image.GetSize()} voxels is not on the grid of the PET of {grid.size} voxels"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Hold the voxels of all lesions, lesion by lesion.
+
+    Args:
+        index: (N, 3) voxel indices (x, y, z).
+        suv: (N,) their SUV.
+        means: (N,) the means of the spheres around them.
+        starts: where each lesion begins, and N.
+    """
+
+    index: NDArray[np.int64]
+    suv: NDArray[np.float64]
+    means: NDArray[np.float64]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, labels: NDArray[Any], n: int, suv: sitk.Image) -> _Parts:
+        pet = voxels(suv)
+        at = np.flatnonzero(labels)
+        # Voxels come in storage order; a stable sort keeps it within each lesion.
+        at = at[np.argsort(labels.reshape(-1)[at], kind="stable")]
+        counts = np.bincount(labels.reshape(-1)[at], minlength=n + 1)[1:]
+        index = np.stack(np.unravel_index(at, labels.shape)[::-1], axis=1)
+        means = sphere_means(pet, index, peak_sphere(Grid.of(suv)))
+        return cls(index, pet.reshape(-1)[at].astype(np.float64), means, np.append(0, np.cumsum(counts)))
+
+    def index_of(self, number: int) -> NDArray[np.int64]:
+        return self.index[self.starts[number - 1] : self.starts[number]]
+
+    def of_lesion(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        part = slice(self.starts[number - 1], self.starts[number])
+        return self.index[part], self.suv[part], self.means[part]
+
+
+def _beside(
+    index: NDArray[np.int64], mask: sitk.Image, context: Context, locator: Locator, *, labelled: bool
+) -> dict[str, Any]:
+    """Return what is known of a lesion beside its uptake: confidence, site, label."""
+    x, y, z = index.T
+    maps = {"probability": context.probability, "disagreement": context.disagreement}
+    known: dict[str, Any] = {
+        name: float(voxels(image)[z, y, x].mean(dtype=np.float64)) for name, image in maps.items() if image is not None
+    }
+    known["site"] = locator.locate(index)
+    if labelled:
+        known["label"] = int(voxels(mask)[z[0], y[0], x[0]])
+    return known
 
 
 def _lesion(
@@ -85,11 +161,13 @@ def _lesion(
         suv_4_ml=int((suv >= _SUV_4).sum()) * volume_ml,
         suv_2_5_ml=int((suv >= _SUV_2_5).sum()) * volume_ml,
         percent_41_ml=int((suv >= _SHARE_41 * highest).sum()) * volume_ml,
+        diameter_mm=largest_distance_mm(line_ends(index[np.lexsort(index.T)]), grid.steps_mm),
+        touches_border=bool(((index == 0) | (index == np.array(grid.size) - 1)).any()),
     )
 
 
 def _hottest(index: NDArray[np.int64], suv: NDArray[np.float64], means: NDArray[np.float64], grid: Grid) -> int:
-    """Which voxel is the hottest, whatever the order in which voxels of the same SUV are stored."""
+    """Return which voxel is the hottest, whatever the order in which voxels of the same SUV are stored."""
     tied = np.flatnonzero(suv == suv.max())
     tied = tied[np.isclose(means[tied], means[tied].max(), rtol=1e-9, atol=0.0)]
     positions_mm = index[tied] @ grid.steps_mm.T + grid.origin_mm
@@ -100,18 +178,21 @@ def _position(index: NDArray[Any], grid: Grid) -> Position:
     return grid.position_mm((float(index[0]), float(index[1]), float(index[2])))
 
 
-def _body(lesions: tuple[Lesion, ...], index: NDArray[np.int64], grid: Grid) -> BodyFigures:
+def _body(lesions: tuple[Lesion, ...], index: NDArray[np.int64], grid: Grid, size: BodySize) -> BodyFigures:
     centroids_mm = np.array([lesion.centroid_mm for lesion in lesions])
     in_storage_order = index[np.lexsort(index.T)]  # by z, then y, then x
+    apart_mm = largest_distance_mm(centroids_mm, np.eye(3)) if lesions else None
     return BodyFigures(
         lesions=len(lesions),
         tmtv_ml=math.fsum(lesion.volume_ml for lesion in lesions),
         tlg_g=math.fsum(lesion.tlg_g for lesion in lesions),
         suv_max=max((lesion.suv_max for lesion in lesions), default=None),
         suv_peak=max((lesion.suv_peak for lesion in lesions), default=None),
-        dmax_centroids_mm=largest_distance_mm(centroids_mm, np.eye(3)) if lesions else None,
+        dmax_centroids_mm=apart_mm,
         dmax_voxels_mm=largest_distance_mm(line_ends(in_storage_order), grid.steps_mm) if lesions else None,
         suv_4_ml=math.fsum(lesion.suv_4_ml for lesion in lesions),
         suv_2_5_ml=math.fsum(lesion.suv_2_5_ml for lesion in lesions),
         percent_41_ml=math.fsum(lesion.percent_41_ml for lesion in lesions),
+        sdmax_per_m=apart_mm / 1000 / size.surface_m2 if apart_mm is not None and size.surface_m2 else None,
+        bulk_mm=max((lesion.diameter_mm for lesion in lesions), default=None),
     )

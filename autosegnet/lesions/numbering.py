@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.geometry import Grid, voxels
-from autosegnet.lesions.components import label_lesions
+from autosegnet.lesions.components import compact_labels, label_lesions
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 _TIE_MM = 1e-6  # far above rounding, far below a voxel: how a study is stored does not change the order
 
 
-def number_lesions(mask: sitk.Image) -> tuple[NDArray[Any], int]:
-    """The lesions of a mask, numbered from the largest volume to the smallest, and how many there are.
+def number_lesions(mask: sitk.Image, *, labelled: bool = False) -> tuple[NDArray[Any], int]:
+    """Return the lesions of a mask, numbered from the largest volume to the smallest, and how many there are.
 
     Lesions of the same volume are numbered from head to foot, then from back to front, then from left to right.
+
+    Args:
+        labelled: take each label of the mask for one lesion, connected or not.
 
     Returns:
         labels (z, y, x), unsigned: 0 outside, 1 … n inside the n lesions; and n
     """
-    labels, n = label_lesions(voxels(mask))
+    labels, n = compact_labels(voxels(mask)) if labelled else label_lesions(voxels(mask))
     flat = labels.reshape(-1)
     at = np.flatnonzero(flat)
     if n > 1:
@@ -41,7 +44,7 @@ def number_lesions(mask: sitk.Image) -> tuple[NDArray[Any], int]:
 
 
 def anatomical_keys(positions_mm: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Keys for `numpy.lexsort` that put positions from head to foot, then from back to front, then from left to right.
+    """Return keys for `numpy.lexsort` that sort from head to foot, then from back to front, then from left to right.
 
     Args:
         positions_mm: (N, 3), LPS.

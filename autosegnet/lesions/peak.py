@@ -23,7 +23,7 @@ _CHUNK = 1 << 16  # voxels whose sums stay in the cache while the sphere is walk
 
 @dataclass(frozen=True, slots=True)
 class PeakSphere:
-    """The voxels that stand for the sphere of 1 cm3 on a grid.
+    """Hold the voxels that stand for the sphere of 1 cm3 on a grid.
 
     A voxel counts wholly if its centre lies within the radius, and not at all otherwise (IBSI); on coarse grids their
     volume differs from 1 ml.
@@ -36,12 +36,12 @@ class PeakSphere:
 
     @property
     def voxels(self) -> int:
-        """How many they are, far from the border of the image."""
+        """Number of voxels, far from the border of the image."""
         return len(self.offsets)
 
 
 def peak_sphere(grid: Grid) -> PeakSphere:
-    """The sphere of 1 cm3 on a grid of any spacing and direction, measured in mm."""
+    """Return the sphere of 1 cm3 on a grid of any spacing and direction, measured in mm."""
     # A step of one voxel leaves its neighbours' plane by spacing x |cosine|; the inverse says how many are in reach.
     planes_mm = 1.0 / np.linalg.norm(np.linalg.inv(grid.steps_mm), axis=1)
     reach = np.floor(PEAK_RADIUS_MM / planes_mm + 1e-9).astype(int)
@@ -51,7 +51,7 @@ def peak_sphere(grid: Grid) -> PeakSphere:
 
 
 def sphere_means(suv: NDArray[Any], centres: NDArray[np.int64], sphere: PeakSphere) -> NDArray[np.float64]:
-    """The mean SUV of the sphere around each centre, over the sphere's voxels that lie in the image.
+    """Return the mean SUV of the sphere around each centre, over the sphere's voxels that lie in the image.
 
     All voxels of the image count, in a lesion or not; nothing is assumed of what lies beyond its border.
 

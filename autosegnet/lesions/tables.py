@@ -5,10 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import asdict
 from typing import Any, Final
 
 from autosegnet.lesions.figures import BodyFigures, Lesion, LesionTable
 from autosegnet.lesions.peak import PEAK_RADIUS_MM
+from autosegnet.lesions.references import Reference, warn_of_liver
+from autosegnet.lesions.response import (
+    count_measurable,
+    find_percist_threshold_suv,
+    suggest_body_deauville,
+    suggest_deauville,
+)
 
 _AXES = "xyz"
 _SUMMED = {
@@ -26,33 +34,49 @@ _NAMES = {
     "suv_peak_at_max": "suv_peak_at_max_g_per_ml",
     "tlg_g": "tlg_g",
 }
+_LEAN = ("janma", "james")
+_UPTAKE = ("max", "mean", "peak")
 
-COLUMNS: Final = (
+LESION_COLUMNS: Final = (
     *_NAMES.values(),
     *(f"{place}_{axis}_mm" for place in ("centroid", "suv_max") for axis in _AXES),
     *_SUMMED.values(),
     *(f"box_{axis}_{end}_voxel" for axis in _AXES for end in ("first", "end")),
     *(f"box_{axis}_{end}_mm" for axis in _AXES for end in ("min", "max")),
     "connectivity",
+    "label",
+    "site",
+    "side",
+    "site_source",
+    "maybe_physiological",
+    "diameter_mm",
+    "touches_border",
+    "probability_mean",
+    "fold_sd_mean",
+    *(f"sul_{formula}_{what}_g_per_ml" for formula in _LEAN for what in _UPTAKE),
+    "tumour_to_liver_ratio",
+    "tumour_to_blood_ratio",
+    "deauville_suggestion",
 )
-"""Of `lesions.csv`. Positions are LPS; `box_*_end_voxel` is the first voxel behind the lesion."""
+"""Of `lesions.csv`. Positions are LPS; `box_*_end_voxel` is the first voxel behind the lesion. New ones come last."""
 
 
 def csv_text(table: LesionTable) -> str:
-    """The text of `lesions.csv`: a row a lesion; only the names of the columns where there is none."""
+    """Return the text of `lesions.csv`: a row per lesion, or the names of the columns alone."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    rows.writerow(LESION_COLUMNS)
     for lesion in table.lesions:
-        rows.writerow(_row(lesion, table.connectivity).values())
+        rows.writerow(lesion_row(lesion, table).values())
     return text.getvalue()
 
 
 def json_text(table: LesionTable) -> str:
-    """The text of `lesions.json`: the conventions, the whole body, and the rows of `lesions.csv`."""
+    """Return the text of `lesions.json`: the conventions, the whole body, references and the rows of `lesions.csv`."""
     content = {
         "format": 1,
-        "connectivity": table.connectivity,
+        "connectivity": None if table.labelled else table.connectivity,
+        "lesion_definition": "label of the mask" if table.labelled else "connected component of the mask",
         "order": "by volume, largest first",
         "coordinates": "LPS, mm; voxel ranges are half-open, (x, y, z) of the PET's grid",
         "voxel_volume_ml": table.voxel_volume_ml,
@@ -64,17 +88,37 @@ def json_text(table: LesionTable) -> str:
             "rule": "voxels of the image whose centre lies within the radius, in the lesion or not",
         },
         "body": _body(table.body),
-        "lesions": [_row(lesion, table.connectivity) for lesion in table.lesions],
+        "references": _references(table),
+        "sul_per_suv": {formula: table.lean_factors.get(formula) for formula in _LEAN},
+        "suggestions": _suggestions(table),
+        "left_out": [asdict(left) for left in table.left_out],
+        "lesions": [lesion_row(lesion, table) for lesion in table.lesions],
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def _row(lesion: Lesion, connectivity: int) -> dict[str, Any]:
+def lesion_row(lesion: Lesion, table: LesionTable) -> dict[str, Any]:
+    """Return the figures of a lesion by the names of `LESION_COLUMNS`; None if one is not known."""
     values: list[Any] = [getattr(lesion, name) for name in _NAMES]
     values += [*lesion.centroid_mm, *lesion.suv_max_mm]
     values += [getattr(lesion, name) for name in _SUMMED]
     values += [bound for pair in (*lesion.box, *lesion.box_mm) for bound in pair]
-    return dict(zip(COLUMNS, [*values, connectivity], strict=True))
+    values.append(None if table.labelled else table.connectivity)
+    values.append(lesion.label if table.labelled else None)
+    site = lesion.site
+    values += [site.name or None, site.side or None, site.source or None, site.flag or None]
+    values += [lesion.diameter_mm, int(lesion.touches_border), lesion.probability, lesion.disagreement]
+    for formula in _LEAN:
+        factor = table.lean_factors.get(formula)
+        values += [None if factor is None else factor * getattr(lesion, f"suv_{what}") for what in _UPTAKE]
+    values += [find_ratio(lesion, table.references.liver), find_ratio(lesion, table.references.blood)]
+    values.append(suggest_deauville(lesion, table) or None)
+    return dict(zip(LESION_COLUMNS, values, strict=True))
+
+
+def find_ratio(lesion: Lesion, reference: Reference | None) -> float | None:
+    """Return SUVmax of a lesion over SUVmean of a reference; None without one."""
+    return None if reference is None or reference.suv_mean <= 0 else lesion.suv_max / reference.suv_mean
 
 
 def _body(body: BodyFigures) -> dict[str, Any]:
@@ -87,4 +131,40 @@ def _body(body: BodyFigures) -> dict[str, Any]:
         "dmax_centroids_mm": body.dmax_centroids_mm,
         "dmax_voxels_mm": body.dmax_voxels_mm,
         **{name: getattr(body, key) for key, name in _SUMMED.items()},
+        "sdmax_per_m": body.sdmax_per_m,
+        "bulk_mm": body.bulk_mm,
+    }
+
+
+def _references(table: LesionTable) -> dict[str, Any]:
+    references = table.references
+    return {
+        "liver": _reference(references.liver, references.without_liver),
+        "blood_pool": _reference(references.blood, references.without_blood),
+        "warning": warn_of_liver(references.liver) if table.is_fdg else "",
+    }
+
+
+def _reference(reference: Reference | None, reason: str) -> dict[str, Any]:
+    if reference is None:
+        return {"measured": False, "reason": reason}
+    return {
+        "measured": True,
+        "suv_mean_g_per_ml": reference.suv_mean,
+        "suv_sd_g_per_ml": reference.suv_sd,
+        "suv_max_g_per_ml": reference.suv_max,
+        "suv_peak_g_per_ml": reference.suv_peak,
+        "voxels": reference.voxels,
+        "centre_mm": list(reference.centre_mm),
+        "source": reference.source,
+        "from_organ_map": reference.sure,
+    }
+
+
+def _suggestions(table: LesionTable) -> dict[str, Any]:
+    return {
+        "note": "suggestions computed from the figures; a reader decides",
+        "deauville": suggest_body_deauville(table) or None,
+        "percist_threshold_suv_peak_g_per_ml": find_percist_threshold_suv(table),
+        "percist_measurable_lesions": count_measurable(table),
     }

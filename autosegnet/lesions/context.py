@@ -1,0 +1,75 @@
+"""What is known of a study beside its mask and PET, from which lesions get a site, a reference and a confidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autosegnet.suv.body_size import body_surface_m2, norm_kg
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from autosegnet.lesions.organs import OrganMap
+
+
+@dataclass(frozen=True, slots=True)
+class BodySize:
+    """A patient's size, as far as it is known.
+
+    Args:
+        weight_kg: None if unknown.
+        height_cm: None if unknown.
+        sex: 'M', 'F', 'O' or ''.
+    """
+
+    weight_kg: float | None = None
+    height_cm: float | None = None
+    sex: str = ""
+
+    @property
+    def surface_m2(self) -> float | None:
+        """Body surface (Du Bois), None if weight or height is unknown."""
+        if not self.weight_kg or not self.height_cm:
+            return None
+        return body_surface_m2(weight_kg=self.weight_kg, height_cm=self.height_cm)
+
+    def lean_factors(self) -> dict[str, float]:
+        """Return what turns SUV into SUL, by the name of the formula of the lean body mass: its kg per kg of weight.
+
+        Empty if weight, height or sex is unknown.
+        """
+        if not self.weight_kg or not self.height_cm or self.sex not in ("M", "F", "O"):
+            return {}
+        size = {"weight_kg": self.weight_kg, "height_cm": self.height_cm}
+        return {
+            "janma": norm_kg("LBMJANMA", sex=self.sex, **size) / self.weight_kg,
+            "james": norm_kg("LBMJAMES128", sex=self.sex, **size) / self.weight_kg,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a study says beside its mask and PET. Everything may be missing.
+
+    Args:
+        ct: in HU, on any grid; landmarks come from it if there is no organ map.
+        organs: an organ map of the patient.
+        probability: of lesion, on the PET's grid.
+        disagreement: standard deviation of the folds' probabilities, on the PET's grid.
+        size: of the patient.
+        tracer: as the header names it; '' if it says nothing.
+    """
+
+    ct: sitk.Image | None = None
+    organs: OrganMap | None = None
+    probability: sitk.Image | None = None
+    disagreement: sitk.Image | None = None
+    size: BodySize = BodySize()
+    tracer: str = ""
+
+    @property
+    def is_fdg(self) -> bool:
+        """Whether rules for FDG apply: unless the header names another tracer."""
+        name = self.tracer.lower()
+        return not name or "fdg" in name or "fluorodeoxyglucose" in name or "deoxyglucose" in name

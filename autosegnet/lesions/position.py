@@ -1,0 +1,4 @@
+"""A place in the patient."""
+
+Position = tuple[float, float, float]
+"""LPS, mm."""
