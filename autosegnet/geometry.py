@@ -236,10 +236,16 @@ def image_on(array: NDArray[Any], grid: Grid) -> sitk.Image:
 
     assert array.shape == grid.size[::-1]
     image = sitk.GetImageFromArray(array)
+    place_on(image, grid)
+    return image
+
+
+def place_on(image: sitk.Image, grid: Grid) -> None:
+    """Give a new image a grid of its size."""
+    assert image.GetSize() == grid.size
     image.SetSpacing(grid.spacing_mm)
     image.SetOrigin(grid.origin_mm)
     image.SetDirection(grid.direction)
-    return image
 
 
 def occupied_box(mask: NDArray[Any]) -> tuple[slice, slice, slice]:

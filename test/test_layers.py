@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "runtime": {"errors"},
     "study": {"errors", "geometry"},
     "scan": set(),
-    "io": {"errors"},
+    "io": {"errors", "geometry"},
     "suv": {"errors"},
     "lesions": {"errors", "geometry", "suv"},
     "dicom": {"errors", "geometry", "scan", "io", "suv", "lesions", "runtime"},

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from autosegnet.errors import InputError
 from autosegnet.geometry import voxels
 from autosegnet.io import read_image, write_image
-from autosegnet.io.decoded import MAX_AXIS, MAX_VOXELS, DecodedImage, to_sitk
+from autosegnet.io.decoded import MAX_AXIS, MAX_VOXELS, DecodedImage, make_image
 from autosegnet.io.metaimage import encode_metaimage, read_metaimage
 
 SIZE = (2, 3, 4)
@@ -156,11 +156,12 @@ def test_a_file_is_read_into_the_memory_that_it_stays_in(file, packed, byte_orde
         metaimage(zlib.compress(payload) if packed else payload, BinaryDataByteOrderMSB=byte_order, **more)
     )
     decoded = read_metaimage(file)
-    image = to_sitk(decoded)
+    image = make_image(decoded)
     assert voxels(image).ctypes.data == decoded.voxels.ctypes.data
     assert voxels(image).ravel().tolist() == list(range(24))
-    part = DecodedImage(decoded.voxels[:1], decoded.spacing, decoded.origin, decoded.direction)
-    assert voxels(to_sitk(part)).ravel().tolist() == list(range(6))
+    x, y, _ = decoded.grid.size
+    part = DecodedImage(decoded.voxels[:1], decoded.grid.crop(((0, x), (0, y), (0, 1))))
+    assert voxels(make_image(part)).ravel().tolist() == list(range(6))
 
 
 def test_small_types_are_kept_and_others_become_float32(file):
@@ -318,8 +319,13 @@ def test_size_is_refused_before_memory_is_taken(file):
     # 1 TB announced by a file of 500 bytes; numpy would fail with MemoryError, not InputError.
     assert "expected at most" in refusal(file, compressed(zlib.compress(VOXELS), DimSize=f"{MAX_AXIS} {MAX_AXIS} 7000"))
     assert MAX_VOXELS == 1_100_000_000
-    allowed = compressed(zlib.compress(VOXELS), DimSize="1000 1000 1000", ElementType="MET_DOUBLE")
-    assert "too few for the 8000000000 bytes" in refusal(file, allowed)
+    allowed = compressed(zlib.compress(VOXELS), DimSize="1000 1000 1000", ElementType="MET_FLOAT")
+    assert "too few for the 4000000000 bytes" in refusal(file, allowed)
+
+
+def test_voxels_of_too_many_bytes_are_refused_whatever_their_number(file):
+    large = compressed(zlib.compress(VOXELS), DimSize="1000 1000 1000", ElementType="MET_DOUBLE")
+    assert "8000000000 bytes, expected at most 4400000000" in refusal(file, large)
 
 
 def test_bomb_is_stopped_at_the_announced_size(file):

@@ -10,8 +10,10 @@ import pytest
 import SimpleITK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from autosegnet.errors import InputError
+from autosegnet.geometry import voxels
 from autosegnet.io import read_image, read_mask, write_image
 from autosegnet.io.nifti import encode_nifti, read_nifti
 
@@ -71,7 +73,7 @@ def affine_of(image):
 
 
 def values_of(image):
-    return SimpleITK.GetArrayViewFromImage(image).T
+    return voxels(image).T
 
 
 def refusal(file, data):
@@ -252,6 +254,129 @@ def test_bad_file_is_refused_in_gzip_as_well(tmp_path, name):
 def test_forms_that_differ_by_rounding_are_accepted(file):
     file.write_bytes(content(apart(0.4)))  # 0.2 voxels of 2 mm
     assert read_image(file).GetSize() == SIZE
+
+
+def tilted_by_simpleitk(path, degrees, seed):
+    """A file of SimpleITK on a whole-body grid, whose two forms come from one affine."""
+    axis = np.random.default_rng(seed).normal(size=3)
+    image = SimpleITK.Image(700, 3, 700, SimpleITK.sitkUInt8)
+    image.SetSpacing((1.0, 1.0, 1.0))
+    image.SetOrigin((-400.0, -400.0, -900.0))
+    turn = Rotation.from_rotvec(np.radians(degrees) * axis / np.linalg.norm(axis))
+    image.SetDirection(turn.as_matrix().ravel())
+    SimpleITK.WriteImage(image, str(path))
+    return image
+
+
+@pytest.mark.parametrize("degrees", [0.001, 0.03, 0.1, 0.3, 1.0, 30.0, 90.0, 179.99])
+def test_tilted_files_of_simpleitk_are_read(file, degrees):
+    for seed in (23, 30, 32, 41):
+        image = tilted_by_simpleitk(file, degrees, seed)
+        found = read_image(file)
+        assert np.allclose(found.GetDirection(), image.GetDirection(), atol=1e-6)
+
+
+@pytest.mark.parametrize("excess", [4.8e-7, 1e-5])
+@pytest.mark.parametrize("sform_code", [0, 1])
+def test_a_quaternion_a_little_too_long_is_read(file, excess, sform_code):
+    header = header_of(affine=np.diag([-2.0, -2.0, 3.0, 1.0]))
+    header["sform_code"] = sform_code
+    header["quatern_d"] = 1 + excess
+    file.write_bytes(content(header))
+    assert np.allclose(affine_of(read_image(file)), np.diag([-2.0, -2.0, 3.0, 1.0]), atol=1e-6)
+
+
+def test_the_sform_counts_if_the_qform_cannot_be_decoded(file, caplog):
+    file.write_bytes(content(changed(quatern_b=1, quatern_c=1, quatern_d=1)))
+    assert np.allclose(affine_of(read_image(file)), oblique(), atol=1e-4)
+    assert "its sform is used" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["sform", "qform"])
+def test_the_named_form_counts_if_both_differ(file, form):
+    moved = apart(30.0)
+    file.write_bytes(content(moved))
+    expected = oblique()
+    expected[0, 3] += 30.0 if form == "sform" else 0.0
+    assert np.allclose(affine_of(read_image(file, form=form)), expected, atol=1e-3)
+
+
+def test_the_refusal_of_forms_that_differ_names_the_option(file):
+    assert "--nifti-form" in refusal(file, content(apart(30.0)))
+
+
+def test_the_only_form_that_is_set_counts_whatever_is_named(file):
+    file.write_bytes(content(changed(sform_code=0)))
+    assert np.allclose(affine_of(read_image(file, form="sform")), oblique(), atol=1e-4)
+    file.write_bytes(content(changed(qform_code=0)))
+    assert np.allclose(affine_of(read_image(file, form="qform")), oblique(), atol=1e-4)
+
+
+@pytest.mark.parametrize("zeros", [1, 7, 200_000])
+def test_zeros_between_and_behind_gzip_streams_are_skipped(tmp_path, zeros):
+    data, path = content(header_of()), tmp_path / "image.nii.gz"
+    path.write_bytes(gzip.compress(data[:100]) + bytes(zeros) + gzip.compress(data[100:]) + bytes(zeros))
+    assert np.array_equal(values_of(read_image(path)), VALUES)
+
+
+def test_many_empty_gzip_streams_are_refused(tmp_path):
+    data = gzip.compress(content(header_of()))
+    assert "empty streams" in refusal(tmp_path / "image.nii.gz", data + gzip.compress(b"") * 200)
+    (tmp_path / "ends.nii.gz").write_bytes(data + gzip.compress(b""))  # as bgzip ends a file
+    assert np.array_equal(values_of(read_image(tmp_path / "ends.nii.gz")), VALUES)
+
+
+@pytest.mark.parametrize("name", ["image.nii.gz", "image.mha", "image.img", "image"])
+def test_plain_nifti_is_read_whatever_its_name(tmp_path, name):
+    (tmp_path / name).write_bytes(content(header_of()))
+    assert np.array_equal(values_of(read_image(tmp_path / name)), VALUES)
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.mha", "image.gz"])
+def test_compressed_nifti_is_read_whatever_its_name(tmp_path, name):
+    (tmp_path / name).write_bytes(gzip.compress(content(header_of())))
+    assert np.array_equal(values_of(read_image(tmp_path / name)), VALUES)
+
+
+def test_metaimage_is_read_whatever_its_name(tmp_path):
+    write_image(SimpleITK.Image(3, 4, 5, SimpleITK.sitkUInt8), tmp_path / "a.mha")
+    (tmp_path / "a.mha").rename(tmp_path / "a.nii.gz")
+    assert read_image(tmp_path / "a.nii.gz").GetSize() == (3, 4, 5)
+
+
+FOREIGN = {
+    "DICOM": bytes(128) + b"DICM" + bytes(300),
+    "NRRD": b"NRRD0004\n",
+    "PNG": b"\x89PNG\r\n\x1a\n" + bytes(40),
+    "JPEG": b"\xff\xd8\xff\xe0" + bytes(40),
+    "TIFF": b"II*\0" + bytes(40),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(40),
+    "zip": b"PK\x03\x04" + bytes(40),
+    "tar": bytes(257) + b"ustar" + bytes(300),
+    "NumPy": b"\x93NUMPY\x01\0" + bytes(40),
+    "web page": b"\n<!DOCTYPE html><html>quota exceeded</html>",
+    "JSON": b'{"a": 1}',
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_else_a_file_holds_is_named(tmp_path, kind):
+    for name in ("image.nii", "image.mha", "image.nii.gz"):
+        assert kind in refusal(tmp_path / name, FOREIGN[kind])
+    assert kind in refusal(tmp_path / "image.nii.gz", gzip.compress(FOREIGN[kind]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_voxels_that_are_not_finite_become_air_on_demand(file, caplog, value, kind):
+    values = np.ones(SIZE, kind)
+    values[0] = value
+    file.write_bytes(content(header_of(values), values))
+    assert "--nonfinite air" in refusal(file, file.read_bytes())
+    found = values_of(read_image(file, air=-1024.0))
+    assert np.all(found[0] == -1024)
+    assert np.all(found[1] == 1)
+    assert "12 voxels (50.0 %)" in caplog.text
 
 
 @pytest.mark.parametrize("cut", [1, 4, 8, 20, 100])

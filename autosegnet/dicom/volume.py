@@ -1,6 +1,6 @@
 """Stacks the slices of a series along their normal into one image in LPS, with the rescaling of each slice."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,8 @@ from autosegnet.dicom.header import Header, named, undamaged
 from autosegnet.dicom.objects import read_dataset
 from autosegnet.dicom.series import Series
 from autosegnet.errors import InputError
-from autosegnet.io.decoded import DecodedImage, check_finite, check_geometry, check_size, empty_voxels, to_sitk
+from autosegnet.geometry import Grid
+from autosegnet.io.decoded import DecodedImage, check_finite, check_geometry, check_size, empty_voxels, make_image
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -27,15 +28,12 @@ class Stack:
 
     Args:
         headers: sorted.
-        spacing_mm, origin_mm, direction: as `SimpleITK.Image` has them.
+        grid: columns, rows and slices.
     """
 
     series: Series
     headers: tuple[Header, ...]
-    spacing_mm: tuple[float, float, float]
-    origin_mm: tuple[float, float, float]
-    direction: tuple[float, ...]
-    columns_rows: tuple[int, int] = field(default=(0, 0))
+    grid: Grid
 
 
 def stack(series: Series) -> Stack:
@@ -62,10 +60,11 @@ def stack(series: Series) -> Stack:
     spacing = (column_mm, row_mm, step_mm)
     origin = (float(places[order[0]][0]), float(places[order[0]][1]), float(places[order[0]][2]))
     direction = tuple(float(v) for v in np.stack([along_row, along_column, normal], axis=1).ravel())
-    check_geometry(spacing, origin, direction, Path(first.where))
-    size = (int(first.number("Columns") or 0), int(first.number("Rows") or 0))
-    check_size((*size, len(order)), Path(first.where))
-    return Stack(series, tuple(series.headers[k] for k in order), spacing, origin, direction, size)
+    size = (int(first.number("Columns") or 0), int(first.number("Rows") or 0), len(order))
+    grid = Grid(size, spacing, origin, direction)
+    check_geometry(grid, Path(first.where))
+    check_size(size, Path(first.where))
+    return Stack(series, tuple(series.headers[k] for k in order), grid)
 
 
 def _even_step_mm(places: NDArray[np.float64], normal: NDArray[np.float64], series: Series) -> float:
@@ -101,7 +100,7 @@ def pet_image(stacked: Stack, factors: tuple[float, ...]) -> "SimpleITK.Image":
     Raises:
         InputError: pixels that are damaged or of a kind that is not read, or no slope, or an intercept.
     """
-    values = empty_voxels(_shape(stacked), np.dtype(np.float32))
+    values = empty_voxels(stacked.grid.size[::-1], np.dtype(np.float32))
     for z, (header, factor) in enumerate(zip(stacked.headers, factors, strict=True)):
         slope, intercept = _rescale(header)
         if intercept != 0:
@@ -118,7 +117,7 @@ def ct_image(stacked: Stack) -> "SimpleITK.Image":
     """
     scales = [_rescale(header) for header in stacked.headers]
     whole = all(slope == int(slope) and intercept == int(intercept) for slope, intercept in scales)
-    values = empty_voxels(_shape(stacked), np.dtype(np.int16 if whole else np.float32))
+    values = empty_voxels(stacked.grid.size[::-1], np.dtype(np.int16 if whole else np.float32))
     for z, (header, (slope, intercept)) in enumerate(zip(stacked.headers, scales, strict=True)):
         hu = _stored(header, stacked) * slope + intercept
         if whole and (hu.min() < _INT16[0] or hu.max() > _INT16[1]):
@@ -127,14 +126,9 @@ def ct_image(stacked: Stack) -> "SimpleITK.Image":
     return _image(values, stacked)
 
 
-def _shape(stacked: Stack) -> tuple[int, int, int]:
-    columns, rows = stacked.columns_rows
-    return (len(stacked.headers), rows, columns)
-
-
 def _image(values: NDArray[Any], stacked: Stack) -> "SimpleITK.Image":
     check_finite(values, Path(stacked.headers[0].where))
-    return to_sitk(DecodedImage(values, stacked.spacing_mm, stacked.origin_mm, stacked.direction))
+    return make_image(DecodedImage(values, stacked.grid))
 
 
 def _rescale(header: Header) -> tuple[float, float]:
@@ -148,7 +142,7 @@ def _rescale(header: Header) -> tuple[float, float]:
 def _stored(header: Header, stacked: Stack) -> NDArray[np.float64]:
     """The stored values (rows, columns) of a slice."""
     _check_pixel_kind(header)
-    columns, rows = stacked.columns_rows
+    columns, rows, _ = stacked.grid.size
     with undamaged(f"PixelData (7FE0,0010) cannot be decoded in {header.where}"):
         dataset = read_dataset(header.path)
         held = len(dataset.PixelData)

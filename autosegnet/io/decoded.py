@@ -3,6 +3,7 @@
 World coordinates are LPS in mm, as SimpleITK has them; voxel arrays are (z, y, x).
 """
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError, format_path
+from autosegnet.geometry import Grid, place_on
 
 if TYPE_CHECKING:
     import SimpleITK
+
+log = logging.getLogger(__name__)
 
 # Whole-body PET, CT and their resampled grids lie between 0.5 and 6 mm; 20 mm and 0.3 mm leave room on both sides.
 SPACING_LIMITS_MM = (0.3, 20.0)
 # Twice the largest study that has to work (700 x 700 x 1100 = 5.4e8 voxels): 4.4 GB as float32.
 MAX_VOXELS = 1_100_000_000
+# Compressed, so many zeros take a thousandth. float64 may be as many voxels as the largest study.
+MAX_BYTES = 4 * MAX_VOXELS
 # A scan of 2 m at the smallest spacing has 6667 slices.
 MAX_AXIS = 7_000
 # How far direction @ direction.T may lie from the identity, largest entry.
@@ -30,23 +36,19 @@ _KEPT_TYPES = frozenset({"int8", "uint8", "int16", "uint16", "float32"})
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """Voxels and geometry as a file states them.
+    """Voxels and grid as a file states them.
 
-    Attributes:
-        voxels: (z, y, x), native byte order, C-contiguous, of the file's own type or of its scaled values
-        spacing: (x, y, z) mm
-        origin: (x, y, z) mm, LPS, centre of the first voxel
-        direction: 9 numbers, row-major, columns are the axes, as `SimpleITK.Image.GetDirection`
+    Args:
+        voxels: (z, y, x), native byte order, C-contiguous, of the file's own type or of its scaled values.
+        grid: where they lie.
     """
 
     voxels: NDArray[Any]
-    spacing: tuple[float, float, float]
-    origin: tuple[float, float, float]
-    direction: tuple[float, ...]
+    grid: Grid
 
 
 def empty_voxels(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A writable array, all 0, for the voxels (z, y, x) of an image to be: `to_sitk` hands its memory on.
+    """Return a writable array of zeros (z, y, x) for the voxels of an image to be; `make_image` hands its memory on.
 
     A study is read into the memory that it stays in; a copy would take as much again.
     """
@@ -68,7 +70,7 @@ class _ImageMemory:
 
 
 def _pixel_type(dtype: np.dtype[Any]) -> int:
-    """SimpleITK's number of a numeric type."""
+    """Return SimpleITK's number of a numeric type."""
     import SimpleITK
 
     kind = {"i": "Int", "u": "UInt", "f": "Float"}[dtype.kind]
@@ -92,30 +94,53 @@ def check_size(size: tuple[int, ...], path: Path) -> None:
         )
 
 
-def check_geometry(
-    spacing: tuple[float, ...], origin: tuple[float, ...], direction: tuple[float, ...], path: Path
-) -> None:
+def check_bytes(size: tuple[int, int, int], voxel_bytes: int, path: Path) -> None:
+    """Refuse an image whose voxels, as the file stores them, take more memory than any study.
+
+    Raises:
+        InputError: more than `MAX_BYTES`.
+    """
+    needed = math.prod(size) * voxel_bytes
+    if needed > MAX_BYTES:
+        raise InputError(
+            f"the voxels take {needed} bytes, expected at most {MAX_BYTES}, in {format_path(path)}; "
+            "save the image as int16 or float32"
+        )
+
+
+def check_geometry(grid: Grid, path: Path) -> None:
     """Refuse a grid that is not a possible PET or CT grid.
 
     Raises:
-        InputError: spacing outside 0.3-20 mm, origin not finite, or direction not orthonormal to 1e-3
+        InputError: spacing outside 0.3-20 mm, origin not finite, or direction not orthonormal to 1e-3.
     """
-    low, high = SPACING_LIMITS_MM
-    if not all(low <= value <= high for value in spacing):
-        raise InputError(
-            f"voxel spacing is {_numbers(spacing)} mm, expected {low:g} to {high:g} mm along every axis, "
-            f"in {format_path(path)}; export the image again from its source"
-        )
-    if not all(math.isfinite(value) for value in origin):
-        raise InputError(f"origin is {_numbers(origin)} mm, expected finite numbers, in {format_path(path)}")
-    matrix = np.array(direction, np.float64).reshape(3, 3)
+    check_spacing(grid.spacing_mm, path)
+    if not all(math.isfinite(value) for value in grid.origin_mm):
+        raise InputError(f"origin is {_numbers(grid.origin_mm)} mm, expected finite numbers, in {format_path(path)}")
+    matrix = np.array(grid.direction, np.float64).reshape(3, 3)
     if not np.isfinite(matrix).all() or np.abs(matrix).max() > 2:
-        raise InputError(f"direction holds {_numbers(direction)}, expected direction cosines, in {format_path(path)}")
+        raise InputError(
+            f"direction holds {_numbers(grid.direction)}, expected direction cosines, in {format_path(path)}"
+        )
     error = float(np.abs(matrix @ matrix.T - np.eye(3)).max())
     if error > ORTHONORMAL_TOLERANCE:
         raise InputError(
             f"image axes are not perpendicular unit vectors (off by {error:.2g}, expected at most "
             f"{ORTHONORMAL_TOLERANCE:g}), in {format_path(path)}; a sheared image has to be resampled first"
+        )
+
+
+def check_spacing(spacing_mm: tuple[float, ...], path: Path) -> None:
+    """Refuse distances of voxel centres that no PET or CT has.
+
+    Raises:
+        InputError: outside 0.3-20 mm.
+    """
+    low, high = SPACING_LIMITS_MM
+    if not all(low <= value <= high for value in spacing_mm):
+        raise InputError(
+            f"voxel spacing is {_numbers(spacing_mm)} mm, expected {low:g} to {high:g} mm along every axis, "
+            f"in {format_path(path)}; export the image again from its source"
         )
 
 
@@ -138,12 +163,31 @@ def check_finite(voxels: NDArray[Any], path: Path) -> None:
     if count:
         raise InputError(
             f"{count} voxels are NaN or infinite, the first at index (x, y, z) = {first}, expected finite numbers, "
-            f"in {format_path(path)}"
+            f"in {format_path(path)}; if they lie outside the field of view, predict and batch read them as air with "
+            "--nonfinite air"
         )
 
 
-def as_kept_type(voxels: NDArray[Any], path: Path) -> NDArray[Any]:
-    """The voxels as 8- or 16-bit integers or float32: itself where it is one of them, else float32.
+def fill_nonfinite(voxels: NDArray[Any], air: float) -> None:
+    """Set NaN and infinite voxels to a value, in place, and warn how many they are."""
+    if voxels.dtype.kind != "f":
+        return
+    count = 0
+    for plane in voxels:
+        bad = ~np.isfinite(plane)
+        count += int(np.count_nonzero(bad))
+        plane[bad] = air
+    if count:
+        log.warning(
+            "%d voxels (%.1f %%) of an image are NaN or infinite; read as air (%g)",
+            count,
+            100 * count / voxels.size,
+            air,
+        )
+
+
+def keep_type(voxels: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return the voxels as 8- or 16-bit integers or float32: the same array if it is one of them, else float32.
 
     Raises:
         InputError: float64 values beyond the range of float32 (3.4e38)
@@ -159,8 +203,8 @@ def as_kept_type(voxels: NDArray[Any], path: Path) -> NDArray[Any]:
     return narrow
 
 
-def to_sitk(decoded: DecodedImage) -> "SimpleITK.Image":
-    """The image in SimpleITK, its spacing, origin and direction bit for bit those of `decoded`.
+def make_image(decoded: DecodedImage) -> "SimpleITK.Image":
+    """Return the image in SimpleITK, on the very grid of `decoded`.
 
     Voxels of `empty_voxels` become the image's without a copy, any others by one.
     """
@@ -171,9 +215,7 @@ def to_sitk(decoded: DecodedImage) -> "SimpleITK.Image":
         image = memory.image
     else:
         image = SimpleITK.GetImageFromArray(decoded.voxels)
-    image.SetSpacing(decoded.spacing)
-    image.SetOrigin(decoded.origin)
-    image.SetDirection(decoded.direction)
+    place_on(image, decoded.grid)
     return image
 
 

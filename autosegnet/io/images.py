@@ -1,6 +1,6 @@
-"""Reads and writes one image by its suffix, and finds the one image of a folder.
+"""Reads one image by its content, writes one by its suffix, and finds the one image of a folder.
 
-`.mha`, `.nii` and `.nii.gz`; images are `SimpleITK.Image` in LPS, mm.
+MetaImage (`.mha`) and NIfTI (`.nii`, `.nii.gz`); images are `SimpleITK.Image` in LPS, mm.
 """
 
 import os
@@ -12,7 +12,11 @@ import numpy as np
 
 from autosegnet.errors import InputError, UsageError, format_list, format_path
 from autosegnet.io.atomic import encode_text, probe_output, write_files
-from autosegnet.io.decoded import DecodedImage, as_kept_type, check_finite, empty_voxels, to_sitk
+from autosegnet.io.content import SIGNATURE_BYTES, is_metaimage, is_nifti, name_foreign
+from autosegnet.io.decoded import DecodedImage, check_finite, empty_voxels, fill_nonfinite, keep_type, make_image
+from autosegnet.io.image_files import opened_image
+from autosegnet.io.nifti_forms import Form
+from autosegnet.io.streams import GZIP_MAGIC
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -30,26 +34,39 @@ _UNSUPPORTED = {
 }
 
 
-def read_image(path: Path) -> "SimpleITK.Image":
-    """The image in a file, checked from its first byte to its last.
+def read_image(path: Path, *, form: Form = "both", air: float | None = None) -> "SimpleITK.Image":
+    """Return the image in a file, checked from its first byte to its last.
 
     8- and 16-bit integers and float32 keep their type, every other type becomes float32.
 
-    Raises:
-        InputError: not one of the formats, damaged, or with voxels that are NaN, infinite or beyond float32
-    """
-    decoded = _decoded(path)
-    voxels = as_kept_type(decoded.voxels, path)
-    return to_sitk(DecodedImage(voxels, decoded.spacing, decoded.origin, decoded.direction))
-
-
-def read_mask(path: Path) -> "SimpleITK.Image":
-    """The mask in a file as uint8, 0 background and 1 lesion.
+    Args:
+        path: of the file; its format is seen in its content.
+        form: which of the sform and the qform of a NIfTI file counts if both are set.
+        air: what voxels become that are NaN or infinite; None refuses them.
 
     Raises:
-        InputError: as `read_image`, and where a voxel is neither 0 nor 1
+        InputError: not one of the formats, damaged, or with voxels that are NaN, infinite or beyond float32.
     """
-    decoded = _decoded(path)
+    decoded = _decode(path, form)
+    if air is None:
+        check_finite(decoded.voxels, path)
+    else:
+        fill_nonfinite(decoded.voxels, air)
+    return make_image(DecodedImage(keep_type(decoded.voxels, path), decoded.grid))
+
+
+def read_mask(path: Path, *, form: Form = "both") -> "SimpleITK.Image":
+    """Return the mask in a file as uint8, 0 background and 1 lesion.
+
+    Args:
+        path: of the file.
+        form: as for `read_image`.
+
+    Raises:
+        InputError: as `read_image`, and if a voxel is neither 0 nor 1.
+    """
+    decoded = _decode(path, form)
+    check_finite(decoded.voxels, path)
     others: set[float] = set()
     mask = empty_voxels(decoded.voxels.shape, np.dtype(np.uint8))
     for z, plane in enumerate(decoded.voxels):
@@ -59,7 +76,7 @@ def read_mask(path: Path) -> "SimpleITK.Image":
     if others:
         values = ", ".join(f"{value:g}" for value in sorted(others)[:5])
         raise InputError(f"the mask holds the values {values}, expected only 0 and 1, in {format_path(path)}")
-    return to_sitk(DecodedImage(mask, decoded.spacing, decoded.origin, decoded.direction))
+    return make_image(DecodedImage(mask, decoded.grid))
 
 
 def write_image(image: "SimpleITK.Image", path: Path) -> None:
@@ -93,11 +110,11 @@ def write_all(files: "Mapping[Path, SimpleITK.Image | str | bytes]") -> None:
         UsageError: the suffix of an image is none of .mha, .nii, .nii.gz
         OutputError: one of them cannot be written
     """
-    write_files({path: _encoded(content, path) for path, content in files.items()})
+    write_files({path: _encode(content, path) for path, content in files.items()})
 
 
-def _encoded(content: "SimpleITK.Image | str | bytes", path: Path) -> Iterable[bytes]:
-    """The bytes of a file; an image is encoded as they are taken."""
+def _encode(content: "SimpleITK.Image | str | bytes", path: Path) -> Iterable[bytes]:
+    """Return the bytes of a file; an image is encoded as they are taken."""
     if isinstance(content, bytes):
         return (content,)
     if isinstance(content, str):
@@ -153,23 +170,27 @@ def image_stem(path: Path) -> str:
     return path.name[: len(path.name) - len(_suffix(path))]
 
 
-def _decoded(path: Path) -> DecodedImage:
+def _decode(path: Path, form: Form) -> DecodedImage:
+    """Read a file by its content, or by its suffix if its content says nothing; then the reader tells what is wrong."""
+    with opened_image(path) as file:
+        head = file.read(SIGNATURE_BYTES)
     suffix = _suffix(path)
+    if is_nifti(head) or head.startswith(GZIP_MAGIC):
+        suffix = ".nii"
+    elif is_metaimage(head):
+        suffix = ".mha"
+    elif held := name_foreign(head):
+        raise InputError(f"found {held}; {_ACCEPTED}, at {format_path(path)}")
     if suffix not in _SUFFIXES:
-        if not path.exists():
-            raise InputError(f"cannot read {format_path(path)}: No such file or directory")
         reason = _UNSUPPORTED.get(suffix, "not an image format that is read")
         raise InputError(f"cannot read {format_path(path)}: {reason}, {_ACCEPTED}")
     if suffix == ".mha":
         from autosegnet.io.metaimage import read_metaimage
 
-        decoded = read_metaimage(path)
-    else:
-        from autosegnet.io.nifti import read_nifti
+        return read_metaimage(path)
+    from autosegnet.io.nifti import read_nifti
 
-        decoded = read_nifti(path)
-    check_finite(decoded.voxels, path)
-    return decoded
+    return read_nifti(path, form=form)
 
 
 def _check_suffix(path: Path) -> None:

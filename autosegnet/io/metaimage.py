@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autosegnet.errors import InputError, format_path
-from autosegnet.io.decoded import DecodedImage, empty_voxels
+from autosegnet.io.decoded import DecodedImage, check_bytes, empty_voxels
 from autosegnet.io.image_files import file_size, opened_image
-from autosegnet.io.metaimage_header import KNOWN_KEYS, MetaHeader, parse_header
+from autosegnet.io.metaimage_header import KNOWN_KEYS, MetaHeader, parse_meta_header
 from autosegnet.io.metaimage_tags import LONGEST_HEADER, parse_tags
 from autosegnet.io.streams import ZLIB_OR_GZIP, check_inflatable, inflate_into, read_into
 
@@ -26,15 +26,16 @@ _COMPRESSION_LEVEL = 1  # a third of the time of 6 for a mask, which is all but 
 
 
 def read_metaimage(path: Path) -> DecodedImage:
-    """The voxels and the grid of an .mha file, or an InputError that says what is wrong with it.
+    """Return the voxels and the grid of an .mha file.
 
     Raises:
         InputError: anything damaged, contradictory or beyond the bounds of `decoded`
     """
     with opened_image(path) as file:
-        header = parse_header(parse_tags(file.read(LONGEST_HEADER), KNOWN_KEYS, path))
+        header = parse_meta_header(parse_tags(file.read(LONGEST_HEADER), KNOWN_KEYS, path))
+        check_bytes(header.grid.size, header.dtype.itemsize, path)
         _check_payload(header, file_size(file) - header.start, path)
-        voxels = empty_voxels(header.size[::-1], header.dtype)
+        voxels = empty_voxels(header.grid.size[::-1], header.dtype)
         buffer = voxels.reshape(-1).view(np.uint8).data
         file.seek(header.start)
         if header.compressed:
@@ -43,11 +44,11 @@ def read_metaimage(path: Path) -> DecodedImage:
             read_into(file, buffer, path=path)
     if not header.dtype.isnative:
         voxels.byteswap(inplace=True)
-    return DecodedImage(voxels, header.spacing, header.origin, header.direction)
+    return DecodedImage(voxels, header.grid)
 
 
 def encode_metaimage(image: "SimpleITK.Image") -> Iterator[bytes]:
-    """The bytes of an .mha file with the image in it: uint8 or float32, zlib-compressed, numbers to the last digit.
+    """Return the bytes of an .mha file with an image in it, uint8 or float32, zlib-compressed, exact to the last digit.
 
     No metadata of the image is written, so that no patient's name gets out.
 
@@ -88,7 +89,7 @@ def _written(values: Sequence[float]) -> str:
 
 def _check_payload(header: MetaHeader, stored: int, path: Path) -> None:
     """Refuse, before memory is taken, a file with fewer or more bytes behind its header than that says."""
-    needed = math.prod(header.size) * header.dtype.itemsize
+    needed = math.prod(header.grid.size) * header.dtype.itemsize
     stored = max(stored, 0)
     if not header.compressed and stored != needed:
         raise InputError(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from autosegnet.geometry import Grid
 from autosegnet.io.decoded import check_geometry, check_size
 from autosegnet.io.metaimage_tags import Tags
 
@@ -66,32 +67,26 @@ KNOWN_KEYS = frozenset(
 class MetaHeader:
     """What a header says about its voxels.
 
-    Attributes:
-        size: (x, y, z) voxels
-        spacing: (x, y, z) mm
-        origin: (x, y, z) mm, LPS
-        direction: row-major, as `SimpleITK.Image.GetDirection`
+    Args:
+        grid: where the voxels lie.
         dtype: of the stored voxels, with the file's byte order
         start: position of the first byte of voxels
         compressed: whether they are one zlib or gzip stream
         compressed_size: bytes of that stream, None where the header does not say it
     """
 
-    size: tuple[int, ...]
-    spacing: tuple[float, float, float]
-    origin: tuple[float, float, float]
-    direction: tuple[float, ...]
+    grid: Grid
     dtype: np.dtype[Any]
     start: int
     compressed: bool
     compressed_size: int | None
 
 
-def parse_header(tags: Tags) -> MetaHeader:
-    """What the tags say, or an InputError where they say nothing, too much, or what no scalar image has.
+def parse_meta_header(tags: Tags) -> MetaHeader:
+    """Return what the tags say.
 
     Raises:
-        InputError: contradictory, absurd or beyond the bounds of `decoded`
+        InputError: they say nothing, too much, what no scalar image has, or what is beyond the bounds of `decoded`.
     """
     dims = tags.integers("NDims", 1)[0] if "NDims" in tags.values else 0
     keys = list(tags.values)
@@ -104,15 +99,11 @@ def parse_header(tags: Tags) -> MetaHeader:
         raise tags.refusal(f"the image has {dims} dimensions, expected one three-dimensional image")
     check_size(size[:3], tags.path)
     _check_kind(tags, dims)
-    spacing, origin, direction = _grid(tags, dims)
     compressed = tags.boolean("CompressedData", default=False)
     if "CompressedDataSize" in tags.values and not compressed:
         raise tags.refusal("the header has CompressedDataSize without CompressedData = True, expected both or none")
     return MetaHeader(
-        size=size[:3],
-        spacing=spacing,
-        origin=origin,
-        direction=direction,
+        grid=_grid(tags, size),
         dtype=_dtype(tags),
         start=_start(tags, compressed),
         compressed=compressed,
@@ -140,20 +131,22 @@ def _check_kind(tags: Tags, dims: int) -> None:
             tags.floats(key, count or dims)
 
 
-def _grid(tags: Tags, dims: int) -> tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, ...]]:
-    """Spacing, origin and SimpleITK's row-major direction, without the trailing axes of one voxel.
+def _grid(tags: Tags, size: tuple[int, ...]) -> Grid:
+    """Return the grid without the trailing axes of one voxel.
 
     MetaIO takes ElementSize where ElementSpacing is missing, and 1 mm, (0, 0, 0) and the identity where all are; here
     a grid that is not stated is refused.
     """
+    dims = len(size)
     x, y, z = tags.floats("ElementSpacing" if "ElementSpacing" in tags.values else "ElementSize", dims)[:3]
     left, posterior, superior = tags.agreed(_ORIGIN_KEYS, dims)[:3]
     matrix = np.array(tags.agreed(_DIRECTION_KEYS, dims * dims)).reshape(dims, dims)
     if np.any(matrix[3:, :3]) or np.any(matrix[:3, 3:]):
         raise tags.refusal("TransformMatrix mixes space with a further axis, expected three axes")
     direction = tuple(matrix[:3, :3].T.ravel().tolist())
-    check_geometry((x, y, z), (left, posterior, superior), direction, tags.path)
-    return (x, y, z), (left, posterior, superior), direction
+    grid = Grid((size[0], size[1], size[2]), (x, y, z), (left, posterior, superior), direction)
+    check_geometry(grid, tags.path)
+    return grid
 
 
 def _dtype(tags: Tags) -> np.dtype[Any]:
@@ -166,7 +159,10 @@ def _dtype(tags: Tags) -> np.dtype[Any]:
 
 
 def _start(tags: Tags, compressed: bool) -> int:
-    """Where the voxels begin: behind the header, or at HeaderSize. -1 (the last bytes) has to mean the same place."""
+    """Return where the voxels begin: behind the header, or at HeaderSize.
+
+    -1 (the last bytes) has to mean the same place.
+    """
     header_size = tags.integer("HeaderSize", 0)
     if header_size == 0 or (header_size == -1 and not compressed):
         return tags.end

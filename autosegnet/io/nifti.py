@@ -14,17 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError, format_path
-from autosegnet.io.decoded import DecodedImage, empty_voxels
+from autosegnet.io.content import SIGNATURE_BYTES, name_foreign
+from autosegnet.io.decoded import DecodedImage, check_bytes, empty_voxels
 from autosegnet.io.image_files import file_size, opened_image
-from autosegnet.io.nifti_header import (
-    FORMS_TOLERANCE_VOXELS,
-    LONGEST_HEADER,
-    LPS_FROM_RAS,
-    NiftiHeader,
-    parse_header,
-    voxels_apart,
-)
-from autosegnet.io.streams import GZIP, check_inflatable, inflate_first, inflate_into, read_into
+from autosegnet.io.nifti_forms import FORMS_TOLERANCE_VOXELS, Form, measure_voxels_apart
+from autosegnet.io.nifti_header import LONGEST_HEADER, LPS_FROM_RAS, NiftiHeader, parse_nifti_header
+from autosegnet.io.streams import GZIP, GZIP_MAGIC, check_inflatable, inflate_first, inflate_into, read_into
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -33,20 +28,28 @@ _SCANNER = 1
 _COMPRESSION_LEVEL = 1  # a third of the time of 6 for a mask, which is all but empty either way
 
 
-def read_nifti(path: Path) -> DecodedImage:
-    """The voxels, scaled as the header says, and the grid of a .nii or .nii.gz file.
+def read_nifti(path: Path, *, form: Form = "both") -> DecodedImage:
+    """Return the voxels, scaled as the header says, and the grid of a NIfTI file, compressed by gzip or not.
 
     Read to the last byte, so that gzip's checksum counts. Voxels without scaling keep the type of the file, scaled ones
     are float32 (computed in float64).
 
+    Args:
+        path: of the file; whether it is compressed is seen in its first bytes.
+        form: which of sform and qform counts if both are set.
+
     Raises:
-        InputError: anything damaged, contradictory or beyond the bounds of `decoded`
+        InputError: anything damaged, contradictory or beyond the bounds of `decoded`.
     """
     with opened_image(path) as file:
-        packed = path.suffix.lower() == ".gz"
+        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
         head = inflate_first(file, LONGEST_HEADER, wbits=GZIP, path=path) if packed else file.read(LONGEST_HEADER)
-        header = parse_header(head, path)
-        total = header.start + math.prod(header.size) * header.dtype.itemsize
+        if packed and (held := name_foreign(head[:SIGNATURE_BYTES])):
+            raise InputError(f"found gzip-compressed data that hold {held}, at {format_path(path)}")
+        header = parse_nifti_header(head, path, form)
+        check_bytes(header.grid.size, header.dtype.itemsize, path)
+        total = header.start + math.prod(header.grid.size) * header.dtype.itemsize
         if packed:
             check_inflatable(file_size(file), total, path)
         elif file_size(file) != total:
@@ -54,7 +57,7 @@ def read_nifti(path: Path) -> DecodedImage:
                 f"the file holds {file_size(file)} bytes, expected {total}, in {format_path(path)}; "
                 "copy or export it again"
             )
-        voxels = empty_voxels(header.size[::-1], header.dtype)
+        voxels = empty_voxels(header.grid.size[::-1], header.dtype)
         buffer = voxels.reshape(-1).view(np.uint8).data
         if packed:
             file.seek(0)
@@ -64,11 +67,11 @@ def read_nifti(path: Path) -> DecodedImage:
             read_into(file, buffer, path=path)
     if not header.dtype.isnative:
         voxels.byteswap(inplace=True)
-    return DecodedImage(_scaled(voxels, header, path), header.spacing, header.origin, header.direction)
+    return DecodedImage(_scaled(voxels, header, path), header.grid)
 
 
 def encode_nifti(image: "SimpleITK.Image", *, compressed: bool) -> Iterator[bytes]:
-    """The bytes of a NIfTI-1 file with the image in it, unscaled, its sform and qform the image's own grid.
+    """Return the bytes of a NIfTI-1 file with the image in it, unscaled, its sform and qform the image's own grid.
 
     The qform is left out where the axes are so far from perpendicular that it would contradict the sform.
 
@@ -112,7 +115,7 @@ def _encoded_header(image: "SimpleITK.Image", dtype: np.dtype[Any]) -> bytes:
     header.set_xyzt_units(xyz="mm")
     header["magic"] = b"n+1"
     header["vox_offset"] = 352
-    if voxels_apart(header.get_sform(), header.get_qform(), image.GetSize()) > FORMS_TOLERANCE_VOXELS:
+    if measure_voxels_apart(header.get_sform(), header.get_qform(), image.GetSize()) > FORMS_TOLERANCE_VOXELS:
         header["qform_code"] = 0
     return bytes(header.binaryblock) + bytes(4)
 

@@ -13,9 +13,12 @@ from autosegnet.errors import InputError, format_path
 
 # Which header zlib expects (zlib manual, inflateInit2). MetaIO takes a zlib or a gzip stream, too.
 GZIP = 31
+GZIP_MAGIC = b"\x1f\x8b"
 ZLIB_OR_GZIP = 47
 # Deflate never packs more than 1032 bytes into one (zlib, technical details: maximum compression factor).
 _HIGHEST_RATIO = 1032
+# Programs end a file with one (bgzip) or a few; a million take seconds and hold nothing.
+_MOST_EMPTY_STREAMS = 100
 # Small enough to stay in a processor's cache between inflating and copying (measured: 64 KiB and 256 KiB are fastest).
 _READ_BYTES = 1 << 16
 _INFLATE_BYTES = 1 << 18
@@ -94,7 +97,8 @@ def inflate_first(file: FileIO, count: int, *, wbits: int, path: Path) -> bytes:
 
 
 def _inflated(file: FileIO, *, wbits: int, several: bool, path: Path) -> Iterator[bytes]:
-    done = 0
+    done = empty = 0
+    before = 0  # what had been inflated when the present stream began
     stream = zlib_ng.decompressobj(wbits)
     packed = file.read(_READ_BYTES)
     while True:
@@ -109,11 +113,18 @@ def _inflated(file: FileIO, *, wbits: int, several: bool, path: Path) -> Iterato
         yield chunk
         if stream.eof:
             packed = stream.unused_data or file.read(_READ_BYTES)
+            if packed and not several:
+                raise InputError(f"there are bytes behind the compressed data, expected none, in {format_path(path)}")
+            packed = _skip_zeros(packed, file)
             if not packed:
                 return
-            if not several:
-                raise InputError(f"there are bytes behind the compressed data, expected none, in {format_path(path)}")
-            stream = zlib_ng.decompressobj(wbits)
+            empty += done == before
+            if empty > _MOST_EMPTY_STREAMS:
+                raise InputError(
+                    f"the compressed data hold more than {_MOST_EMPTY_STREAMS} empty streams, expected an image, "
+                    f"in {format_path(path)}"
+                )
+            before, stream = done, zlib_ng.decompressobj(wbits)
         else:
             # Without input left, zlib may still hold output.
             packed = stream.unconsumed_tail or file.read(_READ_BYTES)
@@ -122,3 +133,10 @@ def _inflated(file: FileIO, *, wbits: int, several: bool, path: Path) -> Iterato
                     f"the compressed data end too early, after {done} bytes, in {format_path(path)}; "
                     "copy or export it again"
                 )
+
+
+def _skip_zeros(packed: bytes, file: FileIO) -> bytes:
+    """Return what follows the zero bytes that tapes and block devices put behind a gzip stream (gzip(1), "ignored")."""
+    while packed and not (packed := packed.lstrip(b"\0")):
+        packed = file.read(_READ_BYTES)
+    return packed

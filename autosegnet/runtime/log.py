@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -58,7 +57,9 @@ def log_about(case: str) -> Iterator[None]:
 
 @contextmanager
 def keep_study_warnings() -> Iterator[list[str]]:
-    """Keep what this thread warns about its study, for its report; such messages name no file and no patient.
+    """Keep what is warned about a study meanwhile, for its report; such messages name no file and no patient.
+
+    Heard are this thread and those that run in a copy of its context.
 
     Yields:
         The messages, as they come.
@@ -66,20 +67,26 @@ def keep_study_warnings() -> Iterator[list[str]]:
     handler = _StudyWarnings()
     root = logging.getLogger("autosegnet")
     root.addHandler(handler)
+    before = _KEEPER.set(handler)
     try:
         yield handler.messages
     finally:
+        _KEEPER.reset(before)
         root.removeHandler(handler)
 
 
 class _StudyWarnings(logging.Handler):
-    _ABOUT_STUDIES = tuple(f"autosegnet.{name}" for name in ("dicom", "loading", "preprocess", "study", "suv"))
+    _ABOUT_STUDIES = tuple(
+        f"autosegnet.{name}" for name in ("dicom", "io", "judgement", "loading", "preprocess", "study", "suv")
+    )
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.messages: list[str] = []
-        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread and record.name.startswith(self._ABOUT_STUDIES):
+        if _KEEPER.get() is self and record.name.startswith(self._ABOUT_STUDIES):
             self.messages.append(record.getMessage())
+
+
+_KEEPER: ContextVar[_StudyWarnings | None] = ContextVar("keeper", default=None)

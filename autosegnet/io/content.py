@@ -1,0 +1,64 @@
+"""Tell from a file's first bytes what it holds: an image that is read, or what else, and what to do about that."""
+
+import re
+
+_SAVE_AS = "save the image as .mha or .nii.gz"
+_UNPACK = "unpack it and give the image inside"
+# Where a format's first bytes stand, what they are, its name, and what to do.
+_SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
+    (128, b"DICM", "a DICOM file", "give the folder of the series"),
+    (0, b"NRRD", "an NRRD image", _SAVE_AS),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 or MINC file", _SAVE_AS),
+    (0, b"CDF", "a NetCDF or MINC file", _SAVE_AS),
+    (0, b"# vtk DataFile", "a VTK file", _SAVE_AS),
+    (0, b"\x93NUMPY", "a NumPy array, which has no spacing", _SAVE_AS),
+    (0, b"MATRIX7", "an ECAT image", _SAVE_AS),
+    (0, b"MATLAB 5.0", "a MATLAB file", _SAVE_AS),
+    (0, b"\x89PNG", "a PNG picture, which has no spacing", _SAVE_AS),
+    (0, b"\xff\xd8\xff", "a JPEG picture, which has no spacing", _SAVE_AS),
+    (0, b"GIF8", "a GIF picture, which has no spacing", _SAVE_AS),
+    (0, b"II*\0", "a TIFF picture, which has no orientation", _SAVE_AS),
+    (0, b"MM\0*", "a TIFF picture, which has no orientation", _SAVE_AS),
+    (0, b"%PDF", "a PDF document", "give the image"),
+    (0, b"PK\x03\x04", "a zip archive", _UNPACK),
+    (257, b"ustar", "a tar archive", _UNPACK),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
+    (0, b"\xfd7zXZ", "xz-compressed data", _UNPACK),
+    (0, b"BZh", "bzip2-compressed data", _UNPACK),
+    (0, b"\x28\xb5\x2f\xfd", "Zstandard-compressed data", _UNPACK),
+)
+_WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
+SIGNATURE_BYTES = 512
+
+# A header's length and the magic of NIfTI in a single file, and where it stands (nifti1.h, nifti2.h).
+_NIFTI = ((348, 344, b"n+1\0"), (540, 4, b"n+2\0"))
+# Keys with which programs begin a MetaImage header.
+_METAIMAGE = re.compile(rb"[ \t]*(ObjectType|NDims|Comment|Name|ID)[ \t]*[=:]")
+
+
+def is_nifti(head: bytes) -> bool:
+    """Whether a file begins as NIfTI in a single file, not compressed."""
+    lengths = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
+    return any(length in lengths and head[at:].startswith(magic) for length, at, magic in _NIFTI)
+
+
+def is_metaimage(head: bytes) -> bool:
+    """Whether a file begins as a MetaImage header."""
+    return _METAIMAGE.match(head) is not None
+
+
+def name_foreign(head: bytes) -> str | None:
+    """Return what a file's first bytes belong to, with advice; None if they belong to nothing that is known.
+
+    Args:
+        head: the first `SIGNATURE_BYTES` bytes, or fewer if there are no more.
+    """
+    for at, signature, name, advice in _SIGNATURES:
+        if head[at:].startswith(signature):
+            return f"{name}; {advice}"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.lower().startswith(_WEB_PAGE):
+        return "a web page or XML, not an image; download the image again"
+    if text.startswith((b"{", b"[")):
+        return "JSON, not an image; give the image itself"
+    return None
