@@ -30,7 +30,7 @@ from autosegnet.pipeline import segment_study
 from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.log import log_to
 from autosegnet.runtime.progress import show_passes
-from autosegnet.study import checked_study
+from autosegnet.study import check_study
 
 
 class StrictLoader(ImageLoader):  # type: ignore[misc]
@@ -70,7 +70,7 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
 
     def predict(self, *, input_image: sitk.Image) -> sitk.Image:
         """The lesion mask on the PET's grid, for a CT."""
-        study = checked_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
+        study = check_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
         engine, recipe = self._ensemble()
         with show_passes(sys.stdout) as progress:
             run = run_walk if self._limit is None else self._limit.run

@@ -6,6 +6,7 @@ World coordinates are LPS in mm, as in DICOM and SimpleITK. A grid's tuples are 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,16 @@ class Grid:
     def of(cls, image: sitk.Image) -> Grid:
         """The grid of an image."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an array of the voxels: (z, y, x)."""
+        return self.size[::-1]
+
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of a voxel."""
+        return math.prod(self.spacing_mm) / 1000.0
 
     @property
     def steps_mm(self) -> NDArray[np.float64]:

@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from autosegnet.errors import InputError, UsageError, format_path
 from autosegnet.io import read_image
+from autosegnet.io.nifti_forms import Form
 from autosegnet.scan import ScanFacts
-from autosegnet.study import Study, checked_study
+from autosegnet.study import AIR_HU, Study, check_study
 from autosegnet.suv import Conversion, convert_sidecar
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class InputOptions:
         weight_kg: replaces the weight of the header or sidecar.
         pet_unit: "suv" or "bqml", for a PET that is a file.
         pet_sidecar: PET-BIDS JSON of a PET file in Bq/ml.
+        nifti_form: which of the sform and the qform of a NIfTI file counts if both are set and differ.
+        nonfinite: "air" reads voxels of files that are NaN or infinite as air, SUV 0 and -1024 HU.
     """
 
     pet_series: str = ""
@@ -45,6 +48,8 @@ class InputOptions:
     weight_kg: float | None = None
     pet_unit: str = "suv"
     pet_sidecar: Path | None = None
+    nifti_form: Form = "both"
+    nonfinite: Literal["refuse", "air"] = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +80,17 @@ def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> L
     if not pet.is_dir():
         with ThreadPoolExecutor(1, "reader") as pool:  # to decompress leaves the interpreter to the other thread
             # What a reader of DICOM warns of is kept for the study by this thread.
-            reading = None if ct.is_dir() else pool.submit(copy_context().run, read_image, ct)
+            reading = None if ct.is_dir() else pool.submit(copy_context().run, _read_file, ct, AIR_HU, options)
             image, conversion = _pet_from_file(pet, options)
             ct_image = _ct_from_folder(ct, None, options) if reading is None else reading.result()
-        return LoadedStudy(checked_study(pet=image, ct=ct_image), conversion, None, scan_facts(conversion, image))
+        return LoadedStudy(check_study(pet=image, ct=ct_image), conversion, None, scan_facts(conversion, image))
 
     from autosegnet.dicom.series import choose_pet, series_in
 
     found = series_in(pet)
     chosen = choose_pet(found, uid=options.pet_series)
     if not ct.is_dir():
-        ct_image = read_image(ct)
+        ct_image = _read_file(ct, AIR_HU, options)
     else:
         in_ct_folder = found if ct.resolve() == pet.resolve() else series_in(ct)
         ct_image = _ct_of(in_ct_folder, chosen, options)
@@ -120,7 +125,7 @@ def _from_dicom(pet: Series, ct: sitk.Image, options: InputOptions) -> LoadedStu
     loaded = read_dicom_pet(pet, mode=options.mode, weight_kg=options.weight_kg)
     log_conversion(loaded.conversion)
     scan = scan_facts(loaded.conversion, loaded.image)
-    return LoadedStudy(checked_study(pet=loaded.image, ct=ct), loaded.conversion, loaded.source, scan)
+    return LoadedStudy(check_study(pet=loaded.image, ct=ct), loaded.conversion, loaded.source, scan)
 
 
 def scan_facts(conversion: Conversion | None, pet: sitk.Image) -> ScanFacts:
@@ -154,10 +159,14 @@ def _check_options(pet: Path, ct: Path, options: InputOptions) -> None:
 
 def _pet_from_file(path: Path, options: InputOptions) -> tuple[sitk.Image, Conversion | None]:
     if options.pet_sidecar is None:
-        return read_image(path), None
+        return _read_file(path, 0.0, options), None
     conversion = convert_sidecar(_read_sidecar(options.pet_sidecar), weight_kg=options.weight_kg)
     log_conversion(conversion)
-    return _scaled(read_image(path), conversion.factors[0]), conversion
+    return _scaled(_read_file(path, 0.0, options), conversion.factors[0]), conversion
+
+
+def _read_file(path: Path, air: float, options: InputOptions) -> sitk.Image:
+    return read_image(path, form=options.nifti_form, air=air if options.nonfinite == "air" else None)
 
 
 def _scaled(image: sitk.Image, factor: float) -> sitk.Image:

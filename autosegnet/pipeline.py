@@ -58,7 +58,7 @@ def segment_study(
     """Return the lesions of a study.
 
     Args:
-        study: as `study.checked_study` admits it.
+        study: as `study.check_study` admits it.
         engine: the folds.
         recipe: of the same folds.
         maps: what to keep beside the mask; the mask does not depend on it.

@@ -20,7 +20,7 @@ from autosegnet.model.weights import Weights, open_weights
 from autosegnet.outputs import pages_of, provenance, write_results
 from autosegnet.pipeline import Maps, Segmentation, segment_study
 from autosegnet.runtime.log import keep_study_warnings
-from autosegnet.study import checked_study
+from autosegnet.study import check_study
 
 if TYPE_CHECKING:
     import nibabel
@@ -250,7 +250,7 @@ def _load(pet: Image, ct: Image, options: InputOptions | None) -> tuple[LoadedSt
         raise UsageError("options say how files are read; PET or CT is an image in memory, so give none")
     pet_image, from_sitk = _in_memory(pet, "PET")
     ct_image, _ = _in_memory(ct, "CT")
-    return LoadedStudy(checked_study(pet=pet_image, ct=ct_image), None, None), from_sitk
+    return LoadedStudy(check_study(pet=pet_image, ct=ct_image), None, None), from_sitk
 
 
 def _in_memory(image: Any, name: str) -> tuple[sitk.Image, FromSitk]:

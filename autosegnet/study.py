@@ -47,7 +47,7 @@ class Study:
     ct: sitk.Image
 
 
-def checked_study(*, pet: sitk.Image, ct: sitk.Image) -> Study:
+def check_study(*, pet: sitk.Image, ct: sitk.Image) -> Study:
     """The study of a PET and a CT that look like what they claim to be.
 
     Geometry and finiteness of each image are checked where files are read; here are the mistakes of which each file

@@ -17,7 +17,7 @@ from autosegnet.geometry import Grid, image_on
 from autosegnet.io import read_image, read_mask, write_all
 from autosegnet.lesions import measure_lesions
 from autosegnet.report import Provenance, remove_outdated, report_files
-from autosegnet.study import checked_study
+from autosegnet.study import check_study
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--empty", action="store_true")
     parser.add_argument("--note", default="the lesions are the study's known truth.", help="in place of a model card")
     args = parser.parse_args()
-    study = checked_study(pet=read_image(args.study / "SUV.nii.gz"), ct=read_image(args.study / "CTres.nii.gz"))
+    study = check_study(pet=read_image(args.study / "SUV.nii.gz"), ct=read_image(args.study / "CTres.nii.gz"))
     mask = read_mask(args.study / "SEG.nii.gz")
     if args.empty:
         mask = image_on(np.zeros(mask.GetSize()[::-1], np.uint8), Grid.of(mask))

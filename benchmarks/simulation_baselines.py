@@ -72,10 +72,10 @@ def measure(task: tuple[int, Path | None, Point]) -> Measured:
     study = simulate_study(seed, anatomy=open_anatomy(organ_map), protocol=Protocol(spacing_mm))
     truth = study.truth.astype(bool)
     scores = tuple(
-        measure_masks(predict(study.suv, method), truth, spacing_mm=study.spacing_mm[::-1], convention="autopet3")
+        measure_masks(predict(study.suv, method), truth, spacing_mm=study.grid.spacing_mm[::-1], convention="autopet3")
         for method in METHODS
     )
-    voxel_ml = float(np.prod(study.spacing_mm)) / 1000
+    voxel_ml = float(np.prod(study.grid.spacing_mm)) / 1000
     sizes = np.bincount(cc3d.connected_components((study.suv > 4) & ~truth, connectivity=18).ravel())[1:] * voxel_ml
     normal = (float(sizes.sum()), float(len(sizes)), float((sizes > 1).sum()))
     tissues = np.array(list(tissue_figures(study)))

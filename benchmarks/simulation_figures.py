@@ -69,7 +69,7 @@ def measure(task: Task) -> Figures:
     """Simulate one study and measure it."""
     study = simulate_study(task.seed, anatomy=open_anatomy(task.organ_map), protocol=task.protocol)
     truth, tissue, suv = study.truth.astype(bool), study.tissue, study.suv
-    voxel_ml = float(np.prod(study.spacing_mm)) / 1000
+    voxel_ml = float(np.prod(study.grid.spacing_mm)) / 1000
     components = int(cc3d.connected_components(truth, connectivity=18).max())
     rng = np.random.default_rng(task.seed)
     voxels = rng.permutation(np.flatnonzero(truth))[:4000]
@@ -79,16 +79,16 @@ def measure(task: Task) -> Figures:
         cohort=study.cohort,
         components=components,
         burden_ml=float(truth.sum()) * voxel_ml,
-        component_ml=tuple(coarse_volumes(truth, study.spacing_mm)),
+        component_ml=tuple(coarse_volumes(truth, study.grid.spacing_mm)),
         lesion_suv=suv.ravel()[voxels],
         lesion_hu=study.ct.ravel()[voxels].astype(np.float32),
         sites=tuple(record.site for record in records),
         hot_spots=hot_spots,
         share_in_lowest_slices=lowest,
         aorta=measure_aorta(study),
-        liver=measure_liver(suv, (tissue == T.LIVER) & ~truth, study.spacing_mm),
+        liver=measure_liver(suv, (tissue == T.LIVER) & ~truth, study.grid.spacing_mm),
         kidneys=measure_kidneys(suv, tissue, truth, voxel_ml),
-        bladder=measure_bladder(suv, tissue, study.spacing_mm),
+        bladder=measure_bladder(suv, tissue, study.grid.spacing_mm),
         brain=measure_brain(suv, tissue),
     )
 

@@ -19,16 +19,16 @@ from petct_simulator.whole_study import Protocol, SimulatedStudy, simulate_study
 
 def draw(study: SimulatedStudy, axes: list[Axes]) -> None:
     """Draw the coronal and sagittal projection (inverted grey, SUV 0–10) and a coronal CT slice, feet down."""
-    x_mm, y_mm, z_mm = study.spacing_mm
+    x_mm, y_mm, z_mm = study.grid.spacing_mm
     suv, ct, truth = (values[::-1] for values in (study.suv, study.ct, study.truth))
     axes[0].imshow(suv.max(axis=1), aspect=z_mm / x_mm, cmap="gray_r", vmin=0, vmax=10)
     axes[1].imshow(suv.max(axis=2), aspect=z_mm / y_mm, cmap="gray_r", vmin=0, vmax=10)
     if truth.any():
         axes[0].contour(truth.max(axis=1), [0.5], colors="red", linewidths=0.6)
         axes[1].contour(truth.max(axis=2), [0.5], colors="red", linewidths=0.6)
-    middle = round(-study.origin_mm[1] / y_mm)
+    middle = round(-study.grid.origin_mm[1] / y_mm)
     axes[2].imshow(ct[:, middle], aspect=z_mm / x_mm, cmap="gray", vmin=-200, vmax=300)
-    volume = float(study.truth.sum()) * float(np.prod(study.spacing_mm)) / 1000
+    volume = float(study.truth.sum()) * float(np.prod(study.grid.spacing_mm)) / 1000
     axes[0].set_title(f"{study.cohort}, {study.weight_kg:.0f} kg, {volume:.0f} ml", fontsize=8)
 
 

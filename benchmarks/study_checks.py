@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import image_on, voxels
 from autosegnet.io import read_image
-from autosegnet.study import Study, _coarse, checked_study
+from autosegnet.study import Study, _coarse, check_study
 from petct_simulator.whole_study import simulate_study
 
 
@@ -36,10 +36,9 @@ def simulated_studies(count: int) -> Iterator[tuple[str, Study]]:
     """Simulated studies and their variants."""
     for seed in range(count):
         made = simulate_study(seed)
-        size = made.suv.shape[::-1]
-        grid = Grid((size[0], size[1], size[2]), made.spacing_mm, made.origin_mm, made.direction)
+        grid = made.grid
         whole = Study(image_on(made.suv, grid), image_on(made.ct, grid))
-        x, y, z = size
+        x, y, z = grid.size
         middle = slice(x // 2 - 20, x // 2 + 20), slice(y // 2 - 20, y // 2 + 20)
         hot = replace(whole, pet=image_on(with_bladder(made.suv), grid))
         noisy = replace(whole, pet=image_on(with_noise(made.suv, seed), grid))
@@ -105,7 +104,7 @@ def main() -> None:
             for what, value in figures(study).items():
                 found.setdefault(what, []).append(value)
             try:
-                checked_study(pet=study.pet, ct=study.ct)
+                check_study(pet=study.pet, ct=study.ct)
             except InputError as error:
                 refused += 1
                 print(f"{name} is refused: {error}")

@@ -9,7 +9,7 @@ from threshold import ThresholdEngine
 from autosegnet.geometry import Grid, resample, voxels
 from autosegnet.model.recipe import Crop
 from autosegnet.pipeline import segment_study
-from autosegnet.study import Study, checked_study
+from autosegnet.study import Study, check_study
 
 # With an engine that finds SUV > 4 the right mask is known: the PET's own voxels above 4, but for interpolation.
 
@@ -91,5 +91,5 @@ def test_thresholding_real_studies_agrees_with_thresholding_their_voxels(real_da
     for name in ("STS_002", "STS_012", "STS_044"):
         folder = real_data / "sts" / name
         pet, ct = (sitk.ReadImage(str(folder / f"{n}.nii.gz")) for n in ("SUV", "CTres"))
-        mask = found(checked_study(pet=pet, ct=ct))
+        mask = found(check_study(pet=pet, ct=ct))
         assert dice(voxels(mask) > 0, voxels(pet) > 4) > 0.9, name

@@ -135,7 +135,7 @@ def test_warnings_about_the_study_reach_the_report(predict, tmp_path, monkeypatc
         logging.getLogger("autosegnet.model.engine").warning("nothing of the reader's concern")
         return Study(**images)
 
-    monkeypatch.setattr(loading, "checked_study", warned)
+    monkeypatch.setattr(loading, "check_study", warned)
     assert predict("--output", tmp_path / "mask.mha", "--report", tmp_path / "r")[0] == 0
     page = (tmp_path / "r" / "report.html").read_text()
     assert "the weight was given by --weight-kg" in page

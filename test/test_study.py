@@ -5,7 +5,7 @@ from phantoms import phantom
 
 from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, image_on, voxels
-from autosegnet.study import Study, checked_study
+from autosegnet.study import Study, check_study
 
 
 def changed(image: sitk.Image, function) -> sitk.Image:
@@ -30,19 +30,19 @@ def without_air(image: sitk.Image) -> sitk.Image:
 
 def refusal(study: Study) -> str:
     with pytest.raises(InputError) as caught:
-        checked_study(pet=study.pet, ct=study.ct)
+        check_study(pet=study.pet, ct=study.ct)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_good_study_passes() -> None:
     study = phantom()
-    assert checked_study(pet=study.pet, ct=study.ct) == study
+    assert check_study(pet=study.pet, ct=study.ct) == study
 
 
 def test_slightly_negative_pet_passes() -> None:
     study = phantom()
-    checked_study(pet=changed(study.pet, lambda a: a - 0.05), ct=study.ct)
+    check_study(pet=changed(study.pet, lambda a: a - 0.05), ct=study.ct)
 
 
 def noisy(suv):
@@ -53,12 +53,12 @@ def noisy(suv):
 def test_noise_in_the_air_is_not_taken_for_a_patient_beyond_the_ct() -> None:
     """Where few counts leave SUV 0.3 and more in the air, it outweighed the patient: "CT covers 13 % of the body"."""
     study = phantom(size=(96, 96, 36))
-    checked_study(pet=changed(study.pet, noisy), ct=study.ct)
+    check_study(pet=changed(study.pet, noisy), ct=study.ct)
 
 
 def test_a_truncated_ct_passes_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     study = phantom()
-    checked_study(pet=study.pet, ct=study.ct[16:])
+    check_study(pet=study.pet, ct=study.ct[16:])
     (message,) = caplog.messages
     assert "CT covers 7" in message
 
@@ -70,7 +70,7 @@ def test_noise_does_not_hide_that_the_ct_is_elsewhere() -> None:
 
 def test_real_studies_pass(real_data) -> None:
     for folder in sorted((real_data / "sts").glob("STS_*")):
-        checked_study(pet=sitk.ReadImage(str(folder / "SUV.nii.gz")), ct=sitk.ReadImage(str(folder / "CTres.nii.gz")))
+        check_study(pet=sitk.ReadImage(str(folder / "SUV.nii.gz")), ct=sitk.ReadImage(str(folder / "CTres.nii.gz")))
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,10 @@ def _task(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task
         options, how = InputOptions(mode=args.suv_mode), f"DICOM, SUV mode {args.suv_mode}"
     else:
         unit = "suv" if sidecar is None else "bqml"
-        options, how = InputOptions(pet_unit=unit, pet_sidecar=sidecar), f"PET file in {unit}"
+        options = InputOptions(pet_unit=unit, pet_sidecar=sidecar, nifti_form=args.nifti_form, nonfinite=args.nonfinite)
+        how = f"PET file in {unit}"
+        how += "" if args.nifti_form == "both" else f", {args.nifti_form} of NIfTI"
+        how += ", NaN as air" if args.nonfinite == "air" else ""
     mask = args.output / f"{study.case}.{args.format or _format_of(study)}"
     files = (*study.files, *([sidecar] if sidecar else []))
     depends_on: DependsOn = {

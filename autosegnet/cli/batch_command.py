@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet.cli.options import add_engine_arguments, choose_weights
-from autosegnet.cli.suv_command import add_mode_argument
+from autosegnet.cli.suv_command import add_file_arguments, add_mode_argument
 from autosegnet.errors import UsageError, format_list, format_path
 from autosegnet.runtime.workers import Workers, add_worker_arguments, choose_workers
 
@@ -42,6 +42,7 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         default="suv",
         help="of PET files not called SUV; bqml needs a PET-BIDS sidecar, <name>.json, beside each (default: suv)",
     )
+    add_file_arguments(group)
     add_engine_arguments(parser)
 
 

@@ -46,6 +46,23 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
         "--pet-unit", choices=["suv", "bqml"], default="suv", help="of a PET file (default: %(default)s)"
     )
     group.add_argument("--pet-sidecar", type=Path, metavar="FILE.json", help="PET-BIDS sidecar of a PET file in Bq/ml")
+    add_file_arguments(group)
+
+
+def add_file_arguments(group: argparse._ArgumentGroup) -> None:
+    """Add the options that say how image files are to be read if they leave a doubt."""
+    group.add_argument(
+        "--nifti-form",
+        choices=["both", "sform", "qform"],
+        default="both",
+        help="of NIfTI files whose sform and qform differ, the one to believe (default: refuse them)",
+    )
+    group.add_argument(
+        "--nonfinite",
+        choices=["refuse", "air"],
+        default="refuse",
+        help="voxels that are NaN or infinite, as some programs write outside the field of view (default: refuse)",
+    )
 
 
 def add_mode_argument(group: argparse._ArgumentGroup) -> None:
@@ -62,6 +79,8 @@ def input_options(args: argparse.Namespace) -> InputOptions:
         weight_kg=args.weight_kg,
         pet_unit=args.pet_unit,
         pet_sidecar=args.pet_sidecar,
+        nifti_form=args.nifti_form,
+        nonfinite=args.nonfinite,
     )
 
 

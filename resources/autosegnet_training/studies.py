@@ -10,7 +10,7 @@ import numpy as np
 from autosegnet.errors import InputError
 from autosegnet.geometry import Box, Grid, cut, same_grid
 from autosegnet.io import read_image, read_mask
-from autosegnet.study import Study, checked_study
+from autosegnet.study import Study, check_study
 from autosegnet_training.cases import Case
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def read_labelled(case: Case) -> Labelled:
             region = _region(grid, case.box)
             # The mask's grid may differ from the PET's in the last digits: cut by its own voxels.
             pet, ct, truth = cut(pet, region), _cut_ct(ct, region), cut(truth, Grid.of(truth).crop(case.box))
-        return Labelled(checked_study(pet=pet, ct=ct), truth)
+        return Labelled(check_study(pet=pet, ct=ct), truth)
     except InputError as error:
         raise InputError(f"case {case.name}: {error}") from error
 

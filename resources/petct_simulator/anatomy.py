@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from autosegnet.geometry import Grid
 from petct_simulator import body, organs
 from petct_simulator.body import Build
-from petct_simulator.frame import Frame, Lattice, prepare_canvas, stature_frame
+from petct_simulator.frame import Frame, make_lattice, prepare_canvas, stature_frame
 from petct_simulator.shapes import Canvas, Point
 
 
@@ -22,7 +23,7 @@ class Anatomy:
     """
 
     canvas: Canvas
-    lattice: Lattice
+    lattice: Grid
     build: Build
     height_mm: float
     weight_kg: float
@@ -89,7 +90,7 @@ def fat_thickness_mm(bmi: float, sex: str) -> float:
     return float(np.clip(2.5 * (bmi - 17.5), 4.0, 70.0)) * (1.15 if sex == "F" else 0.9)
 
 
-def fit_lattice(frame: Frame, build: Build, heights: tuple[float, float], spacing_mm: Point) -> Lattice:
+def fit_lattice(frame: Frame, build: Build, heights: tuple[float, float], spacing_mm: Point) -> Grid:
     """Return the voxels that hold a body, its arms and the table between two heights of the reference body."""
     widest, deepest = max(frame.scale_x), max(frame.scale_y)
     limb = 0.5 * build.fat_mm + 25
@@ -99,10 +100,10 @@ def fit_lattice(frame: Frame, build: Build, heights: tuple[float, float], spacin
     low, high = np.interp(heights, frame.reference_z, frame.z)
     lengths = (high - low, front + back, 2 * half_width)
     counts = [int(np.ceil(length / step)) for length, step in zip(lengths, spacing_mm[::-1], strict=True)]
-    return Lattice((counts[0], counts[1], counts[2]), spacing_mm, (-half_width, -front, float(low)))
+    return make_lattice((counts[0], counts[1], counts[2]), spacing_mm, (-half_width, -front, float(low)))
 
 
-def paint_patient(canvas: Canvas, build: Build, lattice: Lattice, rng: np.random.Generator) -> None:
+def paint_patient(canvas: Canvas, build: Build, lattice: Grid, rng: np.random.Generator) -> None:
     """Paint the whole procedural body, from the outside in and from the soft to the hard."""
     paint_soft_tissue(canvas, build, lattice, organs.Sizes(rng))
     body.paint_spine(canvas)
@@ -111,7 +112,7 @@ def paint_patient(canvas: Canvas, build: Build, lattice: Lattice, rng: np.random
     body.paint_skin(canvas)
 
 
-def paint_soft_tissue(canvas: Canvas, build: Build, lattice: Lattice, sizes: organs.Sizes) -> None:
+def paint_soft_tissue(canvas: Canvas, build: Build, lattice: Grid, sizes: organs.Sizes) -> None:
     """Paint outline, muscle and organs."""
     body.paint_outline(canvas, build)
     body.paint_fasciae(canvas, lattice.spacing_mm, sizes.rng)
@@ -123,7 +124,7 @@ def paint_soft_tissue(canvas: Canvas, build: Build, lattice: Lattice, sizes: org
     organs.paint_brown_fat(canvas)
 
 
-def paint_rib_cage(canvas: Canvas, lattice: Lattice) -> None:
+def paint_rib_cage(canvas: Canvas, lattice: Grid) -> None:
     """Paint ribs around the thoracic cavity."""
     found = body.cavity_radius(canvas)
     if found is None:

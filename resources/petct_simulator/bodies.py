@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from autosegnet.geometry import Grid
 from petct_simulator.anatomy import Anatomy, AnatomySource, procedural
-from petct_simulator.frame import Lattice
+from petct_simulator.frame import axis_mm, make_lattice
 from petct_simulator.label_volume import LabelVolume
 from petct_simulator.shapes import Point
 from petct_simulator.tissue import Tissue
@@ -40,15 +41,15 @@ def make_body(
     return label_volume(name, anatomy, fit_table(anatomy))
 
 
-def fit_table(anatomy: Anatomy) -> Lattice:
+def fit_table(anatomy: Anatomy) -> Grid:
     """Return an anatomy's lattice with room for the table."""
     lattice = anatomy.lattice
-    missing = _back_mm(anatomy) + TABLE_MM - float(lattice.axis(1)[-1])
+    missing = _back_mm(anatomy) + TABLE_MM - float(axis_mm(lattice, 1)[-1])
     rows = lattice.shape[1] + max(0, int(np.ceil(missing / lattice.spacing_mm[1])))
-    return replace(lattice, shape=(lattice.shape[0], rows, lattice.shape[2]))
+    return replace(lattice, size=(lattice.size[0], rows, lattice.size[2]))
 
 
-def fit_field(anatomy: Anatomy, field_mm: float) -> Lattice:
+def fit_field(anatomy: Anatomy, field_mm: float) -> Grid:
     """Return the PET's grid: a square field of view around the patient, at least as wide as the lattice."""
     lattice = fit_table(anatomy)
     origin, shape = [lattice.origin_mm[2]], [lattice.shape[0]]
@@ -57,10 +58,10 @@ def fit_field(anatomy: Anatomy, field_mm: float) -> Lattice:
         before = max(0, round((lattice.origin_mm[axis] + field_mm / 2) / step))
         shape.append(max(round(field_mm / step), before + size))
         origin.append(lattice.origin_mm[axis] - before * step)
-    return Lattice((shape[0], shape[1], shape[2]), lattice.spacing_mm, (origin[2], origin[1], origin[0]))
+    return make_lattice((shape[0], shape[1], shape[2]), lattice.spacing_mm, (origin[2], origin[1], origin[0]))
 
 
-def label_volume(name: str, anatomy: Anatomy, grid: Lattice) -> LabelVolume:
+def label_volume(name: str, anatomy: Anatomy, grid: Grid) -> LabelVolume:
     """Return the label volume of an anatomy.
 
     Args:
@@ -69,7 +70,7 @@ def label_volume(name: str, anatomy: Anatomy, grid: Lattice) -> LabelVolume:
         grid: voxels of the volume, which hold those of the anatomy's lattice.
     """
     tissue, (before_x, before_y) = _widen(anatomy, grid)
-    x, y = grid.axis(0)[None, :], grid.axis(1)[:, None]
+    x, y = axis_mm(grid, 0)[None, :], axis_mm(grid, 1)[:, None]
     for region, label in _table(x, y, _back_mm(anatomy)):
         tissue[:, region] = np.where(tissue[:, region] == Tissue.OUTSIDE, label, tissue[:, region])
     labels = np.ascontiguousarray(tissue.transpose(2, 1, 0)[::-1, ::-1])
@@ -83,7 +84,7 @@ def label_volume(name: str, anatomy: Anatomy, grid: Lattice) -> LabelVolume:
     return LabelVolume(name, labels, grid.spacing_mm, reference, anatomy.weight_kg, from_map)
 
 
-def to_voxels(grid: Lattice) -> NDArray[np.float64]:
+def to_voxels(grid: Grid) -> NDArray[np.float64]:
     """Return (3, 4): LPS mm to voxel of a label volume, whose x and y run the other way."""
     matrix = np.zeros((3, 4))
     for axis, sign in enumerate((-1.0, -1.0, 1.0)):
@@ -93,7 +94,7 @@ def to_voxels(grid: Lattice) -> NDArray[np.float64]:
     return matrix
 
 
-def _widen(anatomy: Anatomy, grid: Lattice) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def _widen(anatomy: Anatomy, grid: Grid) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Return the tissues on a larger grid, and how many voxels were added before x and y."""
     lattice = anatomy.lattice
     before = [round((lattice.origin_mm[a] - grid.origin_mm[a]) / grid.spacing_mm[a]) for a in (0, 1)]
@@ -105,7 +106,7 @@ def _widen(anatomy: Anatomy, grid: Lattice) -> tuple[NDArray[np.uint8], tuple[in
 
 def _back_mm(anatomy: Anatomy) -> float:
     rows = np.flatnonzero((anatomy.canvas.tissue > 0).any(axis=(0, 2)))
-    return float(anatomy.lattice.axis(1)[rows[-1]])
+    return float(axis_mm(anatomy.lattice, 1)[rows[-1]])
 
 
 def _table(x: NDArray[np.float64], y: NDArray[np.float64], back_mm: float) -> list[tuple[NDArray[np.bool_], int]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autosegnet.geometry import Grid
 from petct_simulator.shapes import WARP_MM, Canvas, Point, Volume, smooth_field
 
 # Heights of the reference body in mm above the soles.
@@ -27,23 +28,15 @@ class Frame:
     scale_y: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Lattice:
-    """The voxels of a study: shape (z, y, x), spacing (x, y, z) in mm, origin (x, y, z) in mm, LPS, no rotation."""
+def make_lattice(shape: tuple[int, int, int], spacing_mm: Point, origin_mm: Point) -> Grid:
+    """Return the grid of arrays of a shape (z, y, x), without rotation: x to the left, y to the back, z to the head."""
+    return Grid(shape[::-1], spacing_mm, origin_mm, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
 
-    shape: tuple[int, int, int]
-    spacing_mm: Point
-    origin_mm: Point
 
-    def axis(self, dimension: int) -> NDArray[np.float64]:
-        """Return the positions in mm of the voxels along x (0), y (1) or z (2)."""
-        steps = np.arange(self.shape[2 - dimension], dtype=np.float64)
-        return np.asarray(self.origin_mm[dimension] + self.spacing_mm[dimension] * steps, dtype=np.float64)
-
-    @property
-    def voxel_ml(self) -> float:
-        """Return the volume of a voxel in ml."""
-        return float(np.prod(self.spacing_mm)) / 1000.0
+def axis_mm(lattice: Grid, dimension: int) -> NDArray[np.float64]:
+    """Return the positions of the voxels of a grid without rotation along x (0), y (1) or z (2)."""
+    steps = np.arange(lattice.size[dimension], dtype=np.float64)
+    return np.asarray(lattice.origin_mm[dimension] + lattice.spacing_mm[dimension] * steps, dtype=np.float64)
 
 
 def stature_frame(height_mm: float, head_share: float, girth: float, belly: float) -> Frame:
@@ -64,21 +57,21 @@ def stature_frame(height_mm: float, head_share: float, girth: float, belly: floa
     return Frame(knots, z, zeros, zeros, scale_x, scale_y)
 
 
-def prepare_canvas(frame: Frame, lattice: Lattice, rng: np.random.Generator) -> Canvas:
+def prepare_canvas(frame: Frame, lattice: Grid, rng: np.random.Generator) -> Canvas:
     """Return an empty canvas: the lattice in reference coordinates, bent by a smooth warp of about 4 mm."""
-    z_mm = lattice.axis(2)
+    z_mm = axis_mm(lattice, 2)
     heights = _extrapolate(z_mm, frame.z, frame.reference_z).astype(np.float32)
     scale_x, scale_y = (np.interp(z_mm, frame.z, s)[:, None] for s in (frame.scale_x, frame.scale_y))
     centre_x, centre_y = (np.interp(z_mm, frame.z, c)[:, None] for c in (frame.centre_x, frame.centre_y))
-    axis_x: Volume = ((lattice.axis(0)[None] - centre_x) / scale_x).astype(np.float32)
-    axis_y: Volume = ((lattice.axis(1)[None] - centre_y) / scale_y).astype(np.float32)
+    axis_x: Volume = ((axis_mm(lattice, 0)[None] - centre_x) / scale_x).astype(np.float32)
+    axis_y: Volume = ((axis_mm(lattice, 1)[None] - centre_y) / scale_y).astype(np.float32)
     x = axis_x[:, None, :] + _warp(lattice, rng)
     y = axis_y[:, :, None] + _warp(lattice, rng)
     z = heights[:, None, None] + _warp(lattice, rng)
     return Canvas(np.zeros(lattice.shape, np.uint8), x, y, z, heights, axis_x, axis_y)
 
 
-def _warp(lattice: Lattice, rng: np.random.Generator) -> Volume:
+def _warp(lattice: Grid, rng: np.random.Generator) -> Volume:
     field = smooth_field(lattice.shape, lattice.spacing_mm, 130.0, rng)
     return np.asarray(np.clip(field * np.float32(4.0), -WARP_MM, WARP_MM), dtype=np.float32)
 

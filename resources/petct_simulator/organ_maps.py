@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from autosegnet.errors import InputError
+from autosegnet.geometry import Grid
 from petct_simulator import body, organs
 from petct_simulator.anatomy import (
     Anatomy,
@@ -22,7 +23,7 @@ from petct_simulator.anatomy import (
     paint_soft_tissue,
 )
 from petct_simulator.body import Build
-from petct_simulator.frame import Frame, Lattice, prepare_canvas
+from petct_simulator.frame import Frame, axis_mm, make_lattice, prepare_canvas
 from petct_simulator.shapes import Box, Canvas, Mask, Point, Volume, allow, smooth_field
 from petct_simulator.tissue import Tissue
 
@@ -202,20 +203,20 @@ def _with_ends(knots: list[Knot], trunk: float, centre: tuple[float, float]) -> 
     return Frame(rows[0], rows[1], rows[2], rows[3], rows[4], rows[5])
 
 
-def _lattice(organ_map: OrganMap, frame: Frame, build: Build, spacing_mm: Point) -> Lattice:
+def _lattice(organ_map: OrganMap, frame: Frame, build: Build, spacing_mm: Point) -> Grid:
     around = fit_lattice(frame, build, (0.0, 1.0), spacing_mm)
     slices = max(1, int(organ_map.labels.shape[0] * organ_map.spacing_mm[2] / spacing_mm[2]))
     origin = (around.origin_mm[0], around.origin_mm[1], 0.0)
-    return Lattice((slices, around.shape[1], around.shape[2]), spacing_mm, origin)
+    return make_lattice((slices, around.shape[1], around.shape[2]), spacing_mm, origin)
 
 
-def _resampled(organ_map: OrganMap, lattice: Lattice) -> NDArray[np.uint8]:
+def _resampled(organ_map: OrganMap, lattice: Grid) -> NDArray[np.uint8]:
     """Return the labels on the lattice (nearest; 0 outside); x and y are shifted to the lungs' centre."""
     shift = _shift_mm(organ_map)
     labels = organ_map.labels
     for axis in range(3):
         d = 2 - axis
-        index = np.rint((lattice.axis(d) + shift[d]) / organ_map.spacing_mm[d]).astype(np.intp)
+        index = np.rint((axis_mm(lattice, d) + shift[d]) / organ_map.spacing_mm[d]).astype(np.intp)
         inside = (index >= 0) & (index < labels.shape[axis])
         labels = np.take(labels, np.clip(index, 0, labels.shape[axis] - 1), axis=axis)
         labels = labels * inside.reshape([-1 if i == axis else 1 for i in range(3)]).astype(np.uint8)
@@ -236,7 +237,7 @@ def _map_to_lattice_mm(organ_map: OrganMap) -> NDArray[np.float64]:
     return np.asarray(matrix)
 
 
-def _bent(labels: NDArray[np.uint8], lattice: Lattice, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _bent(labels: NDArray[np.uint8], lattice: Grid, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return the labels with every voxel taken from a place nearby (nearest; the ends are prolonged)."""
     places = []
     for axis, n in enumerate(labels.shape):
@@ -247,7 +248,7 @@ def _bent(labels: NDArray[np.uint8], lattice: Lattice, rng: np.random.Generator)
     return np.asarray(labels[tuple(places)])
 
 
-def _paint(canvas: Canvas, labels: NDArray[np.uint8], build: Build, lattice: Lattice, rng: np.random.Generator) -> None:
+def _paint(canvas: Canvas, labels: NDArray[np.uint8], build: Build, lattice: Grid, rng: np.random.Generator) -> None:
     sizes = organs.Sizes(rng)
     paint_soft_tissue(canvas, build, lattice, sizes)
     table = np.arange(256, dtype=np.uint8)
@@ -269,7 +270,7 @@ def _paint(canvas: Canvas, labels: NDArray[np.uint8], build: Build, lattice: Lat
     body.paint_skin(canvas)
 
 
-def hull_distance(canvas: Canvas, trunk: Mask, lattice: Lattice) -> Volume:
+def hull_distance(canvas: Canvas, trunk: Mask, lattice: Grid) -> Volume:
     """Return how far, in mm, every voxel lies outside a smooth hull around the organs of the trunk; ≤ 0 inside.
 
     The hull of a slice is a radius for every direction from the body's axis: the farthest organ voxel, with the gaps
@@ -293,7 +294,7 @@ def hull_distance(canvas: Canvas, trunk: Mask, lattice: Lattice) -> Volume:
     return np.asarray((radius - reach) * scale[:, None, None], dtype=np.float32)
 
 
-def _scales(canvas: Canvas, lattice: Lattice) -> NDArray[np.float64]:
+def _scales(canvas: Canvas, lattice: Grid) -> NDArray[np.float64]:
     """Return patient mm per reference mm across and from front to back, at every slice: (2, z)."""
     across = lattice.spacing_mm[0] / np.diff(canvas.axis_x[:, :2], axis=1)[:, 0]
     deep = lattice.spacing_mm[1] / np.diff(canvas.axis_y[:, :2], axis=1)[:, 0]
@@ -310,7 +311,7 @@ def _wrap(canvas: Canvas, distance: Volume, build: Build) -> None:
     tissue[wall] = T.MUSCLE
 
 
-def _paint_skull(canvas: Canvas, labels: NDArray[np.uint8], lattice: Lattice) -> None:
+def _paint_skull(canvas: Canvas, labels: NDArray[np.uint8], lattice: Grid) -> None:
     """Wrap the brain in 2 mm of fluid, the skull and the scalp."""
     box = _box_of(labels, BRAIN)
     if box is None:
@@ -331,13 +332,13 @@ def _box_of(labels: NDArray[np.uint8], label: int) -> Box | None:
     return found[0] if found else None
 
 
-def _depth(inside: Mask, lattice: Lattice) -> NDArray[np.float32]:
+def _depth(inside: Mask, lattice: Grid) -> NDArray[np.float32]:
     padded = np.pad(inside, 1)
     depth = ndimage.distance_transform_edt(padded, sampling=lattice.spacing_mm[::-1])[1:-1, 1:-1, 1:-1]
     return np.asarray(depth, dtype=np.float32)
 
 
-def _paint_insides(canvas: Canvas, labels: NDArray[np.uint8], lattice: Lattice, sizes: organs.Sizes) -> None:
+def _paint_insides(canvas: Canvas, labels: NDArray[np.uint8], lattice: Grid, sizes: organs.Sizes) -> None:
     box = _box_of(labels, BRAIN)
     if box is not None:
         _paint_brain(canvas, labels[box] == BRAIN, box, lattice)
@@ -365,7 +366,7 @@ def _middle(canvas: Canvas, inside: Mask) -> Point | None:
     return float(canvas.x[inside].mean()), float(canvas.y[inside].mean()), float(canvas.z[inside].mean())
 
 
-def _paint_brain(canvas: Canvas, inside: Mask, box: Box, lattice: Lattice) -> None:
+def _paint_brain(canvas: Canvas, inside: Mask, box: Box, lattice: Grid) -> None:
     depth = _depth(inside, lattice)
     x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
     ribbon = 10.0 + 4.0 * np.sin(x / 5.5) * np.sin(y / 6.0) * np.sin(z / 5.0)

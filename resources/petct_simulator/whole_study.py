@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autosegnet.geometry import Grid
 from petct_simulator.anatomy import AnatomySource, procedural
 from petct_simulator.bodies import fit_field, label_volume, to_voxels
 from petct_simulator.cohorts import draw_cohort
 from petct_simulator.examination import Examination, draw_examination
-from petct_simulator.frame import Lattice
 from petct_simulator.label_volume import LabelVolume
 from petct_simulator.lesion_plan import Lesion, Place, plan_benign, plan_lesions
 from petct_simulator.placement import pad_labels, place_whole
@@ -25,7 +25,6 @@ from petct_simulator.tissue import Tissue
 
 Voxel = TypeVar("Voxel", bound=np.generic)
 SPACING_MM: Point = (4.07, 4.07, 3.0)
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +41,8 @@ class LesionRecord:
 class SimulatedStudy:
     """A whole-body study with its truth. All arrays (z, y, x) on one grid.
 
-    suv: float32, g/ml; ct: int16, HU; truth: uint8, 1 in lesions; body: what was seen; spacing_mm and
-    origin_mm: (x, y, z), LPS; direction: row by row, as SimpleITK wants it.
+    suv: float32, g/ml; ct: int16, HU; truth: uint8, 1 in lesions; body: what was seen;
+    grid: where their voxels lie.
     """
 
     case: str
@@ -53,9 +52,7 @@ class SimulatedStudy:
     ct: NDArray[np.int16]
     truth: NDArray[np.uint8]
     body: LabelVolume
-    spacing_mm: Point
-    origin_mm: Point
-    direction: tuple[float, ...]
+    grid: Grid
     weight_kg: float
     lesions: tuple[LesionRecord, ...]
 
@@ -124,9 +121,7 @@ def simulate_study(
         ct=np.rint(_to_lps(seen.ct.numpy())).astype(np.int16),
         truth=_to_lps(seen.truth.numpy()),
         body=body,
-        spacing_mm=grid.spacing_mm,
-        origin_mm=grid.origin_mm,
-        direction=IDENTITY,
+        grid=grid,
         weight_kg=body.weight_kg,
         lesions=tuple(_describe(lesion, grid) for lesion in lesions),
     )
@@ -168,7 +163,7 @@ def _place_in_body(lesion_voxels: NDArray[np.float64], body: LabelVolume) -> lis
     return places
 
 
-def _describe(lesion: Lesion, grid: Lattice) -> LesionRecord:
+def _describe(lesion: Lesion, grid: Grid) -> LesionRecord:
     matrix = to_voxels(grid)
     x, y, z = np.linalg.solve(matrix[:, :3], lesion.centre - matrix[:, 3]).tolist()
     volume_ml = 4 / 3 * np.pi * lesion.radius_mm**3 / 1000

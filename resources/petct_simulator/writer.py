@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from autosegnet.geometry import image_on
 from autosegnet.io import write_image, write_text
 from petct_simulator.whole_study import SimulatedStudy
 
@@ -37,21 +38,10 @@ class Case:
         return Path(self.patient) / self.study
 
 
-def as_image(values: NDArray[Any], study: SimulatedStudy) -> Any:
-    """Return an array of a study as a `SimpleITK.Image`; HU become float32, as in autoPET."""
-    import SimpleITK as sitk  # noqa: N813 (the name everybody knows); only writing needs it
-
-    image = sitk.GetImageFromArray(values if values.dtype == np.uint8 else values.astype(np.float32))
-    image.SetSpacing(study.spacing_mm)
-    image.SetOrigin(study.origin_mm)
-    image.SetDirection(study.direction)
-    return image
-
-
 def write_autopet(study: SimulatedStudy, folder: Path) -> None:
     """Write SUV.nii.gz, CTres.nii.gz and SEG.nii.gz into a folder."""
     for values, name in ((study.suv, FILES["suv"]), (study.ct, FILES["ct"]), (study.truth, FILES["seg"])):
-        write_image(as_image(values, study), folder / name)
+        write_image(_make_image(values, study), folder / name)
 
 
 def write_platform(study: SimulatedStudy, folder: Path) -> tuple[Path, Path]:
@@ -60,14 +50,14 @@ def write_platform(study: SimulatedStudy, folder: Path) -> tuple[Path, Path]:
     for values, kind, stream in ((study.suv, "pet", 1), (study.ct, "ct", 2)):
         random = np.random.SeedSequence([study.seed, stream]).generate_state(4, np.uint32).tobytes()
         path = folder / "images" / kind / f"{UUID(bytes=random, version=4)}.mha"
-        write_image(as_image(values, study), path)
+        write_image(_make_image(values, study), path)
         paths.append(path)
     return paths[0], paths[1]
 
 
 def write_truth(study: SimulatedStudy, path: Path) -> None:
     """Write the truth as one file, uint8 0/1 on the PET's grid."""
-    write_image(as_image(study.truth, study), path)
+    write_image(_make_image(study.truth, study), path)
 
 
 def write_case_table(rows: Iterable[dict[str, str]], path: Path) -> None:
@@ -90,3 +80,8 @@ def write_description(study: SimulatedStudy, path: Path) -> None:
     known: dict[str, Any] = {"simulated": True, "cohort": study.cohort, "seed": study.seed}
     known |= {"weight_kg": round(study.weight_kg, 1), "lesions": [asdict(lesion) for lesion in study.lesions]}
     write_text(json.dumps(known, indent=1), path)
+
+
+def _make_image(values: NDArray[Any], study: SimulatedStudy) -> Any:
+    """Return an array of a study as a `SimpleITK.Image`; HU become float32, as in autoPET."""
+    return image_on(values if values.dtype == np.uint8 else values.astype(np.float32), study.grid)

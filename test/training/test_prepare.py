@@ -16,7 +16,7 @@ from autosegnet.io import read_image, write_image
 from autosegnet.model.recipe import Fold, Recipe
 from autosegnet.model.sliding_window import predict_probability
 from autosegnet.preprocess import prepare
-from autosegnet.study import checked_study
+from autosegnet.study import check_study
 from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import load, open_prepared
 from autosegnet_training.cases import write_cases
@@ -45,7 +45,7 @@ def test_a_patch_is_what_inference_feeds_bit_for_bit(tmp_path: Path) -> None:
     recipe = Recipe(spacing_mm=(6.0, 6.0, 6.0), patch=(32, 32, 32), folds=(Fold("f", "0" * 64),))
     prepare_case(Job(case, tmp_path / "arrays", recipe, "float32"))
     fed = Recorder()
-    study = checked_study(pet=read_image(case.pet), ct=read_image(case.ct))
+    study = check_study(pet=read_image(case.pet), ct=read_image(case.ct))
     predict_probability(prepare(study, recipe).array, fed, recipe)
     stored = load(tmp_path / "arrays", case.name)
     assert isinstance(stored.array, np.memmap)

@@ -58,7 +58,7 @@ def test_arrays_share_one_grid_and_have_the_stated_types() -> None:
     study = coarse(5, "melanoma")
     assert study.suv.shape == study.ct.shape == study.truth.shape
     assert (study.suv.dtype, study.ct.dtype, study.truth.dtype) == (np.float32, np.int16, np.uint8)
-    assert study.spacing_mm == COARSE
+    assert study.grid.spacing_mm == COARSE
     assert np.isfinite(study.suv).all()
     assert study.suv.min() >= 0
     assert study.ct.min() >= -1024
@@ -171,7 +171,7 @@ def test_field_of_view_of_the_ct_may_be_smaller_than_the_arms() -> None:
     drawn = draw_examination(np.random.default_rng(1), 80.0, varied=False)
     narrow = replace(drawn, ct=replace(drawn.ct, field_mm=300.0, shift_mm=(0.0, 0.0, 0.0)))
     study = simulate_study(1, protocol=Protocol(COARSE, 700.0, "negative"), examination=narrow)
-    x = study.spacing_mm[0] * (np.arange(study.ct.shape[2]) - (study.ct.shape[2] - 1) / 2)
+    x = study.grid.spacing_mm[0] * (np.arange(study.ct.shape[2]) - (study.ct.shape[2] - 1) / 2)
     assert (study.ct[:, :, np.abs(x) > 150] == -1024).all()
     assert study.suv[:, :, np.abs(x) > 160].max() > 0.1
 
