@@ -5,9 +5,10 @@ import os
 import re
 import sys
 import zlib
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,18 @@ from evalutils import SegmentationAlgorithm
 from evalutils.io import ImageLoader
 
 from autosegnet.geometry import voxels
-from autosegnet.grandchallenge.job import Ensemble, ensemble_of, parse_job, time_limit
+from autosegnet.grandchallenge.job import parse_job, time_limit
 from autosegnet.grandchallenge.server import serve
 from autosegnet.grandchallenge.sockets import JobFiles, find_job_files
 from autosegnet.grandchallenge.time_limit import TimeLimit
 from autosegnet.io import probe_output, read_image, write_all
+from autosegnet.loading import LoadedStudy
 from autosegnet.model.sliding_window import run_walk
 from autosegnet.outputs import log_lesions
-from autosegnet.pipeline import segment_study
 from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.log import log_to
 from autosegnet.runtime.progress import show_passes
+from autosegnet.segmenter import Segmenter
 from autosegnet.study import check_study
 
 
@@ -43,12 +45,12 @@ class StrictLoader(ImageLoader):  # type: ignore[misc]
         self._image = pool.submit(copy_context().run, read_image, path)
 
     def load_image(self, fname: Path) -> sitk.Image:
-        """The image of the one file that this loader is for; raises InputError where it was refused."""
+        """Return the image of the one file that this loader is for; raise InputError if it was refused."""
         return self._image.result()
 
     @staticmethod
     def hash_image(image: sitk.Image) -> int:
-        """A checksum of the voxels."""
+        """Return a checksum of the voxels."""
         return zlib.crc32(voxels(image).data)
 
 
@@ -56,52 +58,52 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
     """The five-fold ensemble as an algorithm of the platform, for one job."""
 
     def __init__(
-        self, files: JobFiles, ensemble: Ensemble, limit: TimeLimit | None, folder: Path, pool: Executor
+        self, files: JobFiles, segmenter: Segmenter, limit: TimeLimit | None, folder: Path, pool: Executor
     ) -> None:
         loaders = {"pet": StrictLoader(files.pet, pool), "ct": StrictLoader(files.ct, pool)}
         filters = {key: re.compile(re.escape(str(getattr(files, key))) + r"\Z") for key in loaders}
         super().__init__(index_key="ct", file_loaders=loaders, file_filters=filters, validators={}, input_path=folder)
-        self._files, self._ensemble, self._limit = files, ensemble, limit
+        self._files, self._segmenter, self._limit = files, segmenter, limit
 
     def process_case(self, *, idx: int, case: Any) -> dict[str, Any]:
-        """What `results.json` says of the case; the mask is kept until `save`."""
+        """Segment the case and return what `results.json` says of it; the mask is kept until `save`."""
         self._mask = self.predict(input_image=self._file_loaders["ct"].load_image(case["path"]))
         return self._files.result({} if self._limit is None else {"time_limit": self._limit.record})
 
     def predict(self, *, input_image: sitk.Image) -> sitk.Image:
-        """The lesion mask on the PET's grid, for a CT."""
+        """Return the lesion mask on the PET's grid, for a CT."""
         study = check_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
-        engine, recipe = self._ensemble()
+        run = run_walk if self._limit is None else self._limit.run
         with show_passes(sys.stdout) as progress:
-            run = run_walk if self._limit is None else self._limit.run
-            mask = segment_study(study, engine, recipe, progress=progress, run_walk=run).mask
+            result = self._segmenter.segment_loaded(LoadedStudy(study), progress=progress, run_walk=run)
+        mask: sitk.Image = result.mask
         log_lesions(mask)
         return mask
 
     def save(self) -> None:
-        """Writes every file of the job, or none."""
+        """Write every file of the job, or none."""
         write_all(self._files.contents(self._mask, self._case_results))
 
 
-def run_job(args: argparse.Namespace, ensemble: Ensemble) -> None:
-    """One job, from the input folder to the output folder."""
+def run_job(args: argparse.Namespace, open_segmenter: Callable[[], Segmenter]) -> None:
+    """Run one job, from the input folder to the output folder."""
     limit = time_limit(args)
     files = find_job_files(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
     for path in (files.mask, files.results):
         probe_output(path)
-    with ThreadPoolExecutor(3, "ahead") as pool:
-        opening = pool.submit(ensemble)  # meanwhile, PET and CT are read
-        Autosegnet(files, opening.result, limit, args.input, pool).process()
+    with ThreadPoolExecutor(2, "ahead") as pool:
+        # The folds are opened in the background; meanwhile PET and CT are read.
+        Autosegnet(files, open_segmenter(), limit, args.input, pool).process()
 
 
 def main() -> None:
-    """One job, or a server of jobs that share the loaded folds."""
+    """Run one job, or serve jobs that share the loaded folds."""
     args = parse_job(prog="process.py", about=__doc__)
     log_to(sys.stdout)  # the platform marks a job with a warning for anything on stderr
-    ensemble = ensemble_of(args)
-    job = partial(run_job, args, ensemble)
+    open_segmenter = cache(partial(Segmenter, args.weights, device=args.device, fast=args.fast))
+    job = partial(run_job, args, open_segmenter)
     if args.api == "invoke":
-        ensemble()
+        open_segmenter().engine()
         serve(job, port=args.port)
     else:
         job()

@@ -63,8 +63,8 @@ class LoadedStudy:
     """
 
     study: Study
-    conversion: Conversion | None
-    source: DicomSource | None
+    conversion: Conversion | None = None
+    source: DicomSource | None = None
     scan: ScanFacts = field(default_factory=ScanFacts)
 
 

@@ -1,4 +1,4 @@
-"""From the probability on the network's grid to the mask, and to maps, on the PET's own."""
+"""Brings the probability from the network's grid back to the PET's own, as the mask and as maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def restore(probability: NDArray[np.float32], *, grid: Grid, region: Grid, whole: Grid) -> sitk.Image:
-    """The lesion mask on the PET's grid: uint8, 1 where the probability, interpolated linearly, is above 0.5.
+    """Return the lesion mask on the PET's grid: uint8, 1 where the probability, interpolated linearly, is above 0.5.
 
     Probabilities are interpolated and then thresholded, never the mask. Outside the region there is no lesion.
 
@@ -31,7 +31,7 @@ def restore(probability: NDArray[np.float32], *, grid: Grid, region: Grid, whole
 
 
 def restore_map(values: NDArray[np.float32], *, grid: Grid, region: Grid, whole: Grid) -> sitk.Image:
-    """A map on the PET's grid: float32, interpolated as for `restore`, 0 outside the region.
+    """Return a map on the PET's grid: float32, interpolated as for `restore`, 0 outside the region.
 
     The mask is 1 exactly where the map of the same probability is above 0.5.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _COARSE_MM = 6.0  # the body's outline needs no more; keeps the search below a quarter of a second
 _TISSUE_HU = -500.0  # half-way from air to soft tissue; the lungs are enclosed by it
 _LIVING_SUV = 0.25  # mean of a limb is above (fat 0.3, muscle 0.8); tables and pads carry no tracer
-_UPTAKE_SUV = 1.0  # beyond a truncated CT, only uptake shows that the patient goes on
+_UPTAKE_SUV = 1.0  # beyond a truncated CT, only uptake shows where the patient is
 _MARGIN_MM = 8.0  # beyond the skin there is only the blur of the PET
 
 
@@ -44,18 +44,18 @@ class Prepared:
 
 
 def prepare(study: Study, recipe: Recipe) -> Prepared:
-    """The network's input for a checked study.
+    """Prepare the network's input from a checked study.
 
     Source: paper, section 2.2 (i)-(iv). CT outside its field of view is air. Negative SUV, which only noise makes,
         is set to 0. The recipe's SUV limit is ours.
     """
     if recipe.crop == "body":
-        region = body_region(study, anchor=recipe.anchor)
+        region = find_body_region(study, anchor=recipe.anchor)
     else:
         region = _foreground_region(study, recipe.ct_window_hu[0])
     grid = _anchored_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
     array = np.empty((2, *grid.size[::-1]), dtype=np.float32)
-    # One channel after the other: of a large study, each image in between takes gigabytes.
+    # One channel after the other: in a large study, each intermediate image takes gigabytes.
     array[CT_CHANNEL] = voxels(resample(_windowed_ct(region, study, recipe.ct_window_hu), grid, outside=None))
     array[PET_CHANNEL] = voxels(resample(_clipped_pet(region, study), grid, outside=None))
     if recipe.suv_limit is not None:
@@ -95,7 +95,7 @@ def _ct_on(region: Grid, study: Study) -> sitk.Image:
 
 
 def _foreground_region(study: Study, low_hu: float) -> Grid:
-    """The smallest part of the PET's grid that holds every voxel with CT > low_hu.
+    """Return the smallest part of the PET's grid that holds every voxel with CT > low_hu.
 
     Source: MONAI `CropForegroundd(source_key=CT)` after `ScaleIntensityRanged`, as in the published inference.
     """
@@ -104,12 +104,12 @@ def _foreground_region(study: Study, low_hu: float) -> Grid:
     return _bounding_region(grid, voxels(_ct_on(grid, study)) > low_hu, grid, margin_mm=0.0)
 
 
-def body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
-    """The part of the PET's grid that holds the patient and a margin of 8 mm.
+def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
+    """Find the part of the PET's grid that holds the patient and a margin of 8 mm.
 
     The patient is the largest connected tissue of the CT, every other tissue that has taken up tracer (arms and legs
     apart from the trunk; a table has not), uptake in what is thin and hangs together with those (fingers, ears), and
-    uptake beyond the CT's field of view. Where no tissue is found, the region is the whole grid.
+    uptake beyond the CT's field of view. If no tissue is found, the region is the whole grid.
 
     The search runs on a coarse grid in anatomical axes, so that it does not depend on how the PET is stored. Anchored
     to a lattice, it does not depend on air around the study either.
@@ -148,7 +148,7 @@ def _measured_region(pet: sitk.Image) -> Grid:
 
 
 def _bounding_region(whole: Grid, inside: NDArray[np.bool_], sampled: Grid, *, margin_mm: float) -> Grid:
-    """The smallest part of a grid that holds a mask on another grid of parallel axes, and a margin around it."""
+    """Return the smallest part of a grid that holds a mask on another grid of parallel axes, and a margin around it."""
     if not inside.any():
         return whole
     box = occupied_box(inside)[::-1]

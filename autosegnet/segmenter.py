@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from autosegnet.errors import UsageError
 from autosegnet.interchange import FromSitk, to_sitk
@@ -131,12 +131,29 @@ class Segmenter:
         self, weights: str | os.PathLike[str] | None = None, *, device: str = "auto", fast: bool = False
     ) -> None:
         opened = open_weights(None if weights is None else Path(weights))
-        self.weights: Weights = opened.in_fast_mode() if fast else opened
-        self._device = device
-        self._engine = keep_engine_open(self._open_engine)
-        self._pool = ThreadPoolExecutor(1, "engine")
-        self._opening: Future[Engine] = self._pool.submit(self._engine)  # meanwhile, the first study is read
-        self._pool.shutdown(wait=False)
+        self._set_up(opened.in_fast_mode() if fast else opened, partial(_open_engine, device=device))
+
+    @classmethod
+    def from_engine(cls, open_engine: Callable[[Weights], Engine], weights: Weights) -> Self:
+        """Return a segmenter that runs an engine of your own.
+
+        Args:
+            open_engine: called in the background, and again if the name of the engine has changed since.
+            weights: of the same folds.
+        """
+        segmenter = cls.__new__(cls)
+        segmenter._set_up(weights, open_engine)
+        return segmenter
+
+    def _set_up(self, weights: Weights, open_engine: Callable[[Weights], Engine]) -> None:
+        self.weights = weights
+        self._engine = keep_engine_open(partial(open_engine, weights))
+        pool = ThreadPoolExecutor(1, "engine")
+        self._opening: Future[None] = pool.submit(self._open_now)  # meanwhile, the first study is read
+        pool.shutdown(wait=False)
+
+    def _open_now(self) -> None:
+        self._engine()  # not returned: a future would keep an engine that another has replaced
 
     def __call__(
         self,
@@ -147,6 +164,7 @@ class Segmenter:
         probability: bool = True,
         uncertainty: bool = False,
         progress: Progress = lambda done, of: None,
+        check: Callable[[LoadedStudy], None] = lambda loaded: None,
     ) -> Result:
         """Segment one study.
 
@@ -157,6 +175,7 @@ class Segmenter:
             probability: keep the probability of lesion.
             uncertainty: keep the disagreement between the folds, which takes 4 bytes x voxels x folds more memory.
             progress: called after every pass of the network.
+            check: called with the study that was read, before anything is computed; it may raise to end the run.
 
         Raises:
             InputError: the study cannot be read, paired, converted or believed.
@@ -165,6 +184,7 @@ class Segmenter:
         """
         with keep_study_warnings() as warnings:
             loaded, from_sitk = _load(pet, ct, options)
+            check(loaded)
         maps: Maps = "probability and uncertainty" if uncertainty else "probability" if probability else "none"
         result = self.segment_loaded(loaded, maps=maps, progress=progress, warnings=tuple(warnings))
         return replace(result, from_sitk=from_sitk)
@@ -207,10 +227,11 @@ class Segmenter:
         self._opening.result()
         return self._engine()
 
-    def _open_engine(self) -> Engine:
-        engine = open_engine(self.weights, device=self._device)
-        log_engine(engine, self.weights)
-        return engine
+
+def _open_engine(weights: Weights, *, device: str) -> Engine:
+    engine = open_engine(weights, device=device)
+    log_engine(engine, weights)
+    return engine
 
 
 def segment(
@@ -250,7 +271,7 @@ def _load(pet: Image, ct: Image, options: InputOptions | None) -> tuple[LoadedSt
         raise UsageError("options say how files are read; PET or CT is an image in memory, so give none")
     pet_image, from_sitk = _in_memory(pet, "PET")
     ct_image, _ = _in_memory(ct, "CT")
-    return LoadedStudy(check_study(pet=pet_image, ct=ct_image), None, None), from_sitk
+    return LoadedStudy(check_study(pet=pet_image, ct=ct_image)), from_sitk
 
 
 def _in_memory(image: Any, name: str) -> tuple[sitk.Image, FromSitk]:

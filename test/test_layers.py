@@ -37,8 +37,8 @@ MAY_IMPORT = {
     "evaluation": {"errors", "geometry", "io", "lesions"},
     "batch": {"errors", "io", "dicom", "lesions", "loading", "model", "pipeline", "report", "outputs", "runtime"},
     "cli": {
-        "errors", "io", "dicom", "suv", "loading", "model", "pipeline", "report", "evaluation", "outputs", "batch",
-        "runtime",
+        "errors", "io", "dicom", "suv", "loading", "model", "report", "evaluation", "outputs", "batch", "runtime",
+        "segmenter",
     },
     "grandchallenge": {"errors", "io", "model", "cli", "runtime"},
     "__main__": {"cli", "runtime"},

@@ -5,7 +5,7 @@ from phantoms import all_orders, pad_with_air, phantom, rotation, stored_as
 
 from autosegnet.geometry import Grid, cut, image_on, resample, same_grid, voxels
 from autosegnet.model.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
-from autosegnet.preprocess import body_region, prepare
+from autosegnet.preprocess import find_body_region, prepare
 from autosegnet.study import Study
 
 FOREGROUND = Recipe(crop="ct_foreground")
@@ -76,7 +76,7 @@ def test_padding_with_air_changes_no_voxel_on_a_lattice(spacing: tuple[float, fl
 def test_cutting_air_away_changes_no_voxel_that_is_left_on_a_lattice() -> None:
     study = phantom()
     expected = prepare(study, LATTICE)
-    x, y, z = Grid.of(study.pet).box_of(body_region(study, anchor="lattice"))
+    x, y, z = Grid.of(study.pet).box_of(find_body_region(study, anchor="lattice"))
     part = Grid.of(study.pet).crop(((x[0] + 1, x[1] - 1), (y[0] + 1, y[1]), (z[0], z[1] - 1)))
     prepared = prepare(Study(cut(study.pet, part), cut(study.ct, part)), LATTICE)
     steps = np.linalg.solve(expected.grid.steps_mm, np.subtract(prepared.grid.origin_mm, expected.grid.origin_mm))
@@ -116,7 +116,7 @@ def test_foreground_is_the_box_of_all_above_the_window() -> None:
 def test_body_leaves_air_and_table_out() -> None:
     study = phantom(size=(60, 70, 36))
     table = with_values(study.ct, lambda a: a.__setitem__((slice(None), slice(64, 66), slice(10, 50)), 100))
-    region = body_region(Study(study.pet, table))
+    region = find_body_region(Study(study.pet, table))
     body = voxels(study.ct) > -500
     assert covers(region, study.ct, body)
     assert not covers(region, study.ct, voxels(table) > -500)
@@ -131,7 +131,7 @@ def test_body_keeps_limbs_apart_from_the_trunk() -> None:
     pet = with_values(study.pet, lambda a: a.__setitem__(arm, 0.7))
     inside = np.zeros(voxels(ct).shape, bool)
     inside[arm] = True
-    assert covers(body_region(Study(pet, ct)), ct, inside)
+    assert covers(find_body_region(Study(pet, ct)), ct, inside)
 
 
 def test_body_keeps_uptake_beyond_a_truncated_ct() -> None:
@@ -140,7 +140,7 @@ def test_body_keeps_uptake_beyond_a_truncated_ct() -> None:
     pet = with_values(study.pet, lambda a: a.__setitem__(arm, 6.0))
     inside = np.zeros(voxels(pet).shape, bool)
     inside[arm] = True
-    assert covers(body_region(Study(pet, study.ct)), pet, inside)
+    assert covers(find_body_region(Study(pet, study.ct)), pet, inside)
 
 
 def test_body_keeps_uptake_in_a_finger_and_no_finger_without() -> None:
@@ -155,19 +155,19 @@ def test_body_keeps_uptake_in_a_finger_and_no_finger_without() -> None:
     hot = with_values(study.pet, lambda a: a.__setitem__(tip, 6.0))
     inside = np.zeros(voxels(ct).shape, bool)
     inside[tip] = True
-    assert covers(body_region(Study(hot, ct)), ct, inside)
-    assert not covers(body_region(Study(study.pet, ct)), ct, inside)
+    assert covers(find_body_region(Study(hot, ct)), ct, inside)
+    assert not covers(find_body_region(Study(study.pet, ct)), ct, inside)
 
 
 def test_body_of_nothing_is_the_whole_grid() -> None:
     study = phantom(size=(12, 12, 3))
-    assert body_region(study) == Grid.of(study.pet)
+    assert find_body_region(study) == Grid.of(study.pet)
 
 
 def test_body_holds_every_lesion_of_real_studies(real_data) -> None:
     for folder in sorted((real_data / "sts").glob("STS_*")):
         pet, ct, seg = (sitk.ReadImage(str(folder / f"{n}.nii.gz")) for n in ("SUV", "CTres", "SEG"))
-        assert covers(body_region(Study(pet, ct)), pet, voxels(seg) > 0), folder.name
+        assert covers(find_body_region(Study(pet, ct)), pet, voxels(seg) > 0), folder.name
 
 
 def test_the_pet_is_limited_where_the_recipe_says_so() -> None:

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -154,3 +156,16 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import autosegnet, sys; autosegnet.__version__; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not {"torch", "SimpleITK", "openvino", "pydicom", "nibabel"} & set(loaded.split())
+
+
+def test_an_engine_that_a_study_moved_to_the_cpu_is_opened_anew(tiny_weights: Weights) -> None:
+    opened: list[SimpleNamespace] = []
+
+    def open_engine(weights: Weights) -> Any:
+        opened.append(SimpleNamespace(name="cuda", folds=2))
+        return opened[-1]
+
+    segmenter = Segmenter.from_engine(open_engine, tiny_weights)
+    assert segmenter.engine() is segmenter.engine() is opened[0]
+    opened[0].name = "cpu"
+    assert segmenter.engine() is segmenter.engine() is opened[1]

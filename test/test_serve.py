@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +26,7 @@ from autosegnet.grandchallenge.job import parse_job
 from autosegnet.grandchallenge.server import serve
 from autosegnet.model.recipe import Fold, Recipe
 from autosegnet.model.weights import Weights
+from autosegnet.segmenter import Segmenter
 
 ROOT = Path(__file__).resolve().parents[1]
 MASK = "images/automated-petct-lesion-segmentation/ct.mha"
@@ -261,8 +261,10 @@ def job_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *words: str, recipe:
 
     folders = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     args = parse_job(prog="process.py", about=None, words=[*folders, *words])
-    engine = ThresholdEngine(folds=len(recipe.folds))
-    return lambda: process.run_job(args, lambda: (engine, recipe))
+    segmenter = Segmenter.from_engine(
+        lambda weights: ThresholdEngine(folds=len(recipe.folds)), Weights(tmp_path, recipe)
+    )
+    return lambda: process.run_job(args, lambda: segmenter)
 
 
 def test_nothing_of_one_case_is_in_the_next(serving: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,26 +331,6 @@ def test_results_say_that_fewer_folds_ran(tmp_path: Path, monkeypatch: pytest.Mo
     job_of(monkeypatch, tmp_path, "--time-limit", "3600", "--degrade", recipe=recipe)()
     (result,) = json.loads((tmp_path / "out/results.json").read_text())
     assert (result["time_limit"]["ran"], result["time_limit"]["degraded"]) == ("all 2 folds", False)
-
-
-def test_an_engine_that_a_job_moved_to_the_cpu_is_opened_anew(
-    monkeypatch: pytest.MonkeyPatch, tiny_weights: Weights
-) -> None:
-    from autosegnet.grandchallenge import job
-
-    opened: list[SimpleNamespace] = []
-
-    def open_engine(weights: Weights, *, device: str) -> SimpleNamespace:
-        opened.append(SimpleNamespace(name="cuda", folds=2))
-        return opened[-1]
-
-    monkeypatch.setattr(job, "open_engine", open_engine)
-    ensemble = job.ensemble_of(job.parse_job(prog="", about=None, words=["--weights", str(tiny_weights.folder)]))
-    assert ensemble() == ensemble() == (opened[0], tiny_weights.recipe)
-    assert len(opened) == 1
-    opened[0].name = "cpu"
-    assert ensemble()[0] is opened[1]
-    assert ensemble()[0] is opened[1]
 
 
 def test_the_entry_point_serves(tmp_path: Path, tiny_weights: Weights) -> None:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import argparse
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet.cli.dicom_options import add_result_arguments, check_results, result_files, wanted_results
-from autosegnet.cli.options import add_engine_arguments, choose_weights
+from autosegnet.cli.options import add_engine_arguments
 from autosegnet.cli.suv_command import add_input_arguments, input_options
 from autosegnet.errors import UsageError
-from autosegnet.model.devices import log_engine
-from autosegnet.outputs import log_lesions, pages_of, provenance, write_results
-from autosegnet.runtime.log import keep_study_warnings
+from autosegnet.outputs import log_lesions, write_results
 from autosegnet.runtime.progress import show_passes
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from autosegnet.dicom.results import DicomResults
-    from autosegnet.pipeline import Maps
 
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `autosegnet predict`."""
+    """Add the arguments of `autosegnet predict`."""
     parser.add_argument("--pet", type=Path, required=True, help="PET in SUV, .mha, .nii or .nii.gz, or a DICOM folder")
     parser.add_argument(
         "--ct", type=Path, required=True, help="CT in HU, on any grid, likewise; may be the same folder"
@@ -47,32 +44,31 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_predict(args: argparse.Namespace) -> None:
-    """Segments one study and writes all outputs, or none."""
-    from autosegnet.loading import load_study
-    from autosegnet.model.devices import open_engine
-    from autosegnet.pipeline import segment_study
+    """Segment one study and write all outputs, or none."""
+    from autosegnet.segmenter import Segmenter
 
     results = wanted_results(args)
     _probe_outputs(args, results)
-    weights = choose_weights(args)
-    if args.uncertainty and len(weights.recipe.folds) < 2:
+    segmenter = Segmenter(args.weights, device=args.device, fast=args.fast)
+    if args.uncertainty and len(segmenter.weights.recipe.folds) < 2:
         raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
-    with keep_study_warnings() as warnings, ThreadPoolExecutor(1, "engine") as pool:
-        opening = pool.submit(open_engine, weights, device=args.device)  # meanwhile, the study is read
-        loaded = load_study(pet=args.pet, ct=args.ct, options=input_options(args))
-        check_results(loaded, results)
-        engine = opening.result()
-        log_engine(engine, weights)
-        with show_passes(sys.stderr) as progress:
-            found = segment_study(loaded.study, engine, weights.recipe, maps=_maps(args), progress=progress)
-    files: dict[Path, sitk.Image | str | bytes] = {args.output: found.mask}
-    for path, image in ((args.probability, found.probability), (args.uncertainty, found.uncertainty)):
-        if path is not None and image is not None:
+    with show_passes(sys.stderr) as progress:
+        result = segmenter(
+            args.pet,
+            args.ct,
+            options=input_options(args),
+            probability=args.probability is not None,
+            uncertainty=args.uncertainty is not None,
+            progress=progress,
+            check=partial(check_results, results=results),
+        )
+    files: dict[Path, sitk.Image | str | bytes] = {args.output: result.mask}
+    for path, image in ((args.probability, result.probability), (args.uncertainty, result.uncertainty)):
+        if path is not None:
             files[path] = image
-    files.update(result_files(found.mask, loaded, results))
-    made_by = provenance(loaded, engine, weights, warnings)
-    write_results(files, args.report, pages_of(found.mask, loaded, made_by) if args.report else {})
-    log_lesions(found.mask)
+    files.update(result_files(result.mask, result.loaded, results))
+    write_results(files, args.report, result.report_files() if args.report else {})
+    log_lesions(result.mask)
 
 
 def _probe_outputs(args: argparse.Namespace, results: DicomResults) -> None:
@@ -95,9 +91,3 @@ def _probe_outputs(args: argparse.Namespace, results: DicomResults) -> None:
         probe_output(path)
     if args.report is not None:
         probe_output(args.report / REPORT_PAGE)
-
-
-def _maps(args: argparse.Namespace) -> Maps:
-    if args.uncertainty is not None:
-        return "probability and uncertainty"
-    return "none" if args.probability is None else "probability"

@@ -5,22 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
 from pathlib import Path
 
-from autosegnet.cli.options import Parser, add_engine_arguments, choose_weights
+from autosegnet.cli.options import Parser, add_engine_arguments
 from autosegnet.errors import UsageError
 from autosegnet.grandchallenge.server import PORT
 from autosegnet.grandchallenge.sockets import DEFAULT_EDITION, edition
 from autosegnet.grandchallenge.time_limit import TimeLimit
-from autosegnet.model.devices import log_engine, open_engine
-from autosegnet.model.engine import Engine
-from autosegnet.model.recipe import Recipe
-from autosegnet.model.reopening import keep_engine_open
-
-Ensemble = Callable[[], tuple[Engine, Recipe]]
-"""Gives the folds, which are loaded at the first call."""
 
 
 def parse_job(*, prog: str, about: str | None, words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -69,22 +61,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def time_limit(args: argparse.Namespace) -> TimeLimit | None:
     """The time limit of a job that begins now; None where none was asked for."""
     return None if args.time_limit is None else TimeLimit(args.time_limit, degrade=args.degrade)
-
-
-def ensemble_of(args: argparse.Namespace) -> Ensemble:
-    """The folds that the arguments choose, shared by all jobs.
-
-    An engine that a lack of GPU memory moved to the CPU during one job is opened anew for the next.
-    """
-    weights = cache(partial(choose_weights, args))
-
-    def opened() -> Engine:
-        engine = open_engine(weights(), device=args.device)
-        log_engine(engine, weights())
-        return engine
-
-    engine = keep_engine_open(opened)
-    return lambda: (engine(), weights().recipe)
 
 
 def _port(text: str) -> int:
