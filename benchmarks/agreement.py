@@ -46,19 +46,19 @@ class Agreement:
     dice: float
 
     def row(self) -> str:
-        """A line of the table."""
+        """Return a line of the table."""
         return f"| {self.case} | {self.crop} | {self.theirs} | {self.differing} | {self.off_border} | {self.dice:.5f} |"
 
 
 def read_study(folder: Path) -> Study:
-    """The study of a folder in autoPET's or the platform's layout."""
+    """Return the study of a folder in autoPET's or the platform's layout."""
     if (folder / "SUV.nii.gz").is_file():
         return Study(read_image(folder / "SUV.nii.gz"), read_image(folder / "CTres.nii.gz"))
     return Study(read_image(only_image(folder / "images" / "pet")), read_image(only_image(folder / "images" / "ct")))
 
 
 def turned(image: sitk.Image) -> sitk.Image:
-    """The image with its grid rotated in space."""
+    """Return the image with its grid rotated in space."""
     a, b, c = _TURN
     about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
@@ -79,7 +79,7 @@ def compare(case: str, ours: NDArray[np.bool_], theirs: NDArray[np.bool_], crop:
 
 
 def agreements(name: str, study: Study, weights: Weights, engine: Engine) -> list[Agreement]:
-    """The study with both crops against the published pipeline."""
+    """Return the study with both crops against the published pipeline."""
     with tempfile.TemporaryDirectory() as folder:
         paths = Path(folder, "pet.nii.gz"), Path(folder, "ct.nii.gz")
         for image, path in zip((study.pet, study.ct), paths, strict=True):

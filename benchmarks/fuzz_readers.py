@@ -139,7 +139,7 @@ class SitkReader:
 
 
 def metaimage_lines(draw: random.Random) -> tuple[list[str], bytes]:
-    """The lines of a good header in one of its forms, and the bytes behind it."""
+    """Return the lines of a good header in one of its forms, and the bytes behind it."""
     payload = _VALUES.tobytes()
     lines = ["ObjectType = Image", "NDims = 3", "BinaryData = True"]
     lines.append(f"{draw.choice(['BinaryDataByteOrderMSB', 'ElementByteOrderMSB'])} = {draw.choice(['True', 'False'])}")
@@ -154,7 +154,7 @@ def metaimage_lines(draw: random.Random) -> tuple[list[str], bytes]:
 
 
 def damaged_metaimage(draw: random.Random) -> bytes:
-    """A MetaImage file with one to three things wrong in its header."""
+    """Return a MetaImage file with one to three things wrong in its header."""
     lines, payload = metaimage_lines(draw)
     newline = draw.choice(["\n", "\n", "\n", "\r\n"])
     for _ in range(draw.randint(1, 2)):
@@ -206,7 +206,7 @@ def _damage_bytes(data: bytearray, draw: random.Random) -> None:
 
 
 def good_nifti(draw: random.Random) -> nibabel.Nifti1Header:
-    """A good header of the 24 voxels, oblique, in one of the two byte orders."""
+    """Return a good header of the 24 voxels, oblique, in one of the two byte orders."""
     affine = np.eye(4)
     affine[:3, :3] = np.linalg.qr(np.random.default_rng(draw.randrange(1000)).normal(size=(3, 3)))[0] * (2, 3, 0.5)
     affine[:3, 3] = (-100.5, 20, 7)
@@ -221,7 +221,7 @@ def good_nifti(draw: random.Random) -> nibabel.Nifti1Header:
 
 
 def damaged_nifti(draw: random.Random) -> bytes:
-    """A NIfTI file with one or two fields or bytes of its header wrong."""
+    """Return a NIfTI file with one or two fields or bytes of its header wrong."""
     header = good_nifti(draw)
     order = header.endianness
     fields = {name: header.structarr.dtype.fields[name] for name in header.structarr.dtype.names}
@@ -266,7 +266,7 @@ def _nasty_number(dtype: np.dtype[Any], draw: random.Random) -> bytes:
 
 
 def damaged_payload(draw: random.Random) -> tuple[str, bytes]:
-    """The suffix and the bytes of a file whose header is right and whose compressed voxels are not."""
+    """Return the suffix and the bytes of a file whose header is right and whose compressed voxels are not."""
     suffix = draw.choice([".mha", ".nii.gz"])
     if suffix == ".mha":
         lines, packed = metaimage_lines(draw)

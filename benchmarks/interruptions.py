@@ -52,7 +52,7 @@ class Runs:
 
     @classmethod
     def prepared(cls, folder: Path) -> "Runs":
-        """The jobs, each run once to its end."""
+        """Return the jobs, each run once to its end."""
         untrained, phantoms, jobs = (importlib.import_module(n) for n in ("untrained_folds", "phantoms", "bad_inputs"))
         importlib.import_module("monai.networks.nets")
         importlib.import_module("process")
@@ -83,20 +83,20 @@ class Runs:
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def clear(self, program: str) -> None:
-        """Empties the output folder, but for hidden files, which only the program may remove."""
+        """Empty the output folder, but for hidden files, which only the program may remove."""
         for path in list(self.output(program).rglob("*")):
             if path.is_file() and not path.name.startswith("."):
                 path.unlink()
 
     def started(self, program: str) -> int:
-        """The process of a new run."""
+        """Start a new run and return its process."""
         process = os.fork()
         if process == 0:
             self._run(program)
         return process
 
     def _run(self, program: str) -> None:
-        """The command line, in a forked process, as its entry point runs it."""
+        """Run the command line in a forked process, as its entry point runs it."""
         from autosegnet import __main__
         from autosegnet.runtime.exit import run_program
 
@@ -125,7 +125,7 @@ class Runs:
         return ["predict", "--pet", pet, "--ct", ct, *files, *rest]
 
     def end_of(self, process: int) -> int:
-        """The exit code of a run, negative where a signal ended it; one that hangs is killed and fails the check."""
+        """Return the exit code of a run, negative if a signal ended it; a run that hangs is killed and fails."""
         end = time.monotonic() + _SECONDS_TO_END
         while time.monotonic() < end:
             ended, status = os.waitpid(process, os.WNOHANG)
@@ -144,7 +144,7 @@ class Runs:
         return len(visible)
 
     def assert_next_succeeds(self, program: str) -> None:
-        """The next run gives everything and leaves no temporary file, of its own or of those before."""
+        """Check that the next run gives everything and leaves no temporary file, neither its own nor older ones."""
         code = self.end_of(self.started(program))
         assert code == 0, self.log
         assert self.outputs(program) == self.whole[program]
@@ -231,7 +231,7 @@ def check_disks(runs: Runs, count: int) -> Counter[str]:
 
 @contextmanager
 def disk(folder: Path, kib: int) -> Iterator[None]:
-    """A disk of its own for the folder."""
+    """Mount a disk of its own for the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)], check=True)
     try:

@@ -72,7 +72,7 @@ class FreeEngine:
 def write_large(
     path: Path, size: tuple[int, int, int], *, dtype: str, inside: float, outside: float, fill: bool
 ) -> None:
-    """An .mha with an elliptic body (or all body), written slice by slice so that its maker stays small."""
+    """Return an .mha with an elliptic body (or all body), written slice by slice so that its maker stays small."""
     spacing = (WIDTH_MM / size[0], WIDTH_MM / size[1], HEIGHT_MM / size[2])
     y, x = np.ogrid[-1 : 1 : size[1] * 1j, -1 : 1 : size[0] * 1j]
     body = np.ones((size[1], size[0]), bool) if fill else (x / 0.5) ** 2 + (y / 0.3) ** 2 < 1
@@ -109,7 +109,7 @@ def write_recipe(folder: Path) -> None:
 
 
 def arguments(program: str, folder: Path, weights: Path) -> list[str]:
-    """The command line of a job whose input is in `folder/in`."""
+    """Return the command line of a job whose input is in `folder/in`."""
     rest = ["--weights", str(weights), "--device", "cpu"]
     if program == "process":
         return ["--input", f"{folder}/in", "--output", f"{folder}/out", *rest]
@@ -119,7 +119,7 @@ def arguments(program: str, folder: Path, weights: Path) -> list[str]:
 
 
 def run_with_free_engine(program: str, argv: list[str]) -> dict[str, Any]:
-    """Runs the command line here; the peak of this process's resident memory and the time."""
+    """Run the command line here; return the peak of this process's resident memory and the time."""
     from autosegnet import __main__
     from autosegnet.model import devices
     from autosegnet.runtime.exit import run_program
@@ -138,7 +138,7 @@ def run_with_free_engine(program: str, argv: list[str]) -> dict[str, Any]:
 
 
 def status_kib(name: str) -> int:
-    """A figure of this process's memory, in KiB."""
+    """Return a figure of this process's memory, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
@@ -173,13 +173,13 @@ def measure_growth(args: argparse.Namespace) -> None:
 
 
 def of_tests(module: str) -> Any:
-    """A module of the tests: phantoms and small folds are made there."""
+    """Return a module of the tests: phantoms and small folds are made there."""
     sys.path.insert(0, str(ROOT / "test"))
     return importlib.import_module(module)
 
 
 def small_job(folder: Path) -> Path:
-    """A small study in `folder/in` and the folder of small untrained weights."""
+    """Return a small study in `folder/in` and the folder of small untrained weights."""
     weights = folder / "weights"
     of_tests("untrained_folds").write_untrained_weights(weights, folds=2, recipe=of_tests("phantoms").TINY)
     of_tests("bad_inputs").Job.good(folder, weights)
@@ -187,13 +187,13 @@ def small_job(folder: Path) -> Path:
 
 
 def program_command(program: str, folder: Path, weights: Path) -> list[str]:
-    """The program as a user starts it."""
+    """Return the program as a user starts it."""
     start = ["process.py"] if program == "process" else ["-m", "autosegnet"]
     return [sys.executable, *start, *arguments(program, folder, weights)]
 
 
 def measure_tasks(args: argparse.Namespace) -> None:
-    """The most threads that a run has at a time, on a machine of so many cores."""
+    """Return the most threads that a run has at a time, on a machine of so many cores."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         weights = small_job(folder)
@@ -212,7 +212,7 @@ def measure_tasks(args: argparse.Namespace) -> None:
 
 
 def measure_shared_memory(args: argparse.Namespace) -> None:
-    """Runs where /dev/shm holds 4 KiB."""
+    """Run where /dev/shm holds 4 KiB."""
     with tempfile.TemporaryDirectory() as name:
         weights = small_job(Path(name))
         command = " ".join(program_command("process", Path(name), weights))

@@ -54,7 +54,7 @@ class Found:
 
 
 def opened(method: str, weights: Weights) -> tuple[Engine, Weights]:
-    """The engine of a method, and the weights in its mode."""
+    """Return the engine of a method, and the weights in its mode."""
     chosen = weights.in_fast_mode() if method.startswith("fast") else weights
     if method == "reference":
         return ReferenceEngine(weights), chosen
@@ -65,7 +65,7 @@ def opened(method: str, weights: Weights) -> tuple[Engine, Weights]:
 
 @contextmanager
 def threads(method: str) -> Iterator[None]:
-    """The number of threads that a method compiles its folds for."""
+    """Return the number of threads that a method compiles its folds for."""
     before = os.environ.get("OMP_NUM_THREADS")
     if method == "one-thread":
         os.environ["OMP_NUM_THREADS"] = "1"
@@ -98,7 +98,7 @@ def compare(cases: list[Case], methods: list[str], weights: Weights) -> dict[str
 
 
 def row(method: str, rows: list[Found]) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     between = [r.first for r in rows]
     dsc = [r.truth.dsc for r in rows if r.truth.is_positive]
     false_ml = [r.truth.fpv_ml for r in rows if not r.truth.is_positive]
@@ -115,7 +115,7 @@ def _two(values: list[float], digits: int) -> str:
 
 
 def logits_apart(weights: Weights, window: NDArray[np.float32]) -> float:
-    """The largest difference between the logit differences of OpenVINO and of MONAI's network, over all folds."""
+    """Return the largest difference of the logit differences of OpenVINO and of the plain network, over all folds."""
     engines = [opened(method, weights)[0] for method in ("exact", "reference")]
     return max(
         float(np.abs(np.subtract(*(engine.logit_difference(window, fold) for engine in engines))).max())

@@ -40,7 +40,7 @@ from autosegnet.model.weights import Weights, open_weights
 
 
 def segment_as_published(pet: Path, ct: Path, weights: Weights, *, softmax: bool = False) -> sitk.Image:
-    """The lesion mask of the published pipeline, uint8 on the PET's grid.
+    """Return the lesion mask of the published pipeline, uint8 on the PET's grid.
 
     Args:
         pet: NIfTI, SUV.

@@ -21,7 +21,7 @@ from autosegnet.study import check_study
 
 
 def main() -> None:
-    """Writes the files of the report."""
+    """Write the files of the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
     parser.add_argument("output", type=Path)

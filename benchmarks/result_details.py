@@ -113,14 +113,14 @@ def _mask_of(masks: Path, folder: Path) -> Any:
 
 
 def _false(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What FPV counts: components of the mask that touch no lesion."""
+    """Return what FPV counts: components of the mask that touch no lesion."""
     labels, _ = label_lesions(found)
     true = np.unique(labels[truth])
     return np.asarray((labels > 0) & ~np.isin(labels, true))
 
 
 def _tissue(seed: int, anatomy: Path, patient: str, grid: Grid) -> NDArray[np.uint8]:
-    """The tissue of every voxel of a study, which its seed makes again."""
+    """Return the tissue of every voxel of a study, which its seed makes again."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed).spawn(5)[0]))
     made = open_anatomy(anatomy / f"{patient.removeprefix('sim_')}.nii.gz")(rng, SPACING_MM)
     lattice = made.lattice

@@ -32,7 +32,7 @@ from autosegnet_training.validation import one_fold
 
 
 def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
-    """Prints DSC in float32 and float16, the Dice between their masks and the largest difference of probabilities."""
+    """Print DSC in float32 and float16, the Dice between their masks and the largest difference of probabilities."""
     rows = []
     for k, fold in enumerate(weights.recipe.folds):
         trained = open_trained(runs, k)
@@ -59,7 +59,7 @@ def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
 
 
 def overlap(both: CaseMetrics) -> float:
-    """The Dice between two masks; two empty ones are equal."""
+    """Return the Dice between two masks; two empty ones are equal."""
     return both.dsc if both.truth_volume_ml or both.prediction_volume_ml else 1.0
 
 
@@ -79,7 +79,7 @@ class OneFold:
 
 
 def compare_weights(weights: Weights, cases: Path) -> None:
-    """Prints DSC and FPV of the weighted and the plain mean of the folds, and the Dice between their masks."""
+    """Print DSC and FPV of the weighted and the plain mean of the folds, and the Dice between their masks."""
     engine = OpenvinoEngine.of(weights)
     plain = replace(weights.recipe, folds=tuple(replace(fold, weight=1.0) for fold in weights.recipe.folds))
     rows = []

@@ -62,7 +62,7 @@ class Timed:
 
 
 def write_study(study: SimulatedStudy, box: tuple[int, int, int], folder: Path) -> tuple[Path, Path]:
-    """The PET and CT of a simulated study whose body fills a box of 2 mm voxels, as NIfTI."""
+    """Return the PET and CT of a simulated study whose body fills a box of 2 mm voxels, as NIfTI."""
     labels, count = ndimage.label(study.ct > -300)
     body = labels == 1 + np.argmax(ndimage.sum_labels(study.ct > -300, labels, range(1, count + 1)))
     inside = ndimage.find_objects(body.astype(np.int8))[0]
@@ -80,7 +80,7 @@ def write_study(study: SimulatedStudy, box: tuple[int, int, int], folder: Path) 
 
 
 def first_folds(weights: Weights, count: int, folder: Path) -> Path:
-    """A folder with the first folds of an ensemble, and the paper's recipe with the published crop."""
+    """Return a folder with the first folds of an ensemble, and the paper's recipe with the published crop."""
     folder.mkdir()
     folds = weights.recipe.folds[:count]
     for fold in folds:
@@ -125,7 +125,7 @@ def dice(a: sitk.Image, b: sitk.Image) -> float:
 
 
 def row(windows: int, folds: int, method: str, runs: Sequence[Timed], against: Sequence[Timed]) -> str:
-    """A line of the table: minimum, median and maximum over the rounds, ratios of medians."""
+    """Return a line of the table: minimum, median and maximum over the rounds, ratios of medians."""
     whole, network, rest = ([getattr(r, f"{name}_s") for r in runs] for name in ("whole", "network", "else"))
     ratios = "| | | "
     if against:

@@ -33,7 +33,7 @@ def real_studies(folder: Path) -> Iterator[tuple[str, Study]]:
 
 
 def simulated_studies(count: int) -> Iterator[tuple[str, Study]]:
-    """Simulated studies and their variants."""
+    """Yield simulated studies and their variants."""
     for seed in range(count):
         made = simulate_study(seed)
         grid = made.grid
@@ -56,7 +56,7 @@ def simulated_studies(count: int) -> Iterator[tuple[str, Study]]:
 
 
 def part(study: Study, x: slice, y: slice, z: slice) -> Study:
-    """A box of voxels of both images, which share a grid."""
+    """Return a box of voxels of both images, which share a grid."""
     return Study(study.pet[x, y, z], study.ct[x, y, z])
 
 
@@ -76,7 +76,7 @@ def with_noise(suv: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 
 
 def figures(study: Study) -> dict[str, float]:
-    """What the checks look at."""
+    """Return what the checks look at."""
     suv, hu = _coarse(study)
     pet, ct = voxels(study.pet), voxels(study.ct)
     return {
@@ -90,7 +90,7 @@ def figures(study: Study) -> dict[str, float]:
 
 
 def main() -> None:
-    """Checks every study, prints refusals, warnings and the extremes."""
+    """Check every study; print refusals, warnings and the extremes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sts", type=Path, help="folder of the STS studies")
     parser.add_argument("--simulated", type=int, default=6)

@@ -23,7 +23,7 @@ from autosegnet.suv import PetHeader, PetSlice, convert
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with suv_dro/, sts_dicom/ and sts/")
     data = parser.parse_args().data

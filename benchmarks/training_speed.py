@@ -53,7 +53,7 @@ class TimedTrainer(Trainer):
         return done
 
     def wait(self) -> None:
-        """Waits until the device has nothing left to do."""
+        """Wait until the device has nothing left to do."""
         if self.processes.device.type == "cuda":
             torch.cuda.synchronize()
 

@@ -33,7 +33,7 @@ _PLANES = ("axial", "coronal", "sagittal")  # of a (z, y, x) array in the patien
 
 
 def lowest(table: Path, number: int) -> list[tuple[str, int]]:
-    """The names and folds of the network's cases of lowest DSC, the lowest first."""
+    """Return the names and folds of the network's cases of lowest DSC, the lowest first."""
     with table.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["method"] == "network"]
     rows.sort(key=lambda row: float(row["dsc"]))
@@ -41,7 +41,7 @@ def lowest(table: Path, number: int) -> list[tuple[str, int]]:
 
 
 def one_fold(weights: Weights, fold: int) -> Weights:
-    """The weights with one of their folds alone."""
+    """Return the weights with one of their folds alone."""
     return replace(weights, recipe=replace(weights.recipe, folds=(weights.recipe.folds[fold],)))
 
 

@@ -107,7 +107,7 @@ def rows(*entries: tuple[Any, ...], **more: Any) -> None:
 
 
 def header(path: Path, **changes: str | None) -> None:
-    """Changes, adds or (None) removes keys of an .mha header."""
+    """Change, add or (None) remove keys of an .mha header."""
     data = path.read_bytes()
     end = data.index(b"ElementDataFile")
     end = data.index(b"\n", end) + 1
@@ -130,7 +130,7 @@ def payload(path: Path) -> tuple[bytes, bytes]:
 
 
 def with_payload(change: Callable[[bytes], bytes], *, compressed: bool = False, size: bool = True) -> Any:
-    """Changes the bytes behind the header; CompressedDataSize follows, unless `size` says it should lie."""
+    """Change the bytes behind the header; CompressedDataSize follows, unless `size` says it should lie."""
 
     def spoil(job: Job) -> None:
         if compressed:
@@ -170,7 +170,7 @@ def with_voxel(value: float, dtype: type = np.float32) -> Callable[[Job], None]:
 
 
 def stored(job: Job, name: str, content: bytes) -> Path:
-    """Puts another file in the place of the PET."""
+    """Put another file in the place of the PET."""
     job.pet.unlink()
     job.pet = job.pet.with_name(name)
     job.pet.write_bytes(content)
@@ -182,7 +182,7 @@ def as_file(name: str, content: bytes) -> Callable[[Job], object]:
 
 
 def nifti(job: Job, name: str = "pet.nii.gz") -> nibabel.Nifti1Image:
-    """Puts a NIfTI in the place of the PET; returns it for a change and `resaved`."""
+    """Put a NIfTI in the place of the PET; return it for a change and `resaved`."""
     image = sitk.ReadImage(str(job.pet))
     job.pet.unlink()
     job.pet = job.pet.with_name(name)
@@ -199,7 +199,7 @@ def with_nifti_bytes(change: Callable[[bytes], bytes], name: str = "pet.nii.gz")
 
 
 def with_nifti_fields(*fields: tuple[Any, ...]) -> Callable[[Job], None]:
-    """Overwrites header fields, each (format of struct, byte offset in nifti1.h, values...)."""
+    """Overwrite header fields, each (format of struct, byte offset in nifti1.h, values...)."""
 
     def change(packed: bytes) -> bytes:
         plain = bytearray(gzip.decompress(packed))
@@ -228,7 +228,7 @@ def own_weights(job: Job) -> None:
 
 
 def with_fold(change: Callable[[bytes], bytes], *, signed: bool = False) -> Callable[[Job], None]:
-    """Changes the second fold; `signed` gives it the right SHA-256 in the recipe."""
+    """Change the second fold; `signed` gives it the right SHA-256 in the recipe."""
 
     def spoil(job: Job) -> None:
         own_weights(job)

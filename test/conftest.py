@@ -29,7 +29,7 @@ def _process_left_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real data, where there is one."""
+    """Return the folder of real data, if there is one."""
     if not (_DATA / "sts").is_dir():
         pytest.skip(f"no real data: neither $AUTOSEGNET_DATA nor {_DATA.parent.name}/{_DATA.name} holds sts/")
     return _DATA

@@ -85,7 +85,7 @@ def nothing(dataset: Dataset, k: int) -> None:
 
 
 def write_series(folder: Path, *, kind: str = "PET", edit: Edit = nothing, slices: int = SLICES) -> Path:
-    """Writes a series with one edit to each slice, the files named against their order along z."""
+    """Write a series with one edit to each slice, the files named against their order along z."""
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(slices):
         dataset = copy.deepcopy(pet_slice(k) if kind == "PET" else ct_slice(k))
@@ -95,13 +95,13 @@ def write_series(folder: Path, *, kind: str = "PET", edit: Edit = nothing, slice
 
 
 def dose_of(dataset: Dataset) -> Dataset:
-    """The radiopharmaceutical of a slice."""
+    """Return the radiopharmaceutical of a slice."""
     item: Dataset = dataset.RadiopharmaceuticalInformationSequence[0]
     return item
 
 
 def write_image(image: Any, folder: Path, *, kind: str, slope: float, intercept: float = 0.0) -> Path:
-    """Writes an image as a series: PET in SUV (GML), or CT in HU; its axes may lie in any direction."""
+    """Write an image as a series: PET in SUV (GML), or CT in HU; its axes may lie in any direction."""
     from autosegnet.geometry import Grid, voxels
 
     values, grid = voxels(image), Grid.of(image)

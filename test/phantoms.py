@@ -22,7 +22,7 @@ def phantom(
     spacing: tuple[float, float, float] = (4.0, 4.0, 5.0),
     direction: tuple[float, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1),
 ) -> Study:
-    """An elliptic body with two lesions of different size, PET and CT on one grid centred on the world's origin."""
+    """Return an elliptic body with two lesions of different size, PET and CT on one grid centred on the origin."""
     grid = np.array(direction).reshape(3, 3) * np.array(spacing)
     centre = grid @ ((np.array(size) - 1) / 2)
     index = np.stack(np.meshgrid(*[np.arange(n) for n in size], indexing="ij"))
@@ -46,7 +46,7 @@ def _image(
 
 
 def stored_as(image: sitk.Image, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> sitk.Image:
-    """The same physical image, its axes stored in another order and direction."""
+    """Return the same physical image, its axes stored in another order and direction."""
     return sitk.Flip(sitk.PermuteAxes(image, order), flips)
 
 
@@ -56,7 +56,7 @@ def pad_with_air(study: Study, *, before: tuple[int, int, int], after: tuple[int
 
 
 def all_orders() -> Iterator[tuple[tuple[int, int, int], tuple[bool, bool, bool]]]:
-    """The 48 ways to store a volume."""
+    """Return the 48 ways to store a volume."""
     yield from itertools.product(itertools.permutations(range(3)), itertools.product([False, True], repeat=3))
 
 

@@ -28,7 +28,7 @@ SOCKET = OUTPUT / "images" / "automated-petct-lesion-segmentation"
 
 
 def main() -> None:
-    """Runs, shows and checks; exits with 1 where something is not as expected."""
+    """Run, show and check; exit with 1 if something is not as expected."""
     weights = open_weights(BUNDLED)
     if OUTPUT.exists():
         shutil.rmtree(OUTPUT)
@@ -75,7 +75,7 @@ def show(study: Study, mask: sitk.Image, weights: Weights) -> None:
 
 
 def differences(study: Study, mask: sitk.Image) -> list[str]:
-    """What is wrong with the output, a line each."""
+    """Return what is wrong with the output, a line each."""
     files = sorted(str(p.relative_to(OUTPUT)) for p in OUTPUT.rglob("*") if p.is_file() and "report" not in p.parts)
     name = only_image(INPUT / "images" / "ct").name
     wanted = [str((SOCKET / name).relative_to(OUTPUT)), "results.json"]
@@ -89,7 +89,7 @@ def differences(study: Study, mask: sitk.Image) -> list[str]:
 
 
 def say(text: str) -> None:
-    """A line on the terminal, in order with those of the program."""
+    """Print a line on the terminal, in order with those of the program."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

@@ -45,7 +45,7 @@ def assert_refused(row: Row, job: Job, code: int | None, stdout: str, stderr: st
 
 
 def run_here(program: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """The command line in this process, which has loaded its packages already."""
+    """Run the command line in this process, which has loaded its packages already."""
     monkeypatch.setattr(sys, "argv", [program, *arguments])
     if program == "process":
         import process

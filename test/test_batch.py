@@ -63,12 +63,12 @@ def write(study: Study, pet: Path, ct: Path) -> None:
 
 
 def scaled(suv: float) -> Study:
-    """The phantom with its uptake scaled, so that every study has a mask of its own."""
+    """Return the phantom with its uptake scaled, so that every study has a mask of its own."""
     return Study(sitk.Cast(SMALL.pet * suv, sitk.sitkFloat32), SMALL.ct)
 
 
 def tree(root: Path, **studies: float) -> Path:
-    """A cohort in the autoPET layout: uptake by case, with the truth of the threshold."""
+    """Return a cohort in the autoPET layout: uptake by case, with the truth of the threshold."""
     for case, suv in studies.items():
         folder = root.joinpath(*case.split("_"))
         study = scaled(suv)
@@ -79,7 +79,7 @@ def tree(root: Path, **studies: float) -> Path:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A recipe and a file in the place of its fold: the engine is another."""
+    """Return a recipe and a file in the place of its fold: the engine is another."""
     return write_weights(tmp_path / "weights", RECIPE)
 
 
@@ -92,7 +92,7 @@ def write_weights(folder: Path, recipe: Recipe) -> Path:
 
 @pytest.fixture
 def batch(tmp_path, weights, monkeypatch, capfd):
-    """Runs the command in this process with a fake engine; gives its exit code and what it logged."""
+    """Run the command in this process with a fake engine; return its exit code and what it logged."""
 
     def run(*arguments, engine=open_threshold, source=None):
         monkeypatch.setattr("autosegnet.model.devices.open_engine", engine)
@@ -474,7 +474,7 @@ autosegnet.__main__.main()
 
 
 def run_apart(*arguments, engine: str) -> subprocess.Popen[str]:
-    """The command line in a process of its own, with a fake engine."""
+    """Return the command line in a process of its own, with a fake engine."""
     command = [sys.executable, "-c", _MAIN, engine, "batch", *map(str, arguments)]
     paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "test")))}
     return subprocess.Popen(command, env={**os.environ, **paths}, stderr=subprocess.PIPE, text=True)

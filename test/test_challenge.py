@@ -16,7 +16,7 @@ AUTOMATED, TUMOR = "automated-petct-lesion-segmentation", "tumor-lesion-segmenta
 
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
-    """An input folder; what an image holds does not matter here."""
+    """Return an input folder; what an image holds does not matter here."""
     for name in ("pet", "ct"):
         (tmp_path / "images" / name).mkdir(parents=True)
         (tmp_path / "images" / name / f"uuid-of-{name}.mha").touch()
@@ -28,7 +28,7 @@ def sockets(job: Path, edition: str = "autopet2") -> JobFiles:
 
 
 def entry(slug: str, relative_path: str, image: str | None = None) -> dict[str, Any]:
-    """A socket as the platform lists it."""
+    """Return a socket as the platform lists it."""
     return {
         "file": None,
         "image": None if image is None else {"name": image, "pk": "a"},

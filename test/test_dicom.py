@@ -37,7 +37,7 @@ def read_pet(folder, **options):
 
 
 def setting(keyword, value):
-    """An edit that sets one attribute of every slice."""
+    """Return an edit that sets one attribute of every slice."""
 
     def edit(dataset, k):
         setattr(dataset, keyword, value)
@@ -46,7 +46,7 @@ def setting(keyword, value):
 
 
 def setting_in_one(keyword, value):
-    """An edit that sets one attribute of the third slice alone."""
+    """Return an edit that sets one attribute of the third slice alone."""
 
     def edit(dataset, k):
         if k == 2:

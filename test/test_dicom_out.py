@@ -27,7 +27,7 @@ KINDS = ("segmentation", "report", "structure_set")
 
 @pytest.fixture(scope="module", params=["straight", "oblique"])
 def loaded(request, tmp_path_factory):
-    """A study that was read from DICOM, on a straight and on an oblique grid."""
+    """Return a study that was read from DICOM, on a straight and on an oblique grid."""
     direction = (1, 0, 0, 0, 1, 0, 0, 0, 1) if request.param == "straight" else rotation(degrees=(20.0, -35.0, 70.0))
     study = phantom(size=(20, 18, 16), spacing=(9.0, 8.0, 11.0), direction=direction)
     folder = tmp_path_factory.mktemp("dicom")
@@ -240,7 +240,7 @@ def test_dicom_results_need_a_pet_in_dicom(tmp_path, monkeypatch, capfd):
 
 
 def lacking(source, folder, keyword, *, emptied=False):
-    """A copy of a series without an attribute, or with an empty one."""
+    """Return a copy of a series without an attribute, or with an empty one."""
     folder.mkdir()
     for path in source.files:
         dataset = dcmread(path)

@@ -78,7 +78,7 @@ def test_counts_agree_with_lesions_counted_one_by_one():
 
 
 def two_lesions():
-    """A truth of 8 and 3 voxels; a prediction that finds half of the first and adds 5 voxels elsewhere."""
+    """Return a truth of 8 and 3 voxels; a prediction that finds half of the first and adds 5 voxels elsewhere."""
     truth, prediction = np.zeros((10, 11, 12), np.uint8), np.zeros((10, 11, 12), np.uint8)
     truth[1:3, 1:3, 1:3] = 1
     truth[8, 8, 2:5] = 1

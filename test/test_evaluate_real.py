@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory):
-    """The lesion masks cropped to the boxes in which the thresholds were scored."""
+    """Return the lesion masks cropped to the boxes in which the thresholds were scored."""
     folder = tmp_path_factory.mktemp("truth")
     for case, box in boxes().items():
         mask = cropped(STUDIES / case / "SEG.nii.gz", box) > 0

@@ -166,7 +166,7 @@ def test_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 64 KiB, where this user may mount one."""
+    """Mount a disk of 64 KiB, if this user may."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if (

@@ -14,7 +14,7 @@ from autosegnet.io.folders import folders_below
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder with a linked, a hidden, and a self-containing one: a study lies in the first two."""
+    """Return a folder with a linked, a hidden, and a self-containing one: a study lies in the first two."""
     root = tmp_path / "root"
     for folder in (root / ".trash" / "s", tmp_path / "elsewhere" / "s"):
         folder.mkdir(parents=True)

@@ -55,7 +55,7 @@ def room_of(module: str) -> str:
 
 
 def imported(path: Path, modules: set[str]) -> set[str]:
-    """The modules among those given that a file imports, inside functions and for type checks, too."""
+    """Return the modules among those given that a file imports, inside functions and for type checks, too."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []

@@ -113,7 +113,7 @@ def measure(mask: np.ndarray, suv: np.ndarray, grid: Grid) -> LesionTable:
 
 
 def ibsi_phantom() -> tuple[np.ndarray, np.ndarray]:
-    """The digital phantom of the IBSI, 5 x 4 x 4 voxels of 2 mm: intensities, and the region of interest.
+    """Return the digital phantom of the IBSI, 5 x 4 x 4 voxels of 2 mm: intensities, and the region of interest.
 
     Source: IBSI reference manual, section "Digital phantom"; data set github.com/theibsi/data_sets, CC BY 4.0.
     """

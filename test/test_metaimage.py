@@ -38,7 +38,7 @@ TYPES = {
 
 
 def metaimage(payload=VOXELS, newline="\n", separator=" = ", **tags):
-    """The bytes of a file; a tag of None is left out, others replace or follow the usual ones."""
+    """Return the bytes of a file; a tag of None is left out, others replace or follow the usual ones."""
     usual = {
         "ObjectType": "Image",
         "NDims": "3",

@@ -257,7 +257,7 @@ def test_forms_that_differ_by_rounding_are_accepted(file):
 
 
 def tilted_by_simpleitk(path, degrees, seed):
-    """A file of SimpleITK on a whole-body grid, whose two forms come from one affine."""
+    """Return a file of SimpleITK on a whole-body grid, whose two forms come from one affine."""
     axis = np.random.default_rng(seed).normal(size=3)
     image = SimpleITK.Image(700, 3, 700, SimpleITK.sitkUInt8)
     image.SetSpacing((1.0, 1.0, 1.0))

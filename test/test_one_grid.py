@@ -10,7 +10,7 @@ FILES = sorted(path for folder in ("autosegnet", "resources", "benchmarks") for 
 
 
 def fields_of(kind: ast.ClassDef) -> set[str]:
-    """The names of a class's fields, without their unit."""
+    """Return the names of a class's fields, without their unit."""
     names = {
         node.target.id for node in kind.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }

@@ -28,7 +28,7 @@ def inputs(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def predict(inputs, tiny_weights, monkeypatch, capsys):
-    """Runs the command; its exit code and the last line on stderr."""
+    """Run the command; return its exit code and the last line on stderr."""
     handlers = logging.getLogger("autosegnet").handlers
 
     def run(*options, weights=None) -> tuple[int, str]:

@@ -38,7 +38,7 @@ def job(tmp_path: Path, tiny_weights: Weights) -> Job:
 
 
 def tell_everything(job: Job, name: str) -> None:
-    """Puts the patient into every text field of both inputs."""
+    """Put the patient into every text field of both inputs."""
     for which in ("pet", "ct"):
         path: Path = getattr(job, which)
         if name == "tags.mha":
@@ -59,7 +59,7 @@ def tell_everything(job: Job, name: str) -> None:
 
 
 def unpacked(data: bytes) -> bytes:
-    """The bytes of a file, and what is compressed in them."""
+    """Return the bytes of a file, and what is compressed in them."""
     if data.startswith(b"\x1f\x8b"):
         return data + gzip.decompress(data)
     end = data.find(b"ElementDataFile = LOCAL\n")

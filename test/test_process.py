@@ -41,7 +41,7 @@ def files_in(folder: Path) -> list[str]:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
-    """The platform's input folder with an oblique study in it."""
+    """Return the platform's input folder with an oblique study in it."""
     study = phantom(direction=rotation(degrees=(7, -5, 11)))
     for name, image in (("pet", study.pet), ("ct", study.ct)):
         (tmp_path / "in" / "images" / name).mkdir(parents=True)
@@ -71,14 +71,14 @@ def test_one_job_gives_one_mask_on_the_pets_grid(job: Path, tmp_path: Path, tiny
 
 
 def moved_and_linked(folder: Path, name: str) -> None:
-    """Puts a file or folder outside of the input, and a link in its place."""
+    """Put a file or folder outside of the input, and a link in its place."""
     elsewhere = folder / ".." / ".." / f"elsewhere-{name}"
     shutil.move(folder / name, elsewhere)
     (folder / name).symlink_to(elsewhere.resolve())
 
 
 def with_sockets(job: Path) -> None:
-    """Adds the platform's list of sockets, which names the files."""
+    """Add the platform's list of sockets, which names the files."""
     sockets = [
         {"socket": {"slug": kind, "relative_path": f"images/{kind}"}, "image": {"name": f"uuid-of-{kind}.mha"}}
         for kind in ("pet", "ct")

@@ -12,7 +12,7 @@ HEADING = "case,dsc,fpv_ml,fnv_ml\n"
 
 @pytest.fixture
 def teams(tmp_path):
-    """Writes a CSV per team, of rows (dsc, fpv_ml, fnv_ml) for the cases a, b, …"""
+    """Write a CSV per team, of rows (dsc, fpv_ml, fnv_ml) for the cases a, b, …"""
 
     def written(**rows):
         files = {}

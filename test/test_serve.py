@@ -61,7 +61,7 @@ Serve = Callable[[Callable[[], None]], int]
 
 @pytest.fixture
 def serving() -> Iterator[Serve]:
-    """Starts servers in this process, and ends them as SIGTERM does: by SystemExit in the thread of the jobs."""
+    """Start servers in this process, and end them as SIGTERM does: by SystemExit in the thread of the jobs."""
     ends: list[tuple[int, Thread, Event]] = []
 
     def start(job: Callable[[], None]) -> int:
@@ -180,7 +180,7 @@ def test_a_port_that_is_taken_is_wrong_usage() -> None:
 
 @contextmanager
 def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A process of the repository, which never outlives its test."""
+    """Return a process of the repository, which never outlives its test."""
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -239,7 +239,7 @@ def test_sigterm_that_another_thread_takes_ends_the_server() -> None:
 
 
 def provide(folder: Path, *, moved: bool) -> Path:
-    """A study in the platform's folders, always under the same names; the other one is mirrored."""
+    """Return a study in the platform's folders, always under the same names; the other one is mirrored."""
     study = phantom()
     for name, image in (("pet", study.pet), ("ct", study.ct)):
         (folder / "images" / name).mkdir(parents=True, exist_ok=True)
@@ -254,7 +254,7 @@ def voxels(path: Path) -> np.ndarray:
 
 
 def job_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *words: str, recipe: Recipe = THRESHOLD_RECIPE):
-    """The entry point's job, with an engine that marks SUV above 4."""
+    """Return the entry point's job, with an engine that marks SUV above 4."""
     monkeypatch.chdir(ROOT)
     import process
     from autosegnet.grandchallenge.job import parse_job

@@ -13,13 +13,13 @@ def changed(image: sitk.Image, function) -> sitk.Image:
 
 
 def beside(array, value):
-    """A padding value beyond a round field of view."""
+    """Return a padding value beyond a round field of view."""
     z, y, x = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in array.shape)]
     return np.where(y**2 + x**2 + 0 * z > 1, value, array)
 
 
 def corner(array, value):
-    """A value in 1 of 1000 voxels, which no percentile shows."""
+    """Return a value in 1 of 1000 voxels, which no percentile shows."""
     array[:4, :4, :4] = value
     return array
 

@@ -36,7 +36,7 @@ HOUR = 1000.0 * 70.0 / (3e8 * 2.0 ** (-3600.0 / 6586.2))
 
 
 def only(header: PetHeader, **changes) -> float:
-    """The one factor of a header with changes."""
+    """Return the one factor of a header with changes."""
     factors = set(convert(replace(header, **changes)).factors)
     assert len(factors) == 1
     return factors.pop()
@@ -46,7 +46,7 @@ def only(header: PetHeader, **changes) -> float:
 
 
 def tm(moment: datetime, rng: random.Random) -> str:
-    """The moment's time of day in one of the shapes TM has; the moment must lie on a whole second or finer."""
+    """Return the moment's time of day in one of the shapes TM has; the moment must lie on a whole second or finer."""
     forms = [moment.strftime("%H%M%S.%f")]
     if moment.microsecond == 0:
         forms += [moment.strftime("%H%M%S"), moment.strftime("%H%M%S.0"), moment.strftime("%H:%M:%S")]
@@ -58,7 +58,7 @@ def tm(moment: datetime, rng: random.Random) -> str:
 
 
 def dt(moment: datetime, rng: random.Random, offset_h: int | None) -> tuple[str, str]:
-    """The moment as DT, perhaps in another zone, and the series' own offset from UTC."""
+    """Return the moment as DT, perhaps in another zone, and the series' own offset from UTC."""
     plain = moment.strftime("%Y%m%d%H%M%S.%f") if moment.microsecond else moment.strftime("%Y%m%d%H%M%S")
     if offset_h is None:
         return plain, ""
@@ -70,7 +70,7 @@ def dt(moment: datetime, rng: random.Random, offset_h: int | None) -> tuple[str,
 
 
 def generated(rng: random.Random) -> tuple[PetHeader, list[float]]:
-    """A header and the SUV factors of its slices, derived from the same physics on its own."""
+    """Return a header and the SUV factors of its slices, derived from the same physics on its own."""
     nuclide_name = rng.choice(["F-18", "Ga-68", "C-11", "Cu-64", "Zr-89"])
     code = {"F-18": "C-111A1", "Ga-68": "C-131A3", "C-11": "C-105A1", "Cu-64": "C-127A2", "Zr-89": "C-168A4"}
     seconds = {"F-18": 6586.2, "Ga-68": 4062.6, "C-11": 1221.84, "Cu-64": 45721.44, "Zr-89": 282276.0}[nuclide_name]
@@ -140,7 +140,7 @@ def generated(rng: random.Random) -> tuple[PetHeader, list[float]]:
 
 
 def with_units(header: PetHeader, factors: list[float], rng: random.Random) -> tuple[PetHeader, list[float]]:
-    """The header in other units of the same SUV."""
+    """Return the header in other units of the same SUV."""
     units = rng.choice(["BQML", "BQML", "BQML", "activity", "counts", "GML", "LBM", "IBW", "JANMA", "CM2ML"])
     weight, height, male = header.weight_kg, round(rng.uniform(1.2, 2.1), 2), rng.random() < 0.5
     assert weight is not None

@@ -61,7 +61,7 @@ def limited(
 
 
 def of_folds(*kept: int, recipe: Recipe = RECIPE) -> NDArray[np.float32]:
-    """What an ensemble of these folds alone gives."""
+    """Return what an ensemble of these folds alone gives."""
 
     @dataclass
     class Some(TimedEngine):
@@ -74,7 +74,7 @@ def of_folds(*kept: int, recipe: Recipe = RECIPE) -> NDArray[np.float32]:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What is logged; another test may have taken the program's logger off the root."""
+    """Return what is logged; another test may have taken the program's logger off the root."""
     logger = logging.getLogger("autosegnet.grandchallenge.time_limit")
     logger.addHandler(caplog.handler)
     level, logger.level = logger.level, logging.INFO

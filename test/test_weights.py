@@ -18,12 +18,12 @@ from autosegnet.model.weights import Weights, find, import_folds, open_weights
 
 @pytest.fixture
 def copy(tiny_weights: Weights, tmp_path: Path) -> Path:
-    """A folder of weights to spoil."""
+    """Return a folder of weights to spoil."""
     return Path(shutil.copytree(tiny_weights.folder, tmp_path / "weights"))
 
 
 def resealed(folder: Path, name: str = "fold_1.safetensors") -> None:
-    """Gives a fold's file the sum that it now has."""
+    """Give a fold's file the sum that it now has."""
     recipe = json.loads((folder / "recipe.json").read_text())
     for fold in recipe["folds"]:
         if fold["file"] == name:

@@ -24,7 +24,7 @@ _RANDOM_SHARE = 0.05  # of the random paths in the logits
 
 
 def untrained_fold(seed: int, *, threshold_suv: float = 2.5) -> nn.Module:
-    """A network whose lesion logit is about SUV, smoothed over 3 voxels, minus a threshold."""
+    """Return a network whose lesion logit is about SUV, smoothed over 3 voxels, minus a threshold."""
     torch.manual_seed(seed)
     network = build_network()
     _measure_statistics(network, seed)
@@ -63,7 +63,7 @@ def _field(rng: np.random.Generator, n: int) -> torch.Tensor:
 
 
 def write_untrained_weights(folder: Path, *, folds: int = 5, seed: int = 0, recipe: Recipe | None = None) -> Recipe:
-    """Fills a folder with untrained folds of different thresholds and weights, and their recipe."""
+    """Fill a folder with untrained folds of different thresholds and weights, and their recipe."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for k in range(folds):

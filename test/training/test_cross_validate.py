@@ -42,7 +42,7 @@ def runs(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluated(runs: Path, prepared: Path) -> Path:
-    """The same, cross-validated."""
+    """Return the same folds, cross-validated."""
     assert main(["cross-validate", str(prepared), "--runs", str(runs), "--folds", "2", "--device", "cpu"]) == 0
     return runs
 

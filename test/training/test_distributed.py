@@ -45,7 +45,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def finish_two(arguments: list[str]) -> list[str]:
-    """What two processes print that have what torchrun sets, without its own processes in between."""
+    """Return what two processes print that have what torchrun sets, without its own processes in between."""
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     both = [run(arguments, RANK=str(k), LOCAL_RANK=str(k), **shared) for k in range(2)]
     return [finish(process) for process in both]
@@ -58,7 +58,7 @@ def losses(runs: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[str]]:
-    """The run of one process, that of two, and what each of the two printed."""
+    """Return the run of one process, that of two, and what each of the two printed."""
     alone, together = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("together")
     finish(run(train_arguments(prepared, alone, *SETTINGS)))
     return alone, together, finish_two(train_arguments(prepared, together, *SETTINGS))

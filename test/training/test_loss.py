@@ -11,7 +11,7 @@ from autosegnet_training.loss import build_loss
 
 
 def written_out(logits: np.ndarray, truth: np.ndarray, *, gamma: float, v: tuple[float, float]) -> float:
-    """The loss as `autosegnet_training.loss` states it: x, truth (B, X, Y, Z) -> number."""
+    """Return the loss as `autosegnet_training.loss` states it: x, truth (B, X, Y, Z) -> number."""
     x = logits.astype(np.float64)
     p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
     g = np.stack([truth == 0, truth == 1], axis=1).astype(np.float64)

@@ -25,7 +25,7 @@ def coarse(seed: int, cohort: str) -> SimulatedStudy:
 
 @pytest.fixture(scope="module")
 def measured() -> SimulatedStudy:
-    """A healthy man of 73 kg on a 4 mm grid, seen by a scanner whose noise in the liver is 14 %."""
+    """Return a healthy man of 73 kg on a 4 mm grid, seen by a scanner whose noise in the liver is 14 %."""
 
     def man(rng: np.random.Generator, spacing_mm: tuple[float, float, float]) -> Anatomy:
         return from_stature(Stature("M", 1760, 1.0, 23.6, "up", lower=900.0), rng, spacing_mm)

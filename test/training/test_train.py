@@ -55,7 +55,7 @@ def history_of(runs: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three epochs, for comparison."""
+    """Return a run of three epochs, for comparison."""
     runs = tmp_path_factory.mktemp("uninterrupted")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -238,7 +238,7 @@ def test_training_starts_from_the_network_that_is_named(tmp_path: Path) -> None:
 
 
 def before_and_after_an_epoch(option: str, prepared: Path, folder: Path) -> tuple[dict, dict]:
-    """The state of a network that training starts from, and what an epoch with an option makes of it."""
+    """Return the state of a network that training starts from, and what an epoch with an option makes of it."""
     torch.manual_seed(5)
     state = build_network().state_dict()
     torch.save(state, folder / "trained.pt")

@@ -43,7 +43,7 @@ def study_arrays(seed: int, *, lesion: bool = True) -> tuple[np.ndarray, np.ndar
 
 
 def write_tree(folder: Path, cases: int, *, negative: int = 0) -> None:
-    """Writes cases in the layout of tcia2nifti, the last of them without lesion."""
+    """Write cases in the layout of tcia2nifti, the last of them without lesion."""
     for k in range(cases):
         suv, hu, truth = study_arrays(k, lesion=k < cases - negative)
         study = folder / f"patient{k}" / "study0"
@@ -69,7 +69,7 @@ def prepared_folder(folder: Path, *, cases: int = 4, negative: int = 0, folds: i
 
 
 def small_network() -> nn.Module:
-    """A network of the right shape with a few hundred parameters."""
+    """Return a network of the right shape with a few hundred parameters."""
     from monai.networks.nets import UNet
 
     return UNet(
@@ -78,7 +78,7 @@ def small_network() -> nn.Module:
 
 
 def small_engine(best: Path, device: torch.device) -> NetworkEngine:
-    """What cross-validate runs, for the small network."""
+    """Return what cross-validate runs, for the small network."""
     network = small_network()
     network.load_state_dict(torch.load(best, weights_only=True))
     return NetworkEngine(network.eval(), device)
