@@ -203,7 +203,7 @@ def _dig_holes(holes: Table, rng: np.random.Generator) -> None:
 
 def _draw_pet(rng: np.random.Generator, weight_kg: float, *, varied: bool) -> PetScanner:
     heavy = (weight_kg / 73.0) ** 0.5
-    ends = rng.random() < 0.62
+    ends = rng.random() < 0.7
     if varied:
         sharper = float(rng.choice([0.0, 1.0, -1.0], p=[0.8, 0.13, 0.07]))
         return PetScanner(
@@ -218,7 +218,7 @@ def _draw_pet(rng: np.random.Generator, weight_kg: float, *, varied: bool) -> Pe
         )
     siemens = rng.random() < 0.6  # the two reconstructions that were measured
     # Kernels: measured widths of the noise's autocorrelation in the liver, over the square root of 2.
-    noise, in_plane, axial = (0.125, 6.0, 4.6) if siemens else (0.21, 6.1, 2.9)
+    noise, in_plane, axial = (0.145, 6.0, 4.6) if siemens else (0.22, 6.1, 2.9)
     return PetScanner(
         fwhm_mm=float(rng.uniform(5.0, 7.5) if siemens else rng.uniform(5.5, 9.0)),
         noise=float(np.clip(noise * np.exp(rng.normal(0.0, 0.18)) * heavy, 0.08, 0.32)),

@@ -110,7 +110,7 @@ UPTAKE: dict[Tissue, Uptake] = {
     T.SMALL_BOWEL: Uptake(1.5, 0.35, 0.12, 0.30),
     T.COLON_WALL: Uptake(1.8, 0.45, 0.10, 0.45),
     T.COLON_CONTENT: Uptake(1.0, 0.35, 0.20, 0.40),
-    T.KIDNEY: Uptake(3.1, 0.20, 0.10, 0.05),
+    T.KIDNEY: Uptake(2.95, 0.20, 0.10, 0.05),
     T.RENAL_PELVIS: Uptake(20.0, 0.70, 0.30, 0.30),
     T.URETER: Uptake(2.2, 0.60, 1.00, 0.80),
     T.BLADDER: Uptake(28.0, 0.85, 0.02, 0.05),
