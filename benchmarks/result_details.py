@@ -31,8 +31,8 @@ from autosegnet_training.baselines import fixed
 from autosegnet_training.cases import read_cases
 from autosegnet_training.studies import read_labelled
 from petct_simulator.bodies import open_anatomy
+from petct_simulator.protocol import SPACING_MM
 from petct_simulator.tissue import Tissue
-from petct_simulator.whole_study import SPACING_MM
 
 _COLD_SUV = 1.5  # median of a lesion; its surroundings, muscle, measure 0.8
 _MUCH_ML = 5.0

@@ -19,10 +19,11 @@ from scipy import ndimage
 
 from autosegnet.evaluation.metrics import CaseMetrics, measure_masks
 from petct_simulator.bodies import open_anatomy
+from petct_simulator.protocol import Protocol
 from petct_simulator.shapes import Point
 from petct_simulator.simulate_command import list_organ_maps, study_seed
 from petct_simulator.tissue import Tissue
-from petct_simulator.whole_study import Protocol, SimulatedStudy, simulate_study
+from petct_simulator.whole_study import SimulatedStudy, simulate_study
 
 Mask = NDArray[np.bool_]
 METHODS = ("SUV > 4", "SUV > 2.5", "41 % of maximum")

@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from autosegnet.runtime.workers import do_all
+from autosegnet.runtime.distribute import run_each
+from autosegnet.runtime.workers import Workers
 from petct_simulator.bodies import open_anatomy
+from petct_simulator.protocol import Protocol
 from petct_simulator.simulate_command import list_organ_maps, study_seed
 from petct_simulator.tissue import Tissue
-from petct_simulator.whole_study import Protocol, SimulatedStudy, simulate_study
+from petct_simulator.whole_study import SimulatedStudy, simulate_study
 
 T = Tissue
 POSITIVE = ("melanoma", "lung_cancer", "lymphoma")
@@ -317,7 +319,7 @@ def main() -> None:
              Protocol(tuple(arguments.spacing), cohort=cohorts[i % len(cohorts)]))
         for i in range(len(cohorts) * arguments.number)
     ]  # fmt: skip
-    studies = do_all(measure, tasks, processes=arguments.processes, title="simulate", unit="study")
+    studies = run_each(measure, tasks, workers=Workers(arguments.processes), unit="study")
     rows = lesion_rows(studies, read_real(arguments.lesions) if arguments.lesions else None) + body_rows(studies)
     table = ["| | simulated | real |", "|---|---|---|"] + [f"| {' | '.join(row)} |" for row in rows]
     arguments.output.write_text("\n".join(table) + "\n", encoding="utf-8")

@@ -14,7 +14,8 @@ import numpy as np  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 
 from petct_simulator.cohorts import COHORTS  # noqa: E402
-from petct_simulator.whole_study import Protocol, SimulatedStudy, simulate_study  # noqa: E402
+from petct_simulator.protocol import Protocol  # noqa: E402
+from petct_simulator.whole_study import SimulatedStudy, simulate_study  # noqa: E402
 
 
 def draw(study: SimulatedStudy, axes: list[Axes]) -> None:

@@ -37,7 +37,8 @@ from autosegnet.io import write_text
 from autosegnet.model.recipe import Recipe, to_json
 from autosegnet.model.weights import RECIPE, Weights, open_weights
 from petct_simulator.anatomy import procedural
-from petct_simulator.whole_study import Protocol, SimulatedStudy, simulate_study
+from petct_simulator.protocol import Protocol
+from petct_simulator.whole_study import SimulatedStudy, simulate_study
 
 # Windows of 192 -> voxels of 2 mm; the last is a large patient from vertex to soles.
 BOXES = {4: (180, 160, 480), 10: (200, 180, 500), 20: (240, 200, 500), 40: (240, 240, 1000)}

@@ -7,8 +7,9 @@ windows of 192 voxels of 2 mm along z: 192 + 96 + 96 = 384 voxels at an overlap 
 import numpy as np
 
 from petct_simulator.anatomy import Anatomy, Stature, from_stature
+from petct_simulator.protocol import Protocol
 from petct_simulator.shapes import Point
-from petct_simulator.whole_study import Protocol, SimulatedStudy, quantise_suv, simulate_study
+from petct_simulator.whole_study import SimulatedStudy, quantise_suv, simulate_study
 
 SEED = 20286
 STEP = 1.0 / 64.0  # of the SUV: far below the noise, and it compresses

@@ -14,12 +14,19 @@ from autosegnet.errors import InputError, UsageError
 from autosegnet.io import probe_output, write_text
 from autosegnet.runtime.distribute import run_each
 from autosegnet.runtime.workers import add_worker_arguments, choose_workers
-from petct_simulator import sample_case, writer
 from petct_simulator.bodies import open_anatomy
 from petct_simulator.cohorts import BALANCED, COHORT_STUDIES, COHORTS
 from petct_simulator.label_volume import is_held_out
-from petct_simulator.whole_study import SPACING_MM, Protocol, simulate_study
-from petct_simulator.writer import Case
+from petct_simulator.protocol import SPACING_MM, Protocol
+from petct_simulator.writer import (
+    Case,
+    case_row,
+    write_autopet,
+    write_case_table,
+    write_description,
+    write_platform,
+    write_truth,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +103,8 @@ def run_simulate(arguments: argparse.Namespace) -> None:
     _check_settings(arguments.output, settings)
     jobs = list(plan(arguments, maps, positions))
     cohorts = dict(run_each(make, jobs, workers=workers, unit="study"))
-    rows = [writer.case_row(job.case, cohorts[job.case.index]) for job in jobs]
-    writer.write_case_table(rows, arguments.output / "cases.csv")
+    rows = [case_row(job.case, cohorts[job.case.index]) for job in jobs]
+    write_case_table(rows, arguments.output / "cases.csv")
     logger.info("%d studies in %s", len(rows), arguments.output)
 
 
@@ -171,20 +178,24 @@ def make(job: Job) -> tuple[int, str]:
     if note.is_file():
         return job.case.index, str(json.loads(note.read_text())["cohort"])
     probe_output(note)  # removes what a run that was killed left there
+    from petct_simulator.whole_study import simulate_study  # here, because it imports torch
+
     study = simulate_study(
         job.case.seed,
         anatomy=open_anatomy(job.organ_map, vary=job.vary),
         protocol=job.protocol,
         lesion_voxels=None if job.lesion_voxels is None else np.array(job.lesion_voxels),
     )
-    writer.write_autopet(study, folder)
-    writer.write_description(study, note)
+    write_autopet(study, folder)
+    write_description(study, note)
     return job.case.index, study.cohort
 
 
 def run_sample(arguments: argparse.Namespace) -> None:
     """Write the sample case and its truth."""
-    study = sample_case.sample_study()
-    pet, ct = writer.write_platform(study, arguments.output)
-    writer.write_truth(study, arguments.truth)
+    from petct_simulator.sample_case import sample_study  # here, because it imports torch
+
+    study = sample_study()
+    pet, ct = write_platform(study, arguments.output)
+    write_truth(study, arguments.truth)
     logger.info("sample case: %s, %s, truth %s", pet, ct, arguments.truth)

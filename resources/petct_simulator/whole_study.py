@@ -18,13 +18,13 @@ from petct_simulator.examination import Examination, draw_examination
 from petct_simulator.label_volume import LabelVolume
 from petct_simulator.lesion_plan import Lesion, Place, plan_benign, plan_lesions
 from petct_simulator.placement import pad_labels, place_whole
+from petct_simulator.protocol import Protocol
 from petct_simulator.regions import find_regions
 from petct_simulator.render import render
 from petct_simulator.shapes import Point, Volume
 from petct_simulator.tissue import Tissue
 
 Voxel = TypeVar("Voxel", bound=np.generic)
-SPACING_MM: Point = (4.07, 4.07, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +60,6 @@ class SimulatedStudy:
     def tissue(self) -> NDArray[np.uint8]:
         """Return the tissue of every voxel, values of `Tissue`, (z, y, x) as the images."""
         return _to_lps(self.body.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """What is chosen rather than drawn.
-
-    spacing_mm: (x, y, z); field_mm: width of the PET's field of view; cohort: None to draw it; varied: draw uptake,
-    patterns and scanner far beyond the plausible, as for training.
-    """
-
-    spacing_mm: Point = SPACING_MM
-    field_mm: float | None = None
-    cohort: str | None = None
-    varied: bool = False
 
 
 def simulate_study(

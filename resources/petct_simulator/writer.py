@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from autosegnet.geometry import image_on
 from autosegnet.io import write_image, write_text
-from petct_simulator.whole_study import SimulatedStudy
+
+if TYPE_CHECKING:
+    from petct_simulator.whole_study import SimulatedStudy
 
 COLUMNS = ("case", "patient", "cohort", "suv", "ct", "seg", "seed")
 FILES = {"suv": "SUV.nii.gz", "ct": "CTres.nii.gz", "seg": "SEG.nii.gz"}
@@ -38,13 +40,13 @@ class Case:
         return Path(self.patient) / self.study
 
 
-def write_autopet(study: SimulatedStudy, folder: Path) -> None:
+def write_autopet(study: "SimulatedStudy", folder: Path) -> None:
     """Write SUV.nii.gz, CTres.nii.gz and SEG.nii.gz into a folder."""
     for values, name in ((study.suv, FILES["suv"]), (study.ct, FILES["ct"]), (study.truth, FILES["seg"])):
         write_image(_make_image(values, study), folder / name)
 
 
-def write_platform(study: SimulatedStudy, folder: Path) -> tuple[Path, Path]:
+def write_platform(study: "SimulatedStudy", folder: Path) -> tuple[Path, Path]:
     """Write images/pet/<uuid>.mha and images/ct/<uuid>.mha; return their paths. The names follow from the seed."""
     paths = []
     for values, kind, stream in ((study.suv, "pet", 1), (study.ct, "ct", 2)):
@@ -55,7 +57,7 @@ def write_platform(study: SimulatedStudy, folder: Path) -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
-def write_truth(study: SimulatedStudy, path: Path) -> None:
+def write_truth(study: "SimulatedStudy", path: Path) -> None:
     """Write the truth as one file, uint8 0/1 on the PET's grid."""
     write_image(_make_image(study.truth, study), path)
 
@@ -75,7 +77,7 @@ def case_row(case: Case, cohort: str) -> dict[str, str]:
     return {"case": case.study, "patient": case.patient, "cohort": cohort, **paths, "seed": str(case.seed)}
 
 
-def write_description(study: SimulatedStudy, path: Path) -> None:
+def write_description(study: "SimulatedStudy", path: Path) -> None:
     """Write what is known of a study beside it, as JSON: cohort, seed, weight and lesions."""
     known: dict[str, Any] = {"simulated": True, "cohort": study.cohort, "seed": study.seed}
     known |= {"weight_kg": round(study.weight_kg, 1), "lesions": [asdict(lesion) for lesion in study.lesions]}

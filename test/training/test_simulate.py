@@ -13,8 +13,9 @@ from scipy import ndimage
 from petct_simulator.anatomy import Anatomy, Stature, from_stature
 from petct_simulator.cohorts import COHORT_STUDIES, draw_cohort
 from petct_simulator.examination import draw_examination
+from petct_simulator.protocol import Protocol
 from petct_simulator.tissue import Tissue
-from petct_simulator.whole_study import Protocol, SimulatedStudy, simulate_study
+from petct_simulator.whole_study import SimulatedStudy, simulate_study
 
 COARSE = (8.0, 8.0, 8.0)
 
@@ -193,7 +194,8 @@ def test_arrays_need_neither_simpleitk_nor_nibabel() -> None:
 import sys
 for name in ("SimpleITK", "nibabel", "monai", "cc3d"):
     sys.modules[name] = None
-from petct_simulator.whole_study import Protocol, simulate_study
+from petct_simulator.protocol import Protocol
+from petct_simulator.whole_study import simulate_study
 study = simulate_study(1, protocol=Protocol((12.0, 12.0, 12.0), 700.0, "melanoma"))
 assert study.truth.any()
 import petct_simulator.generator

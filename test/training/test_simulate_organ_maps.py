@@ -23,8 +23,9 @@ from petct_simulator.organ_maps import (
     from_organ_map,
     read_organ_map,
 )
+from petct_simulator.protocol import Protocol
 from petct_simulator.tissue import Tissue
-from petct_simulator.whole_study import Protocol, simulate_study
+from petct_simulator.whole_study import simulate_study
 
 DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).parents[3] / "shared" / "data")) / "organ_maps"
 SPACING = (6.0, 6.0, 6.0)
