@@ -39,6 +39,15 @@ class LabelVolume:
     weight_kg: float
     from_map: NDArray[np.float64] | None = None
 
+    def crop(self, x: slice, y: slice) -> "LabelVolume":
+        """Return what lies between two voxels along x and y, at full height."""
+        reference = self.reference.copy()
+        reference[:, 1] += reference[:, 2] * x.start
+        reference[:, 3] += reference[:, 4] * y.start
+        from_map = None if self.from_map is None else self.from_map - [[0, 0, 0, x.start], [0, 0, 0, y.start], [0] * 4]
+        labels = np.ascontiguousarray(self.labels[x, y])
+        return LabelVolume(self.name, labels, self.spacing_mm, reference, self.weight_kg, from_map)
+
     def reference_mm(self, voxels: NDArray[Any]) -> NDArray[np.float32]:
         """Return the places of voxels (N, 3) in the reference body: (N, 3) mm, without the body's own small warp."""
         rows = self.reference[np.clip(voxels[:, 2].astype(np.intp), 0, len(self.reference) - 1)]

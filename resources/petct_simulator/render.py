@@ -189,21 +189,24 @@ def _see_pet(scene: Scene, activity: torch.Tensor, generator: torch.Generator) -
     noise = smooth_field(
         scene.placement.shape, (in_plane / spacing[0], in_plane / spacing[1], axial / spacing[2]), generator
     )
+    level = _slice_noise(scanner, scene.placement.field, scene.placement.shape[2], spacing[2])
     root = (mean + scanner.floor_suv).sqrt_()  # SD of a voxel ~ SUV^0.75, see `_slice_noise`
     noise *= root * root.sqrt()
-    pet = noise.mul_(scene.along_z(_slice_noise(scanner, scene.placement))).add_(mean).clamp_min_(0.0)
+    pet = noise.mul_(scene.along_z(level)).add_(mean).clamp_min_(0.0)
     return _filter(pet, scanner, spacing)
 
 
-def _slice_noise(scanner: PetScanner, placement: Placement) -> np.ndarray:
+def _slice_noise(
+    scanner: PetScanner, field: Sequence[tuple[float, float]], slices: int, spacing_mm: float
+) -> np.ndarray:
     """Return the noise of every slice: SD over SUV^0.75.
 
     The exponent joins the measured SDs of muscle (0.15 at 0.79) and liver (0.4 at 2.8): iterative reconstruction lies
     between the square root of the counts and proportionality (Boellaard et al. 2001, J Nucl Med 42:808).
     """
-    first, last = placement.field[2]
-    at = np.arange(placement.shape[2])
-    end_mm = np.clip(np.minimum(at - first, last - at), 0.0, None) * placement.spacing_mm[2]
+    first, last = field[2]
+    at = np.arange(slices)
+    end_mm = np.clip(np.minimum(at - first, last - at), 0.0, None) * spacing_mm
     factor = 1.0 + scanner.end_noise * np.exp(-end_mm / scanner.end_mm)
     return np.asarray(factor * scanner.noise * 2.8**0.25)
 
@@ -227,12 +230,8 @@ def _see_ct(scene: Scene, hu: torch.Tensor, generator: torch.Generator, rng: np.
     placement = scene.placement
     if scanner.field_mm < 600:
         middle = placement.to_patch((np.array(scene.volume.labels.shape, np.float64)[None] - 1) / 2)[0]
-        x, y = (
-            ((torch.arange(placement.shape[i], device=hu.device) - float(middle[i])) * placement.spacing_mm[i]) ** 2
-            for i in (0, 1)
-        )
-        outside = (x[:, None] + y) > (scanner.field_mm / 2) ** 2
-        hu.masked_fill_(outside[..., None], AIR_HU)
+        outside = _beyond_field(scanner.field_mm, middle.tolist(), placement.shape, placement.spacing_mm)
+        hu.masked_fill_(outside.to(hu.device), AIR_HU)
     return hu.clamp_(AIR_HU, 3071.0)
 
 
@@ -276,6 +275,48 @@ def _add_metal(scene: Scene, hu: torch.Tensor, rng: np.random.Generator) -> None
     here = hu[..., rows]
     here += streaks * in_body
     here += (3071.0 - here) * ((distance < size_mm) * in_body)
+
+
+@torch.no_grad()
+def surround(
+    seen: Rendered,
+    inside: tuple[slice, slice],
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
+    examination: Examination,
+    generator: torch.Generator,
+) -> Rendered:
+    """Return a study with the air around the body, which is noisy, too, out to the PET's field of view.
+
+    Args:
+        seen: body and table.
+        inside: where it lies along x and y.
+        shape, spacing_mm: of the whole field of view.
+        examination: with the scanners.
+        generator: source of the noise.
+    """
+    scanner, ct = examination.pet, examination.ct
+    in_plane, axial = scanner.noise_fwhm_mm
+    pet = smooth_field(shape, (in_plane / spacing_mm[0], in_plane / spacing_mm[1], axial / spacing_mm[2]), generator)
+    level = _slice_noise(scanner, ((0, 0), (0, 0), (0, shape[2] - 1)), shape[2], spacing_mm[2])
+    pet *= torch.from_numpy((level * scanner.floor_suv**0.75).astype(np.float32))
+    hu = torch.randn(shape, generator=generator).mul_(0.5 * ct.noise_hu).sub_(1000.0)
+    if ct.field_mm < 600:
+        hu.masked_fill_(
+            _beyond_field(ct.field_mm, [(p.stop + p.start - 1) / 2 for p in inside], shape, spacing_mm), AIR_HU
+        )
+    whole = Rendered(pet.clamp_min_(0.0), hu.clamp_min_(AIR_HU), torch.zeros(shape, dtype=torch.uint8))
+    for target, source in ((whole.pet, seen.pet), (whole.ct, seen.ct), (whole.truth, seen.truth)):
+        target[inside] = source
+    return whole
+
+
+def _beyond_field(
+    field_mm: float, middle: Sequence[float], shape: Sequence[int], spacing_mm: Sequence[float]
+) -> torch.Tensor:
+    """Return where, (X, Y, 1), voxels lie outside a round field of view."""
+    x, y = (((torch.arange(shape[i]) - float(middle[i])) * spacing_mm[i]) ** 2 for i in (0, 1))
+    return ((x[:, None] + y) > (field_mm / 2) ** 2)[..., None]
 
 
 def _cut(rendered: Rendered, placement: Placement) -> Rendered:

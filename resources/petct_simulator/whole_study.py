@@ -20,7 +20,7 @@ from petct_simulator.lesion_plan import Lesion, Place, plan_benign, plan_lesions
 from petct_simulator.placement import pad_labels, place_whole
 from petct_simulator.protocol import Protocol
 from petct_simulator.regions import find_regions
-from petct_simulator.render import render
+from petct_simulator.render import render, surround
 from petct_simulator.shapes import Point, Volume
 from petct_simulator.tissue import Tissue
 
@@ -83,7 +83,9 @@ def simulate_study(
     rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
     patient = anatomy(rngs[0], protocol.spacing_mm)
     grid = fit_field(patient, protocol.field_mm or float(rngs[4].choice([700.0, 814.0])))
-    body = label_volume(f"sim_{seed:020d}", patient, grid)
+    whole = label_volume(f"sim_{seed:020d}", patient, grid)
+    inside = _box_of_body(whole)
+    body = whole.crop(*inside)
     cohort = protocol.cohort or draw_cohort(rngs[2])
     regions = find_regions(body)
     places = None if lesion_voxels is None else _place_in_body(lesion_voxels, body)
@@ -99,6 +101,7 @@ def simulate_study(
         generator,
         rngs[4],
     )
+    seen = surround(seen, inside, whole.labels.shape, grid.spacing_mm, examination, generator)
     return SimulatedStudy(
         case=body.name,
         seed=seed,
@@ -106,10 +109,10 @@ def simulate_study(
         suv=_to_lps(seen.pet.numpy()),
         ct=np.rint(_to_lps(seen.ct.numpy())).astype(np.int16),
         truth=_to_lps(seen.truth.numpy()),
-        body=body,
+        body=whole,
         grid=grid,
         weight_kg=body.weight_kg,
-        lesions=tuple(_describe(lesion, grid) for lesion in lesions),
+        lesions=tuple(_describe(lesion, inside, grid) for lesion in lesions),
     )
 
 
@@ -149,8 +152,19 @@ def _place_in_body(lesion_voxels: NDArray[np.float64], body: LabelVolume) -> lis
     return places
 
 
-def _describe(lesion: Lesion, grid: Grid) -> LesionRecord:
+def _box_of_body(volume: LabelVolume) -> tuple[slice, slice]:
+    """Return where body and table lie along x and y, with a margin of 20 mm."""
+    box = []
+    for axis, size in enumerate(volume.labels.shape[:2]):
+        rows = np.flatnonzero((volume.labels > 0).any(axis=(1 - axis, 2)))
+        margin = int(np.ceil(20.0 / volume.spacing_mm[axis]))
+        box.append(slice(max(0, int(rows[0]) - margin), min(size, int(rows[-1]) + margin + 1)))
+    return box[0], box[1]
+
+
+def _describe(lesion: Lesion, inside: tuple[slice, slice], grid: Grid) -> LesionRecord:
     matrix = to_voxels(grid)
-    x, y, z = np.linalg.solve(matrix[:, :3], lesion.centre - matrix[:, 3]).tolist()
+    voxel = lesion.centre + (inside[0].start, inside[1].start, 0)
+    x, y, z = np.linalg.solve(matrix[:, :3], voxel - matrix[:, 3]).tolist()
     volume_ml = 4 / 3 * np.pi * lesion.radius_mm**3 / 1000
     return LesionRecord(lesion.site, (x, y, z), float(volume_ml), lesion.suv)

@@ -84,6 +84,6 @@ def write_description(study: "SimulatedStudy", path: Path) -> None:
     write_text(json.dumps(known, indent=1), path)
 
 
-def _make_image(values: NDArray[Any], study: SimulatedStudy) -> Any:
+def _make_image(values: NDArray[Any], study: "SimulatedStudy") -> Any:
     """Return an array of a study as a `SimpleITK.Image`; HU become float32, as in autoPET."""
     return image_on(values if values.dtype == np.uint8 else values.astype(np.float32), study.grid)
