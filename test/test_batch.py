@@ -413,6 +413,23 @@ def test_processes_whose_weights_do_not_fit_are_too_many(tmp_path, batch) -> Non
     assert done.log.splitlines()[-1] == ("autosegnet: error: a process ran out of memory; try fewer --jobs")
 
 
+def test_parts_together_make_the_whole_cohort(tmp_path, batch) -> None:
+    tree(tmp_path / "in", a=1.0, b=1.2, c=0.9, d=1.4)
+    assert batch("--part", "1/2").code == 0
+    first = stamps(tmp_path)
+    assert batch("--part", "2/2").code == 0
+    assert first.items() < stamps(tmp_path).items()
+    assert {p.name for p in (tmp_path / "out").glob("*.csv")} == {"summary_part_1_of_2.csv", "summary_part_2_of_2.csv"}
+    assert batch(engine=never).code == 0
+    assert [row["status"] for row in rows(tmp_path).values()] == ["done"] * 4
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "x", "1", "-1/2", "1/2/3"])
+def test_a_part_that_does_not_exist_is_refused(tmp_path, batch, part: str) -> None:
+    tree(tmp_path / "in", a=1.0)
+    assert batch("--part", part).code == 2
+
+
 def test_usage_that_makes_no_sense_is_refused(tmp_path, batch) -> None:
     source = tree(tmp_path / "in", p=1.0)
     assert batch("--jobs", 0).code == 2

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,3 +61,34 @@ def open_with_a_bug(weights: object, *, device: str) -> ThresholdEngine:
 def open_without_memory(weights: object, *, device: str) -> ThresholdEngine:
     """Stands in for `open_engine` where the folds do not fit."""
     raise MemoryError
+
+
+class SlowEngine(ThresholdEngine):
+    """A threshold that takes its time."""
+
+    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        time.sleep(0.5)
+        return super().logit_difference(window, fold)
+
+
+@dataclass(frozen=True)
+class DeadlyOnceEngine(ThresholdEngine):
+    """A threshold whose process is killed by the first study with SUV above 100, once: a file says that it was."""
+
+    killed: Path = Path()
+
+    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        if window[PET_CHANNEL].max() > 100 and not self.killed.exists():
+            self.killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().logit_difference(window, fold)
+
+
+def open_slow(weights: object, *, device: str) -> ThresholdEngine:
+    """Stands in for `open_engine`."""
+    return SlowEngine()
+
+
+def open_deadly_once(killed: Path, weights: object, *, device: str) -> ThresholdEngine:
+    """Stands in for `open_engine`."""
+    return DeadlyOnceEngine(killed=killed)
