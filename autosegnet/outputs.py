@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,12 +54,17 @@ def pages_of(
 
 
 def write_results(
-    files: Mapping[Path, sitk.Image | str | bytes], report: Path | None, pages: Mapping[str, bytes | str]
+    files: Mapping[Path, sitk.Image | str | bytes],
+    report: Path | None,
+    pages: Mapping[str, bytes | str],
+    *,
+    swept: Collection[Path] = (),
 ) -> None:
     """Writes the report and then the other files in their order, all or none.
 
     Args:
         report: folder of the pages, None where there are none.
+        swept: as for `io.atomic.write_files`.
 
     Raises:
         OutputError: one of them cannot be written.
@@ -68,9 +73,9 @@ def write_results(
     from autosegnet.report import remove_outdated
 
     if report is None:
-        write_all(files)
+        write_all(files, swept=swept)
         return
-    write_all({**{report / name: content for name, content in pages.items()}, **files})
+    write_all({**{report / name: content for name, content in pages.items()}, **files}, swept=swept)
     remove_outdated(report, pages)
 
 

@@ -177,6 +177,19 @@ def test_the_summary_holds_the_figures_of_the_mask(tmp_path, batch) -> None:
     assert float(row["seconds"]) > 0
 
 
+def test_a_folder_of_an_earlier_version_is_taken_over(tmp_path, batch) -> None:
+    """Its records hold neither digests nor lesions."""
+    tree(tmp_path / "in", p=1.0, q=1.2)
+    assert batch().code == 0
+    for path in (tmp_path / "out" / "records").iterdir():
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({name: record[name] for name in ("format", "depends_on", "made_by", "row")}))
+    shutil.rmtree(tmp_path / "out" / "thumbnails")
+    assert batch(engine=never).code == 0
+    (tmp_path / "out" / "p.nii.gz").write_bytes(b"")
+    assert "p is done again" in batch().log
+
+
 def test_finished_studies_are_not_done_again(tmp_path, batch) -> None:
     tree(tmp_path / "in", p=1.0, q=1.2)
     assert batch().code == 0
@@ -200,12 +213,22 @@ def remove_mask(tmp_path: Path) -> None:
     (tmp_path / "out" / "p.nii.gz").unlink()
 
 
+def empty_mask(tmp_path: Path) -> None:
+    (tmp_path / "out" / "p.nii.gz").write_bytes(b"")
+
+
+def exchange_mask(tmp_path: Path) -> None:
+    shutil.copy(tmp_path / "out" / "q.nii.gz", tmp_path / "out" / "p.nii.gz")
+
+
 @pytest.mark.parametrize(
     ("change", "reason", "again"),
     [
         (change_weights, "p is done again: changed since: weights", {"p.nii.gz", "q.nii.gz"}),
         (change_input, "p is done again: changed since: input", {"p.nii.gz"}),
         (remove_mask, "p is done again: its mask is not in place", {"p.nii.gz"}),
+        (empty_mask, "p is done again: its mask is not the one that was written", {"p.nii.gz"}),
+        (exchange_mask, "p is done again: its mask is not the one that was written", {"p.nii.gz"}),
     ],
 )
 def test_what_changed_is_noticed_and_done_again(tmp_path, batch, change, reason: str, again: set[str]) -> None:
@@ -522,7 +545,7 @@ def test_a_kill_between_record_and_mask_leaves_the_study_to_be_done(tmp_path, ba
     tree(tmp_path / "in", p=1.0)
     written = []
 
-    def recorded(files):
+    def recorded(files, *, swept):
         written.extend(path.name for path in files)
         raise KeyboardInterrupt
 
@@ -530,7 +553,7 @@ def test_a_kill_between_record_and_mask_leaves_the_study_to_be_done(tmp_path, ba
         patch.setattr("autosegnet.io.write_all", recorded)
         with pytest.raises(KeyboardInterrupt):
             batch()
-    assert written == ["p.json", "p.nii.gz"]
+    assert written == ["p.png", "p.json", "p.nii.gz"]
     assert batch().code == 0
 
 

@@ -35,7 +35,9 @@ MAY_IMPORT = {
         "study",
     },
     "evaluation": {"errors", "geometry", "io", "lesions"},
-    "batch": {"errors", "io", "dicom", "lesions", "loading", "model", "pipeline", "report", "outputs", "runtime"},
+    "batch": {
+        "errors", "geometry", "io", "dicom", "lesions", "loading", "model", "pipeline", "report", "outputs", "runtime",
+    },
     "cli": {
         "errors", "io", "dicom", "suv", "loading", "model", "report", "evaluation", "outputs", "batch", "runtime",
         "segmenter",

@@ -16,7 +16,7 @@ from autosegnet.batch.output_lock import Part
 from autosegnet.batch.record import (
     DependsOn,
     Places,
-    Row,
+    StudyRow,
     digest_input,
     make_failed_row,
     make_pending_row,
@@ -51,7 +51,7 @@ class Task:
 
 def plan_studies(
     args: argparse.Namespace, studies: Sequence[CohortStudy], recipe: Recipe
-) -> tuple[dict[str, Row], list[Task]]:
+) -> tuple[dict[str, StudyRow], list[Task]]:
     """The rows of all studies by case, and what is to be done; what is done already, or cannot be, is no task.
 
     Args:
@@ -62,7 +62,7 @@ def plan_studies(
         OutputError: what an earlier run left of a study that cannot be done now cannot be removed.
     """
     weights = hashlib.sha256(to_json(recipe).encode()).hexdigest()  # of crop and fold weights, too, not of folds alone
-    rows: dict[str, Row] = {}
+    rows: dict[str, StudyRow] = {}
     tasks = []
     for study in studies:
         standing = _standing(args, study, weights=weights)
@@ -85,7 +85,7 @@ def _hash(case: str) -> int:
     return int.from_bytes(hashlib.sha256(os.fsencode(case)).digest()[:8], "big")
 
 
-def _standing(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task | Row:
+def _standing(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task | StudyRow:
     places = Places(args.output, study.case)
     try:
         task = _task(args, study, weights=weights)
@@ -96,7 +96,7 @@ def _standing(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> 
         before = "" if args.overwrite else read_finished_row(places, task.depends_on)
     except InputError as error:
         return make_failed_row(study.case, str(error))
-    if isinstance(before, Row):
+    if isinstance(before, StudyRow):
         if not args.report or (places.report / REPORT_PAGE).exists():
             return before
         before = "it has no report"

@@ -1,34 +1,35 @@
 """What a batch remembers of each study: a record beside its mask, and a row of `summary.csv`.
 
 A study is done when its mask is in place and its record says that the mask was made from the same input by the same
-weights, software and options. The record is written before the mask, and an outdated mask and its report are removed
-before either, so that a run killed at any moment leaves no mask that its record does not describe.
+weights, software and options. The record holds the mask's SHA-256, so a mask that was cut or exchanged is noticed. The
+record is written before the mask, and an outdated mask and its report are removed before either, so that a run killed
+at any moment leaves no mask that its record does not describe.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from autosegnet.errors import InputError, OutputError
+from autosegnet.errors import InputError, OutputError, format_path
+from autosegnet.io import IMAGE_SUFFIXES
+from autosegnet.io.tables import format_table_csv
 from autosegnet.report import remove_outdated
 
-SUFFIXES: Final = (".mha", ".nii.gz", ".nii")
 _FORMAT = 1
+_READ_BYTES = 1 << 20
 
 DependsOn = Mapping[str, str]
 """What a mask was made from, in words or digests by name: input, weights, software, options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One study in `summary.csv`, whose columns are these fields; None where there is nothing to say.
+class StudyRow:
+    """One study in `summary.csv`, whose columns are these fields; None if there is nothing to say.
 
     Args:
         status: 'done', 'failed' or 'pending'.
@@ -58,8 +59,29 @@ class StudyResult:
         is_bug: whether it failed by an error that no input should cause.
     """
 
-    row: Row
+    row: StudyRow
     is_bug: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is known of a finished study. Old records lack what came later: then it is empty.
+
+    Args:
+        row: of the summary.
+        depends_on: what the mask was made from.
+        made_by: `report.Provenance` in values of JSON.
+        mask_sha256: of the mask's file.
+        body: whole-body figures by name, as in `lesions.json`.
+        lesions: figures of each lesion by name, as in `lesions.csv`.
+    """
+
+    row: StudyRow
+    depends_on: DependsOn
+    made_by: Mapping[str, Any]
+    mask_sha256: str = ""
+    body: Mapping[str, Any] | None = None
+    lesions: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +106,26 @@ class Places:
         return self.output / "reports" / self.case
 
     @property
+    def thumbnail(self) -> Path:
+        """Picture for the overview."""
+        return self.output / "thumbnails" / f"{self.case}.png"
+
+    @property
     def masks(self) -> list[Path]:
         """The masks in place, in any format."""
-        paths = [self.output / f"{self.case}{suffix}" for suffix in SUFFIXES]
+        paths = [self.output / f"{self.case}{suffix}" for suffix in IMAGE_SUFFIXES]
         return [path for path in paths if path.exists()]
+
+    @property
+    def shared_folders(self) -> tuple[Path, ...]:
+        """The folders that hold something of every case."""
+        return self.output, self.record.parent, self.thumbnail.parent
 
 
 def digest_input(files: Sequence[Path], root: Path) -> str:
-    """A digest that changes when a file of a study is added, removed, renamed or written.
+    """Return a digest that changes when a file of a study is added, removed, renamed or written.
 
-    Of each file its place below the root, its size and its time of change count; its content is not read.
+    The place below the root, the size and the time of change of each file count; its content is not read.
 
     Raises:
         InputError: a file that is gone.
@@ -103,46 +135,87 @@ def digest_input(files: Sequence[Path], root: Path) -> str:
         try:
             state = path.stat()
         except OSError as error:
-            raise InputError(f"cannot look at {path.name}: {error.strerror}") from error
-        digest.update(
-            f"{path.relative_to(root)}\n{state.st_size}\n{state.st_mtime_ns}\n".encode(errors="surrogateescape")
-        )
+            raise InputError(f"cannot look at {format_path(path.name)}: {error.strerror}") from error
+        place = path.relative_to(root) if path.is_relative_to(root) else path  # a list may name files anywhere
+        digest.update(f"{place}\n{state.st_size}\n{state.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def format_record(row: Row, depends_on: DependsOn, made_by: Mapping[str, Any]) -> str:
-    """The text of a record.
+def format_record(record: Record) -> str:
+    """Return the text of a record; its lesions are a table, so that hundreds of them stay small."""
+    columns = list(record.lesions[0]) if record.lesions else []
+    content = {
+        "format": _FORMAT,
+        "depends_on": dict(record.depends_on),
+        "made_by": dict(record.made_by),
+        "row": asdict(record.row),
+        "mask_sha256": record.mask_sha256,
+        "body": None if record.body is None else dict(record.body),
+    }
+    lesions = {"columns": columns, "rows": [[lesion[name] for name in columns] for lesion in record.lesions]}
+    head = json.dumps(content, indent=2, allow_nan=False).removesuffix("\n}")
+    return f'{head},\n  "lesions": {json.dumps(lesions, allow_nan=False)}\n}}\n'
 
-    Args:
-        made_by: provenance, in values of JSON.
-    """
-    content = {"format": _FORMAT, "depends_on": dict(depends_on), "made_by": dict(made_by), "row": asdict(row)}
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+def read_record(path: Path) -> Record | None:
+    """Return a record; None if there is none that can be understood."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        if content["format"] != _FORMAT:
+            return None
+        table = content.get("lesions", {"columns": [], "rows": []})
+        return Record(
+            row=replace(StudyRow(case="", status=""), **content["row"]),
+            depends_on=dict(content["depends_on"]),
+            made_by=dict(content["made_by"]),
+            mask_sha256=str(content.get("mask_sha256", "")),
+            body=content.get("body"),
+            lesions=[dict(zip(table["columns"], row, strict=True)) for row in table["rows"]],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
-def read_finished_row(places: Places, depends_on: DependsOn) -> Row | str:
-    """The row of a study that is done, or why it is to be done: '' where nothing was done before.
+def read_finished_row(places: Places, depends_on: DependsOn) -> StudyRow | str:
+    """Return the row of a study that is done, or why it is to be done: '' if nothing was done before.
 
     Raises:
         InputError: a mask is in place that no record describes.
     """
-    record = _read(places.record)
-    row, before = record or (make_pending_row(places.case), {})
-    others = [path.name for path in places.masks if path.name != row.mask]
+    record = read_record(places.record)
+    name, masks = record.row.mask if record else "", places.masks
+    others = [path.name for path in masks if path.name != name]
     if others:
         raise InputError(
-            f"found {others[0]} in the output folder, which no batch made there; move it away, or --overwrite"
+            f"found {format_path(others[0])} in the output folder, which no batch made there; "
+            "move it away, or --overwrite"
         )
     if record is None:
         return ""
-    if not places.masks:
+    if not masks:
         return "its mask is not in place"
-    changed = [name for name, value in depends_on.items() if before.get(name) != value]
-    return f"changed since: {', '.join(changed)}" if changed else row
+    changed = [name for name, value in depends_on.items() if record.depends_on.get(name) != value]
+    if changed:
+        return f"changed since: {', '.join(changed)}"
+    return record.row if _is_intact(masks[0], record) else "its mask is not the one that was written"
+
+
+def _is_intact(mask: Path, record: Record) -> bool:
+    """Return whether a mask is the one of its record; old records have no digest, so their masks only have content."""
+    digest = hashlib.sha256()
+    try:
+        if not record.mask_sha256:
+            return mask.stat().st_size > 0
+        with mask.open("rb") as file:
+            while chunk := file.read(_READ_BYTES):
+                digest.update(chunk)
+    except OSError:
+        return False
+    return digest.hexdigest() == record.mask_sha256
 
 
 def remove_results(places: Places) -> None:
-    """Removes the masks and the report of a case, so that none outlives the record that describes it.
+    """Remove the masks and the report of a case, so that none outlives the record that describes it.
 
     Raises:
         OutputError: the folder lets none be removed.
@@ -151,54 +224,40 @@ def remove_results(places: Places) -> None:
 
 
 def remove_recorded_results(places: Places) -> None:
-    """Removes the mask that the record of a case names, and the report; a mask that no batch made stays.
+    """Remove the mask that the record of a case names, and the report; a mask that no batch made stays.
 
     Raises:
         OutputError: the folder lets none be removed.
     """
-    record = _read(places.record)
+    record = read_record(places.record)
     if record is not None:
-        _remove([path for path in places.masks if path.name == record[0].mask], places)
+        _remove([path for path in places.masks if path.name == record.row.mask], places)
 
 
 def _remove(masks: Iterable[Path], places: Places) -> None:
     try:
-        for path in masks:
+        for path in (*masks, places.thumbnail):
             path.unlink(missing_ok=True)
         remove_outdated(places.report, ())
     except OSError as error:
         raise OutputError(f"cannot replace what {places.case} has in the output folder: {error.strerror}") from error
 
 
-def make_failed_row(case: str, reason: str) -> Row:
-    """The row of a study that failed, its reason on one line."""
-    return Row(case=case, status="failed", reason=" ".join(reason.split()))
+def make_failed_row(case: str, reason: str) -> StudyRow:
+    """Return the row of a study that failed, its reason on one line."""
+    return StudyRow(case=case, status="failed", reason=" ".join(reason.split()))
 
 
-def make_pending_row(case: str) -> Row:
-    """The row of a study whose turn is still to come."""
-    return Row(case=case, status="pending")
+def make_pending_row(case: str) -> StudyRow:
+    """Return the row of a study whose turn is still to come."""
+    return StudyRow(case=case, status="pending")
 
 
-def format_summary_csv(rows: Iterable[Row]) -> str:
+def format_summary_csv(rows: Iterable[StudyRow]) -> str:
     """Return the text of `summary.csv`: the names of the columns and a line per study."""
-    return ",".join(field.name for field in fields(Row)) + "\n" + format_rows(rows)
+    return format_table_csv([field.name for field in fields(StudyRow)], map(astuple, rows))
 
 
-def format_rows(rows: Iterable[Row]) -> str:
-    """Return lines of `summary.csv`; floats with all their digits."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows(["" if value is None else value for value in astuple(row)] for row in rows)
-    return text.getvalue()
-
-
-def _read(path: Path) -> tuple[Row, DependsOn] | None:
-    """A record; None where there is none that can be understood."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != _FORMAT:
-            return None
-        return replace(Row(case="", status=""), **content["row"]), dict(content["depends_on"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def format_row(row: StudyRow) -> str:
+    """Return the line of `summary.csv` for one study."""
+    return format_table_csv(astuple(row), ())

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet.batch.plan import Task
-from autosegnet.batch.record import Places, Row, StudyResult, format_record, make_failed_row, remove_results
+from autosegnet.batch.record import (
+    Places,
+    Record,
+    StudyResult,
+    StudyRow,
+    format_record,
+    make_failed_row,
+    remove_results,
+)
+from autosegnet.batch.thumbnail import draw_thumbnail
 from autosegnet.errors import AutosegnetError, InputError
 from autosegnet.loading import LoadedStudy, load_dicom, load_study
 from autosegnet.model.devices import log_engine
@@ -20,6 +32,8 @@ from autosegnet.runtime.exit import OUT_OF_MEMORY, is_lack_of_memory
 from autosegnet.runtime.log import keep_study_warnings, log_about
 
 if TYPE_CHECKING:
+    import SimpleITK as sitk
+
     from autosegnet.lesions import BodyFigures
     from autosegnet.model.engine import Engine
     from autosegnet.model.weights import Weights
@@ -119,8 +133,9 @@ class SegmentStudies:
 
 def _segment(
     task: Task, reading: _Reading, engine: Engine, weights: Weights, progress: Callable[[int, int], None]
-) -> Row:
-    from autosegnet.lesions import measure_lesions
+) -> StudyRow:
+    from autosegnet.io import encode_image
+    from autosegnet.lesions import json_text, measure_lesions
     from autosegnet.pipeline import segment_study
 
     start, loaded = time.perf_counter(), reading.loaded
@@ -132,13 +147,26 @@ def _segment(
     pages = pages_of(mask, loaded, made_by, table=table) if task.report else {}
     seconds = round(reading.seconds + time.perf_counter() - start, 3)
     row = _make_row(task, table.body, seconds)
-    record = format_record(row, task.depends_on, {**asdict(made_by), "made": made_by.made.isoformat()})
-    write_results({places.record: record, task.mask: mask}, places.report if task.report else None, pages)
+    written, figures = encode_image(mask, task.mask), json.loads(json_text(table))
+    record = Record(
+        row=row,
+        depends_on=task.depends_on,
+        made_by={**asdict(made_by), "made": made_by.made.isoformat()},
+        mask_sha256=hashlib.sha256(written).hexdigest(),
+        body=figures["body"],
+        lesions=figures["lesions"],
+    )
+    files: dict[Path, sitk.Image | str | bytes] = {
+        places.thumbnail: draw_thumbnail(loaded.study.pet, mask),
+        places.record: format_record(record),
+        task.mask: written,
+    }
+    write_results(files, places.report if task.report else None, pages, swept=places.shared_folders)
     return row
 
 
-def _make_row(task: Task, body: BodyFigures, seconds: float) -> Row:
-    return Row(
+def _make_row(task: Task, body: BodyFigures, seconds: float) -> StudyRow:
+    return StudyRow(
         case=task.study.case,
         status="done",
         lesions=body.lesions,

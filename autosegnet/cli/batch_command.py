@@ -67,11 +67,15 @@ def run_batch(args: argparse.Namespace) -> None:
 def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
     from autosegnet.batch.find import find_studies
     from autosegnet.batch.plan import choose_part, plan_studies
+    from autosegnet.batch.record import Places
     from autosegnet.batch.summary import State, name_summary
-    from autosegnet.io import probe_output
+    from autosegnet.io import probe_output, sweep_folder
 
     summary = args.output / name_summary(part)
     probe_output(summary)
+    for folder in Places(args.output, "").shared_folders:  # once; a study's end must not take time for every other
+        if folder.is_dir():
+            sweep_folder(folder)
     weights = choose_weights(args)
     studies = find_studies(args.input, leave_out=args.output)
     _warn_of_others(args.output, {study.case for study in studies})

@@ -3,16 +3,29 @@
 Importing this imports neither SimpleITK nor nibabel; they are imported when an image is read or written.
 """
 
-from autosegnet.io.atomic import probe_output, write_bytes, write_text
-from autosegnet.io.images import image_stem, only_image, probe_image, read_image, read_mask, write_all, write_image
+from autosegnet.io.atomic import probe_output, sweep_folder, write_bytes, write_text
+from autosegnet.io.images import (
+    IMAGE_SUFFIXES,
+    encode_image,
+    image_stem,
+    only_image,
+    probe_image,
+    read_image,
+    read_mask,
+    write_all,
+    write_image,
+)
 
 __all__ = [
+    "IMAGE_SUFFIXES",
+    "encode_image",
     "image_stem",
     "only_image",
     "probe_image",
     "probe_output",
     "read_image",
     "read_mask",
+    "sweep_folder",
     "write_all",
     "write_bytes",
     "write_image",

@@ -14,7 +14,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -51,10 +51,15 @@ _ADVICE = {
 }
 
 
-def write_files(files: Mapping[Path, Iterable[bytes]]) -> None:
+def write_files(files: Mapping[Path, Iterable[bytes]], *, swept: Collection[Path] = ()) -> None:
     """Write the chunks of each file one after the other, so that all files appear, each whole, or none of them.
 
     They get their names in their order, once all of them are on the disk; missing folders are made.
+
+    Args:
+        files: chunks by path
+        swept: folders that are not searched for temporary files of killed runs, because they were, by `sweep_folder`;
+            the search takes time for every file in them
 
     Raises:
         OutputError: one of them cannot be written, or what was read back differs from what was written
@@ -62,7 +67,7 @@ def write_files(files: Mapping[Path, Iterable[bytes]]) -> None:
     files = {_target(path): chunks for path, chunks in files.items()}
     for path in files:  # all before the first is written: on NFS, locks do not keep a process from its own files
         with _reported(path):
-            _make_ready(path)
+            _make_ready(path, swept)
     written: dict[Path, Path] = {}
     with ExitStack() as temporaries:
         for path, chunks in files.items():
@@ -143,10 +148,11 @@ def probe_output(path: Path) -> None:
             _write_flushed((_PROBE_BYTES,), file)
 
 
-def _make_ready(path: Path) -> None:
+def _make_ready(path: Path, swept: Collection[Path] = ()) -> None:
     _refuse_other_kinds(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path.parent)
+    if path.parent not in swept:
+        sweep_folder(path.parent)
 
 
 @contextmanager
@@ -188,7 +194,7 @@ def _locked(descriptor: int, how: int) -> bool:
     return True
 
 
-def _remove_leftovers(folder: Path) -> None:
+def sweep_folder(folder: Path) -> None:
     """Remove the temporary files of runs that were killed: those that nobody holds a lock on any more."""
     removed = 0
     for name in os.listdir(folder):

@@ -4,9 +4,9 @@ MetaImage (`.mha`) and NIfTI (`.nii`, `.nii.gz`); images are `SimpleITK.Image` i
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from autosegnet.io.streams import GZIP_MAGIC
 if TYPE_CHECKING:
     import SimpleITK
 
-_SUFFIXES = (".mha", ".nii", ".nii.gz")
+IMAGE_SUFFIXES: Final = (".mha", ".nii", ".nii.gz")
+"""Of the files that are read and written, in lower case."""
 _ACCEPTED = "expected .mha, .nii or .nii.gz"
 # Images that people put there and that are not read, with what to do about them.
 _UNSUPPORTED = {
@@ -100,17 +101,27 @@ def probe_image(path: Path) -> None:
     probe_output(path)
 
 
-def write_all(files: "Mapping[Path, SimpleITK.Image | str | bytes]") -> None:
+def encode_image(image: "SimpleITK.Image", path: Path) -> bytes:
+    """Return the bytes of the file that `write_image` would write to a path.
+
+    Raises:
+        UsageError: the suffix is none of .mha, .nii, .nii.gz
+    """
+    return b"".join(_encode(image, path))
+
+
+def write_all(files: "Mapping[Path, SimpleITK.Image | str | bytes]", *, swept: Collection[Path] = ()) -> None:
     """Write several images, texts and other files, so that all of them appear, each whole, or none.
 
     Args:
         files: image, text or bytes by path, in the order in which they appear
+        swept: as for `write_files`
 
     Raises:
         UsageError: the suffix of an image is none of .mha, .nii, .nii.gz
         OutputError: one of them cannot be written
     """
-    write_files({path: _encode(content, path) for path, content in files.items()})
+    write_files({path: _encode(content, path) for path, content in files.items()}, swept=swept)
 
 
 def _encode(content: "SimpleITK.Image | str | bytes", path: Path) -> Iterable[bytes]:
@@ -146,7 +157,7 @@ def only_image(folder: Path) -> Path:
             f"cannot list {format_path(folder)}: {error.strerror}; expected a folder with exactly one image"
         ) from error
     names = [entry.name + ("/" if entry.is_dir() else "") for entry in entries]
-    images = [entry for entry in entries if _suffix(entry) in _SUFFIXES]
+    images = [entry for entry in entries if _suffix(entry) in IMAGE_SUFFIXES]
     unsupported = [entry for entry in entries if entry.suffix.lower() in _UNSUPPORTED]
     if unsupported:
         reason = _UNSUPPORTED[unsupported[0].suffix.lower()]
@@ -181,7 +192,7 @@ def _decode(path: Path, form: Form) -> DecodedImage:
         suffix = ".mha"
     elif held := name_foreign(head):
         raise InputError(f"found {held}; {_ACCEPTED}, at {format_path(path)}")
-    if suffix not in _SUFFIXES:
+    if suffix not in IMAGE_SUFFIXES:
         reason = _UNSUPPORTED.get(suffix, "not an image format that is read")
         raise InputError(f"cannot read {format_path(path)}: {reason}, {_ACCEPTED}")
     if suffix == ".mha":
@@ -194,7 +205,7 @@ def _decode(path: Path, form: Form) -> DecodedImage:
 
 
 def _check_suffix(path: Path) -> None:
-    if _suffix(path) not in _SUFFIXES:
+    if _suffix(path) not in IMAGE_SUFFIXES:
         raise UsageError(f"cannot write {format_path(path)}: unknown image format, {_ACCEPTED}")
 
 
