@@ -7,7 +7,6 @@ Convention: 18-connectivity (voxels that share a face or an edge), as in the eva
 import math
 from typing import Any, Final
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +23,8 @@ def label_lesions(mask: NDArray[Any]) -> tuple[NDArray[Any], int]:
     """
     assert mask.ndim == 3, "a mask has three axes"
     assert mask.dtype.kind in "biu", "a mask is not a probability"
+    import cc3d  # so that training runs where only torch, numpy and scipy are
+
     if mask.size == 0:  # cc3d would hand back labels of type bool
         return np.zeros(mask.shape, np.uint32), 0
     labels, n = cc3d.connected_components(mask.astype(bool, copy=False), connectivity=CONNECTIVITY, return_N=True)

@@ -20,6 +20,7 @@ COMMANDS = {
     "prepare": "cases -> arrays that training reads",
     "train": "train one fold; the same command goes on after an interruption",
     "cross-validate": "evaluate five trained folds on their validation cases, beside thresholds",
+    "starter": "label volumes and real crops -> five starter folds, in so many minutes",
     "export": "five trained folds -> a folder of weights",
 }
 

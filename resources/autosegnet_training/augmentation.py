@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from autosegnet.model.recipe import PET_CHANNEL
 from autosegnet_training.configuration import TrainingConfiguration
+from petct_simulator.fields import FWHM, blur
 
 Vector = tuple[float, float, float]
 
@@ -35,6 +36,9 @@ class Draws:
         gamma: exponent.
         noise_sigma: SD of the noise on both channels.
         suv_factor: of the PET.
+        blur_voxels: full width at half maximum of the PET's further blur.
+        cut_axis: along which the field of view ends inside the patch.
+        cut_share: of the patch that lies beyond that end: air. Above 0 at the axis' start, below 0 at its end.
         seed: of what is drawn voxel by voxel, on the device.
     """
 
@@ -46,6 +50,9 @@ class Draws:
     gamma: float = 1.0
     noise_sigma: float = 0.0
     suv_factor: float = 1.0
+    blur_voxels: float = 0.0
+    cut_axis: int = 0
+    cut_share: float = 0.0
     seed: int = 0
 
     @property
@@ -78,6 +85,9 @@ def draw(configuration: TrainingConfiguration, rng: np.random.Generator) -> Draw
     sigma, magnitude = float(rng.uniform(*c.elastic_sigma)), float(rng.uniform(*c.elastic_magnitude))
     exponent, sd = float(rng.uniform(*c.gamma)), float(rng.uniform(0.0, c.noise_sigma))
     factor, seed = float(rng.uniform(*c.suv_factor)), int(rng.integers(2**62))
+    # Drawn last, so that what was drawn before them is what it was before they existed.
+    blurred, cut = (rng.random(2) < (c.blur_probability, c.cut_probability)).tolist()
+    width, axis, share = float(rng.uniform(*c.blur_voxels)), int(rng.integers(3)), float(rng.uniform(-0.5, 0.5))
     return Draws(
         translation_voxels=_vector(translation),
         rotation_rad=rotation,
@@ -87,6 +97,9 @@ def draw(configuration: TrainingConfiguration, rng: np.random.Generator) -> Draw
         gamma=exponent if gamma else 1.0,
         noise_sigma=sd if noise else 0.0,
         suv_factor=factor if suv else 1.0,
+        blur_voxels=width if blurred else 0.0,
+        cut_axis=axis,
+        cut_share=share if cut else 0.0,
         seed=seed,
     )
 
@@ -98,16 +111,32 @@ def _vector(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Vector
 
 @torch.no_grad()
 def apply(draws: Sequence[Draws], image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The patches and labels after what was drawn for each.
+    """Return the patches and labels after what was drawn for each.
 
     Args:
-        draws: one a patch.
+        draws: one per patch.
         image: (B, 2, X, Y, Z) float32.
         label: (B, 1, X, Y, Z) uint8.
     """
     generators = [torch.Generator(image.device).manual_seed(d.seed) for d in draws]
+    if any(d.cut_share != 0 or d.blur_voxels > 0 for d in draws):
+        image, label = image.clone(), label.clone()
+        for k, d in enumerate(draws):
+            _cut(d, image[k], label[k])
+            if d.blur_voxels > 0:
+                image[k, PET_CHANNEL] = blur(image[k, PET_CHANNEL], [d.blur_voxels / FWHM] * 3)
     image, label = _move(draws, image, label, generators)
     return _recolour(draws, image, generators), label
+
+
+def _cut(draws: Draws, image: torch.Tensor, label: torch.Tensor) -> None:
+    """Let the field of view end inside a patch, in place: beyond its end there is air, 0 in both channels."""
+    axis = 1 + draws.cut_axis
+    size = image.shape[axis]
+    beyond = round(abs(draws.cut_share) * size)
+    first = 0 if draws.cut_share > 0 else size - beyond
+    for values in (image, label):
+        values.narrow(axis, first, beyond).zero_()
 
 
 def _move(

@@ -154,7 +154,7 @@ def _relative(file: Path, folder: Path) -> str:
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
 
 
-def of_fold(cases: Sequence[Case], fold: int) -> tuple[list[Case], list[Case]]:
+def split_fold(cases: Sequence[Case], fold: int) -> tuple[list[Case], list[Case]]:
     """The training and the validation cases of a fold.
 
     Raises:

@@ -70,6 +70,10 @@ class TrainingConfiguration:
     suv_probability: float = _setting(0.0, "of scaling the PET; not in the paper")
     suv_factor: tuple[float, float] = _setting((0.8, 1.25), "range of the PET's factor; not in the paper")
 
+    blur_probability: float = _setting(0.0, "of blurring the PET; not in the paper")
+    blur_voxels: tuple[float, float] = _setting((0.25, 2.0), "range of the blur's full width at half maximum")
+    cut_probability: float = _setting(0.0, "of a field of view that ends inside the patch; not in the paper")
+
     validate_every: int = _setting(4, "epochs between validations, besides the last one; authors' code of 2024")
     precision: str = _setting(
         "auto",
@@ -150,6 +154,9 @@ PRESETS: dict[str, TrainingConfiguration] = {
         translation_voxels=5.0,
         elastic_probability=0.0,
         suv_probability=0.5,
+        blur_probability=0.35,
+        cut_probability=0.25,
+        false_volume=0.5,
         validate_every=5,
     ),
 }

@@ -24,7 +24,7 @@ from autosegnet.io import write_bytes, write_text
 from autosegnet.model.recipe import Recipe, from_json
 from autosegnet.model.recipe import to_json as recipe_json
 from autosegnet_training.arrays import PreparedFolder
-from autosegnet_training.cases import of_fold
+from autosegnet_training.cases import split_fold
 from autosegnet_training.configuration import TrainingConfiguration, to_json
 
 RUN = "run.json"
@@ -60,7 +60,7 @@ def fold_folder(runs: Path, fold: int) -> Path:
 
 def plan_run(prepared: PreparedFolder, configuration: TrainingConfiguration, *, runs: Path, fold: int) -> Run:
     """The run of a fold: all cases of the other folds for training, its own for validation."""
-    training, validation = of_fold(prepared.cases, fold)
+    training, validation = split_fold(prepared.cases, fold)
     recipe = replace(prepared.recipe, patch=configuration.inference_patch, overlap=configuration.overlap)
     return Run(
         fold_folder(runs, fold),

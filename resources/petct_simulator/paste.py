@@ -5,7 +5,7 @@ may stay on top of it, away from its lesion. Or it stands in air.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,10 +26,12 @@ class RealCrop:
     Args:
         image: (2, X, Y, Z) float32 or float16, channels as in `Patches`.
         truth: (1, X, Y, Z) uint8.
+        is_cold: whether the cold parts of its lesions count less, as `weigh_cold` says.
     """
 
     image: torch.Tensor
     truth: torch.Tensor
+    is_cold: bool = True
 
 
 @torch.no_grad()
@@ -97,7 +99,7 @@ def cut_randomly(crop: RealCrop, rng: np.random.Generator, *, holding_lesion: bo
         start, stop = round(low * (1 - float(before))), round(high + float(after) * (size - 1 - high)) + 1
         parts.append(slice(max(0, min(start, low - 4)), min(size, max(stop, high + 5))))
     box = (slice(None), *parts)
-    return RealCrop(crop.image[box], crop.truth[box])
+    return replace(crop, image=crop.image[box], truth=crop.truth[box])
 
 
 def _lay(
@@ -116,7 +118,8 @@ def _lay(
     image[:, *inside] = under + share * (real - under)
     truth[:, *inside] = torch.where(share > 0.5, real_truth, truth[:, *inside])
     weight = torch.ones_like(image[:1])
-    weight[:, *inside] = weigh_cold(real[1:], real_truth * (share > 0.5))
+    if crop.is_cold:
+        weight[:, *inside] = weigh_cold(real[1:], real_truth * (share > 0.5))
     return image, truth, weight
 
 

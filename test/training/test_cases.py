@@ -8,7 +8,7 @@ from training_phantoms import case_of, write_tree
 
 from autosegnet.errors import InputError
 from autosegnet_training.__main__ import main
-from autosegnet_training.cases import of_fold, parse_box, read_cases, write_cases
+from autosegnet_training.cases import parse_box, read_cases, split_fold, write_cases
 from autosegnet_training.layouts import find_cases, with_cohorts
 
 
@@ -42,9 +42,9 @@ def test_a_table_that_cannot_be_trusted_is_refused(tmp_path: Path, text: str, me
 def test_a_fold_needs_cases_on_both_sides(tmp_path: Path) -> None:
     cases = [case_of(tmp_path, k, fold=0) for k in range(2)]
     with pytest.raises(InputError, match="0 training and 2 validation"):
-        of_fold(cases, 0)
+        split_fold(cases, 0)
     with pytest.raises(InputError, match="1 cases have no fold"):
-        of_fold([*cases, case_of(tmp_path, 3)], 0)
+        split_fold([*cases, case_of(tmp_path, 3)], 0)
 
 
 def test_the_tree_of_tcia2nifti_is_found(tmp_path: Path) -> None:

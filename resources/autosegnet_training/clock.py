@@ -1,0 +1,199 @@
+"""Trains a network for so many minutes: learning rate and patch size follow the share of the time that has passed.
+
+The same call goes on after an interruption, with the minutes that are left. How many steps fit into the time depends on
+the machine, so that two runs differ; what a step sees does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from autosegnet_training.checkpoint import read_newest, write_checkpoint
+from autosegnet_training.configuration import TrainingConfiguration
+from autosegnet_training.loss import build_loss
+from autosegnet_training.mixture import Mixture
+from autosegnet_training.validation import autocast
+
+log = logging.getLogger(__name__)
+
+_WARM_UP_STEPS = 20
+_LOG_SECONDS = 30.0  # reading the loss waits for the device; it is read this seldom
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the time.
+
+    Args:
+        until: share of the time at which it ends.
+        size: voxels along each axis of its patches.
+    """
+
+    until: float
+    size: int
+
+
+# Small patches first, as many as the time allows; windows of inference last.
+PHASES = (Phase(0.35, 64), Phase(0.8, 96), Phase(1.0, 128))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a network is trained.
+
+    Args:
+        folder: of its checkpoints.
+        minutes: of training, interruptions left out.
+        learning_rate: after the warm-up; a cosine takes it to 0.
+        step_voxels: voxels of the patches of one step, about.
+        phases: in order.
+        checkpoint_minutes: between checkpoints.
+        dtype: of mixed precision; None for float32.
+    """
+
+    folder: Path
+    minutes: float
+    learning_rate: float
+    step_voxels: int
+    phases: tuple[Phase, ...] = PHASES
+    checkpoint_minutes: float = 5.0
+    dtype: torch.dtype | None = None
+
+    def find_size(self, passed: float) -> int:
+        """Return the size of the patches when a share of the time has passed."""
+        return next((phase.size for phase in self.phases if passed < phase.until), self.phases[-1].size)
+
+    def find_count(self, size: int) -> int:
+        """Return how many patches of a size a step sees."""
+        return max(1, self.step_voxels // size**3)
+
+    def find_learning_rate(self, passed: float, step: int) -> float:
+        """Return the learning rate of a step."""
+        warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
+        return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * min(passed, 1.0)))
+
+
+def train_by_the_clock(
+    network: nn.Module,
+    plan: Plan,
+    configuration: TrainingConfiguration,
+    make_mixture: Callable[[int], Mixture],
+    *,
+    device: torch.device,
+    voxel_ml: float,
+) -> int:
+    """Train a network until its minutes are over, and return the number of steps.
+
+    Args:
+        network: on the device; trained in place.
+        plan: how long and how.
+        configuration: optimiser's weight decay, loss.
+        make_mixture: gives the source of patches of a size.
+        device: where the network is.
+        voxel_ml: volume of a voxel, for the loss.
+    """
+    run = _ClockRun(network, plan, configuration, device=device, voxel_ml=voxel_ml)
+    run.restore()
+    mixture, size = None, 0
+    while (passed := run.passed()) < 1.0:
+        if plan.find_size(passed) != size:
+            size = plan.find_size(passed)
+            mixture = make_mixture(size)
+        assert mixture is not None
+        run.train_step(mixture, plan.find_count(size), passed)
+        run.save_if_due()
+    run.save()
+    run.report(size)
+    return run.step
+
+
+class _ClockRun:
+    """Network, optimiser, and how far they have come."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        plan: Plan,
+        configuration: TrainingConfiguration,
+        *,
+        device: torch.device,
+        voxel_ml: float,
+    ) -> None:
+        self.network, self.plan, self.device = network.train(), plan, device
+        self.loss = build_loss(configuration, voxel_ml=voxel_ml).to(device)
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), lr=plan.learning_rate, weight_decay=configuration.weight_decay, fused=True
+        )
+        self.step, self.before = 0, 0.0
+        self.begun = self.saved = self.logged = time.monotonic()
+        self.losses: list[torch.Tensor] = []
+
+    def seconds(self) -> float:
+        """Return the seconds of training, those before an interruption included."""
+        return self.before + time.monotonic() - self.begun
+
+    def passed(self) -> float:
+        """Return the share of the time that has passed."""
+        return self.seconds() / max(60.0 * self.plan.minutes, 1e-9)
+
+    def train_step(self, mixture: Mixture, count: int, passed: float) -> None:
+        """Train one step; nothing in it waits for the device."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.plan.find_learning_rate(passed, self.step)
+        patches = mixture.make(self.step, count)
+        image = patches.image.contiguous(memory_format=torch.channels_last_3d)
+        with autocast(self.device, self.plan.dtype):
+            logits = self.network(image)
+        loss = self.loss(logits.float(), patches.truth, patches.weight)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.losses.append(loss.detach())
+        self.step += 1
+        if time.monotonic() - self.logged > _LOG_SECONDS:
+            self.report(image.shape[-1])
+
+    def report(self, size: int) -> None:
+        """Log the mean loss since the last report."""
+        mean = float(torch.stack(self.losses).mean()) if self.losses else math.nan
+        log.info(
+            "%s: step %d, %.1f of %.1f min, patches of %d, loss %.4f",
+            self.plan.folder.name, self.step, self.seconds() / 60, self.plan.minutes, size, mean,
+        )  # fmt: skip
+        self.losses, self.logged = [], time.monotonic()
+
+    def save_if_due(self) -> None:
+        """Write a checkpoint when the last one is old enough."""
+        if time.monotonic() - self.saved > 60.0 * self.plan.checkpoint_minutes:
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        state: dict[str, Any] = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds(),
+        }
+        write_checkpoint(self.plan.folder, state, epoch=0, step=self.step)
+        self.saved = time.monotonic()
+
+    def restore(self) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        state = read_newest(self.plan.folder)
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.before = state["step"], state["seconds"]
+        self.begun = time.monotonic()
+        log.info("%s: going on from step %d, %.1f min", self.plan.folder.name, self.step, self.before / 60)

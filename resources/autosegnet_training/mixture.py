@@ -1,0 +1,109 @@
+"""Patches of the starter folds: bodies made anew for every patch, real crops laid into some of them, all augmented.
+
+Everything follows from (seed, step, number of the patch), on the device where the network is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from autosegnet.model.recipe import PET_CHANNEL
+from autosegnet_training.arrays import PreparedCase
+from autosegnet_training.augmentation import apply, draw
+from autosegnet_training.configuration import TrainingConfiguration
+from petct_simulator.generator import BodyGenerator, Patches
+from petct_simulator.label_volume import LabelVolume
+from petct_simulator.paste import RealCrop, paste_real
+
+COLD_SUV = 1.5  # median of a lesion below which its contour is that of another modality
+_PATCH, _AUGMENTATION = 2, 3  # streams of random numbers; the simulator has 0 and 1
+_LESION, _COLD = 1, 2  # bits that travel as one label through the augmentation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What patches are made of.
+
+    Args:
+        real: share of patches with a real crop in them.
+        size: voxels along each axis of a patch.
+        spacing_mm: of the patches, along all axes.
+        suv_limit: what is above it in the PET is set to it; None for no limit.
+    """
+
+    real: float
+    size: int
+    spacing_mm: float
+    suv_limit: float | None
+
+
+def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
+    """Return a prepared case as a crop that patches are cut from; a case without lesions counts as cold.
+
+    In a lesion whose median SUV is below 1.5, colder parts count little: its contour came from MRI, and at full weight
+    it would teach that warm blood is a lesion. The cold core of a hot lesion counts in full.
+    """
+    image = torch.from_numpy(np.asarray(case.array, dtype=np.float32)).half()
+    suv = np.asarray(case.array[(PET_CHANNEL, *case.lesion.T)], dtype=np.float32)
+    is_cold = len(suv) == 0 or float(np.median(suv)) < COLD_SUV
+    truth = torch.from_numpy(case.truth().astype(np.uint8))[None]
+    return RealCrop(image.to(device), truth.to(device), is_cold)
+
+
+class Mixture:
+    """Make the patches of steps.
+
+    Args:
+        bodies: label volumes.
+        crops: real ones of this fold's training cases; none for the network that all folds start from.
+        share: what patches are made of.
+        configuration: how patches are augmented, and the seed.
+        device: where patches are made.
+        fold: random numbers differ between folds.
+    """
+
+    def __init__(
+        self,
+        bodies: Sequence[LabelVolume],
+        crops: Sequence[RealCrop],
+        *,
+        share: Share,
+        configuration: TrainingConfiguration,
+        device: torch.device,
+        fold: int,
+    ) -> None:
+        self._crops, self._share, self._configuration = crops, share, configuration
+        self._seed = 1000 * configuration.seed + fold + 1
+        self._generator = BodyGenerator(
+            bodies,
+            patch=(share.size, share.size, share.size),
+            spacing_mm=share.spacing_mm,
+            device=device,
+            seed=self._seed,
+        )
+
+    def make(self, step: int, count: int) -> Patches:
+        """Return the augmented patches of a step; `weight` is always given."""
+        patches = self._generator.patches(step, count)
+        crops = [self._draw_crop(step, number) for number in range(count)]
+        patches = paste_real(patches, crops, seed=self._seed, step=step)
+        assert patches.weight is not None, "paste_real weights every voxel"
+        light = patches.weight.amin()
+        label = patches.truth * _LESION + (patches.weight < 1).to(torch.uint8) * _COLD
+        rngs = [np.random.default_rng([self._seed, step, number, _AUGMENTATION]) for number in range(count)]
+        image, label = apply([draw(self._configuration, rng) for rng in rngs], patches.image, label)
+        image = image.clamp_min_(0.0)
+        if self._share.suv_limit is not None:
+            image[:, PET_CHANNEL].clamp_max_(self._share.suv_limit)
+        weight = torch.where((label & _COLD) > 0, light, torch.ones_like(light))
+        return Patches(image, label & _LESION, weight)
+
+    def _draw_crop(self, step: int, number: int) -> RealCrop | None:
+        rng = np.random.default_rng([self._seed, step, number, _PATCH])
+        if not self._crops or rng.random() >= self._share.real:
+            return None
+        return self._crops[int(rng.integers(len(self._crops)))]

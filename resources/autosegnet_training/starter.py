@@ -1,0 +1,275 @@
+"""The command `starter`: label volumes and real crops -> five exported folds, in so many minutes.
+
+First a network common to all folds sees bodies made anew for every patch, and no patient; then each fold goes on from
+it, with the real crops of its training patients laid into such bodies. Given again, the command goes on where it
+stopped. Needs torch, numpy, scipy and safetensors alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from autosegnet.errors import InputError, UsageError
+from autosegnet.io import write_bytes, write_text
+from autosegnet.model.network import build_network, network_of, read_pth, read_safetensors
+from autosegnet.model.recipe import Recipe
+from autosegnet.model.weights import import_folds
+from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_prepared
+from autosegnet_training.cases import FOLDS, split_fold
+from autosegnet_training.clock import PHASES, Phase, Plan, train_by_the_clock
+from autosegnet_training.configuration import PRESETS, TrainingConfiguration, to_json
+from autosegnet_training.mixture import Mixture, Share, read_crop
+from autosegnet_training.pieces import split_folder
+from autosegnet_training.train import arithmetic
+from autosegnet_training.validation import NetworkEngine, segment_prepared
+from petct_simulator.label_volume import LabelVolume, is_held_out, read_label_volumes
+
+log = logging.getLogger(__name__)
+
+COMMON_SHARE = 0.6  # of the time, without --initial
+REAL_SHARE = 0.25  # of a fold's patches hold a real crop
+COMMON_RATE, FOLD_RATE = 1e-3, 5e-4
+# Voxels of the patches of a step: two of 96³ keep two cores in their caches; a GPU wants more at once.
+STEP_VOXELS = {"cpu": 2 * 96**3, "cuda": 12 * 96**3}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What all stages share: where files go, what is trained on, and how."""
+
+    output: Path
+    bodies: list[LabelVolume]
+    prepared: PreparedFolder
+    configuration: TrainingConfiguration
+    device: torch.device
+    checkpoint_minutes: float
+    phases: tuple[Phase, ...]
+
+    @property
+    def spacing_mm(self) -> float:
+        """Return the spacing of the patches."""
+        return self.prepared.recipe.spacing_mm[0]
+
+
+def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `starter` to the parser of `autosegnet-train`."""
+    parser = commands.add_parser("starter", help="label volumes and real crops -> five folds, in so many minutes")
+    parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="folder that label-volumes wrote")
+    parser.add_argument("--real", type=Path, required=True, metavar="DIR", help="folder that prepare wrote")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for checkpoints and weights")
+    parser.add_argument("--minutes", type=float, required=True, help="of training, all networks together")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "--initial",
+        type=Path,
+        metavar="WEIGHTS",
+        help="a network that has seen no patient (.pt, .safetensors), to start the common one from; or a folder of "
+        "folds of the same split, each of which goes on alone, without a common network",
+    )
+    parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="default: %(default)s")
+    parser.add_argument("--largest-patch", type=int, default=PHASES[-1].size, help="voxels; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--pieces-mib", type=float, help="also write the weights in pieces of at most so many MiB")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train what is not trained yet, and export the folds.
+
+    Raises:
+        UsageError: no time, no such device, or another run in the folder.
+        InputError: label volumes or cases that cannot be read, or a body that is kept for judging.
+    """
+    if args.minutes <= 0:
+        raise UsageError(f"--minutes is {args.minutes:g}; expected more than 0")
+    inputs = read_inputs(args)
+    _write_or_check(args, inputs)
+    starts: list[Path] = []
+    share = 0.0
+    if args.initial is not None and args.initial.is_dir():
+        starts = [args.initial / f"fold_{fold}.safetensors" for fold in range(FOLDS)]
+    else:
+        share = COMMON_SHARE
+        common = train_common(inputs, share * args.minutes, initial=args.initial)
+        starts = [common] * FOLDS
+    minutes = (1.0 - share) * args.minutes / FOLDS
+    scores = [train_fold(inputs, fold, minutes, initial=start) for fold, start in enumerate(starts)]
+    weights = export(inputs, scores, minutes=args.minutes)
+    pieces = split_folder(weights, args.output / "pieces", args.pieces_mib) if args.pieces_mib else []
+    sys.stdout.write(f"{FOLDS} folds in {weights}" + (f", {len(pieces)} pieces beside it" if pieces else "") + "\n")
+
+
+def read_inputs(args: argparse.Namespace) -> Inputs:
+    """Return what a command line names, read and checked."""
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda, but no CUDA device can be used here; --device auto trains on the CPU")
+    device = torch.device("cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = True  # patches have few shapes
+    try:
+        bodies = read_label_volumes(args.labels)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    held_out = [body.name for body in bodies if is_held_out(body.name)]
+    if held_out:
+        raise InputError(f"{args.labels} holds {held_out[0]}, which is kept for judging; make the volumes again")
+    prepared = open_prepared(args.real)
+    if len(set(prepared.recipe.spacing_mm)) != 1:
+        raise InputError(f"{args.real} has voxels of {prepared.recipe.spacing_mm} mm; expected cubes")
+    configuration = replace(PRESETS["starter"], seed=args.seed)
+    phases = tuple(Phase(p.until, min(p.size, args.largest_patch)) for p in PHASES)
+    return Inputs(args.output, bodies, prepared, configuration, device, args.checkpoint_minutes, phases)
+
+
+def _write_or_check(args: argparse.Namespace, inputs: Inputs) -> None:
+    """Write what the run is, or make sure that the one in the folder is the same."""
+    wanted: dict[str, Any] = {
+        "minutes": args.minutes,
+        "initial": str(args.initial or ""),
+        "settings": to_json(inputs.configuration),
+        "phases": [asdict(phase) for phase in inputs.phases],
+        "bodies": len(inputs.bodies),
+        "cases": [case.name for case in inputs.prepared.cases],
+    }
+    path = inputs.output / "starter.json"
+    if not path.exists():
+        write_text(json.dumps(wanted, indent=1) + "\n", path)
+        return
+    begun: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    different = [name for name in wanted if begun.get(name) != wanted[name]]
+    if different:
+        raise UsageError(
+            f"{path} is a run with other {', '.join(different)}; use the same command, or another --output"
+        )
+
+
+def train_common(inputs: Inputs, minutes: float, *, initial: Path | None) -> Path:
+    """Train the network that all folds start from; return its file. It sees no patient."""
+    path = inputs.output / "common.pt"
+    if not path.exists():
+        torch.manual_seed(inputs.configuration.seed)
+        network = build_network() if initial is None else read_network(initial)
+        _train(inputs, network, "common", minutes, rate=COMMON_RATE, cases=[])
+        _write_network(network, path)
+    return path
+
+
+def train_fold(inputs: Inputs, fold: int, minutes: float, *, initial: Path) -> float:
+    """Train a fold with the crops of its training patients; return the mean Dice of its validation patients."""
+    path = inputs.output / f"fold_{fold}.pt"
+    training, validation = split_fold(inputs.prepared.cases, fold)
+    if not path.exists():
+        network = read_network(initial)
+        cases = [load(inputs.prepared.folder, case.name) for case in training]
+        _train(inputs, network, f"fold_{fold}", minutes, rate=FOLD_RATE, cases=cases)
+        _write_network(network, path)
+    network = read_network(path).to(inputs.device)
+    cases = [load(inputs.prepared.folder, case.name) for case in validation]
+    score = measure_dice(network, cases, inputs)
+    log.info("fold_%d: mean Dice %.3f of %d validation cases, on the working grid", fold, score, len(cases))
+    return score
+
+
+def _train(
+    inputs: Inputs, network: nn.Module, name: str, minutes: float, *, rate: float, cases: Sequence[PreparedCase]
+) -> None:
+    network.to(inputs.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in its types
+    crops = [read_crop(case, inputs.device) for case in cases]
+    fold = int(name[-1]) + 1 if name[-1].isdigit() else 0
+    plan = Plan(
+        folder=inputs.output / name,
+        minutes=minutes,
+        learning_rate=rate,
+        step_voxels=STEP_VOXELS[inputs.device.type],
+        phases=inputs.phases,
+        checkpoint_minutes=inputs.checkpoint_minutes,
+        dtype=choose_dtype(inputs.device),
+    )
+
+    def make_mixture(size: int) -> Mixture:
+        share = Share(
+            real=REAL_SHARE, size=size, spacing_mm=inputs.spacing_mm, suv_limit=inputs.prepared.recipe.suv_limit
+        )
+        return Mixture(
+            inputs.bodies, crops, share=share, configuration=inputs.configuration, device=inputs.device, fold=fold
+        )
+
+    voxel_ml = inputs.spacing_mm**3 / 1000
+    steps = train_by_the_clock(
+        network, plan, inputs.configuration, make_mixture, device=inputs.device, voxel_ml=voxel_ml
+    )
+    log.info("%s: %d steps in %.1f min", name, steps, minutes)
+
+
+def choose_dtype(device: torch.device) -> torch.dtype | None:
+    """Return bfloat16 where the device has instructions for it, else None, which is float32."""
+    if device.type == "cpu":
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else None  # no public function tells it
+    chosen = arithmetic(TrainingConfiguration(), device)
+    return chosen if chosen is torch.bfloat16 else None  # float16 would need a scaler of the loss
+
+
+def read_network(path: Path) -> nn.Module:
+    """Return the network of a state dict (.pt) or a fold (.safetensors).
+
+    Raises:
+        WeightsError: it cannot be read, or is another network.
+    """
+    return network_of(read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path), where=str(path))
+
+
+def _write_network(network: nn.Module, path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, buffer)
+    write_bytes(buffer.getvalue(), path)
+
+
+def measure_dice(network: nn.Module, cases: Sequence[PreparedCase], inputs: Inputs) -> float:
+    """Return the mean Dice of cases with lesions, by inference's sliding window on the working grid."""
+    engine = NetworkEngine(network.eval(), inputs.device, choose_dtype(inputs.device))
+    recipe = make_recipe(inputs)
+    scores = []
+    for case in cases:
+        truth = case.truth()
+        if truth.any():
+            found = segment_prepared(case, engine, recipe)
+            scores.append(2.0 * float((found & truth).sum()) / float(found.sum() + truth.sum()))
+    return sum(scores) / max(len(scores), 1)
+
+
+def make_recipe(inputs: Inputs) -> Recipe:
+    """Return the recipe of the folds, still without them: its windows are as large as the last patches."""
+    size = inputs.phases[-1].size
+    return replace(inputs.prepared.recipe, patch=(size, size, size), overlap=0.5)
+
+
+def export(inputs: Inputs, scores: Sequence[float], *, minutes: float) -> Path:
+    """Write the folder of weights; return it."""
+    patients = len({case.patient for case in inputs.prepared.cases})
+    recipe = replace(
+        make_recipe(inputs),
+        description=f"Trained on real crops of {patients} patients and on bodies simulated from {len(inputs.bodies)} "
+        "label volumes; starter weights, not for clinical use.",
+        training={
+            "settings": to_json(inputs.configuration),
+            "phases": [asdict(phase) for phase in inputs.phases],
+            "minutes": minutes,
+            "device": inputs.device.type,
+            "validation_dsc_from": "the working grid",
+            "torch": torch.__version__.split("+")[0],
+        },
+    )
+    folder = inputs.output / "weights"
+    sources = [inputs.output / f"fold_{fold}.pt" for fold in range(FOLDS)]
+    import_folds(sources, folder, recipe=recipe, weights=[], validation_dsc=list(scores))
+    return folder
