@@ -28,6 +28,9 @@ class TrainingConfiguration:
     preset: str = _setting("paper", "the preset that the other settings started from")
     seed: int = _setting(0, "of every random number: initial weights, patches, augmentation")
     epochs: int = _setting(300, "paper, section 2.4; one epoch sees every training case `patches_per_case` times")
+    minutes: float = _setting(
+        0.0, "train for so many minutes instead of so many epochs: the cosine follows the clock; 0: by epochs"
+    )
     patches_per_case: int = _setting(1, "random patches of every training case in an epoch")
     batch: int = _setting(4, "patches behind one step of the optimiser, over all processes; paper, section 2.4")
     micro_batch: int = _setting(0, "patches that go through the network at once; 0: the share of one process")
@@ -41,6 +44,8 @@ class TrainingConfiguration:
     fill_probability: float = _setting(
         0.0, "of laying a case that is smaller than a patch over a patch of a larger case, in place of air around it"
     )
+    labels: str = _setting("", "folder that label-volumes wrote; bodies made from it anew for every patch")
+    simulated_patches: float = _setting(0.0, "fraction of patches that show such a body instead of the case")
     initial: str = _setting(
         "", "trained network to start from, a state dict (.pt) or a fold (.safetensors); none: random weights"
     )
@@ -101,6 +106,10 @@ class TrainingConfiguration:
             _require(0.0 <= getattr(self, name) <= 1.0, name, self, "from 0 to 1")
         _require(0.0 <= self.lesion_patches <= 1.0, "lesion_patches", self, "from 0 to 1")
         _require(0.0 <= self.hot_patches <= 1.0, "hot_patches", self, "from 0 to 1")
+        _require(0.0 <= self.simulated_patches <= 1.0, "simulated_patches", self, "from 0 to 1")
+        _require(self.simulated_patches == 0.0 or bool(self.labels), "simulated_patches", self, "--labels with it")
+        _require(self.minutes >= 0.0, "minutes", self, "at least 0")
+        _require(self.false_volume >= 0.0, "false_volume", self, "at least 0")
         _require(0.0 <= self.overlap < 1.0, "overlap", self, "from 0 to below 1")
         _require(0.0 <= self.scaling < 1.0, "scaling", self, "from 0 to below 1")
         _require(self.learning_rate > 0.0, "learning_rate", self, "above 0")

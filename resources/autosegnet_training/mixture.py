@@ -47,7 +47,7 @@ def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
     In a lesion whose median SUV is below 1.5, colder parts count little: its contour came from MRI, and at full weight
     it would teach that warm blood is a lesion. The cold core of a hot lesion counts in full.
     """
-    image = torch.from_numpy(np.asarray(case.array, dtype=np.float32)).half()
+    image = torch.from_numpy(np.array(case.array, dtype=np.float16))
     suv = np.asarray(case.array[(PET_CHANNEL, *case.lesion.T)], dtype=np.float32)
     is_cold = len(suv) == 0 or float(np.median(suv)) < COLD_SUV
     truth = torch.from_numpy(case.truth().astype(np.uint8))[None]

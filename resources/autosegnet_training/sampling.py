@@ -10,14 +10,20 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autosegnet.errors import InputError
+from autosegnet.model.recipe import PET_CHANNEL, Recipe
 from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import Draws, draw
 from autosegnet_training.configuration import TrainingConfiguration
+from petct_simulator.generator import CT_WINDOW_HU, BodyGenerator
+from petct_simulator.label_volume import read_label_volumes
 
 Voxel = tuple[int, int, int]
 
@@ -130,19 +136,70 @@ def hot_voxel(case: PreparedCase, rng: np.random.Generator) -> tuple[int, ...] |
     return tuple(map(int, rng.choice(hot[hot[:, 2] == level])))
 
 
+class Bodies:
+    """Simulated patches, made one at a time: a body's volumes are shared by the threads that read patches."""
+
+    def __init__(self, generator: BodyGenerator, suv_limit: float | None) -> None:
+        self._generator, self._suv_limit = generator, suv_limit
+        self._lock = Lock()
+
+    def make(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return input (2, X, Y, Z) and label (1, X, Y, Z) of a patch, which follow from its number."""
+        with self._lock:
+            made = self._generator.patches(number, 1)
+        array, label = made.image[0].numpy(), made.truth[0].numpy()
+        if self._suv_limit is not None:
+            np.minimum(array[PET_CHANNEL], np.float32(self._suv_limit), out=array[PET_CHANNEL])
+        return array, label
+
+
+def open_bodies(configuration: TrainingConfiguration, recipe: Recipe) -> Bodies | None:
+    """Return what makes the simulated patches of a run; None if it has none.
+
+    Raises:
+        InputError: the folder holds no label volumes, or the working grid has no cubic voxels.
+    """
+    if not configuration.labels or configuration.simulated_patches == 0:
+        return None
+    if len(set(recipe.spacing_mm)) != 1 or recipe.ct_window_hu != CT_WINDOW_HU:
+        raise InputError(
+            f"simulated patches have cubic voxels and a CT window of {CT_WINDOW_HU} HU, the prepared cases "
+            f"{recipe.spacing_mm} mm and {recipe.ct_window_hu} HU; prepare them so, or leave out --simulated-patches"
+        )
+    try:
+        volumes = read_label_volumes(Path(configuration.labels))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    generator = BodyGenerator(
+        volumes,
+        patch=configuration.patch,
+        spacing_mm=recipe.spacing_mm[0],
+        device=torch.device("cpu"),
+        seed=configuration.seed,
+    )
+    return Bodies(generator, recipe.suv_limit)
+
+
 class Patches:
     """The micro-batches of one process, read ahead by threads.
 
     Args:
         cases: of training.
         configuration: of the run.
+        bodies: makes the simulated patches; None for cases alone.
         rank, ranks: which process of how many this is. Micro-batch k of a step belongs to process k modulo ranks.
     """
 
     def __init__(
-        self, cases: Sequence[PreparedCase], configuration: TrainingConfiguration, *, rank: int = 0, ranks: int = 1
+        self,
+        cases: Sequence[PreparedCase],
+        configuration: TrainingConfiguration,
+        *,
+        bodies: Bodies | None = None,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
-        self._cases = cases
+        self._cases, self._simulated = cases, bodies
         # Whatever is larger than a patch can stand around a case that is smaller.
         self._bodies = [
             c for c in cases if configuration.fill_probability > 0 and not _is_short(c, configuration.patch)
@@ -184,20 +241,29 @@ class Patches:
         inputs, labels, draws = [], [], []
         for k in range(first, first + self._micro):
             rng = np.random.default_rng([c.seed, _PATCH, epoch, step * c.batch + k])
-            case = self._cases[cases[k]]
-            holding = None
-            if rng.random() < c.lesion_patches and len(case.lesion) > 0:
-                holding = tuple(map(int, case.lesion[rng.integers(len(case.lesion))]))
-            elif c.hot_patches > 0 and rng.random() < c.hot_patches:
-                holding = hot_voxel(case, rng)
-            start = start_of_patch(case.shape, c.patch, rng, holding=holding)
-            if self._bodies and _is_short(case, c.patch) and rng.random() < c.fill_probability:
-                body = self._bodies[rng.integers(len(self._bodies))]
-                array, label = read_patch(body, start_of_patch(body.shape, c.patch, rng), c.patch)
-                lay(case, anywhere(start, case.shape, c.patch, rng), array, label)
+            if self._simulated is not None and rng.random() < c.simulated_patches:
+                steps = steps_per_epoch(c, len(self._cases))
+                array, label = self._simulated.make((epoch * steps + step) * c.batch + k)
             else:
-                array, label = read_patch(case, start, c.patch)
+                array, label = self._read_patch(self._cases[cases[k]], rng)
             inputs.append(array)
             labels.append(label)
             draws.append(draw(c, rng))
         return MicroBatch(torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(labels)), draws)
+
+    def _read_patch(
+        self, case: PreparedCase, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        c = self._configuration
+        holding = None
+        if rng.random() < c.lesion_patches and len(case.lesion) > 0:
+            holding = tuple(map(int, case.lesion[rng.integers(len(case.lesion))]))
+        elif c.hot_patches > 0 and rng.random() < c.hot_patches:
+            holding = hot_voxel(case, rng)
+        start = start_of_patch(case.shape, c.patch, rng, holding=holding)
+        if self._bodies and _is_short(case, c.patch) and rng.random() < c.fill_probability:
+            body = self._bodies[rng.integers(len(self._bodies))]
+            array, label = read_patch(body, start_of_patch(body.shape, c.patch, rng), c.patch)
+            lay(case, anywhere(start, case.shape, c.patch, rng), array, label)
+            return array, label
+        return read_patch(case, start, c.patch)

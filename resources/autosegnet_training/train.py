@@ -30,7 +30,7 @@ from autosegnet_training.configuration import TrainingConfiguration
 from autosegnet_training.distributed import Processes
 from autosegnet_training.history import Board, Row, draw_curves, write_history
 from autosegnet_training.loss import build_loss
-from autosegnet_training.sampling import MicroBatch, Patches, steps_per_epoch
+from autosegnet_training.sampling import MicroBatch, Patches, open_bodies, steps_per_epoch
 from autosegnet_training.validation import NetworkEngine, Validation, autocast, measure_prepared
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,13 @@ class Trainer:
     ) -> None:
         self.run, self.processes, self.configuration = begun, processes, begun.configuration
         self.validation = validation
-        self.patches = Patches(training, self.configuration, rank=processes.rank, ranks=processes.ranks)
+        self.patches = Patches(
+            training,
+            self.configuration,
+            bodies=open_bodies(self.configuration, begun.recipe),
+            rank=processes.rank,
+            ranks=processes.ranks,
+        )
         self.steps = steps_per_epoch(self.configuration, len(training))
         torch.manual_seed(self.configuration.seed)
         self.network = initial_network(self.configuration).to(processes.device)
@@ -120,13 +126,14 @@ class Trainer:
         self.epoch = self.step = 0
         self.losses: list[float] = []  # of the steps of this epoch
         self.seconds = 0.0  # of this epoch, before this process began
+        self.started = time.monotonic()  # of this epoch, as if it had not been interrupted
         self.history: list[Row] = []
         self.best: dict[str, Any] = {"dsc": math.nan, "epoch": 0, "finished": False}
 
     def train(self, board: Board) -> None:
         """Trains the epochs that are left."""
         c = self.configuration
-        total = c.epochs * self.steps
+        total = c.epochs * self.steps if c.minutes == 0 else None
         log.info(
             "fold %d: %d training and %d validation cases, %d steps of %d patches an epoch, %d process(es), %s, %s",
             self.run.fold, len(self.run.training), len(self.validation), self.steps, c.batch, self.processes.ranks,
@@ -134,18 +141,37 @@ class Trainer:
         )  # fmt: skip
         shown = None if self.processes.writes else True  # tqdm: None hides the bar where there is no terminal
         with tqdm(total=total, initial=self.epoch * self.steps + self.step, unit="step", disable=shown) as bar:
-            while self.epoch < c.epochs:
-                started = time.monotonic() - self.seconds
-                self.train_epoch(bar, started)
-                self.finish_epoch(board, seconds=time.monotonic() - started)
+            over = self.is_over()
+            while not over:
+                self.started = time.monotonic() - self.seconds
+                self.train_epoch(bar)
+                over = self.finish_epoch(board, seconds=time.monotonic() - self.started)
                 bar.set_description(f"epoch {self.epoch}, DSC {self.best['dsc']:.3f}")
         self.best["finished"] = True
         if self.processes.writes:
             runs.write_result(self.run, self.best)
             draw_curves(self.history, self.run.folder / "curves.png")
 
-    def train_epoch(self, bar: Any, started: float) -> None:
-        """Trains the steps that are left of this epoch."""
+    def passed(self) -> float:
+        """Return the share of the minutes that training has taken, validation left out."""
+        before = math.fsum(row["seconds"] for row in self.history)
+        passed_s = self.processes.mean(before + time.monotonic() - self.started)
+        return passed_s / (60 * self.configuration.minutes)
+
+    def is_over(self) -> bool:
+        """Return whether all epochs are trained, or all minutes have passed."""
+        if self.configuration.minutes > 0:
+            return self.passed() >= 1.0
+        return self.epoch >= self.configuration.epochs
+
+    def follow_clock(self) -> None:
+        """Set the learning rate to that of the share of the minutes that has passed."""
+        share = min(self.passed(), 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.configuration.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+    def train_epoch(self, bar: Any) -> None:
+        """Train the steps that are left of this epoch, or until the minutes are over, but one step at least."""
         self.distributed.train()
         if self.configuration.frozen_norm:
             for module in self.network.modules():
@@ -153,14 +179,14 @@ class Trainer:
                     module.eval()
         saved = time.monotonic()
         micro_batches = self.patches.epoch(self.epoch, first_step=self.step)
-        while self.step < self.steps:
+        while self.step < self.steps and (self.step == 0 or not self.is_over()):
             loss = self.train_step(micro_batches)
             self.losses.append(loss)
             self.step += 1
             bar.set_postfix(loss=f"{loss:.4f}")
             bar.update()
             if time.monotonic() - saved > 60 * self.configuration.checkpoint_minutes and self.step < self.steps:
-                self.seconds = time.monotonic() - started
+                self.seconds = time.monotonic() - self.started
                 self.save()
                 saved = time.monotonic()
 
@@ -170,6 +196,8 @@ class Trainer:
         Raises:
             InputError: the loss is not finite. The network is as it was before the step.
         """
+        if self.configuration.minutes > 0:
+            self.follow_clock()
         self.optimiser.zero_grad(set_to_none=True)
         summed = 0.0
         for k in range(self.patches.micro_batches):
@@ -206,9 +234,9 @@ class Trainer:
             image = image.contiguous(memory_format=torch.channels_last_3d)
         return image, label
 
-    def finish_epoch(self, board: Board, *, seconds: float) -> None:
-        """Validates where it is time to, keeps the best, and writes everything down."""
-        learning_rate = float(self.schedule.get_last_lr()[0])
+    def finish_epoch(self, board: Board, *, seconds: float) -> bool:
+        """Validate if it is time to, keep the best, and write everything down; return whether that was the last."""
+        learning_rate = float(self.optimiser.param_groups[0]["lr"])
         self.schedule.step()
         row: Row = {
             "epoch": self.epoch + 1,
@@ -217,20 +245,28 @@ class Trainer:
             "seconds": seconds,
             **_NOT_VALIDATED,
         }
-        last = self.epoch + 1 == self.configuration.epochs
+        by_clock = self.configuration.minutes > 0
+        last = self.is_over() if by_clock else self.epoch + 1 == self.configuration.epochs
         if last or (self.epoch + 1) % self.configuration.validate_every == 0:
             row |= self.validate(board)
         self.history.append(row)
         board.add_row(row)
         log.info(
             "epoch %d of %d: loss %.4f, %.0f s, about %.2f h left%s",
-            self.epoch + 1, self.configuration.epochs, row["loss"], seconds,
-            (self.configuration.epochs - self.epoch - 1) * seconds / 3600, _told(row),
+            self.epoch + 1, self.configuration.epochs, row["loss"], seconds, self.hours_left(seconds), _told(row),
         )  # fmt: skip
         self.epoch, self.step, self.losses, self.seconds = self.epoch + 1, 0, [], 0.0
+        self.started = time.monotonic()
         self.save()
         if self.processes.writes:
             write_history(self.history, self.run.folder / "history.csv")
+        return last
+
+    def hours_left(self, seconds: float) -> float:
+        """Return about how long training still takes, if every epoch takes so many seconds."""
+        if self.configuration.minutes > 0:
+            return max(0.0, 1.0 - self.passed()) * self.configuration.minutes / 60
+        return (self.configuration.epochs - self.epoch - 1) * seconds / 3600
 
     def validate(self, board: Board) -> Row:
         """The metrics of the validation cases, shared out among the processes; keeps the network if it is the best."""

@@ -24,6 +24,8 @@ from autosegnet_training.checkpoint import read_newest
 from autosegnet_training.configuration import TrainingConfiguration
 from autosegnet_training.distributed import Processes
 from autosegnet_training.train import Trainer, arithmetic, build_optimiser
+from petct_simulator.bodies import make_body
+from petct_simulator.label_volume import pack
 
 PROGRAM = Path(__file__).parent / "training_phantoms.py"
 ROOT = Path(__file__).parents[2]
@@ -82,6 +84,28 @@ def test_a_run_leaves_what_it_promises(uninterrupted: Path) -> None:
 def test_the_learning_rate_is_a_cosine_to_zero(uninterrupted: Path) -> None:
     rates = [float(row["learning_rate"]) for row in history_of(uninterrupted)]
     assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * k / 3)) / 2 for k in range(3)])
+
+
+@pytest.mark.usefixtures("small")
+def test_training_by_the_clock_ends_in_time_with_a_validated_network(prepared: Path, tmp_path: Path) -> None:
+    assert main(train_arguments(prepared, tmp_path, "--minutes", "0.02", "--epochs", "100000")) == 0
+    rows = history_of(tmp_path)
+    assert sum(float(row["seconds"]) for row in rows) >= 1.2
+    assert rows[-1]["dsc"]
+    rates = [float(row["learning_rate"]) for row in rows]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 1e-3
+    assert json.loads((tmp_path / "fold_0" / "result.json").read_text())["finished"]
+
+
+@pytest.mark.usefixtures("small")
+def test_bodies_made_anew_train_beside_real_cases(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "one.npz").write_bytes(pack(make_body("one", 3, (8.0, 8.0, 8.0))))
+    options = ["--labels", str(tmp_path / "labels"), "--simulated-patches", "0.5", "--epochs", "1"]
+    for runs in ("first", "again"):
+        assert main(train_arguments(prepared, tmp_path / runs, *options)) == 0
+    assert_same(best_of(tmp_path / "first"), best_of(tmp_path / "again"))
 
 
 class InterruptionError(Exception):
