@@ -13,6 +13,7 @@ from untrained_folds import untrained_fold
 from autosegnet.errors import WeightsError
 from autosegnet.model.folded import verify
 from autosegnet.model.network import build_network
+from autosegnet.model.quantised import dequantise, quantise
 from autosegnet.model.weights import Weights, find, import_folds, open_weights
 
 
@@ -207,3 +208,37 @@ def test_bfloat16_is_imported_as_what_every_engine_reads(tmp_path: Path) -> None
     torch.save({k: v.bfloat16() for k, v in build_network().state_dict().items()}, tmp_path / "fold.pth")
     import_folds([tmp_path / "fold.pth"], tmp_path / "out", recipe=TINY, weights=[], validation_dsc=[])
     verify(open_weights(tmp_path / "out"))
+
+
+def test_folds_in_8_bits_take_half_the_space_and_give_nearly_the_same_logits(tmp_path: Path) -> None:
+    from autosegnet.model.devices import open_engine
+
+    torch.save(untrained_fold(0).state_dict(), tmp_path / "fold.pth")
+    window = np.random.default_rng(0).random((2, 32, 32, 32), dtype=np.float32)
+    sizes, logits = [], []
+    for storage in ("float16", "int8"):
+        output = tmp_path / storage
+        import_folds([tmp_path / "fold.pth"], output, recipe=TINY, weights=[], validation_dsc=[], storage=storage)
+        weights = open_weights(output)
+        verify(weights)
+        sizes.append((output / "fold_0.safetensors").stat().st_size)
+        logits += [open_engine(weights, device=device).logit_difference(window, 0) for device in ("cpu", "reference")]
+    assert sizes[1] < 0.52 * sizes[0]
+    spread = float(logits[0].std())
+    assert np.abs(logits[2] - logits[0]).max() < 0.1 * spread
+    np.testing.assert_allclose(logits[3], logits[2], atol=0.01 * spread)
+
+
+def test_no_weight_in_8_bits_is_off_by_more_than_half_a_step() -> None:
+    state = untrained_fold(0).state_dict()
+    found = dequantise(quantise(state), where="test")
+    assert found.keys() == state.keys()
+    for key, tensor in state.items():
+        steps = tensor.float().flatten(1).abs().amax(dim=1) / 127 if tensor.ndim == 5 else torch.zeros(1)
+        off = (found[key].float() - tensor.float()).abs().flatten(1).amax(dim=1) if tensor.ndim == 5 else torch.zeros(1)
+        assert bool((off <= 0.5 * steps + 1e-7).all())
+
+
+def test_a_scale_without_its_tensor_is_refused() -> None:
+    with pytest.raises(WeightsError, match="fits no tensor"):
+        dequantise({"a.scale": torch.ones(3)}, where="fold.safetensors")

@@ -31,6 +31,9 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
     imported.add_argument(
         "--crop", choices=["body", "ct_foreground"], default="ct_foreground", help="%(default)s fits the authors' folds"
     )
+    imported.add_argument(
+        "--storage", choices=["float16", "int8"], default="float16", help="int8: half the space; default: %(default)s"
+    )
     imported.add_argument("--description", default="", help="what the folds were trained on, in one sentence")
     imported.set_defaults(run=_import)
 
@@ -66,5 +69,6 @@ def _import(args: argparse.Namespace) -> None:
         recipe=Recipe(crop=args.crop, description=args.description),
         weights=args.fold_weights,
         validation_dsc=args.validation_dsc,
+        storage=args.storage,
     )
     sys.stdout.write(f"{len(recipe.folds)} folds imported into {args.output}\n")

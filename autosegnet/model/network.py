@@ -1,6 +1,6 @@
 """The network of the paper, and one fold of it: reading, checking and converting its weights.
 
-A fold is the `state_dict` of MONAI's `UNet` with its keys unchanged, stored in float16 safetensors.
+A fold is the `state_dict` of MONAI's `UNet` with its keys unchanged, stored in safetensors: float16 or 8 bits.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from autosegnet.errors import WeightsError
+from autosegnet.model.quantised import dequantise, quantise
 from autosegnet.model.recipe import Fold
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 T = TypeVar("T")
+
+Storage = Literal["float16", "int8"]
+"""How a fold's file holds its convolutions."""
 
 TRAINABLE_PARAMETERS = 19_223_525  # paper, section 2.3
 
@@ -73,12 +77,12 @@ def _parsed(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path) -> d
     from safetensors import SafetensorError
 
     try:
-        return load(data)
+        return dequantise(load(data), where=path.name)
     except SafetensorError as error:
         raise WeightsError(f"{path.name} is not a safetensors file: {error}") from error
     except KeyError as error:  # how safetensors names a type that is not in its table
         raise WeightsError(
-            f"{path.name} holds numbers of type {error}, which are not read; expected float16"
+            f"{path.name} holds numbers of type {error}, which are not read; expected float16 or int8"
         ) from error
 
 
@@ -140,8 +144,8 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def fold_bytes(state: dict[str, torch.Tensor], *, where: str) -> bytes:
-    """A fold as the bytes of a float16 safetensors file.
+def fold_bytes(state: dict[str, torch.Tensor], *, where: str, storage: Storage = "float16") -> bytes:
+    """Return a fold as the bytes of a safetensors file, in float16 or, at half the size, convolutions in 8 bits.
 
     Integer buffers keep their type. Batch norm's running statistics are float32: they are few, and a variance may pass
     float16's 65504 in a network that is otherwise well.
@@ -153,7 +157,8 @@ def fold_bytes(state: dict[str, torch.Tensor], *, where: str) -> bytes:
     from safetensors.torch import save
 
     network_of(state, where=where)
-    stored = {k: _as_stored(k, v).contiguous() for k, v in state.items()}
+    quantised = quantise(state) if storage == "int8" else state
+    stored = {k: _as_stored(k, v).contiguous() for k, v in quantised.items()}
     beyond = [k for k, v in stored.items() if not bool(torch.isfinite(v).all())]
     if beyond:
         raise WeightsError(f"{where}: {beyond[0]} holds values beyond the range of float16 (65504)")
@@ -163,7 +168,7 @@ def fold_bytes(state: dict[str, torch.Tensor], *, where: str) -> bytes:
 def _as_stored(key: str, tensor: torch.Tensor) -> torch.Tensor:
     if not tensor.is_floating_point():
         return tensor
-    return tensor.float() if key.endswith(("running_mean", "running_var")) else tensor.half()
+    return tensor.float() if key.endswith(("running_mean", "running_var", ".scale")) else tensor.half()
 
 
 def read_pth(path: Path) -> dict[str, torch.Tensor]:

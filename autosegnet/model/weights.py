@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autosegnet.errors import WeightsError
-from autosegnet.model.network import fold_bytes, read_pth
+from autosegnet.model.network import Storage, fold_bytes, read_pth
 from autosegnet.model.recipe import Fold, Recipe, from_json, to_json
 
 log = logging.getLogger(__name__)
@@ -83,9 +83,15 @@ def open_weights(folder: Path | None = None) -> Weights:
 
 
 def import_folds(
-    sources: Sequence[Path], output: Path, *, recipe: Recipe, weights: Sequence[float], validation_dsc: Sequence[float]
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    recipe: Recipe,
+    weights: Sequence[float],
+    validation_dsc: Sequence[float],
+    storage: Storage = "float16",
 ) -> Recipe:
-    """Writes a folder of weights from plain state dicts, all files or none, and returns its recipe.
+    """Write a folder of weights from plain state dicts, all files or none, and returns its recipe.
 
     Args:
         sources: `.pth` files, one a fold, in the order of the folds.
@@ -93,7 +99,8 @@ def import_folds(
             of a larger set that was there stay, unused, with a warning.
         recipe: how the folds were trained to see their input; its folds are set here.
         weights: share of each fold in the mean of logits; empty for the plain mean.
-        validation_dsc: of each fold; empty where it is not known.
+        validation_dsc: of each fold; empty if it is not known.
+        storage: how the files hold the weights; "int8" takes half the space.
 
     Raises:
         WeightsError: a file that is not this network's plain state dict, or a weight that is not positive and finite.
@@ -101,7 +108,9 @@ def import_folds(
     """
     from autosegnet.io import write_all
 
-    data = {f"fold_{k}.safetensors": fold_bytes(read_pth(p), where=p.name) for k, p in enumerate(sources)}
+    data = {
+        f"fold_{k}.safetensors": fold_bytes(read_pth(p), where=p.name, storage=storage) for k, p in enumerate(sources)
+    }
     folds = tuple(
         Fold(
             name,

@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """The parser of all sub-commands; of those in `COMMANDS`, only the chosen one has its arguments."""
+    """Return the parser of all sub-commands; of those in `COMMANDS`, only the chosen one has its arguments."""
     description = (__doc__ or "").split("\n", 1)[0]
     parser: argparse.ArgumentParser = Parser(prog="autosegnet-train", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -41,7 +41,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one sub-command and returns its exit code, as `autosegnet.runtime.exit.run_program` defines them."""
+    """Run one sub-command and return its exit code, as `autosegnet.runtime.exit.run_program` defines them."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     return run_program(lambda: _command_line(given))
 

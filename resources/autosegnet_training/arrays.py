@@ -62,7 +62,7 @@ class PreparedCase:
 
 
 def save(folder: Path, *, array: NDArray[Any], truth: NDArray[np.bool_], note: dict[str, Any]) -> None:
-    """Writes a case; the note goes last and marks it as complete."""
+    """Write a case; the note goes last and marks it as complete."""
     assert array.shape[1:] == truth.shape, "input and truth share a grid"
     write_bytes(_npy(array.transpose(0, 3, 2, 1)), folder / INPUT)
     write_bytes(_npy(np.argwhere(truth).astype(np.int16)), folder / LESION)
@@ -76,7 +76,7 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def note_of(folder: Path) -> dict[str, Any] | None:
-    """What a case was prepared from; None where it is not complete, or of another format."""
+    """Return what a case was prepared from; None if it is not complete, or of another format."""
     try:
         note: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -85,7 +85,7 @@ def note_of(folder: Path) -> dict[str, Any] | None:
 
 
 def load(folder: Path, name: str) -> PreparedCase:
-    """The arrays of a case, mapped from disk.
+    """Return the arrays of a case, mapped from disk.
 
     Raises:
         InputError: they are not there, or not what `save` wrote.
@@ -110,7 +110,7 @@ class PreparedFolder:
 
 
 def open_prepared(folder: Path) -> PreparedFolder:
-    """The table and the recipe of a folder that `prepare` has written.
+    """Return the table and the recipe of a folder that `prepare` has written.
 
     Raises:
         InputError: no such folder, cases in the table that are not prepared, or a patient in two folds.

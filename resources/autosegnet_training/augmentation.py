@@ -68,7 +68,7 @@ class Draws:
 
 
 def draw(configuration: TrainingConfiguration, rng: np.random.Generator) -> Draws:
-    """What happens to one patch; as many random numbers are used whatever happens."""
+    """Draw what happens to one patch; as many random numbers are used whatever happens."""
     c = configuration
     happens = rng.random(5) < (
         c.affine_probability,
@@ -201,7 +201,7 @@ def gaussian_kernel(sigma: float) -> torch.Tensor:
 
 
 def _smooth(field: torch.Tensor, kernel: torch.Tensor, *, axis: int) -> torch.Tensor:
-    """The field correlated with a kernel along an axis, 0 beyond its border. Shifts and sums: faster than conv3d."""
+    """Correlate a field with a kernel along an axis, 0 beyond its border. Shifts and sums: faster than conv3d."""
     n = field.shape[axis]
     smoothed = field * kernel[_REACH]
     for k in range(1, _REACH + 1):

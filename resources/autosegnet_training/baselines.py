@@ -40,7 +40,7 @@ class Counts:
 
 
 def count(suv: NDArray[np.float32], truth: NDArray[np.bool_]) -> Counts:
-    """The counts of a case."""
+    """Return the counts of a case."""
     return Counts(_above(suv), _above(suv[truth]), int(np.count_nonzero(truth)))
 
 
@@ -51,6 +51,6 @@ def _above(suv: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def best_fixed(cases: Sequence[Counts]) -> float:
-    """The candidate with the highest mean DSC over the cases with lesions; chosen on the very cases it is used for."""
+    """Return the candidate with the highest mean DSC over the cases with lesions, the very cases it is used for."""
     curves = [2 * c.hit / (c.above + c.lesion) for c in cases if c.lesion]
     return float(THRESHOLDS_SUV[int(np.argmax(np.mean(curves, axis=0)))]) if curves else float(THRESHOLDS_SUV[-1])

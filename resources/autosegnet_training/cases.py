@@ -52,7 +52,7 @@ class Case:
 
 
 def write_cases(cases: Sequence[Case], path: Path) -> None:
-    """Writes the table; paths below its folder are written relative to it."""
+    """Write the table; paths below its folder are written relative to it."""
     from autosegnet.io import write_text
 
     text = io.StringIO()
@@ -66,7 +66,7 @@ def write_cases(cases: Sequence[Case], path: Path) -> None:
 
 
 def read_cases(path: Path) -> list[Case]:
-    """The cases of a table.
+    """Return the cases of a table.
 
     Columns beyond ours are left alone; patient, cohort, fold, box and repeat may be missing.
 
@@ -85,7 +85,7 @@ def read_cases(path: Path) -> list[Case]:
 
 
 def refuse_doubles(cases: Sequence[Case], where: Path) -> None:
-    """Raises InputError where two cases have one name."""
+    """Raise InputError if two cases have one name."""
     seen: set[str] = set()
     for case in cases:
         if case.name in seen:
@@ -127,12 +127,12 @@ def _column(values: Mapping[str, str], column: str, where: str) -> str:
 
 
 def box_text(box: Box | None) -> str:
-    """The box as the table writes it."""
+    """Return the box as the table writes it."""
     return "" if box is None else ",".join(f"{first}:{end}" for first, end in box)
 
 
 def parse_box(text: str, *, where: str) -> Box | None:
-    """The box in a table's cell; None for an empty one.
+    """Return the box in a table's cell; None for an empty one.
 
     Raises:
         InputError: not three half-open ranges.
@@ -155,7 +155,7 @@ def _relative(file: Path, folder: Path) -> str:
 
 
 def split_fold(cases: Sequence[Case], fold: int) -> tuple[list[Case], list[Case]]:
-    """The training and the validation cases of a fold.
+    """Return the training and the validation cases of a fold.
 
     Raises:
         InputError: a case without a fold, or one of the two would be empty.

@@ -27,7 +27,7 @@ _HEAD_BYTES = len(_HEAD) + 64 + 1
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any], *, epoch: int, step: int) -> None:
-    """Writes a checkpoint and removes all but the last two.
+    """Write a checkpoint and remove all but the last two.
 
     Args:
         folder: of the run's checkpoints.
@@ -44,7 +44,7 @@ def write_checkpoint(folder: Path, state: dict[str, Any], *, epoch: int, step: i
 
 
 def read_newest(folder: Path) -> dict[str, Any] | None:
-    """The state of the newest checkpoint that can be trusted; None where there is none at all.
+    """Return the state of the newest checkpoint that can be trusted; None if there is none at all.
 
     Raises:
         InputError: there are checkpoints and none of them is whole.
@@ -77,7 +77,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def random_states() -> dict[str, Any]:
-    """The states of the global generators of Python, NumPy and torch.
+    """Return the states of the global generators of Python, NumPy and torch.
 
     Patches and augmentation do not use them (see `sampling`); anything a network or a library draws does.
     """
@@ -92,7 +92,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Puts the global generators into the states that `random_states` gave."""
+    """Put the global generators into the states that `random_states` gave."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]

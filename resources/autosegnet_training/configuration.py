@@ -97,7 +97,7 @@ class TrainingConfiguration:
     checkpoint_minutes: float = _setting(10.0, "at most this long between checkpoints; one ends every epoch as well")
 
     def __post_init__(self) -> None:
-        """Raises UsageError where a value cannot be trained with."""
+        """Raise UsageError if a value cannot be trained with."""
         for name in ("epochs", "patches_per_case", "batch", "validate_every", "workers"):
             _require(getattr(self, name) >= 1, name, self, "at least 1")
         for name in ("patch", "inference_patch"):
@@ -172,7 +172,7 @@ PRESETS: dict[str, TrainingConfiguration] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --preset and one option for every other setting."""
+    """Add --preset and one option for every other setting."""
     parser.add_argument("--preset", choices=sorted(PRESETS), default="paper", help="default: %(default)s")
     group = parser.add_argument_group("settings", "each overrides the preset; the defaults shown are the paper's")
     for f in fields(TrainingConfiguration):
@@ -203,7 +203,7 @@ def _truth(text: str) -> bool:
 
 
 def from_arguments(args: argparse.Namespace) -> TrainingConfiguration:
-    """The settings that a command line asks for: its preset with what else it names.
+    """Return the settings that a command line asks for: its preset with what else it names.
 
     Raises:
         UsageError: a value that cannot be trained with.
@@ -217,6 +217,6 @@ def from_arguments(args: argparse.Namespace) -> TrainingConfiguration:
 
 
 def to_json(configuration: TrainingConfiguration) -> dict[str, Any]:
-    """The settings as JSON knows them, lists in place of tuples."""
+    """Return the settings as JSON knows them, lists in place of tuples."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(configuration)))
     return values

@@ -49,7 +49,7 @@ Metrics = dict[str, CaseMetrics]
 
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `cross-validate` to the parser of `autosegnet-train`."""
+    """Add `cross-validate` to the parser of `autosegnet-train`."""
     parser = commands.add_parser("cross-validate", help="evaluate trained folds on their validation cases")
     parser.add_argument("prepared", type=Path, metavar="DIR", help="folder that prepare wrote")
     parser.add_argument("--runs", type=Path, required=True, metavar="RUNS", help="folder with fold_0, fold_1, …")
@@ -63,7 +63,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluates the folds and writes the tables beside them.
+    """Evaluate the folds and write the tables beside them.
 
     Raises:
         InputError: a fold that is not trained, or a case that cannot be read.
@@ -100,7 +100,7 @@ class Evaluated:
 
 
 def evaluate_fold(trained: Trained, cases: Sequence[Case], device: torch.device) -> Evaluated:
-    """The metrics of a fold's validation cases, on their original grids.
+    """Return the metrics of a fold's validation cases, on their original grids.
 
     Raises:
         InputError: a validation case of the run is not in the table, or cannot be read.
@@ -126,7 +126,7 @@ def evaluate_fold(trained: Trained, cases: Sequence[Case], device: torch.device)
 
 
 def _engine(best: Path, device: torch.device) -> Engine:
-    """The engine that inference would take for a network."""
+    """Return the engine that inference would take for a network."""
     state = read_pth(best)
     if device.type == "cuda":
         return NetworkEngine(network_of(state, where=str(best)).to(device), device)
@@ -171,7 +171,7 @@ def _at(threshold: float, fold: Evaluated) -> Metrics:
 
 
 def table_text(methods: Mapping[str, Sequence[Metrics]]) -> str:
-    """The tables as Markdown: the network's folds in the form of the paper's Table 1, then every method over all folds.
+    """Return as Markdown the network's folds in the form of the paper's Table 1, then every method over all folds.
 
     Args:
         methods: for every method, the metrics of each fold's cases; the first is the network.

@@ -38,7 +38,7 @@ class Processes:
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network as all processes train it together; the same network where there is one."""
+        """Return the network as all processes train it together; the same network where there is one."""
         if self.ranks == 1:
             return network
         if self.device.type == "cuda":
@@ -48,14 +48,14 @@ class Processes:
         return nn.parallel.DistributedDataParallel(network)
 
     def accumulating(self, network: nn.Module, *, last: bool) -> AbstractContextManager[None]:
-        """A context in which gradients stay in this process, unless the micro-batch is the last of its step."""
+        """Return a context in which gradients stay in this process, unless the micro-batch is the last of its step."""
         if self.ranks == 1 or last:
             return nullcontext()
         context: AbstractContextManager[None] = network.no_sync()  # type: ignore[operator]  # wrapped above
         return context
 
     def mean(self, value: float) -> float:
-        """The mean of a number over all processes."""
+        """Return the mean of a number over all processes."""
         if self.ranks == 1:
             return value
         tensor = torch.tensor([value], dtype=torch.float64)  # the CPU's backend: a number is no work for a GPU
@@ -63,7 +63,7 @@ class Processes:
         return float(tensor) / self.ranks
 
     def gathered(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The union of every process's values."""
+        """Return the union of every process's values."""
         if self.ranks == 1:
             return values
         parts: list[dict[str, Any]] = [{} for _ in range(self.ranks)]
@@ -71,20 +71,20 @@ class Processes:
         return {key: value for part in parts for key, value in part.items()}
 
     def share_buffers(self, network: nn.Module) -> None:
-        """Gives every process the batch-norm statistics of process 0, with which it writes checkpoints."""
+        """Give every process the batch-norm statistics of process 0, with which it writes checkpoints."""
         if self.ranks > 1:
             for buffer in network.buffers():
                 distributed.broadcast(buffer, 0)
 
     def wait(self) -> None:
-        """Waits until every process is here."""
+        """Wait until every process is here."""
         if self.ranks > 1:
             distributed.barrier()
 
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """The processes of the run, joined for as long as the context lasts.
+    """Return the processes of the run, joined for as long as the context lasts.
 
     Args:
         device: auto, cpu or cuda.

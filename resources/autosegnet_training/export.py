@@ -30,19 +30,22 @@ _LEAST = 1e-3
 
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `export` to the parser of `autosegnet-train`."""
+    """Add `export` to the parser of `autosegnet-train`."""
     parser = commands.add_parser("export", help="trained folds -> a folder of weights")
     parser.add_argument("--runs", type=Path, required=True, metavar="RUNS", help="folder with fold_0, fold_1, …")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="WEIGHTS", help="folder for recipe.json and folds"
     )
     parser.add_argument("--folds", type=int, default=FOLDS, help="default: %(default)s")
+    parser.add_argument(
+        "--storage", choices=["float16", "int8"], default="float16", help="int8: half the space; default: %(default)s"
+    )
     parser.add_argument("--description", required=True, help="what the folds were trained on, in one sentence")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Writes the folder of weights.
+    """Write the folder of weights.
 
     Raises:
         InputError: a fold that is not finished, folds of different recipes, or a cross-validation of other weights.
@@ -58,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
         recipe=recipe,
         weights=[max(_LEAST, score) for score in scores],
         validation_dsc=scores,
+        storage=args.storage,
     )
     sys.stdout.write(f"{len(done.folds)} folds in {args.output}\n")
 

@@ -31,7 +31,7 @@ Row = dict[str, float]
 
 
 def write_history(rows: Sequence[Row], path: Path) -> None:
-    """Writes the CSV; NaN is an empty cell."""
+    """Write the CSV; NaN is an empty cell."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -67,7 +67,7 @@ class Board:
             self._writer.close()
 
     def add_row(self, row: Row) -> None:
-        """Adds the scalars of an epoch."""
+        """Add the scalars of an epoch."""
         if self._writer is None:
             return
         for column in COLUMNS[1:]:
@@ -79,7 +79,7 @@ class Board:
     def add_pictures(
         self, cases: Sequence[PreparedCase], found: Mapping[str, NDArray[np.bool_]], *, epoch: int
     ) -> None:
-        """Adds a maximum intensity projection for every mask that was found."""
+        """Add a maximum intensity projection for every mask that was found."""
         if self._writer is None:
             return
         for case in cases:

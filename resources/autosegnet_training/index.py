@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `index` to the parser of `autosegnet-train`."""
+    """Add `index` to the parser of `autosegnet-train`."""
     parser = commands.add_parser("index", help="data folder -> table of cases with cohort, patient and fold")
     parser.add_argument("data", type=Path, help="<patient>/<study>/{SUV,CTres,SEG}.nii.gz, an nnU-Net folder, or a CSV")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="the table of cases")
@@ -37,7 +37,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def run(args: argparse.Namespace) -> None:
-    """Writes the table and prints the counts.
+    """Write the table and print the counts.
 
     Raises:
         InputError: data, metadata, splits or boxes that cannot be trusted.
@@ -76,7 +76,7 @@ def _sign(case: Case) -> str:
 
 
 def with_boxes(cases: Sequence[Case], path: Path) -> list[Case]:
-    """The cases with the boxes of a JSON file: {case: [[x0, x1], [y0, y1], [z0, z1]]}.
+    """Return the cases with the boxes of a JSON file: {case: [[x0, x1], [y0, y1], [z0, z1]]}.
 
     Raises:
         InputError: not such a file, or no box for a case.

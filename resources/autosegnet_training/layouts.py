@@ -27,7 +27,7 @@ _COHORT_HEADINGS = ("cohort", "diagnosis")
 
 
 def find_cases(data: Path) -> list[Case]:
-    """The cases of a folder or a CSV, sorted by name, without folds unless the CSV names them.
+    """Return the cases of a folder or a CSV, sorted by name, without folds unless the CSV names them.
 
     Raises:
         InputError: nothing of a known layout, or a case with a file missing.
@@ -77,13 +77,13 @@ def _nnunet(data: Path) -> list[Case]:
 
 
 def _patient(name: str) -> str:
-    """The patient in the challenge's case names, `fdg_<patient>_<study>`; else the case is its own patient."""
+    """Return the patient in the challenge's case names, `fdg_<patient>_<study>`; else the case is its own patient."""
     tracer, _, rest = name.partition("_")
     return rest.split("_")[0] if tracer in ("fdg", "psma") and rest else name
 
 
 def with_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
-    """The cases that a metadata CSV lists, such as the data set's `fdg_metadata.csv`, with the cohorts that it gives.
+    """Return the cases that a metadata CSV, such as the data set's `fdg_metadata.csv`, lists, with its cohorts.
 
     Cases that it does not list are left out, with a warning that counts them: the challenge's archive holds FDG and
     PSMA, and each has a CSV of its own. A row speaks for a case if one of its cells is the case's name or its study
@@ -116,7 +116,7 @@ def with_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
 
 
 def _keys(cell: str | None) -> Iterable[str]:
-    """A cell, and what a path in it, `./FDG-PET-CT-Lesions/PETCT_0123/01-02-2003-study/`, calls a study.
+    """Return a cell, and what a path in it, `./FDG-PET-CT-Lesions/PETCT_0123/01-02-2003-study/`, calls a study.
 
     Folder and subfolder, and the challenge's name for it, `fdg_0123_01-02-2003-study`.
     """
@@ -128,7 +128,7 @@ def _keys(cell: str | None) -> Iterable[str]:
 
 
 def _with_cohort(case: Case, by_key: Mapping[str, list[Mapping[str, str]]], heading: str, where: Path) -> Case | None:
-    """The case with its cohort; None where no row speaks for it."""
+    """Return the case with its cohort; None if no row speaks for it."""
     study = "/".join(case.mask.parent.parts[-2:])
     for key in (case.name, study, case.patient, f"PETCT_{case.patient}"):
         rows = by_key.get(key, [])

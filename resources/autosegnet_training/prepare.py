@@ -45,7 +45,7 @@ class Job:
 
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `prepare` to the parser of `autosegnet-train`."""
+    """Add `prepare` to the parser of `autosegnet-train`."""
     parser = commands.add_parser("prepare", help="cases -> arrays that training reads")
     parser.add_argument("cases", type=Path, help="table of cases that index wrote")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the arrays")
@@ -65,7 +65,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prepares the cases that are not there yet.
+    """Prepare the cases that are not there yet.
 
     Raises:
         InputError: a patient in two folds, before anything is done; cases that could not be prepared; the others are.
@@ -110,7 +110,7 @@ def _note(job: Job) -> dict[str, Any]:
 
 
 def _attempt(job: Job) -> str:
-    """Prepares a case; the message of what is wrong with it, or nothing."""
+    """Prepare a case; return the message of what is wrong with it, or nothing."""
     try:
         prepare_case(job)
     except AutosegnetError as error:
@@ -119,7 +119,7 @@ def _attempt(job: Job) -> str:
 
 
 def prepare_case(job: Job) -> None:
-    """Writes the arrays of a case.
+    """Write the arrays of a case.
 
     Raises:
         InputError: a study or a mask that cannot be trusted.    OutputError: the arrays cannot be written.
@@ -138,7 +138,7 @@ def prepare_case(job: Job) -> None:
 
 
 def truth_on(grid: Grid, truth: sitk.Image) -> NDArray[np.bool_]:
-    """The truth on the network's grid: (X, Y, Z), by nearest neighbour, no lesion outside the mask."""
+    """Return the truth on the network's grid: (X, Y, Z), by nearest neighbour, no lesion outside the mask."""
     import SimpleITK as sitk
 
     resampler = sitk.ResampleImageFilter()

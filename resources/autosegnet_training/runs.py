@@ -59,7 +59,7 @@ def fold_folder(runs: Path, fold: int) -> Path:
 
 
 def plan_run(prepared: PreparedFolder, configuration: TrainingConfiguration, *, runs: Path, fold: int) -> Run:
-    """The run of a fold: all cases of the other folds for training, its own for validation."""
+    """Return the run of a fold: all cases of the other folds for training, its own for validation."""
     training, validation = split_fold(prepared.cases, fold)
     recipe = replace(prepared.recipe, patch=configuration.inference_patch, overlap=configuration.overlap)
     return Run(
@@ -73,7 +73,7 @@ def plan_run(prepared: PreparedFolder, configuration: TrainingConfiguration, *, 
 
 
 def claim(run: Run, *, writes: bool = True) -> None:
-    """Writes what the run is, or makes sure that the one begun in the folder is the same.
+    """Write what the run is, or make sure that the one begun in the folder is the same.
 
     Args:
         run: to be trained.
@@ -123,14 +123,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def write_best(run: Run, network: torch.nn.Module) -> None:
-    """Writes the network's state_dict as the run's best."""
+    """Write the network's state_dict as the run's best."""
     buffer = io.BytesIO()
     torch.save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, buffer)
     write_bytes(buffer.getvalue(), run.folder / BEST)
 
 
 def write_result(run: Run, result: dict[str, Any]) -> None:
-    """Writes what came out so far; what was not measured (NaN) is null."""
+    """Write what came out so far; what was not measured (NaN) is null."""
     known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in result.items()}
     write_text(json.dumps(known, indent=1) + "\n", run.folder / RESULT)
 
@@ -169,7 +169,7 @@ class Trained:
 
 
 def open_trained(runs: Path, fold: int) -> Trained:
-    """A trained fold.
+    """Return a trained fold.
 
     Raises:
         InputError: it is not there, or not finished.

@@ -47,12 +47,12 @@ class MicroBatch:
 
 
 def steps_per_epoch(configuration: TrainingConfiguration, cases: int) -> int:
-    """Steps of the optimiser in which every case is seen `patches_per_case` times; the last one is filled up."""
+    """Return the steps in which every case is seen `patches_per_case` times; the last one is filled up."""
     return -(-cases * configuration.patches_per_case // configuration.batch)
 
 
 def plan(configuration: TrainingConfiguration, cases: int, *, epoch: int) -> NDArray[np.intp]:
-    """(steps, batch): the case of every patch of an epoch, in random order.
+    """Return (steps, batch): the case of every patch of an epoch, in random order.
 
     Where the patches do not fill the last batch, cases drawn at random do.
     """
@@ -115,7 +115,7 @@ def _is_short(case: PreparedCase, patch: Voxel) -> bool:
 
 
 def anywhere(start: Voxel, shape: Voxel, patch: Voxel, rng: np.random.Generator) -> Voxel:
-    """The start of a patch with the case anywhere in it, not centred, along the axes where the patch is longer."""
+    """Return the start of a patch with the case anywhere in it, not centred, if the patch is longer."""
     x, y, z = (
         int(rng.integers(n - p, 0, endpoint=True)) if n < p else s for s, n, p in zip(start, shape, patch, strict=True)
     )
@@ -123,7 +123,7 @@ def anywhere(start: Voxel, shape: Voxel, patch: Voxel, rng: np.random.Generator)
 
 
 def hot_voxel(case: PreparedCase, rng: np.random.Generator) -> tuple[int, ...] | None:
-    """A voxel of SUV above 4, lesion or not, found among 4,000 random ones; None where none of them is.
+    """Return a voxel of SUV above 4, lesion or not, found among 4,000 random ones; None if none of them is.
 
     Brain, heart, kidneys and bladder are a hundredth of a body; patches at random seldom show what they look like. All
     axial slices that hold one count alike: otherwise the brain would be most of what is shown.
@@ -215,7 +215,7 @@ class Patches:
         return self._configuration.batch // self._stride
 
     def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[MicroBatch]:
-        """The micro-batches of the steps of an epoch from `first_step` on, in order."""
+        """Return the micro-batches of the steps of an epoch from `first_step` on, in order."""
         cases = plan(self._configuration, len(self._cases), epoch=epoch)
         firsts = [
             (step, first)
@@ -233,7 +233,7 @@ class Patches:
                 yield ahead.popleft().result()
 
     def names(self, epoch: int, step: int) -> list[str]:
-        """The cases behind the patches of a step, over all processes."""
+        """Return the cases behind the patches of a step, over all processes."""
         return [self._cases[i].name for i in plan(self._configuration, len(self._cases), epoch=epoch)[step]]
 
     def _read(self, cases: NDArray[np.intp], epoch: int, step: int, first: int) -> MicroBatch:

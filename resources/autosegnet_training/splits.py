@@ -18,7 +18,7 @@ from autosegnet_training.cases import FOLDS, Case
 
 
 def split(cases: Sequence[Case], *, seed: int, folds: int = FOLDS) -> list[Case]:
-    """The cases with their folds: of every cohort as equal a number as whole patients allow.
+    """Return the cases with their folds: of every cohort as equal a number as whole patients allow.
 
     Patients go, the ones with most studies first and else in random order, to the fold where their cohorts are
     rarest; between equals to the fold with fewest cases, then to a random one.
@@ -58,7 +58,7 @@ def _imbalance(fold: Counter[str], added: Counter[str]) -> int:
 
 
 def split_as(cases: Sequence[Case], path: Path) -> list[Case]:
-    """The cases with the folds of an nnU-Net `splits_final.json`: a list of {"train": [...], "val": [...]}.
+    """Return the cases with the folds of an nnU-Net `splits_final.json`: a list of {"train": [...], "val": [...]}.
 
     Raises:
         InputError: not such a file; a case in none or in two of its validation lists; a patient in two folds.
@@ -78,7 +78,7 @@ def split_as(cases: Sequence[Case], path: Path) -> list[Case]:
 
 
 def refuse_shared_patients(cases: Iterable[Case], *, where: str) -> None:
-    """Raises InputError where studies of one patient are in two folds: validation would see training patients.
+    """Raise InputError if studies of one patient are in two folds: validation would see training patients.
 
     A fold that is never validated is one like the others: its cases train the fold that is validated on the patient.
     """

@@ -22,7 +22,7 @@ from torch import nn
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io import write_bytes, write_text
-from autosegnet.model.network import build_network, network_of, read_pth, read_safetensors
+from autosegnet.model.network import Storage, build_network, network_of, read_pth, read_safetensors
 from autosegnet.model.recipe import Recipe
 from autosegnet.model.weights import import_folds
 from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_prepared
@@ -55,6 +55,7 @@ class Inputs:
     device: torch.device
     checkpoint_minutes: float
     phases: tuple[Phase, ...]
+    storage: Storage
 
     @property
     def spacing_mm(self) -> float:
@@ -79,6 +80,9 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="default: %(default)s")
     parser.add_argument("--largest-patch", type=int, default=PHASES[-1].size, help="voxels; default: %(default)s")
+    parser.add_argument(
+        "--storage", choices=["float16", "int8"], default="int8", help="of the folds; default: %(default)s"
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--pieces-mib", type=float, help="also write the weights in pieces of at most so many MiB")
     parser.set_defaults(run=run)
@@ -128,7 +132,7 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
         raise InputError(f"{args.real} has voxels of {prepared.recipe.spacing_mm} mm; expected cubes")
     configuration = replace(PRESETS["starter"], seed=args.seed)
     phases = tuple(Phase(p.until, min(p.size, args.largest_patch)) for p in PHASES)
-    return Inputs(args.output, bodies, prepared, configuration, device, args.checkpoint_minutes, phases)
+    return Inputs(args.output, bodies, prepared, configuration, device, args.checkpoint_minutes, phases, args.storage)
 
 
 def _write_or_check(args: argparse.Namespace, inputs: Inputs) -> None:
@@ -271,5 +275,5 @@ def export(inputs: Inputs, scores: Sequence[float], *, minutes: float) -> Path:
     )
     folder = inputs.output / "weights"
     sources = [inputs.output / f"fold_{fold}.pt" for fold in range(FOLDS)]
-    import_folds(sources, folder, recipe=recipe, weights=[], validation_dsc=list(scores))
+    import_folds(sources, folder, recipe=recipe, weights=[], validation_dsc=list(scores), storage=inputs.storage)
     return folder

@@ -26,7 +26,7 @@ class Labelled:
 
 
 def read_labelled(case: Case) -> Labelled:
-    """The study and the truth of a case.
+    """Return the study and the truth of a case.
 
     Raises:
         InputError: an image that cannot be trusted, a mask on another grid than the PET's, or a box beyond it.
@@ -52,7 +52,7 @@ def _region(grid: Grid, box: Box) -> Grid:
 
 
 def _cut_ct(ct: sitk.Image, region: Grid) -> sitk.Image:
-    """The voxels of the CT in and next to a region of the PET: all that its interpolation inside needs."""
+    """Return the voxels of the CT in and next to a region of the PET: all that its interpolation inside needs."""
     grid = Grid.of(ct)
     corners = np.array([[x, y, z] for x in (0, region.size[0] - 1) for y in (0, region.size[1] - 1)
                         for z in (0, region.size[2] - 1)])  # fmt: skip

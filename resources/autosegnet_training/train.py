@@ -40,7 +40,7 @@ _NOT_VALIDATED = {"dsc": math.nan, "fpv_ml": math.nan, "fnv_ml": math.nan, "nega
 
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `train` to the parser of `autosegnet-train`."""
+    """Add `train` to the parser of `autosegnet-train`."""
     parser = commands.add_parser("train", help="train one fold; the same command goes on after an interruption")
     parser.add_argument("prepared", type=Path, metavar="DIR", help="folder that prepare wrote")
     parser.add_argument("--fold", type=int, required=True, help="whose cases are for validation")
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
 def train_fold(
     prepared: PreparedFolder, configuration: TrainingConfiguration, processes: Processes, *, output: Path, fold: int
 ) -> dict[str, Any]:
-    """What came out of the run of a fold; trains whatever of it is still to be trained.
+    """Train whatever is left of the run of a fold, and return what came out of it.
 
     Raises:
         InputError: cases that cannot be read; a loss that is not finite.
@@ -220,11 +220,11 @@ class Trainer:
         return mean
 
     def read(self, micro_batches: Iterator[MicroBatch]) -> MicroBatch:
-        """The next micro-batch, once it is read."""
+        """Return the next micro-batch, once it is read."""
         return next(micro_batches)
 
     def on_device(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The patches on the network's device, augmented there."""
+        """Return the patches on the network's device, augmented there."""
         device, image, label = self.processes.device, batch.input, batch.label
         if device.type == "cuda":
             image, label = image.pin_memory(), label.pin_memory()
@@ -269,7 +269,7 @@ class Trainer:
         return (self.configuration.epochs - self.epoch - 1) * seconds / 3600
 
     def validate(self, board: Board) -> Row:
-        """The metrics of the validation cases, shared out among the processes; keeps the network if it is the best."""
+        """Return the metrics of the validation cases, shared out among the processes; keep the best network."""
         self.processes.share_buffers(self.network)
         self.network.eval()
         engine = NetworkEngine(self.network, self.processes.device, self.dtype)
@@ -288,7 +288,7 @@ class Trainer:
         return row
 
     def save(self) -> None:
-        """Writes a checkpoint, in the one process that writes."""
+        """Write a checkpoint, in the one process that writes."""
         if not self.processes.writes:
             return
         state = {
@@ -339,7 +339,7 @@ def build_optimiser(configuration: TrainingConfiguration, network: nn.Module) ->
 
 
 def initial_network(configuration: TrainingConfiguration) -> nn.Module:
-    """The network that training starts from: random weights, or those of a trained one.
+    """Return the network that training starts from: random weights, or those of a trained one.
 
     Raises:
         WeightsError: a file that cannot be read, or of another network.
@@ -355,14 +355,14 @@ def initial_network(configuration: TrainingConfiguration) -> nn.Module:
 
 
 def bottom_weights(network: nn.Module) -> list[nn.Parameter]:
-    """The weights of the convolutions of the deepest level."""
+    """Return the weights of the convolutions of the deepest level."""
     return [
         parameter for name, parameter in network.named_parameters() if name.startswith(_BOTTOM) and parameter.ndim == 5
     ]
 
 
 def arithmetic(configuration: TrainingConfiguration, device: torch.device) -> torch.dtype | None:
-    """The smaller type of mixed precision; None for float32. On the CPU only where it is asked for.
+    """Return the smaller type of mixed precision; None for float32. On the CPU only where it is asked for.
 
     Without instructions for it, a CPU takes 35 times longer in bfloat16 than in float32.
 

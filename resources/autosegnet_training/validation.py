@@ -64,7 +64,7 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
 
 
 def one_fold(recipe: Recipe) -> Recipe:
-    """The recipe of a network in memory."""
+    """Return the recipe of a network in memory."""
     return replace(recipe, folds=(Fold("in-memory", "0" * 64),))
 
 
@@ -107,7 +107,7 @@ def segment_prepared(case: PreparedCase, engine: NetworkEngine, recipe: Recipe) 
 def measure_prepared(
     cases: Sequence[PreparedCase], engine: NetworkEngine, recipe: Recipe
 ) -> tuple[dict[str, CaseMetrics], dict[str, NDArray[np.bool_]]]:
-    """The metrics of the cases, and the masks of the first three with lesions, for pictures."""
+    """Return the metrics of the cases, and the masks of the first three with lesions, for pictures."""
     metrics: dict[str, CaseMetrics] = {}
     masks: dict[str, NDArray[np.bool_]] = {}
     for case in cases:
