@@ -192,7 +192,11 @@ def test_a_folder_holds_one_run(uninterrupted: Path, prepared: Path, capsys: pyt
 def test_a_loss_that_is_not_finite_names_the_cases(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train, "build_loss", lambda c: lambda logits, label: (logits * float("nan")).sum())
+    class NoNumber(torch.nn.Module):
+        def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+            return (logits * float("nan")).sum()
+
+    monkeypatch.setattr(train, "build_loss", lambda configuration, voxel_ml: NoNumber())
     assert main(train_arguments(prepared, tmp_path)) == 3
     message = capsys.readouterr().err.splitlines()[-1]
     assert "the loss is nan in epoch 0, step 0, for the cases" in message
