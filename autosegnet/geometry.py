@@ -267,6 +267,27 @@ def occupied_box(mask: NDArray[Any]) -> tuple[slice, slice, slice]:
     return first, second, third
 
 
+def is_part_of(part: Grid, whole: Grid, *, tolerance: float = 0.02) -> bool:
+    """Tell whether every voxel centre of a grid is one of another grid, whatever the order and direction of the axes.
+
+    Args:
+        part, whole: grids.
+        tolerance: of a place, in voxels of `whole`.
+    """
+    ends = np.array([part.position_mm((x, y, z)) for x, y, z in product(*[(0, n - 1) for n in part.size])])
+    index = np.linalg.solve(whole.steps_mm, (ends - np.asarray(whole.origin_mm)).T).T
+    steps = np.linalg.solve(whole.steps_mm, part.steps_mm)
+    turns = np.abs(np.rint(steps))
+    is_permutation = bool((turns.sum(axis=0) == 1).all() and (turns.sum(axis=1) == 1).all())
+    is_inside = bool((np.rint(index) >= 0).all() and (np.rint(index) <= np.array(whole.size) - 1).all())
+    return is_permutation and is_inside and bool((np.abs(index - np.rint(index)) <= tolerance).all())
+
+
+def is_same_set(a: Grid, b: Grid, *, tolerance: float = 0.02) -> bool:
+    """Tell whether two grids have the same voxel centres, whatever the order and direction of their axes."""
+    return sorted(a.size) == sorted(b.size) and is_part_of(a, b, tolerance=tolerance)
+
+
 def same_grid(a: Grid, b: Grid, *, tolerance: float = 1e-3) -> bool:
     """Whether two grids share every voxel centre, to a fraction of the smallest voxel side.
 
