@@ -25,7 +25,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from autosegnet.evaluation import CaseMetrics, measure
+from autosegnet.evaluation import CaseMetrics, measure_pair
 from autosegnet.io import write_text
 from autosegnet.model.engine import Engine
 from autosegnet.model.folded import load_folded
@@ -90,8 +90,8 @@ def compare(cases: list[Case], methods: list[str], weights: Weights) -> dict[str
                 done = segment_study(labelled.study, engine, chosen.recipe)
                 if method == methods[0]:
                     masks.append(done.mask)
-                first = overlap(measure(done.mask, masks[k]))
-                rows.append(Found(measure(done.mask, labelled.truth), first, done.seconds["network"]))
+                first = overlap(measure_pair(done.mask, masks[k]))
+                rows.append(Found(measure_pair(done.mask, labelled.truth), first, done.seconds["network"]))
                 sys.stderr.write(f"{method} {case.name}: Dice {first:.5f}, DSC {rows[-1].truth.dsc:.4f}\n")
         found[method] = rows
     return found

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from autosegnet.evaluation import measure, measure_masks
+from autosegnet.evaluation import measure_masks, measure_pair
 from autosegnet.geometry import Grid, voxels
 from autosegnet.io import read_image, read_mask
 from autosegnet.lesions import label_lesions
@@ -86,7 +86,7 @@ def simulated(studies: Path, anatomy: Path, masks: Path) -> Iterator[str]:
         by_threshold = measure_masks(
             fixed(voxels(suv), 4.0), voxels(truth) > 0, spacing_mm=grid.spacing_mm[::-1], convention="autopet3"
         )
-        thresholds.append((by_threshold, measure(found, truth, convention="autopet3")))
+        thresholds.append((by_threshold, measure_pair(found, truth, convention="autopet3")))
     for which, name in enumerate(("SUV > 4", "network")):
         scores = [pair[which] for pair in thresholds]
         dsc = [s.dsc for s in scores if s.is_positive]

@@ -17,7 +17,7 @@ from statistics import fmean
 
 import numpy as np
 
-from autosegnet.evaluation import CaseMetrics, measure, measure_masks
+from autosegnet.evaluation import CaseMetrics, measure_masks, measure_pair
 from autosegnet.model.folded import fold_batch_norm, load_folded
 from autosegnet.model.network import read_pth
 from autosegnet.model.openvino_engine import OpenvinoEngine
@@ -86,8 +86,8 @@ def compare_weights(weights: Weights, cases: Path) -> None:
     for case in read_cases(cases):
         labelled = read_labelled(case)
         masks = [segment_study(labelled.study, engine, recipe).mask for recipe in (weights.recipe, plain)]
-        found = [measure(mask, labelled.truth) for mask in masks]
-        rows.append((found, overlap(measure(masks[0], masks[1]))))
+        found = [measure_pair(mask, labelled.truth) for mask in masks]
+        rows.append((found, overlap(measure_pair(masks[0], masks[1]))))
     for which, name in enumerate(("weighted", "plain mean")):
         positive = [found[which].dsc for found, _ in rows if found[which].is_positive]
         false_ml = fmean(found[which].fpv_ml for found, _ in rows)

@@ -21,7 +21,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from autosegnet.evaluation import measure
+from autosegnet.evaluation import measure_pair
 from autosegnet.geometry import Grid, voxels
 from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import Weights, open_weights
@@ -85,7 +85,7 @@ def main() -> None:
     for row, (name, fold) in zip(axes, chosen, strict=True):
         labelled, own = read_labelled(cases[name]), one_fold(weights, fold)
         mask = segment_study(labelled.study, open_engine(own, device="cpu"), own.recipe).mask
-        figures = measure(mask, labelled.truth)
+        figures = measure_pair(mask, labelled.truth)
         suv, truth, found = voxels(labelled.study.pet), voxels(labelled.truth) > 0, voxels(mask) > 0
         sys.stdout.write(
             f"{name} fold {fold}: DSC {figures.dsc:.3f}, truth {figures.truth_volume_ml:.0f} ml of median SUV "

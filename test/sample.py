@@ -14,7 +14,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from autosegnet import __version__
-from autosegnet.evaluation import measure
+from autosegnet.evaluation import measure_pair
 from autosegnet.geometry import Grid
 from autosegnet.io import only_image, read_image, read_mask, write_all
 from autosegnet.lesions import measure_lesions
@@ -41,7 +41,7 @@ def main() -> None:
     show(study, mask, weights)
     wrong = differences(study, mask)
     if digest(weights) == (EXPECTED / "trained.digest").read_text().strip():
-        overlap = measure(mask, read_mask(EXPECTED / "trained.mha")).dsc
+        overlap = measure_pair(mask, read_mask(EXPECTED / "trained.mha")).dsc
         note = f"Dice with the expected mask is {overlap:.4f}"
         wrong += [f"{note}, below 0.99"] if overlap < 0.99 else []
     else:
@@ -65,7 +65,7 @@ def show(study: Study, mask: sitk.Image, weights: Weights) -> None:
     )
     pages = report_files(study, mask, table, provenance)
     write_all({OUTPUT / "report" / name: content for name, content in pages.items()})
-    truth = measure(mask, read_mask(EXPECTED / "truth.mha"))
+    truth = measure_pair(mask, read_mask(EXPECTED / "truth.mha"))
     say(f"lesions {body.lesions}, TMTV {body.tmtv_ml:.1f} ml, TLG {body.tlg_g:.1f} g")
     say(f"against the simulation's truth: DSC {truth.dsc:.3f}, FPV {truth.fpv_ml:.1f} ml, FNV {truth.fnv_ml:.1f} ml")
     say(f"mask      {only_image(SOCKET)}")

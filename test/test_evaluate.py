@@ -12,7 +12,7 @@ import SimpleITK
 from scipy import ndimage
 
 from autosegnet.errors import InputError
-from autosegnet.evaluation import CaseMetrics, format_summary, format_table, measure, measure_masks, spread
+from autosegnet.evaluation import CaseMetrics, find_spread, format_summary, format_table, measure_masks, measure_pair
 
 NAN = float("nan")
 SHARED_FACE_OR_EDGE = ndimage.generate_binary_structure(3, 2)  # 18 neighbours and the voxel itself
@@ -167,7 +167,7 @@ def image_of(mask, *, spacing=(2.0, 3.0, 4.0), origin=(-400.0, -300.0, 5.0), tur
 
 def test_images_are_measured_with_the_spacing_of_the_truth():
     prediction, truth = two_lesions()
-    found = measure(image_of(prediction), image_of(truth))
+    found = measure_pair(image_of(prediction), image_of(truth))
     assert found == measure_masks(prediction, truth, spacing_mm=(4.0, 3.0, 2.0))
     assert found.truth_volume_ml == 11 * 0.024
 
@@ -185,13 +185,13 @@ def test_images_are_measured_with_the_spacing_of_the_truth():
 def test_grids_that_differ_are_refused_and_the_difference_is_told(other, message):
     prediction, truth = two_lesions()
     with pytest.raises(InputError, match=message):
-        measure(image_of(prediction, **other), image_of(truth))
+        measure_pair(image_of(prediction, **other), image_of(truth))
 
 
 def test_sizes_that_differ_are_told():
     prediction, truth = two_lesions()
     with pytest.raises(InputError, match="prediction has 12x11x9 voxels, truth 12x11x10; expected the same grid"):
-        measure(image_of(prediction[1:]), image_of(truth))
+        measure_pair(image_of(prediction[1:]), image_of(truth))
 
 
 def test_a_header_of_six_digits_or_float32_is_the_same_grid():
@@ -201,7 +201,7 @@ def test_a_header_of_six_digits_or_float32_is_the_same_grid():
     short = {"spacing": [float(f"{s:.6g}") for s in spacing], "origin": [float(f"{o:.6g}") for o in origin]}
     single = {"spacing": np.float32(spacing).tolist(), "origin": np.float32(origin).tolist()}
     for written in (short, single):
-        assert measure(image_of(np.zeros(shape, np.uint8), **written), truth).dsc == 0
+        assert measure_pair(image_of(np.zeros(shape, np.uint8), **written), truth).dsc == 0
 
 
 CASE = CaseMetrics(
@@ -219,19 +219,19 @@ HEALTHY = replace(CASE, dsc=0.0, fnv_ml=0.0, truth_volume_ml=0.0, n_truth_lesion
 
 
 def test_spread_has_the_sd_of_a_sample_and_linear_quartiles():
-    found = spread([4.0, 1.0, 3.0, 2.0])
+    found = find_spread([4.0, 1.0, 3.0, 2.0])
     assert found.sd == pytest.approx(math.sqrt((2.25 + 0.25 + 0.25 + 2.25) / 3), rel=1e-15)
     assert (found.n, found.mean, found.median, found.q1, found.q3) == (4, 2.5, 2.5, 1.75, 3.25)
 
 
 def test_spread_leaves_nan_out():
-    assert spread([NAN, 1.0, 2.0, NAN]) == spread([1.0, 2.0])
+    assert find_spread([NAN, 1.0, 2.0, NAN]) == find_spread([1.0, 2.0])
 
 
 def test_one_value_has_no_sd_and_none_has_nothing():
-    assert spread([3.0]).mean == 3.0
-    assert math.isnan(spread([3.0]).sd)
-    assert all(math.isnan(figure) for figure in astuple(spread([NAN]))[1:])
+    assert find_spread([3.0]).mean == 3.0
+    assert math.isnan(find_spread([3.0]).sd)
+    assert all(math.isnan(figure) for figure in astuple(find_spread([NAN]))[1:])
 
 
 def test_the_table_has_a_row_per_fold_in_the_form_of_the_paper():

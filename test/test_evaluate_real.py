@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import SimpleITK
 
-from autosegnet.evaluation import evaluate_folders, spread
+from autosegnet.evaluation import evaluate_folders, find_spread
 
 STUDIES = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")) / "sts"
 
@@ -43,7 +43,7 @@ def test_a_threshold_scores_the_known_mean_dsc(tmp_path, truth, threshold_suv, d
         SimpleITK.WriteImage(mask, str(tmp_path / f"{case}.mha"))
     table = evaluate_folders(tmp_path, truth)
     assert len(table) == 41
-    assert spread(case.dsc for case in table.values()).mean == pytest.approx(dsc, abs=0.0005)
+    assert find_spread(case.dsc for case in table.values()).mean == pytest.approx(dsc, abs=0.0005)
 
 
 def test_the_folder_of_real_studies_evaluated_against_itself_is_perfect():

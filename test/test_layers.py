@@ -34,7 +34,7 @@ MAY_IMPORT = {
         "errors", "interchange", "io", "lesions", "loading", "model", "outputs", "pipeline", "report", "runtime",
         "study",
     },
-    "evaluation": {"errors", "geometry", "io", "lesions"},
+    "evaluation": {"errors", "geometry", "io", "lesions", "runtime"},
     "batch": {
         "errors", "geometry", "io", "dicom", "lesions", "loading", "model", "pipeline", "report", "outputs", "runtime",
     },

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from autosegnet.evaluation import measure
+from autosegnet.evaluation import measure_pair
 from autosegnet.geometry import voxels
 from autosegnet.io import only_image, read_image, read_mask
 from autosegnet.model.devices import open_engine
@@ -48,14 +48,14 @@ def test_there_are_five_folds_that_say_what_they_are(weights: Weights) -> None:
 
 
 def test_the_sample_gives_the_expected_mask(found: sitk.Image) -> None:
-    assert measure(found, read_mask(HERE / "expected" / "trained.mha")).dsc >= 0.99
+    assert measure_pair(found, read_mask(HERE / "expected" / "trained.mha")).dsc >= 0.99
 
 
 def test_the_samples_lesions_are_found_and_its_hot_organs_are_not(found: sitk.Image, sample: Study) -> None:
     truth, suv = voxels(read_mask(HERE / "expected" / "truth.mha")) > 0, voxels(sample.pet)
     mask = voxels(found) > 0
     assert (mask & truth).sum() > 0.5 * truth.sum()
-    assert measure(found, read_mask(HERE / "expected" / "truth.mha")).n_missed <= 1  # of 8
+    assert measure_pair(found, read_mask(HERE / "expected" / "truth.mha")).n_missed <= 1  # of 8
     hot = (suv > 4) & ~ndimage.binary_dilation(truth, iterations=2)
     organs, count = ndimage.label(hot)
     voxel_ml = math.prod(sample.pet.GetSpacing()) / 1000
@@ -77,4 +77,4 @@ def test_a_real_study_gives_what_plain_torch_gives(weights: Weights) -> None:
         for device in ("cpu", "reference")
     ]
     assert voxels(masks[0]).any()
-    assert measure(*masks).dsc >= 0.9999
+    assert measure_pair(*masks).dsc >= 0.9999

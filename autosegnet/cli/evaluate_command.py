@@ -4,48 +4,107 @@ import argparse
 import sys
 from pathlib import Path
 
-from autosegnet.errors import UsageError
-from autosegnet.evaluation.mask_folders import evaluate_folders, format_csv
+from autosegnet.errors import InputError, UsageError, format_list
+from autosegnet.evaluation.case_result import ANY_LABEL, CaseResult, EvaluationOptions
+from autosegnet.evaluation.detection import IOU_THRESHOLDS
+from autosegnet.evaluation.mask_folders import evaluate_cases, format_results
 from autosegnet.evaluation.metrics import CONVENTIONS
-from autosegnet.evaluation.ranking import format_standings, rank_teams, standings_csv
+from autosegnet.evaluation.ranking import EDITIONS, format_standings, format_standings_csv, rank_teams
 from autosegnet.evaluation.statistics import format_summary
+from autosegnet.evaluation.summary_of_results import format_intervals
+from autosegnet.evaluation.surface import NSD_TOLERANCE_MM
 from autosegnet.io import probe_output, write_text
+from autosegnet.runtime.workers import add_worker_arguments, choose_workers
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `evaluate`."""
+    """Add the arguments of `evaluate`."""
     folder = "folder of masks: <case>.mha, .nii or .nii.gz, nnU-Net raw folder, or <patient>/<study>/SEG.nii.gz"
-    parser.add_argument("--prediction", type=Path, required=True, metavar="DIR", help=folder)
+    parser.add_argument(
+        "--prediction", type=Path, required=True, nargs="+", metavar="DIR",
+        help=f"{folder}; several: one per interaction, in order, for areas under the curve",
+    )  # fmt: skip
     parser.add_argument("--truth", type=Path, required=True, metavar="DIR", help="the same; cases match by name")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="file for the metrics of every case")
+    parser.add_argument("--pet", type=Path, metavar="DIR", help="PETs in SUV, for the errors of TLG and SUVmax")
     parser.add_argument(
         "--convention",
         choices=CONVENTIONS,
         default=CONVENTIONS[0],
-        help="a case without lesions scores DSC 0 (autopet2, the default) or NaN (autopet3)",
+        help="score of a case without lesions: DSC 0 (autopet2, the default), NaN (autopet3), or NaN only if the "
+        "prediction is empty, too (nnunet, valscript)",
     )
+    parser.add_argument(
+        "--label", default="", metavar="N|any", help="which label is lesion in masks with several: N, or any but 0"
+    )
+    parser.add_argument(
+        "--iou", type=float, nargs="+", default=IOU_THRESHOLDS, metavar="T",
+        help="a lesion is found if its IoU is above T (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nsd-tolerance", type=float, default=NSD_TOLERANCE_MM, metavar="MM",
+        help="surfaces this near count as equal in NSD (default: %(default)s)",
+    )  # fmt: skip
+    add_worker_arguments(parser)
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
-    """Measures every case, writes the CSV and prints the summary.
+    """Measure every case, write the CSV and print the summary.
 
     Raises:
-        InputError: a mask is missing or cannot be measured    OutputError: the CSV cannot be written
+        InputError: the folders hold other cases, or, after the CSV was written, a case could not be measured
+        UsageError: an option is out of range    OutputError: the CSV cannot be written
     """
+    options, workers = _options(args), choose_workers(args)
     probe_output(args.output)
-    table = evaluate_folders(args.prediction, args.truth, convention=args.convention)
-    write_text(format_csv(table), args.output)
-    sys.stdout.write(f"{format_summary(table)}\n\nAn empty truth is scored as in {args.convention}.\n")
+    results = evaluate_cases(args.prediction, args.truth, pet=args.pet, options=options, workers=workers)
+    write_text(format_results(results, options), args.output)
+    _print_summary(results, options)
+    failed = {case: result.error for case, result in results.items() if result.error}
+    if failed:
+        first = next(iter(failed))
+        raise InputError(
+            f"{len(failed)} of {len(results)} cases could not be measured ({format_list([*failed])}); "
+            f"the others are in the CSV. {first}: {failed[first]}"
+        )
+
+
+def _print_summary(results: dict[str, CaseResult], options: EvaluationOptions) -> None:
+    measured = {case: result.metrics for case, result in results.items() if result.metrics is not None}
+    sys.stdout.write(
+        f"{format_summary(measured)}\n\n{format_intervals([*results.values()], options)}\n\n"
+        f"An empty truth is scored as in {options.convention}. Intervals: bootstrap over cases. "
+        f"NSD: within {options.nsd_tolerance_mm:g} mm.\n"
+    )
+
+
+def _options(args: argparse.Namespace) -> EvaluationOptions:
+    if args.label not in ("", ANY_LABEL) and not (args.label.isdecimal() and int(args.label) > 0):
+        raise UsageError(f"--label is {args.label!r}; expected a whole number above 0, or any")
+    if not all(0 <= threshold < 1 for threshold in args.iou):
+        raise UsageError("--iou holds a threshold outside 0 to 1")
+    if not args.nsd_tolerance >= 0:
+        raise UsageError("--nsd-tolerance is below 0 mm")
+    return EvaluationOptions(
+        convention=args.convention,
+        iou=tuple(dict.fromkeys(args.iou)),
+        nsd_tolerance_mm=args.nsd_tolerance,
+        label=args.label,
+    )
 
 
 def add_rank_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `rank`."""
+    """Add the arguments of `rank`."""
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="file for the standings")
+    parser.add_argument(
+        "--edition", choices=EDITIONS, default=EDITIONS[0],
+        help="autopet2: rank the means (default); autopet3: teams that do not differ significantly share a rank",
+    )  # fmt: skip
     parser.add_argument("teams", nargs="+", metavar="TEAM=CSV", help="a team and its metrics as evaluate writes them")
 
 
 def run_rank(args: argparse.Namespace) -> None:
-    """Ranks the teams, writes the standings and prints them.
+    """Rank the teams, write the standings and print them.
 
     Raises:
         UsageError: an argument is not TEAM=CSV, or a team stands twice
@@ -53,8 +112,8 @@ def run_rank(args: argparse.Namespace) -> None:
     """
     files = _team_files(args.teams)
     probe_output(args.output)
-    standings = rank_teams(files)
-    write_text(standings_csv(standings), args.output)
+    standings = rank_teams(files, edition=args.edition)
+    write_text(format_standings_csv(standings), args.output)
     sys.stdout.write(f"{format_standings(standings)}\n")
 
 
@@ -65,6 +124,6 @@ def _team_files(arguments: list[str]) -> dict[str, Path]:
         if not team or not path:
             raise UsageError(f"argument {argument!r} of rank; expected TEAM=CSV")
         if team in files:
-            raise UsageError(f"team {team} stands twice among the arguments of rank; expected once")
+            raise UsageError(f"team {team} appears twice among the arguments of rank; expected once")
         files[team] = Path(path)
     return files

@@ -58,7 +58,8 @@ def read_stored_mask(path: Path, pet: Grid) -> StoredMask:
         if kind == STRUCTURE_SET:
             return _read_structure_set(dataset, pet)
     raise InputError(
-        f"{format_path(path.name, 80)} is another DICOM object; expected a Segmentation (SEG) or a structure set (RTSTRUCT)"
+        f"{format_path(path.name, 80)} is another DICOM object; expected a Segmentation (SEG) or a structure set "
+        "(RTSTRUCT)"
     )
 
 

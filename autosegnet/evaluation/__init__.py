@@ -1,25 +1,42 @@
-"""How good a mask is: DSC, FPV and FNV of a case, their summary over cases, and the challenge's ranking."""
+"""How good masks are: metrics of a case, their summary over cases, and the challenge's rankings."""
 
-from autosegnet.evaluation.mask_folders import evaluate_folders, find_masks, format_csv
-from autosegnet.evaluation.metrics import CaseMetrics, Convention, measure, measure_masks
-from autosegnet.evaluation.ranking import Standing, format_standings, rank_teams, standings_csv
-from autosegnet.evaluation.statistics import Spread, format_summary, format_table, positives, spread
+from autosegnet.evaluation.case_result import CaseResult, EvaluationOptions
+from autosegnet.evaluation.detection import Detection, Matching, match_lesions
+from autosegnet.evaluation.mask_folders import (
+    evaluate_cases,
+    evaluate_folders,
+    find_masks,
+    format_csv,
+    format_results,
+)
+from autosegnet.evaluation.metrics import CaseMetrics, Convention, measure_masks, measure_pair
+from autosegnet.evaluation.ranking import Standing, format_standings, format_standings_csv, rank_teams
+from autosegnet.evaluation.statistics import Spread, find_spread, format_summary, format_table, select_positives
+from autosegnet.evaluation.summary_of_results import format_intervals
 
 __all__ = [
     "CaseMetrics",
+    "CaseResult",
     "Convention",
+    "Detection",
+    "EvaluationOptions",
+    "Matching",
     "Spread",
     "Standing",
+    "evaluate_cases",
     "evaluate_folders",
     "find_masks",
+    "find_spread",
     "format_csv",
+    "format_intervals",
+    "format_results",
     "format_standings",
+    "format_standings_csv",
     "format_summary",
     "format_table",
-    "measure",
+    "match_lesions",
     "measure_masks",
-    "positives",
+    "measure_pair",
     "rank_teams",
-    "spread",
-    "standings_csv",
+    "select_positives",
 ]

@@ -7,46 +7,110 @@ Parts are joined by "_" and not by "/", so that a flat folder of predictions can
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from io import StringIO
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import Any
 
 from autosegnet.errors import InputError, format_list, format_path
-from autosegnet.evaluation.metrics import CaseMetrics, Convention, measure
-from autosegnet.io import image_stem, read_mask
+from autosegnet.evaluation.case_result import (
+    CaseFiles,
+    CaseResult,
+    EvaluationOptions,
+    evaluate_case,
+    list_columns,
+    make_row,
+)
+from autosegnet.evaluation.metrics import CaseMetrics, Convention
+from autosegnet.io import image_stem
 from autosegnet.io.folders import case_of, folders_below
+from autosegnet.runtime.distribute import run
+from autosegnet.runtime.work import Apply, Lost
+from autosegnet.runtime.workers import Workers
 
-SUFFIXES = (".mha", ".nii", ".nii.gz")
+_SUFFIXES = (".mha", ".nii", ".nii.gz")
 MASK_STEM = (
     "SEG"  # beside SUV and CTres in the autoPET data (github.com/lab-midas/TCIA_processing, tcia_dicom_to_nifti.py)
 )
+PET_STEM = "SUV"
 NNUNET_LABELS = {"labelsTr", "labelsTs"}  # beside imagesTr and imagesTs in an nnU-Net raw folder
 
 
 def evaluate_folders(prediction: Path, truth: Path, *, convention: Convention = "autopet2") -> dict[str, CaseMetrics]:
-    """Return the metrics of every case, ordered by name.
+    """Return DSC, FPV, FNV, volumes and counts of every case, in the order of their names.
 
     Args:
-        prediction: folder of masks, as `find_masks` takes it.
-        truth: folder of masks; its layout may differ.
-        convention: the DSC of a case without lesions: 0 (autopet2) or NaN (autopet3).
-
+        prediction, truth: folders as `find_masks` takes them; the two may be laid out differently
     Raises:
-        InputError: the folders hold different cases, or a case cannot be measured.
+        InputError: the folders do not hold the same cases, or a case cannot be measured
     """
-    predictions, truths = find_masks(prediction), find_masks(truth)
-    _check_same_cases(predictions, truths)
-    return {
-        case: _measure_files(predictions[case], truths[case], case=case, convention=convention)
-        for case in tqdm(truths, desc="evaluate", unit="case", disable=None)  # None: silent unless on a terminal
+    results = evaluate_cases([prediction], truth, options=EvaluationOptions(convention=convention))
+    table = {}
+    for case, result in results.items():
+        if result.metrics is None:
+            raise InputError(f"case {format_path(case)}: {result.error}")
+        table[case] = result.metrics
+    return table
+
+
+def evaluate_cases(
+    predictions: Sequence[Path],
+    truth: Path,
+    *,
+    pet: Path | None = None,
+    options: EvaluationOptions | None = None,
+    workers: Workers | None = None,
+) -> dict[str, CaseResult]:
+    """Return what every case gives, in the order of their names; a case that cannot be measured says why.
+
+    Args:
+        predictions: a folder, or a folder per interaction in their order.
+        truth: folder of masks.
+        pet: folder of PETs in SUV; None leaves uptake out.
+        options: how to measure.
+        workers: where cases are measured.
+    Raises:
+        InputError: the folders do not hold the same cases
+    """
+    truths = find_masks(truth)
+    found = [find_masks(folder) for folder in predictions]
+    for masks in found:
+        _check_same_cases(masks, truths)
+    pets = {} if pet is None else _find_pets(pet, truths)
+    tasks = [
+        CaseFiles(
+            case=case,
+            predictions=tuple(masks[case] for masks in found),
+            truth=path,
+            pet=pets.get(case),
+            options=options or EvaluationOptions(),
+        )
+        for case, path in truths.items()
+    ]
+    results = {
+        tasks[number].case: CaseResult(error=result.reason) if isinstance(result, Lost) else result
+        for number, result in run(Apply(evaluate_case), tasks, workers=workers or Workers(), unit="case")
     }
+    return {case: results[case] for case in truths}
+
+
+def _find_pets(folder: Path, truths: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the PET of every case: `SUV` beside other images as in the autoPET data, or a flat folder."""
+    paths = _images_below(folder)
+    suv = [path for path in paths if image_stem(path) == PET_STEM]
+    pets = {_case_name(path, folder): path for path in suv or paths}
+    missing = truths.keys() - pets.keys()
+    if missing:
+        raise InputError(
+            f"{len(missing)} cases without a PET in {format_path(folder)}: {format_list([*missing])}; "
+            "expected <case>.nii.gz, or SUV.nii.gz in a folder per case"
+        )
+    return pets
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
-    """The masks below a folder by the name of their case, sorted.
+    """Return the masks below a folder by the name of their case, sorted.
 
     Args:
         folder: flat (`<case>.mha`, `.nii`, `.nii.gz`), the autoPET tree, or nnU-Net raw folders. Where any file is
@@ -55,7 +119,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
         InputError: no folder, no mask in it, or two masks for one case
     """
     if not folder.is_dir():
-        raise InputError(f"{format_path(folder)} is not a folder; expected one with masks ({', '.join(SUFFIXES)})")
+        raise InputError(f"{format_path(folder)} is not a folder; expected one with masks ({', '.join(_SUFFIXES)})")
     paths = _images_below(folder)
     named = [p for p in paths if image_stem(p) == MASK_STEM or NNUNET_LABELS & {*_folders(p, folder)}]
     masks: dict[str, Path] = {}
@@ -68,28 +132,44 @@ def find_masks(folder: Path) -> dict[str, Path]:
             )
         masks[case] = path
     if not masks:
-        raise InputError(f"no mask ({', '.join(SUFFIXES)}) below {format_path(folder)}; expected one per case")
+        raise InputError(f"no mask ({', '.join(_SUFFIXES)}) below {format_path(folder)}; expected one per case")
     return dict(sorted(masks.items()))
 
 
 def format_csv(table: Mapping[str, CaseMetrics]) -> str:
-    """The cases as CSV with a heading, one a line; floats with all their digits, NaN as `nan`."""
+    """Return the cases as CSV with a heading, one per line; floats with all their digits, NaN as `nan`."""
+    columns = [field.name for field in fields(CaseMetrics)]
+    return _write_rows(
+        columns, {case: dict(zip(columns, astuple(metrics), strict=True)) for case, metrics in table.items()}
+    )
+
+
+def format_results(results: Mapping[str, CaseResult], options: EvaluationOptions) -> str:
+    """Return what cases gave as CSV, in the columns of `format_csv` and more."""
+    with_pet = any(result.uptake is not None for result in results.values())
+    steps = max((len(result.steps) for result in results.values()), default=1)
+    columns = list_columns(options, with_pet=with_pet, steps=steps)
+    return _write_rows(columns, {case: make_row(result, columns) for case, result in results.items()})
+
+
+def _write_rows(columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a CSV of cases with a heading."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", *(field.name for field in fields(CaseMetrics))])
-    writer.writerows([case, *astuple(metrics)] for case, metrics in table.items())
+    writer.writerow(["case", *columns])
+    writer.writerows([case, *(row[name] for name in columns)] for case, row in rows.items())
     return text.getvalue()
 
 
 def _images_below(root: Path) -> list[Path]:
     files = [folder / name for folder, names in folders_below(root) for name in names]
-    return sorted(path for path in files if path.name.lower().endswith(SUFFIXES))
+    return sorted(path for path in files if path.name.lower().endswith(_SUFFIXES))
 
 
 def _case_name(path: Path, root: Path) -> str:
     stem = image_stem(path)
     folders = tuple(name for name in _folders(path, root) if name not in NNUNET_LABELS)
-    return case_of(folders if stem == MASK_STEM else (*folders, stem), root)
+    return case_of(folders if stem in (MASK_STEM, PET_STEM) else (*folders, stem), root)
 
 
 def _folders(path: Path, root: Path) -> tuple[str, ...]:
@@ -105,13 +185,3 @@ def _check_same_cases(predictions: Mapping[str, Path], truths: Mapping[str, Path
         problems.append(f"{len(without_truth)} without a truth: {format_list([*without_truth])}")
     if problems:
         raise InputError(f"cases {'; '.join(problems)}; expected the same cases in both folders")
-
-
-def _measure_files(prediction: Path, truth: Path, *, case: str, convention: Convention) -> CaseMetrics:
-    masks = read_mask(prediction), read_mask(truth)
-    try:
-        return measure(*masks, convention=convention)
-    except InputError as error:
-        raise InputError(
-            f"case {format_path(case)}: {error} ({format_path(prediction)}, {format_path(truth)})"
-        ) from error

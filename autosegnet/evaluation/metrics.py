@@ -14,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import occupied_box, voxels
+from autosegnet.geometry import Grid, is_same_set, occupied_box, resample_labels, voxels
 from autosegnet.lesions import count_voxels, label_lesions, voxel_volume_ml
 
 if TYPE_CHECKING:
     import SimpleITK
 
-Convention = Literal["autopet2", "autopet3"]
-"""What a case without lesions in its truth scores.
+Convention = Literal["autopet2", "autopet3", "nnunet", "valscript"]
+"""Score of a case without lesions in its truth.
 
 autopet2: DSC 0 whatever the prediction, FNV 0 (leaderboard of autoPET II).
 autopet3: DSC and FNV are NaN, so that means are over the positives (autoPET III).
-FPV follows equation (4) in both: 0 for an empty prediction, otherwise all that was predicted.
+nnunet: DSC is NaN if the prediction is empty, too, and else 0 (nnunetv2/evaluation/evaluate_predictions.py); FNV 0.
+valscript: the same, from 2 x 0 / 0 (github.com/lab-midas/autoPET, val_script.py); FNV 0.
+FPV follows equation (4) in all: 0 for an empty prediction, otherwise all that was predicted.
 """
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
@@ -37,7 +39,7 @@ GRID_TOLERANCE_MM = 0.01
 
 @dataclass(frozen=True, slots=True)
 class CaseMetrics:
-    """What one case scores, and what was counted; volumes in ml."""
+    """Hold what one case scores, and what was counted; volumes in ml."""
 
     dsc: float
     fpv_ml: float
@@ -57,7 +59,7 @@ class CaseMetrics:
         return self.n_truth_lesions > 0
 
 
-def measure(
+def measure_pair(
     prediction: "SimpleITK.Image", truth: "SimpleITK.Image", *, convention: Convention = "autopet2"
 ) -> CaseMetrics:
     """Return the metrics of one case.
@@ -70,9 +72,8 @@ def measure(
     Raises:
         InputError: the grids differ.
     """
-    _check_same_grid(prediction, truth)
     return measure_masks(
-        voxels(prediction),
+        voxels(put_on_grid_of(prediction, truth)),
         voxels(truth),
         spacing_mm=truth.GetSpacing()[::-1],
         convention=convention,
@@ -99,11 +100,11 @@ def measure_masks(
     n_truth, n_missed, voxels_missed = _untouched(g, p)
     voxels_p, voxels_g = int(np.count_nonzero(p)), int(np.count_nonzero(g))
     v = voxel_volume_ml(spacing_mm)
-    healthy = float("nan") if convention == "autopet3" else 0.0
+    healthy_dsc, healthy_fnv = _score_healthy(convention, is_empty=voxels_p == 0)
     return CaseMetrics(
-        dsc=2 * int(np.count_nonzero(p & g)) / (voxels_g + voxels_p) if voxels_g else healthy,
+        dsc=2 * int(np.count_nonzero(p & g)) / (voxels_g + voxels_p) if voxels_g else healthy_dsc,
         fpv_ml=v * voxels_false,
-        fnv_ml=v * voxels_missed if voxels_g else healthy,
+        fnv_ml=v * voxels_missed if voxels_g else healthy_fnv,
         truth_volume_ml=v * voxels_g,
         prediction_volume_ml=v * voxels_p,
         n_truth_lesions=n_truth,
@@ -113,6 +114,16 @@ def measure_masks(
     )
 
 
+def _score_healthy(convention: Convention, *, is_empty: bool) -> tuple[float, float]:
+    """Return DSC and FNV of a case without lesions in its truth."""
+    nan = float("nan")
+    if convention == "autopet3":
+        return nan, nan
+    if convention in ("nnunet", "valscript") and is_empty:
+        return nan, 0.0
+    return 0.0, 0.0
+
+
 def _as_bool(mask: NDArray[Any]) -> NDArray[np.bool_]:
     assert mask.ndim == 3, "a mask has three axes"
     assert mask.dtype.kind in "biu", "a mask is not a probability"
@@ -120,15 +131,30 @@ def _as_bool(mask: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _untouched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """How many lesions a mask has, how many of them touch nothing of the other, and the voxels of these."""
+    """Return how many lesions a mask has, how many of them touch nothing of the other, and the voxels of these."""
     labels, n = label_lesions(mask)
     untouched = np.ones(n + 1, bool)
     untouched[labels[other]] = False
     return n, int(untouched[1:].sum()), int(count_voxels(labels, n)[untouched[1:]].sum())
 
 
+def put_on_grid_of(prediction: "SimpleITK.Image", truth: "SimpleITK.Image") -> "SimpleITK.Image":
+    """Return a prediction in the order of axes in which the truth is stored.
+
+    Raises:
+        InputError: the two have other voxel centres
+    """
+    own, wanted = Grid.of(prediction), Grid.of(truth)
+    same_order = own.size == wanted.size and np.allclose(own.direction, wanted.direction, atol=0.1)
+    tolerance = GRID_TOLERANCE_MM / min(wanted.spacing_mm)
+    if not same_order and np.isfinite(own.origin_mm).all() and is_same_set(own, wanted, tolerance=tolerance):
+        return resample_labels(prediction, wanted)
+    _check_same_grid(prediction, truth)
+    return prediction
+
+
 def _check_same_grid(prediction: "SimpleITK.Image", truth: "SimpleITK.Image") -> None:
-    """Raises InputError unless the voxel centres of both masks lie at the same places."""
+    """Raise InputError unless the voxel centres of both masks lie at the same places."""
     size = np.array(truth.GetSize())
     if prediction.GetSize() != truth.GetSize():
         raise InputError(

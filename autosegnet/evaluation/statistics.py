@@ -15,13 +15,13 @@ import numpy as np
 
 from autosegnet.evaluation.metrics import CaseMetrics
 
-MISSING = "-"
-COLUMNS = {"dsc": "DSC", "fpv_ml": "FPV (ml)", "fnv_ml": "FNV (ml)"}
+_MISSING = "-"
+_COLUMNS = {"dsc": "DSC", "fpv_ml": "FPV (ml)", "fnv_ml": "FNV (ml)"}
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Where the values of one metric lie, in its own unit; NaN where there are too few."""
+    """Hold where the values of one metric lie, in its own unit; NaN where there are too few."""
 
     n: int
     """Number of values that are not NaN."""
@@ -32,8 +32,8 @@ class Spread:
     q3: float
 
 
-def spread(values: Iterable[float]) -> Spread:
-    """Mean, SD (ddof 1) and quartiles (linear) of the values that are not NaN."""
+def find_spread(values: Iterable[float]) -> Spread:
+    """Return mean, SD (ddof 1) and quartiles (linear) of the values that are not NaN."""
     kept = [value for value in values if not math.isnan(value)]
     nan = float("nan")
     if not kept:
@@ -43,33 +43,33 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(n=len(kept), mean=math.fsum(kept) / len(kept), sd=sd, median=median, q1=q1, q3=q3)
 
 
-def positives(table: Mapping[str, CaseMetrics]) -> dict[str, CaseMetrics]:
-    """The cases whose truth holds a lesion."""
+def select_positives(table: Mapping[str, CaseMetrics]) -> dict[str, CaseMetrics]:
+    """Return the cases whose truth holds a lesion."""
     return {case: metrics for case, metrics in table.items() if metrics.is_positive}
 
 
 def format_table(rows: Mapping[str, Iterable[CaseMetrics]], *, heading: str = "Validation fold") -> str:
-    """A Markdown table like the paper's Table 1, which also reads well as plain text.
+    """Return a Markdown table like the paper's Table 1, which also reads well as plain text.
 
     Args:
         rows: the cases behind each row, by the row's name (a fold, "positives", …)
         heading: of the first column
     """
-    columns = [f"{name} {figures}" for name in COLUMNS.values() for figures in ("mean ± SD", "median [IQR]")]
-    return markdown([heading, "Cases", *columns], [_row(name, list(cases)) for name, cases in rows.items()])
+    columns = [f"{name} {figures}" for name in _COLUMNS.values() for figures in ("mean ± SD", "median [IQR]")]
+    return format_markdown([heading, "Cases", *columns], [_row(name, list(cases)) for name, cases in rows.items()])
 
 
 def format_summary(table: Mapping[str, CaseMetrics]) -> str:
-    """How many cases there are and their metrics: over all, over the positives and over the negatives."""
-    positive = positives(table)
+    """Return how many cases there are and their metrics: over all, over the positives and over the negatives."""
+    positive = select_positives(table)
     negative = {case: metrics for case, metrics in table.items() if not metrics.is_positive}
     rows = {"all": table, "positives": positive, "negatives": negative}
     counts = f"{len(table)} cases: {len(positive)} positive, {len(negative)} negative"
     return f"{counts}\n\n{format_table({name: cases.values() for name, cases in rows.items()}, heading='Over')}"
 
 
-def markdown(heading: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table with columns of even width, the first to the left, the others to the right."""
+def format_markdown(heading: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table with columns of even width, the first to the left, the others to the right."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (heading, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -79,13 +79,13 @@ def markdown(heading: list[str], rows: list[list[str]]) -> str:
 
 def _row(name: str, cases: list[CaseMetrics]) -> list[str]:
     row = [name, str(len(cases))]
-    for metric in COLUMNS:
-        s = spread(getattr(case, metric) for case in cases)
+    for metric in _COLUMNS:
+        s = find_spread(getattr(case, metric) for case in cases)
         row += [f"{_figure(s.mean)} ± {_figure(s.sd)}", f"{_figure(s.median)} [{_figure(s.q1)}, {_figure(s.q3)}]"]
         if s.n == 0:
-            row[-2:] = [MISSING, MISSING]
+            row[-2:] = [_MISSING, _MISSING]
     return row
 
 
 def _figure(value: float) -> str:
-    return MISSING if math.isnan(value) else f"{value:.2f}"
+    return _MISSING if math.isnan(value) else f"{value:.2f}"
