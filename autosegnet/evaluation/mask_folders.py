@@ -41,7 +41,10 @@ def evaluate_folders(prediction: Path, truth: Path, *, convention: Convention = 
     """Return DSC, FPV, FNV, volumes and counts of every case, in the order of their names.
 
     Args:
-        prediction, truth: folders as `find_masks` takes them; the two may be laid out differently
+        prediction: folder as `find_masks` takes it.
+        truth: the same; the two may be laid out differently.
+        convention: score of a truth without lesions.
+
     Raises:
         InputError: the folders do not hold the same cases, or a case cannot be measured
     """
