@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from autosegnet.errors import InputError, UsageError, format_path
 from autosegnet.io import read_image
 from autosegnet.io.nifti_forms import Form
+from autosegnet.io.small_files import read_json
 from autosegnet.scan import ScanFacts
 from autosegnet.study import AIR_HU, Study, check_study
-from autosegnet.suv import Conversion, convert_sidecar
+from autosegnet.suv import Conversion, StatedFacts, convert_sidecar, weigh_activity
+from autosegnet.suv.tracer import doubt_tracer
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from autosegnet.dicom.choice import Chooser
     from autosegnet.dicom.pet import DicomSource
     from autosegnet.dicom.series import Series
 
 log = logging.getLogger(__name__)
+
+_OF_DICOM = ("same_frame", "attenuation_corrected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +40,23 @@ class InputOptions:
         pet_series: SeriesInstanceUID of the PET, or its end, if a folder holds several.
         ct_series: SeriesInstanceUID of the CT, likewise.
         mode: how SUV is derived: "qiba" or "tcia-compat".
-        weight_kg: replaces the weight of the header or sidecar.
+        facts: what you state instead of header or sidecar.
         pet_unit: "suv" or "bqml", for a PET that is a file.
         pet_sidecar: PET-BIDS JSON of a PET file in Bq/ml.
         nifti_form: which of the sform and the qform of a NIfTI file counts if both are set and differ.
         nonfinite: "air" reads voxels of files that are NaN or infinite as air, SUV 0 and -1024 HU.
+        expected_tracer: that of the folds, "" for any; another one is a warning.
     """
 
     pet_series: str = ""
     ct_series: str = ""
     mode: str = "qiba"
-    weight_kg: float | None = None
+    facts: StatedFacts = field(default_factory=StatedFacts)
     pet_unit: str = "suv"
     pet_sidecar: Path | None = None
     nifti_form: Form = "both"
     nonfinite: Literal["refuse", "air"] = "refuse"
+    expected_tracer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +64,8 @@ class LoadedStudy:
     """A study with how its SUV came about.
 
     Args:
-        conversion: None where the PET was stored as SUV.
-        source: None where the PET is no DICOM.
+        conversion: None if the PET was stored as SUV.
+        source: None if the PET is no DICOM.
         scan: how the PET was made, as far as the files say.
     """
 
@@ -69,107 +76,148 @@ class LoadedStudy:
 
 
 def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> LoadedStudy:
-    """The study in two files or folders, checked; one folder may hold both series.
+    """Return the study in two files or folders, checked; one folder may hold both series.
 
     Raises:
         InputError: it cannot be read, paired, converted or believed.
         UsageError: options that contradict each other or the kind of input.
     """
     options = options or InputOptions()
-    _check_options(pet, ct, options)
-    if not pet.is_dir():
-        with ThreadPoolExecutor(1, "reader") as pool:  # to decompress leaves the interpreter to the other thread
-            # What a reader of DICOM warns of is kept for the study by this thread.
-            reading = None if ct.is_dir() else pool.submit(copy_context().run, _read_file, ct, AIR_HU, options)
-            image, conversion = _pet_from_file(pet, options)
-            ct_image = _ct_from_folder(ct, None, options) if reading is None else reading.result()
-        return LoadedStudy(check_study(pet=image, ct=ct_image), conversion, None, scan_facts(conversion, image))
+    pet_is_folder, ct_is_folder = (_is_folder(path) for path in (pet, ct))
+    check_options(options, pet_is_folder=pet_is_folder, ct_is_folder=ct_is_folder)
+    if not pet_is_folder:
+        return _load_pet_file(pet, ct, options, ct_is_folder=ct_is_folder)
 
-    from autosegnet.dicom.series import choose_pet, series_in
+    from autosegnet.dicom.choice import choose_pet
+    from autosegnet.dicom.series import gather_series
 
-    found = series_in(pet)
-    chosen = choose_pet(found, uid=options.pet_series)
-    if not ct.is_dir():
-        ct_image = _read_file(ct, AIR_HU, options)
-    else:
-        in_ct_folder = found if ct.resolve() == pet.resolve() else series_in(ct)
-        ct_image = _ct_of(in_ct_folder, chosen, options)
-    return _from_dicom(chosen, ct_image, options)
+    found = gather_series(pet)
+    chosen = choose_pet(found, _choose(options))
+    if not ct_is_folder:
+        return _load_dicom_pet(chosen, (_read_file(ct, AIR_HU, options), ""), options)
+    in_ct_folder = found if ct.resolve() == pet.resolve() else gather_series(ct)
+    return _load_dicom_pet(chosen, _read_ct(in_ct_folder, chosen, options), options)
 
 
 def load_dicom(files: Sequence[Path], options: InputOptions) -> LoadedStudy:
-    """The study in DICOM files, whose PET and CT are chosen as in a folder that holds both; checked.
+    """Return the study in DICOM files, whose PET and CT are chosen as in a folder that holds both; checked.
 
     Raises:
         InputError: it cannot be read, paired, converted or believed.
     """
-    from autosegnet.dicom.objects import read_header
-    from autosegnet.dicom.series import choose_pet, series_of
+    from autosegnet.dicom.choice import choose_pet
+    from autosegnet.dicom.objects import find_header
+    from autosegnet.dicom.series import sort_series
 
-    found = series_of(read_header(path) for path in files)
-    pet = choose_pet(found, uid=options.pet_series)
-    return _from_dicom(pet, _ct_of(found, pet, options), options)
+    found = sort_series(header for path in files if (header := find_header(path)) is not None)
+    pet = choose_pet(found, _choose(options))
+    return _load_dicom_pet(pet, _read_ct(found, pet, options), options)
 
 
 def log_conversion(conversion: Conversion) -> None:
-    """Logs the rule, the factor and every warning."""
+    """Log the rule, the factor and every warning."""
     low, high = min(conversion.factors), max(conversion.factors)
     log.info("SUV: %s; factor %s", conversion.rule, f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}")
     for warning in conversion.warnings:
         log.warning("SUV: %s", warning)
 
 
-def _from_dicom(pet: Series, ct: sitk.Image, options: InputOptions) -> LoadedStudy:
+def _choose(options: InputOptions) -> Chooser:
+    from autosegnet.dicom.choice import Chooser
+
+    return Chooser(pet_uid=options.pet_series, ct_uid=options.ct_series, facts=options.facts)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder.
+
+    Raises:
+        InputError: the system does not say, or the path is an archive's.
+    """
+    from autosegnet.dicom.objects import refuse_archive
+
+    try:
+        is_folder = path.is_dir()
+        if not is_folder:
+            path.stat()
+    except FileNotFoundError:
+        return False  # the reader says what is missing
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a name of a file"
+        raise InputError(f"cannot look at {format_path(path)}: {reason}") from error
+    refuse_archive(path)
+    return is_folder
+
+
+def _load_pet_file(pet: Path, ct: Path, options: InputOptions, *, ct_is_folder: bool) -> LoadedStudy:
+    with ThreadPoolExecutor(1, "reader") as pool:  # to decompress leaves the interpreter to the other thread
+        # What a reader of DICOM warns of is kept for the study by this thread.
+        reading = None if ct_is_folder else pool.submit(copy_context().run, _read_file, ct, AIR_HU, options)
+        image, conversion = _read_pet_file(pet, options)
+        ct_image, ct_text = (reading.result(), "") if reading else _read_ct_folder(ct, image, options)
+    from autosegnet.dicom.pet import describe_scan
+
+    scan = replace(describe_scan(conversion, image), ct=ct_text)
+    return LoadedStudy(check_study(pet=image, ct=ct_image), conversion, None, scan)
+
+
+def _load_dicom_pet(pet: Series, ct: tuple[sitk.Image, str], options: InputOptions) -> LoadedStudy:
     from autosegnet.dicom.pet import read_dicom_pet
 
-    loaded = read_dicom_pet(pet, mode=options.mode, weight_kg=options.weight_kg)
+    loaded = read_dicom_pet(pet, mode=options.mode, facts=options.facts, expected_tracer=options.expected_tracer)
     log_conversion(loaded.conversion)
-    scan = scan_facts(loaded.conversion, loaded.image)
-    return LoadedStudy(check_study(pet=loaded.image, ct=ct), loaded.conversion, loaded.source, scan)
+    stated = loaded.scan.stated
+    if options.facts.same_frame:
+        stated += (f"that PET and CT lie in one frame was stated by {options.facts.name_way('same_frame')}",)
+    ct_image, ct_text = ct
+    scan = replace(loaded.scan, ct=ct_text, stated=stated)
+    return LoadedStudy(check_study(pet=loaded.image, ct=ct_image), loaded.conversion, loaded.source, scan)
 
 
-def scan_facts(conversion: Conversion | None, pet: sitk.Image) -> ScanFacts:
-    """Return what is known of a scan from the conversion of its PET and the PET itself."""
-    figures = {} if conversion is None else conversion.figures
-    uptake_s, dose_bq = figures.get("uptake_s"), figures.get("dose_bq")
-    x, y, z = pet.GetSpacing()
-    return ScanFacts(
-        uptake_min=None if uptake_s is None else uptake_s / 60.0,
-        dose_mbq=None if dose_bq is None else dose_bq / 1e6,
-        weight_kg=figures.get("weight_kg"),
-        voxel_mm=(x, y, z),
-        warnings=() if conversion is None else conversion.warnings,
-    )
+def check_options(options: InputOptions, *, pet_is_folder: bool, ct_is_folder: bool) -> None:
+    """Refuse options that contradict each other or the kind of input.
 
-
-def _check_options(pet: Path, ct: Path, options: InputOptions) -> None:
-    if pet.is_dir():
+    Raises:
+        UsageError: naming them.
+    """
+    facts = options.facts
+    if pet_is_folder:
         if options.pet_unit != "suv" or options.pet_sidecar is not None:
             raise UsageError("--pet-unit and --pet-sidecar are for a PET file; DICOM states its unit itself")
     else:
         if options.pet_series or options.mode != "qiba":
-            raise UsageError("--pet-series and --suv-mode are for a PET in DICOM; --pet is a file")
+            raise UsageError(f"{facts.name_way('pet_series')} and --suv-mode are for a PET in DICOM, and it is a file")
         if (options.pet_unit == "bqml") != (options.pet_sidecar is not None):
             raise UsageError("--pet-unit bqml and --pet-sidecar FILE.json belong together; give both or neither")
-        if options.weight_kg is not None and options.pet_unit == "suv":
-            raise UsageError("--weight-kg has no use for a PET file in SUV")
-    if options.ct_series and not ct.is_dir():
-        raise UsageError("--ct-series is for a CT in DICOM; --ct is a file")
+        unused = [n for n in facts.list_given() if options.pet_unit == "suv" or n in _OF_DICOM or n == "height_cm"]
+        if unused:
+            kind = "in SUV" if options.pet_unit == "suv" else "with a sidecar"
+            raise UsageError(f"{facts.name_way(unused[0])} has no use for a PET file {kind}")
+    if options.ct_series and not ct_is_folder:
+        raise UsageError(f"{facts.name_way('ct_series')} is for a CT in DICOM, and it is a file")
 
 
-def _pet_from_file(path: Path, options: InputOptions) -> tuple[sitk.Image, Conversion | None]:
+def _read_pet_file(path: Path, options: InputOptions) -> tuple[sitk.Image, Conversion | None]:
     if options.pet_sidecar is None:
         return _read_file(path, 0.0, options), None
-    conversion = convert_sidecar(_read_sidecar(options.pet_sidecar), weight_kg=options.weight_kg)
+    from autosegnet.geometry import voxels
+
+    facts = options.facts
+    conversion = convert_sidecar(_read_sidecar(options.pet_sidecar), facts=facts)
+    image = _scale(_read_file(path, 0.0, options), conversion.factors[0])
+    voxel_ml = math.prod(image.GetSpacing()) / 1000.0
+    conversion = weigh_activity(conversion, voxels(image), voxel_ml=voxel_ml, facts=facts)
+    doubts = doubt_tracer(conversion.tracer, conversion.nuclide, expected=options.expected_tracer)
+    conversion = replace(conversion, warnings=(*doubts, *conversion.warnings))
     log_conversion(conversion)
-    return _scaled(_read_file(path, 0.0, options), conversion.factors[0]), conversion
+    return image, conversion
 
 
 def _read_file(path: Path, air: float, options: InputOptions) -> sitk.Image:
     return read_image(path, form=options.nifti_form, air=air if options.nonfinite == "air" else None)
 
 
-def _scaled(image: sitk.Image, factor: float) -> sitk.Image:
+def _scale(image: sitk.Image, factor: float) -> sitk.Image:
     """The image x factor as float32, multiplied in float64."""
     import numpy as np
 
@@ -183,24 +231,29 @@ def _scaled(image: sitk.Image, factor: float) -> sitk.Image:
 
 
 def _read_sidecar(path: Path) -> dict[str, object]:
-    try:
-        sidecar = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not JSON"
-        raise InputError(f"cannot read the sidecar {format_path(path)}: {reason}") from error
-    if not isinstance(sidecar, dict):
-        raise InputError(f"the sidecar {format_path(path)} is no JSON object; expected names and values as in PET-BIDS")
-    return sidecar
+    return read_json(path, _require_object, what="the sidecar", expected="names and values as in PET-BIDS")
 
 
-def _ct_from_folder(folder: Path, pet: Series | None, options: InputOptions) -> sitk.Image:
-    from autosegnet.dicom.series import series_in
+def _require_object(value: Any) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError("no JSON object")
+    return value
 
-    return _ct_of(series_in(folder), pet, options)
 
-
-def _ct_of(found: list[Series], pet: Series | None, options: InputOptions) -> sitk.Image:
+def _read_ct_folder(folder: Path, pet: sitk.Image, options: InputOptions) -> tuple[sitk.Image, str]:
+    from autosegnet.dicom.choice import choose_ct, describe_ct
     from autosegnet.dicom.pet import read_dicom_ct
-    from autosegnet.dicom.series import choose_ct
+    from autosegnet.dicom.series import gather_series
+    from autosegnet.geometry import Grid
 
-    return read_dicom_ct(choose_ct(found, uid=options.ct_series, pet=pet))
+    chosen = choose_ct(gather_series(folder), _choose(options), pet_grid=Grid.of(pet))
+    return read_dicom_ct(chosen), describe_ct(chosen)
+
+
+def _read_ct(found: list[Series], pet: Series, options: InputOptions) -> tuple[sitk.Image, str]:
+    """The CT of a PET in DICOM, and what a report says of it."""
+    from autosegnet.dicom.choice import choose_ct, describe_ct
+    from autosegnet.dicom.pet import read_dicom_ct
+
+    chosen = choose_ct(found, _choose(options), pet=pet)
+    return read_dicom_ct(chosen), describe_ct(chosen)

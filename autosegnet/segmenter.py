@@ -171,7 +171,7 @@ class Segmenter:
         Args:
             pet: PET in SUV: a path, a SimpleITK or nibabel image, or (array, affine); or a DICOM folder.
             ct: CT in HU, likewise, on any grid; one DICOM folder may hold both.
-            options: how the files are to be read: series, unit, sidecar, weight.
+            options: how the files are to be read: series, unit, sidecar, stated facts.
             probability: keep the probability of lesion.
             uncertainty: keep the disagreement between the folds, which takes 4 bytes x voxels x folds more memory.
             progress: called after every pass of the network.
@@ -183,7 +183,7 @@ class Segmenter:
             WeightsError: a fold is missing, altered or of another network.
         """
         with keep_study_warnings() as warnings:
-            loaded, from_sitk = _load(pet, ct, options)
+            loaded, from_sitk = _load(pet, ct, options, tracer=self.weights.recipe.tracer)
             check(loaded)
         maps: Maps = "probability and uncertainty" if uncertainty else "probability" if probability else "none"
         result = self.segment_loaded(loaded, maps=maps, progress=progress, warnings=tuple(warnings))
@@ -264,8 +264,9 @@ def segment(
     return segmenter(pet, ct, options=options, uncertainty=uncertainty, progress=progress)
 
 
-def _load(pet: Image, ct: Image, options: InputOptions | None) -> tuple[LoadedStudy, FromSitk]:
+def _load(pet: Image, ct: Image, options: InputOptions | None, *, tracer: str) -> tuple[LoadedStudy, FromSitk]:
     if isinstance(pet, (str, os.PathLike)) and isinstance(ct, (str, os.PathLike)):
+        options = replace(options or InputOptions(), expected_tracer=tracer)
         return load_study(pet=Path(pet), ct=Path(ct), options=options), lambda image: image
     if options is not None:
         raise UsageError("options say how files are read; PET or CT is an image in memory, so give none")

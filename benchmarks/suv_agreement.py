@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from autosegnet.dicom.choice import choose_pet
 from autosegnet.dicom.pet import read_dicom_pet
-from autosegnet.dicom.series import choose_pet, series_in
+from autosegnet.dicom.series import gather_series
 from autosegnet.geometry import voxels
 from autosegnet.io import read_image
 from autosegnet.suv import PetHeader, PetSlice, convert
@@ -42,7 +43,7 @@ def main() -> None:
 def _reference_object(data: Path, row: dict[str, str]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         _unpack(data / "suv_dro" / f"{row['ID']}.tar.xz", folder)
-        pet = read_dicom_pet(choose_pet(series_in(Path(folder))))
+        pet = read_dicom_pet(choose_pet(gather_series(Path(folder))))
         (mask,) = Path(folder).rglob("DRO_mask.nii.gz")
         inside = voxels(pet.image)[voxels(read_image(mask)) > 0]
     found = " | ".join(f"{value:.4f}" for value in (inside.min(), np.median(inside), inside.max()))
@@ -54,7 +55,7 @@ def _study(data: Path, archive: Path) -> str:
     name = archive.name.removesuffix(".tar.xz")
     with tempfile.TemporaryDirectory() as folder:
         _unpack(archive, folder)
-        found = voxels(read_dicom_pet(choose_pet(series_in(Path(folder)))).image).astype(np.float64)
+        found = voxels(read_dicom_pet(choose_pet(gather_series(Path(folder)))).image).astype(np.float64)
     published = voxels(read_image(data / "sts" / name / "SUV.nii.gz")).astype(np.float64)
     difference = np.abs(found - published)
     return f"| {name} | {difference.max():.2g} | {(difference / np.maximum(published, 1e-6)).max():.2g} |"

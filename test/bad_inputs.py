@@ -615,8 +615,8 @@ def with_sidecar(text: str | None) -> Callable[[Job], None]:
 
 rows(
     ("sidecar missing", with_sidecar(None), "pet.json", "No such file"),
-    ("sidecar not JSON", with_sidecar("Units: Bq/mL"), "pet.json", "not JSON"),
-    ("sidecar of endless depth", with_sidecar('{"a":' * 100_000), "pet.json", "not JSON"),
+    ("sidecar not JSON", with_sidecar("Units: Bq/mL"), "pet.json", "cannot be read as the sidecar"),
+    ("sidecar of endless depth", with_sidecar('{"a":' * 100_000), "pet.json", "cannot be read as the sidecar"),
     ("sidecar a list", with_sidecar("[]"), "pet.json", "expected"),
     ("sidecar empty", with_sidecar("{}"), "InjectedRadioactivity is missing in the sidecar"),
     **ONLY_PREDICT,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from autosegnet.dicom.contours import outlines
+from autosegnet.dicom.contours import trace_outlines
 
 
 def filled(polygon, shape):
@@ -21,7 +21,7 @@ def filled(polygon, shape):
 
 def union(mask):
     whole = np.zeros(mask.shape, int)
-    for polygon in outlines(mask):
+    for polygon in trace_outlines(mask):
         whole += filled(polygon, mask.shape)
     return whole
 
@@ -40,7 +40,7 @@ def test_regions_with_holes_become_polygons_without():
     ring[3:6, 3:6] = False
     ring[4, 4] = True
     np.testing.assert_array_equal(union(ring), ring.astype(int))
-    for polygon in outlines(ring):
+    for polygon in trace_outlines(ring):
         _, holes = ndimage.label(~np.pad(filled(polygon, ring.shape), 1))
         assert holes == 1
 
@@ -48,9 +48,9 @@ def test_regions_with_holes_become_polygons_without():
 def test_rectangle_has_four_corners_and_axis_aligned_edges():
     mask = np.zeros((6, 7), bool)
     mask[1:4, 2:6] = True
-    (polygon,) = outlines(mask)
+    (polygon,) = trace_outlines(mask)
     assert sorted(polygon) == [(2, 1), (2, 4), (6, 1), (6, 4)]
 
 
 def test_empty_slice_has_no_outline():
-    assert not list(outlines(np.zeros((3, 3), bool)))
+    assert not list(trace_outlines(np.zeros((3, 3), bool)))

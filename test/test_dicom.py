@@ -12,28 +12,30 @@ from pydicom import dcmread, dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
-    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
     generate_uid,
 )
 
 from autosegnet.__main__ import _command_line
+from autosegnet.dicom.choice import Chooser, choose_ct, choose_pet
 from autosegnet.dicom.pet import read_dicom_ct, read_dicom_pet
-from autosegnet.dicom.series import choose_ct, choose_pet, series_in
+from autosegnet.dicom.series import gather_series
 from autosegnet.errors import InputError, UsageError
 from autosegnet.geometry import voxels
 from autosegnet.io import read_image, write_image
 from autosegnet.loading import InputOptions, load_study
 from autosegnet.runtime.exit import run_program
+from autosegnet.suv import StatedFacts
 
 OTHER = generate_uid()
 HOUR = 1000.0 * 70.0 / (3e8 * 2.0 ** (-3600.0 / 6586.2))
 
 
 def read_pet(folder, **options):
-    return read_dicom_pet(choose_pet(series_in(folder)), **options)
+    return read_dicom_pet(choose_pet(gather_series(folder)), **options)
 
 
 def setting(keyword, value):
@@ -83,11 +85,11 @@ def test_oblique_series_keeps_its_cosines(tmp_path):
 
 
 def test_ct_is_int16_hu_unless_its_values_are_not(tmp_path):
-    ct = read_dicom_ct(choose_ct(series_in(write_series(tmp_path / "a", kind="CT"))))
+    ct = read_dicom_ct(choose_ct(gather_series(write_series(tmp_path / "a", kind="CT"))))
     assert voxels(ct).dtype == np.int16
     np.testing.assert_array_equal(voxels(ct)[1], stored(1) - 1024)
     half = write_series(tmp_path / "b", kind="CT", edit=setting("RescaleSlope", "0.5"))
-    assert voxels(read_dicom_ct(choose_ct(series_in(half)))).dtype == np.float32
+    assert voxels(read_dicom_ct(choose_ct(gather_series(half)))).dtype == np.float32
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
@@ -117,10 +119,10 @@ def test_a_last_slice_cut_before_its_header_is_refused_whatever_its_name(tmp_pat
     folder = write_series(tmp_path, edit=setting("NumberOfSlices", None))
     whole = (folder / "PET001.dcm").read_bytes()
     (folder / "PET001.dcm").unlink()
-    assert len(choose_pet(series_in(folder)).headers) == SLICES - 1
+    assert len(choose_pet(gather_series(folder)).headers) == SLICES - 1
     (folder / name).write_bytes(whole[:left])
     with pytest.raises(InputError, match=f"cut before its header: {name}"):
-        series_in(folder)
+        gather_series(folder)
 
 
 @pytest.mark.parametrize("syntax", [JPEGLSLossless, RLELossless])
@@ -186,7 +188,7 @@ def test_study_in_one_folder_is_paired_and_localizers_are_put_aside(tmp_path):
         dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
 
     write_series(tmp_path / "3", kind="CT", edit=localizer)
-    found = series_in(tmp_path)
+    found = gather_series(tmp_path)
     assert choose_ct(found, pet=choose_pet(found)).uid == CT_SERIES
 
 
@@ -194,13 +196,13 @@ def test_long_lists_of_series_are_cut(tmp_path):
     for n in range(10):
         write_series(tmp_path / str(n), edit=setting("SeriesInstanceUID", generate_uid()))
     with pytest.raises(InputError, match="and 2 more; choose one with --pet-series"):
-        choose_pet(series_in(tmp_path))
+        choose_pet(gather_series(tmp_path))
 
 
 def test_missing_frames_of_reference_are_no_pair(tmp_path):
     write_series(tmp_path / "1", edit=without("FrameOfReferenceUID"))
     write_series(tmp_path / "2", kind="CT", edit=without("FrameOfReferenceUID"))
-    found = series_in(tmp_path)
+    found = gather_series(tmp_path)
     with pytest.raises(InputError, match=r"FrameOfReferenceUID \(0020,0052\) is missing"):
         choose_ct(found, pet=choose_pet(found))
 
@@ -211,7 +213,7 @@ def test_uncorrected_twin_is_put_aside_for_the_corrected_one(tmp_path):
 
     write_series(tmp_path / "1")
     write_series(tmp_path / "2", edit=uncorrected)
-    assert choose_pet(series_in(tmp_path)).uid == PET_SERIES
+    assert choose_pet(gather_series(tmp_path)).uid == PET_SERIES
 
 
 def test_several_series_are_listed_and_one_is_chosen_by_the_end_of_its_uid(tmp_path):
@@ -222,20 +224,20 @@ def test_several_series_are_listed_and_one_is_chosen_by_the_end_of_its_uid(tmp_p
 
     write_series(tmp_path / "1")
     write_series(tmp_path / "2", edit=twin)
-    found = series_in(tmp_path)
+    found = gather_series(tmp_path)
     with pytest.raises(InputError, match="number 3, 4 slices.*number 8, 4 slices.*--pet-series") as error:
         choose_pet(found)
     assert other[-12:] in str(error.value)
-    assert choose_pet(found, uid=other[-12:]).uid == other
+    assert choose_pet(found, Chooser(pet_uid=other[-12:])).uid == other
     with pytest.raises(InputError, match="no PET series with the UID of --pet-series"):
-        choose_pet(found, uid="1.2.3")
+        choose_pet(found, Chooser(pet_uid="1.2.3"))
 
 
 @pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "StudyInstanceUID"])
 def test_ct_of_another_frame_or_study_is_refused(tmp_path, keyword):
     write_series(tmp_path / "1")
     write_series(tmp_path / "2", kind="CT", edit=setting(keyword, generate_uid()))
-    found = series_in(tmp_path)
+    found = gather_series(tmp_path)
     with pytest.raises(InputError, match=keyword):
         choose_ct(found, pet=choose_pet(found))
 
@@ -253,7 +255,19 @@ def leaning(dataset, k):
 
 
 def two_doses(dataset, k):
-    dataset.RadiopharmaceuticalInformationSequence = Sequence([dose_of(dataset), dose_of(pet_slice(0))])
+    other = dose_of(pet_slice(0))
+    other.RadionuclideTotalDose = "200000000"
+    dataset.RadiopharmaceuticalInformationSequence = Sequence([dose_of(dataset), other])
+
+
+def two_frames(motion):
+    """An edit that makes two time frames of two places."""
+
+    def edit(dataset, k):
+        dataset.SeriesType = [motion, "IMAGE"]
+        dataset.ImagePositionPatient = [-10, -20, 100 + STEP_MM * (k // 2)]
+
+    return edit
 
 
 def without(keyword, *, dose=False):
@@ -269,7 +283,7 @@ def dated(dataset, k):
 
 
 REFUSED = {
-    "missing slice": (moved, r"slices are missing .* 6.00 mm between slices 2 and 3 .*ImagePositionPatient"),
+    "missing slice": (moved, r"slices are missing: 6.00 mm between slices 2 and 3 .*ImagePositionPatient"),
     "fewer than declared": (setting("NumberOfSlices", 7), r"slices missing: NumberOfSlices \(0054,0081\) is 7"),
     "two at one place": (setting("ImagePositionPatient", [0, 0, 0]), r"lie at the place of another"),
     "tilted stack": (leaning, r"from an even stack"),
@@ -277,12 +291,12 @@ REFUSED = {
     "mixed spacing": (setting_in_one("PixelSpacing", [4, 4]), r"PixelSpacing \(0028,0030\) differs"),
     "mixed weight": (setting_in_one("PatientWeight", "71"), r"PatientWeight \(0010,1030\) differs"),
     "mixed units": (setting_in_one("Units", "GML"), r"Units \(0054,1001\) differs"),
-    "dynamic": (setting("SeriesType", ["DYNAMIC", "IMAGE"]), r"dynamic series, SeriesType \(0054,1000\)"),
-    "gated": (setting("SeriesType", ["GATED", "IMAGE"]), r"gated series, SeriesType \(0054,1000\)"),
+    "dynamic": (two_frames("DYNAMIC"), r"dynamic series, SeriesType \(0054,1000\)"),
+    "gated": (two_frames("GATED"), r"gated series, SeriesType \(0054,1000\)"),
     "projection": (setting("SeriesType", ["STATIC", "REPROJECTION"]), r"SeriesType \(0054,1000\) is REPROJECTION"),
     "MIP": (setting("ImageType", ["DERIVED", "SECONDARY", "MIP"]), r"ImageType \(0008,0008\) holds MIP"),
     "uncorrected": (setting("CorrectedImage", ["DECY", "SCAT"]), r"no ATTN in CorrectedImage \(0028,0051\)"),
-    "corrections unknown": (without("CorrectedImage"), r"no ATTN in CorrectedImage \(0028,0051\)"),
+    "corrections unknown": (without("CorrectedImage"), r"\(0028,0051\) is missing.*--attenuation-corrected"),
     "secondary capture": (setting("SOPClassUID", "1.2.840.10008.5.1.4.1.1.7"), r"secondary capture, SOPClassUID"),
     "enhanced": (setting("SOPClassUID", "1.2.840.10008.5.1.4.1.1.130"), r"enhanced PET .* SOPClassUID \(0008,0016\)"),
     "intercept": (setting("RescaleIntercept", "-5"), r"RescaleIntercept \(0028,1052\) is -5"),
@@ -313,9 +327,17 @@ def test_removed_slice_is_missed_even_at_the_end(tmp_path):
         read_pet(tmp_path)
 
 
-def test_same_slice_twice_is_refused(tmp_path):
+def test_an_object_that_is_there_twice_counts_once(tmp_path):
+    expected = voxels(read_pet(write_series(tmp_path / "a")).image)
+    shutil.copytree(tmp_path / "a", tmp_path / "a" / "backup")
+    np.testing.assert_array_equal(voxels(read_pet(tmp_path / "a").image), expected)
+
+
+def test_two_slices_at_one_place_are_refused_if_they_differ(tmp_path):
     write_series(tmp_path)
-    shutil.copy(tmp_path / "PET002.dcm", tmp_path / "copy.dcm")
+    copy = dcmread(tmp_path / "PET002.dcm")
+    copy.RescaleSlope = "9"
+    copy.save_as(tmp_path / "copy.dcm")
     with pytest.raises(InputError, match="1 slices lie at the place of another"):
         read_pet(tmp_path)
 
@@ -352,11 +374,11 @@ def test_damaged_files_are_read_or_refused_but_never_quoted(tmp_path):
 
 def test_unreadable_compression_is_refused_by_its_name(tmp_path):
     def claim(dataset, k):
-        dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+        dataset.file_meta.TransferSyntaxUID = HTJ2KLossless
         dataset.PixelData = b"\xfe\xff\x00\xe0\x00\x00\x00\x00\xfe\xff\x00\xe0\x04\x00\x00\x00\xff\xd8\xff\xd9"
         dataset["PixelData"].is_undefined_length = True
 
-    with pytest.raises(InputError, match=r"TransferSyntaxUID \(0002,0010\) is JPEG Lossless.*PET"):
+    with pytest.raises(InputError, match=r"TransferSyntaxUID \(0002,0010\) is High-Throughput JPEG 2000.*PET"):
         read_pet(write_series(tmp_path, edit=claim))
 
 
@@ -374,9 +396,9 @@ def test_folder_without_dicom_is_refused(tmp_path, files):
     for name in files:
         (tmp_path / name).write_text("nothing")
     with pytest.raises(InputError, match="no DICOM object"):
-        series_in(tmp_path)
+        gather_series(tmp_path)
     with pytest.raises(InputError, match="found no folder"):
-        series_in(tmp_path / "absent")
+        gather_series(tmp_path / "absent")
 
 
 # --- PHI ---------------------------------------------------------------------------------------------------------
@@ -476,7 +498,7 @@ def test_sidecar_converts_what_dicom_would(study, tmp_path):
         {"pet_sidecar": "x.json"},
         {"pet_series": "1"},
         {"mode": "tcia-compat"},
-        {"weight_kg": 70.0},
+        {"facts": StatedFacts(weight_kg=70.0)},
         {"ct_series": "1"},
     ],
 )
@@ -489,7 +511,7 @@ def test_suv_refuses_an_unknown_format_before_it_reads(study, tmp_path, monkeypa
     def must_not_run(*_):
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("autosegnet.dicom.series.series_in", must_not_run)
+    monkeypatch.setattr("autosegnet.dicom.series.gather_series", must_not_run)
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(study), "--output", str(tmp_path / "suv.nrrd")])
     assert run_program(_command_line) == 2
     assert "unknown image format" in capsys.readouterr().err

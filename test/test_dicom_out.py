@@ -13,9 +13,10 @@ from pydicom import dcmread
 from test_contours import filled
 
 from autosegnet.__main__ import _command_line
+from autosegnet.dicom.choice import choose_pet
 from autosegnet.dicom.pet import read_dicom_pet
-from autosegnet.dicom.results import DicomResults, encoded_results
-from autosegnet.dicom.series import choose_pet, series_in
+from autosegnet.dicom.results import DicomResults, encode_results
+from autosegnet.dicom.series import gather_series
 from autosegnet.geometry import Grid, image_on, voxels
 from autosegnet.io import read_mask, write_all
 from autosegnet.lesions import measure_lesions, number_lesions
@@ -48,7 +49,7 @@ def mask_of(loaded, *, suv=2.0):
 def write(loaded, mask, folder, *, kinds=KINDS, per_lesion=False):
     paths = {kind: folder / f"{kind}.dcm" for kind in kinds}
     results = DicomResults(**paths, per_lesion=per_lesion)
-    write_all(encoded_results(mask, loaded.study.pet, loaded.source, results))
+    write_all(encode_results(mask, loaded.study.pet, loaded.source, loaded.scan, results))
     return {kind: dcmread(path) for kind, path in paths.items()}
 
 
@@ -174,10 +175,10 @@ def marked(dataset, k):
 
 def test_patient_module_is_kept_and_what_is_missing_is_empty(tmp_path):
     write_series(tmp_path / "in", edit=marked)
-    pet = read_dicom_pet(choose_pet(series_in(tmp_path / "in")))
+    pet = read_dicom_pet(choose_pet(gather_series(tmp_path / "in")))
     mask = image_on((voxels(pet.image) > np.median(voxels(pet.image))).astype(np.uint8), Grid.of(pet.image))
     paths = {kind: tmp_path / f"{kind}.dcm" for kind in KINDS}
-    write_all(encoded_results(mask, pet.image, pet.source, DicomResults(**paths)))
+    write_all(encode_results(mask, pet.image, pet.source, pet.scan, DicomResults(**paths)))
     for path in paths.values():
         made = dcmread(path)
         assert str(made.PatientName) == "Müller^Jörg"
@@ -274,7 +275,7 @@ def test_a_pet_that_results_cannot_belong_to_is_refused_before_anything_is_compu
 
 def test_a_pet_without_modality_is_one(loaded, tmp_path):
     pet = lacking(loaded.source, tmp_path / "pet", "Modality")
-    source = read_dicom_pet(choose_pet(series_in(pet))).source
+    source = read_dicom_pet(choose_pet(gather_series(pet))).source
     write(replace(loaded, source=source), mask_of(loaded), tmp_path)
 
 

@@ -15,8 +15,9 @@ import SimpleITK as sitk
 from pydicom import dcmread
 from test_contours import filled
 
+from autosegnet.dicom.choice import choose_pet
 from autosegnet.dicom.pet import read_dicom_pet
-from autosegnet.dicom.series import choose_pet, series_in
+from autosegnet.dicom.series import gather_series
 from autosegnet.geometry import Grid, same_grid, voxels
 from autosegnet.io import read_image
 from autosegnet.loading import load_study
@@ -39,7 +40,7 @@ def test_reference_object_gives_its_suv_to_two_decimals(name, tmp_path):
     folder = unpacked(DATA / "suv_dro" / f"{name}.tar.xz", tmp_path)
     with (DATA / "suv_dro" / "expected.csv").open() as file:
         expected = next(row for row in csv.DictReader(file) if row["ID"] == name)
-    suv = voxels(read_dicom_pet(choose_pet(series_in(folder))).image)
+    suv = voxels(read_dicom_pet(choose_pet(gather_series(folder))).image)
     (mask_path,) = folder.rglob("DRO_mask.nii.gz")
     inside = suv[voxels(read_image(mask_path)) > 0]
     found = [f"{value:.2f}" for value in (inside.min(), np.median(inside), inside.max())]
@@ -63,7 +64,7 @@ def test_real_study_is_the_one_that_was_published_as_nifti(name, tmp_path):
 def test_real_structure_set_filled_as_ours_is_the_published_mask(name, tmp_path):
     """Ours are read back by the same filling: it agrees with what others made of contours by another program."""
     folder = unpacked(DATA / "sts_dicom" / f"{name}.tar.xz", tmp_path)
-    grid = Grid.of(read_dicom_pet(choose_pet(series_in(folder))).image)
+    grid = Grid.of(read_dicom_pet(choose_pet(gather_series(folder))).image)
     (path,) = folder.glob("*/PET/mask/RS.dcm")
     (region,) = dcmread(path).ROIContourSequence
     found = np.zeros(grid.size[::-1], int)

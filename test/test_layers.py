@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "evaluation": {"errors", "geometry", "io", "lesions", "runtime"},
     "batch": {
         "errors", "geometry", "io", "dicom", "lesions", "loading", "model", "pipeline", "report", "outputs", "runtime",
+        "suv",
     },
     "cli": {
         "errors", "io", "dicom", "suv", "loading", "model", "report", "evaluation", "outputs", "batch", "runtime",

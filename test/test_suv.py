@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from autosegnet.errors import InputError
-from autosegnet.suv import PetHeader, PetSlice, convert, convert_sidecar
-from autosegnet.suv.body_size import norm_kg
+from autosegnet.suv import PetHeader, PetSlice, StatedFacts, convert, convert_sidecar
+from autosegnet.suv.body_size import compute_norm_kg
 from autosegnet.suv.dates import read_datetime, read_time
-from autosegnet.suv.nuclides import HALF_LIVES_S, nuclide
+from autosegnet.suv.nuclides import HALF_LIVES_S, find_by_code, find_in_text
 
 SCAN = PetSlice(
     acquisition_date="20200301", acquisition_time="110000", frame_reference_time_ms=60000.0, frame_duration_ms=120000.0
@@ -221,13 +221,13 @@ def test_start_time_alone_after_the_scan_lies_on_the_day_before():
     "changes",
     [
         {"injection_time": "110030"},
-        {"series_time": "000000"},
+        {"series_time": "000000", "slices": (replace(SCAN, acquisition_time="000000"),)},
         {"decay_correction": "NONE", "injection_time": "110030"},
     ],
     ids=["after the scan's start", "time blanked", "not corrected"],
 )
 def test_start_time_alone_is_not_moved_back_a_day_where_it_cannot_be_true(changes):
-    with pytest.raises(InputError, match=r"RadiopharmaceuticalStartTime \(0018,1072\) is .* without a date") as refused:
+    with pytest.raises(InputError, match=r"RadiopharmaceuticalStartTime \(0018,1072\), .* without a date") as refused:
         convert(replace(HEADER, **{"injection_datetime": "", **changes}))
     assert "2020" not in str(refused.value)
 
@@ -280,7 +280,8 @@ def test_ge_counts_frame_reference_time_to_the_beginning_of_the_frame():
 
 
 def test_reference_times_a_minute_apart_are_reported_with_the_one_used():
-    used = convert(replace(HEADER, series_time="105000"))
+    alone = (replace(SCAN, frame_reference_time_ms=None),)
+    used = convert(replace(HEADER, series_time="105000", slices=alone))
     assert used.factors[0] == pytest.approx(HOUR * 2 ** (-600 / 6586.2))
     assert any("differ by more than 60 s; used series time" in warning for warning in used.warnings)
     assert not convert(HEADER).warnings
@@ -297,12 +298,23 @@ def test_injection_after_the_scan_or_days_before_is_refused(moment):
 
 
 @pytest.mark.parametrize(
-    ("changes", "mode"),
-    [({"injection_datetime": "20200227100000"}, "qiba"), ({"slices": (PetSlice(),)}, "tcia-compat")],
+    ("changes", "mode", "fact"),
+    [
+        ({"injection_datetime": "20200227100000"}, "qiba", "injection_time"),
+        ({"slices": (PetSlice(),)}, "tcia-compat", "scan_time"),
+        ({"series_time": "", "slices": (PetSlice(),)}, "qiba", "scan_time"),
+        ({"weight_kg": 700.0}, "qiba", "weight_kg"),
+        ({"weight_kg": None, "faults": {"weight_kg": "PatientWeight is not a number"}}, "qiba", "weight_kg"),
+        ({"dose": 1e15}, "qiba", "dose_mbq"),
+        ({"units": "CM2ML", "height_m": 175.0}, "qiba", "height_cm"),
+    ],
 )
-def test_advice_names_the_option_of_every_command(changes, mode):
-    with pytest.raises(InputError, match=r"--suv-mode tcia-compat \(--mode in `suv`\)"):
-        convert(replace(HEADER, **changes), mode=mode)
+def test_advice_names_what_states_the_fact_in_this_command(changes, mode, fact):
+    header = replace(HEADER, **changes)
+    with pytest.raises(InputError, match=f"--{fact.replace('_', '-')} states it"):
+        convert(header, mode=mode)
+    with pytest.raises(InputError, match=f"column {fact} of --studies states it"):
+        convert(header, mode=mode, facts=StatedFacts(way="table"))
 
 
 # --- tcia-compat -------------------------------------------------------------------------------------------------
@@ -357,24 +369,34 @@ def test_zero_suv_factor_of_philips_leaves_the_activity_factor():
 def test_norms_of_other_sex_are_the_mean_of_both():
     body = {"weight_kg": 70.0, "height_cm": 175.0}
     for suv_type in ("LBMJAMES128", "LBMJANMA", "IBW"):
-        both = [norm_kg(suv_type, sex=sex, **body) for sex in ("M", "F")]
-        assert norm_kg(suv_type, sex="O", **body) == pytest.approx(sum(both) / 2)
+        both = [compute_norm_kg(suv_type, sex=sex, **body) for sex in ("M", "F")]
+        assert compute_norm_kg(suv_type, sex="O", **body) == pytest.approx(sum(both) / 2)
 
 
 def test_lean_body_masses_are_the_published_ones():
     # 1.10 * 80 - 128 * (80 / 180)^2 = 62.7160; 9270 * 80 / (6680 + 216 * 80 / 1.8^2) = 741600 / 12013.333 = 61.7314.
-    assert norm_kg("LBMJAMES128", weight_kg=80.0, height_cm=180.0, sex="M") == pytest.approx(62.7160, abs=1e-4)
-    assert norm_kg("LBMJANMA", weight_kg=80.0, height_cm=180.0, sex="M") == pytest.approx(61.7314, abs=1e-4)
+    assert compute_norm_kg("LBMJAMES128", weight_kg=80.0, height_cm=180.0, sex="M") == pytest.approx(62.7160, abs=1e-4)
+    assert compute_norm_kg("LBMJANMA", weight_kg=80.0, height_cm=180.0, sex="M") == pytest.approx(61.7314, abs=1e-4)
 
 
 def test_nuclides_are_known_by_code_and_by_meaning():
-    assert nuclide("77004003", "") == nuclide("", "^18^Fluorine") == nuclide("", "18F") == nuclide("", "F-18") == "F-18"
-    assert nuclide("", "Solution") is None
+    assert (
+        find_by_code("77004003")
+        == find_in_text("^18^Fluorine")
+        == find_in_text("18F")
+        == find_in_text("F-18")
+        == "F-18"
+    )
+    assert find_in_text("[18F]FDG") == find_in_text("F18-FDG") == find_in_text("Fluorodeoxyglucose F^18^") == "F-18"
+    assert find_in_text("Ga-68 PSMA-11") == "Ga-68"
+    assert find_in_text("11C-choline") == "C-11"
+    assert find_in_text("99mTc MDP") == "Tc-99m"
+    assert find_in_text("Solution") is find_in_text("PSMA-11") is find_in_text("PSMA-1007") is None
     assert HALF_LIVES_S["F-18"] == 6586.2
 
 
 def test_weight_given_replaces_the_one_in_the_header():
-    done = convert(replace(HEADER, weight_kg=None), weight_kg=35.0)
+    done = convert(replace(HEADER, weight_kg=None), facts=StatedFacts(weight_kg=35.0))
     assert done.factors == pytest.approx((HOUR / 2,))
     assert any("--weight-kg" in warning for warning in done.warnings)
 
@@ -419,7 +441,7 @@ def test_what_allows_no_suv_is_refused_by_name_and_tag(case):
 
 
 def test_record_is_json_that_gives_the_factor_again_and_no_date():
-    record = json.loads(json.dumps(convert(HEADER).as_json()))
+    record = json.loads(json.dumps(convert(HEADER).describe()))
     figures = record["figures"]
     again = 1000 * figures["weight_kg"] / figures["dose_bq"] * 2 ** (figures["uptake_s"] / figures["half_life_s"])
     assert record["factor"] == pytest.approx(again, rel=1e-12)
@@ -452,7 +474,7 @@ def test_days_are_counted_from_the_reference_time():
 
 def test_record_lists_factors_where_slices_differ():
     undecayed = replace(HEADER, decay_correction="NONE", slices=(SCAN, replace(SCAN, acquisition_time="110200")))
-    first, second = convert(undecayed).as_json()["factor"]
+    first, second = convert(undecayed).describe()["factor"]
     assert second / first == pytest.approx(2 ** (120 / 6586.2), rel=1e-12)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from autosegnet.errors import InputError
-from autosegnet.suv import convert_sidecar
+from autosegnet.suv import StatedFacts, convert_sidecar
 
 # TimeZero is the scan's start, an hour after the injection, as PET-BIDS has it for a whole-body PET.
 SIDECAR = {
@@ -30,18 +30,41 @@ def test_an_injection_before_the_scan_is_negative_from_its_start():
 @pytest.mark.parametrize("more", [{}, UNDECAYED], ids=["decay-corrected", "not"])
 @pytest.mark.parametrize("given_s", [3600, 30, -90000], ids=["sign turned", "in the scan", "a day before"])
 def test_an_injection_after_the_scans_start_or_a_day_before_is_refused(more, given_s):
-    with pytest.raises(InputError, match="InjectionStart in the sidecar lies .* seconds from TimeZero: less than 0"):
+    with pytest.raises(
+        InputError, match="the injection, InjectionStart in the sidecar .seconds from TimeZero, less than 0 .* lies "
+    ):
         convert_sidecar({**SIDECAR, **more, "InjectionStart": given_s})
 
 
-def test_a_half_life_that_is_not_the_nuclides_is_told():
-    (warning,) = convert_sidecar({**SIDECAR, "RadionuclideHalfLife": 4062.6}).warnings
-    assert warning == "RadionuclideHalfLife in the sidecar is 4062.6 s, but F-18 has 6586.2 s"
+def test_a_half_life_near_the_nuclides_is_told():
+    (warning,) = convert_sidecar({**SIDECAR, "RadionuclideHalfLife": 7000}).warnings
+    assert warning == "RadionuclideHalfLife in the sidecar is 7000 s, but F-18 has 6586.2 s"
 
 
-def test_an_injection_many_half_lives_before_the_scan_is_told():
-    warnings = convert_sidecar({**SIDECAR, "TracerRadionuclide": "", "RadionuclideHalfLife": 300}).warnings
-    assert "the injection lies 12 half-lives before the scan" in warnings
+def test_a_half_life_of_another_nuclide_is_refused():
+    with pytest.raises(InputError, match="RadionuclideHalfLife in the sidecar is 4062.6 s, but F-18 has 6586.2 s"):
+        convert_sidecar({**SIDECAR, "RadionuclideHalfLife": 4062.6})
+
+
+def test_six_half_lives_before_the_scan_need_a_stated_injection():
+    late = {**SIDECAR, "InjectionStart": -41000, "TimeZero": "12:00:00"}
+    with pytest.raises(InputError, match="which is 6 half-lives"):
+        convert_sidecar(late)
+    stated = convert_sidecar(late, facts=StatedFacts(injection_time="00:36:40"))
+    assert stated.factors == pytest.approx((HOUR * 2 ** (37400 / 6586.2),), rel=1e-12)
+    assert stated.stated == ("injection time 00:36:40 was stated by --injection-time",)
+
+
+def test_uptake_dose_and_weight_of_a_sidecar_are_judged_as_in_a_header():
+    with pytest.raises(InputError, match="PatientWeight in the sidecar is 700 kg"):
+        convert_sidecar({**SIDECAR, "PatientWeight": 700})
+    with pytest.raises(InputError, match="InjectedRadioactivity in the sidecar is 0.3 MBq"):
+        convert_sidecar({**SIDECAR, "InjectedRadioactivityUnits": "kBq"})
+    (warning,) = convert_sidecar({**SIDECAR, "InjectionStart": -300}).warnings
+    assert "uptake time" in warning
+    stated = convert_sidecar({**SIDECAR, "PatientWeight": 700}, facts=StatedFacts(weight_kg=70.0, dose_mbq=300.0))
+    assert stated.factors == pytest.approx((HOUR,), rel=1e-12)
+    assert len(stated.stated) == 2
 
 
 @pytest.mark.parametrize("more", [{}, UNDECAYED], ids=["decay-corrected", "not"])

@@ -22,14 +22,14 @@ class _Scan:
     damage: dict[Path, str] = field(default_factory=dict)
 
 
-def dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
-    """The PET/CT studies among files, of which any may be something else.
+def group_dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
+    """Return the PET/CT studies among files, of which any may be something else.
 
-    A study is named by the folder that holds all of it. Where that folder holds several studies, the first eight
+    A study is named by the folder that holds all of it. If that folder holds several studies, the first eight
     digits of the SHA-256 of each one's StudyInstanceUID follow. A study with a damaged file in one of its folders has a
-    fault, for the file may be one of its slices.
+    fault, because the file may be one of its slices.
     """
-    scan = _scanned(files)
+    scan = _scan(files)
     places = {uid: _common([p for paths in kinds.values() for p in paths]) for uid, kinds in scan.studies.items()}
     shared = Counter(places.values())
     studies = []
@@ -46,18 +46,19 @@ def dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
     return studies
 
 
-def _scanned(files: Iterable[Path]) -> _Scan:
-    from autosegnet.dicom.kinds import kind_of
-    from autosegnet.dicom.objects import cut_before_header, cut_beside, find_header
+def _scan(files: Iterable[Path]) -> _Scan:
+    """Look at the first attributes of each file; whole headers are read study by study, or they would fill memory."""
+    from autosegnet.dicom.kinds import find_kind
+    from autosegnet.dicom.objects import describe_lost, find_lost, identify
 
     scan = _Scan()
     others: list[Path] = []
     for path in files:
         try:
-            header = find_header(path)
+            header = identify(path)
             if header is None:
                 others.append(path)
-            if header is None or (kind := kind_of(header)) is None:
+            if header is None or (kind := find_kind(header)) is None:
                 continue
             uid = header.text("StudyInstanceUID") or str(path.parent)
         except InputError as error:
@@ -65,8 +66,8 @@ def _scanned(files: Iterable[Path]) -> _Scan:
         else:
             scan.studies.setdefault(uid, {}).setdefault(kind, []).append(path)
     objects = [path for kinds in scan.studies.values() for paths in kinds.values() for path in paths]
-    for path in cut_beside(objects, others):
-        scan.damage.setdefault(path.parent, cut_before_header(path))
+    for path in find_lost(objects, others):
+        scan.damage.setdefault(path.parent, describe_lost(path))
     return scan
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from autosegnet.batch.dicom_studies import dicom_studies
+from autosegnet.batch.dicom_studies import group_dicom_studies
 from autosegnet.batch.found_study import CohortStudy
 from autosegnet.batch.layouts import (
     MASK,
@@ -75,7 +75,7 @@ class _Walk:
             self._found += challenge_studies(pet, ct, self._parts(folder.parent))
         log.info("looking for DICOM in %d files", len(self._others))  # about a millisecond each, on a local disk
         cases = {study.case for study in self._found}  # beside images, a file that cannot be read is no study
-        dicom = dicom_studies(self._others, self._root)
+        dicom = group_dicom_studies(self._others, self._root)
         return self._found + [study for study in dicom if study.files or study.case not in cases]
 
     def _unlisted(self, error: OSError) -> None:

@@ -6,8 +6,8 @@ import argparse
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autosegnet import __version__
@@ -23,9 +23,10 @@ from autosegnet.batch.record import (
     read_finished_row,
     remove_recorded_results,
 )
-from autosegnet.errors import InputError
+from autosegnet.batch.study_table import StudyEntry
+from autosegnet.errors import InputError, UsageError
 from autosegnet.io import image_stem
-from autosegnet.loading import InputOptions
+from autosegnet.loading import InputOptions, check_options
 from autosegnet.model.recipe import Recipe, to_json
 from autosegnet.report import REPORT_PAGE
 
@@ -50,13 +51,14 @@ class Task:
 
 
 def plan_studies(
-    args: argparse.Namespace, studies: Sequence[CohortStudy], recipe: Recipe
+    args: argparse.Namespace, studies: Sequence[CohortStudy], recipe: Recipe, entries: Mapping[str, StudyEntry]
 ) -> tuple[dict[str, StudyRow], list[Task]]:
-    """The rows of all studies by case, and what is to be done; what is done already, or cannot be, is no task.
+    """Return the rows of all studies by case, and what is to be done; what is done already, or cannot be, is no task.
 
     Args:
         args: of `autosegnet batch`.
         recipe: of the weights to be used.
+        entries: of the table of studies, by case.
 
     Raises:
         OutputError: what an earlier run left of a study that cannot be done now cannot be removed.
@@ -65,7 +67,8 @@ def plan_studies(
     rows: dict[str, StudyRow] = {}
     tasks = []
     for study in studies:
-        standing = _standing(args, study, weights=weights)
+        entry = entries.get(study.case, StudyEntry())
+        standing = _standing(args, study, entry, weights=weights, tracer=recipe.tracer)
         if isinstance(standing, Task):
             rows[study.case] = make_pending_row(study.case)
             tasks.append(standing)
@@ -85,10 +88,12 @@ def _hash(case: str) -> int:
     return int.from_bytes(hashlib.sha256(os.fsencode(case)).digest()[:8], "big")
 
 
-def _standing(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task | StudyRow:
+def _standing(
+    args: argparse.Namespace, study: CohortStudy, entry: StudyEntry, *, weights: str, tracer: str
+) -> Task | StudyRow:
     places = Places(args.output, study.case)
     try:
-        task = _task(args, study, weights=weights)
+        task = _task(args, study, entry, weights=weights, tracer=tracer)
     except InputError as error:
         remove_recorded_results(places)
         return make_failed_row(study.case, str(error))
@@ -105,18 +110,28 @@ def _standing(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> 
     return task
 
 
-def _task(args: argparse.Namespace, study: CohortStudy, *, weights: str) -> Task:
+def _task(args: argparse.Namespace, study: CohortStudy, entry: StudyEntry, *, weights: str, tracer: str) -> Task:
     if study.fault:
         raise InputError(study.fault)
     sidecar = _sidecar(study, args.pet_unit)
+    options = InputOptions(
+        pet_series=entry.pet_series, ct_series=entry.ct_series, facts=entry.facts, expected_tracer=tracer
+    )
     if study.pet is None:
-        options, how = InputOptions(mode=args.suv_mode), f"DICOM, SUV mode {args.suv_mode}"
+        options, how = replace(options, mode=args.suv_mode), f"DICOM, SUV mode {args.suv_mode}"
     else:
         unit = "suv" if sidecar is None else "bqml"
-        options = InputOptions(pet_unit=unit, pet_sidecar=sidecar, nifti_form=args.nifti_form, nonfinite=args.nonfinite)
+        options = replace(
+            options, pet_unit=unit, pet_sidecar=sidecar, nifti_form=args.nifti_form, nonfinite=args.nonfinite
+        )
         how = f"PET file in {unit}"
         how += "" if args.nifti_form == "both" else f", {args.nifti_form} of NIfTI"
         how += ", NaN as air" if args.nonfinite == "air" else ""
+    try:
+        check_options(options, pet_is_folder=study.pet is None, ct_is_folder=study.ct is None)
+    except UsageError as error:
+        raise InputError(str(error)) from error
+    how += f", {said}" if (said := entry.describe()) else ""
     mask = args.output / f"{study.case}.{args.format or _format_of(study)}"
     files = (*study.files, *([sidecar] if sidecar else []))
     depends_on: DependsOn = {

@@ -37,6 +37,13 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reading DICOM and Bq/ml")
     add_mode_argument(group)
     group.add_argument(
+        "--studies",
+        type=Path,
+        metavar="FILE.csv",
+        help="what files do not say, one row per case as summary.csv names it: columns case, pet_series, ct_series, "
+        "injection_time, scan_time, dose_mbq, weight_kg, height_cm, same_frame, attenuation_corrected",
+    )
+    group.add_argument(
         "--pet-unit",
         choices=["suv", "bqml"],
         default="suv",
@@ -68,6 +75,7 @@ def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
     from autosegnet.batch.find import find_studies
     from autosegnet.batch.plan import choose_part, plan_studies
     from autosegnet.batch.record import Places
+    from autosegnet.batch.study_table import read_study_table
     from autosegnet.batch.summary import State, name_summary
     from autosegnet.io import probe_output, sweep_folder
 
@@ -79,7 +87,8 @@ def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
     weights = choose_weights(args)
     studies = find_studies(args.input, leave_out=args.output)
     _warn_of_others(args.output, {study.case for study in studies})
-    rows, tasks = plan_studies(args, choose_part(studies, part), weights.recipe)
+    entries = read_study_table(args.studies, {study.case for study in studies})
+    rows, tasks = plan_studies(args, choose_part(studies, part), weights.recipe, entries)
     state = State(summary, rows)
     log.info("%d studies: %s", len(rows), state.counts)
     state.open()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet.dicom.results import DicomResults
-from autosegnet.errors import InputError, UsageError
+from autosegnet.errors import UsageError
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -16,60 +16,63 @@ if TYPE_CHECKING:
 
 
 def add_result_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that ask for DICOM results."""
+    """Add the options that ask for DICOM results."""
     group = parser.add_argument_group("DICOM results (with a PET in DICOM)")
     group.add_argument("--dicom-seg", type=Path, metavar="FILE", help="the mask as DICOM Segmentation")
     group.add_argument(
         "--dicom-seg-segments",
         choices=["all", "per-lesion"],
         default="all",
-        help="one segment in all, or one a lesion (default: %(default)s)",
+        help="one segment in all, or one per lesion (default: %(default)s)",
     )
     group.add_argument("--dicom-sr", type=Path, metavar="FILE", help="the lesions' figures as measurement report (SR)")
     group.add_argument("--rtstruct", type=Path, metavar="FILE", help="the lesions' outlines as structure set")
+    group.add_argument(
+        "--dicom-anonymous", action="store_true", help="leave the patient and the study's attributes out of them"
+    )
 
 
-def wanted_results(args: argparse.Namespace) -> DicomResults:
-    """The results asked for.
+def collect_results(args: argparse.Namespace) -> DicomResults:
+    """Return the results asked for.
 
     Raises:
         UsageError: the PET is no DICOM folder, or options that contradict each other.
     """
     per_lesion = args.dicom_seg_segments == "per-lesion"
     results = DicomResults(
-        segmentation=args.dicom_seg, report=args.dicom_sr, structure_set=args.rtstruct, per_lesion=per_lesion
+        segmentation=args.dicom_seg,
+        report=args.dicom_sr,
+        structure_set=args.rtstruct,
+        per_lesion=per_lesion,
+        is_anonymous=args.dicom_anonymous,
     )
     if results.paths and not args.pet.is_dir():
         raise UsageError("--dicom-seg, --dicom-sr and --rtstruct need a PET in DICOM; --pet is no folder")
     if per_lesion and results.segmentation is None:
         raise UsageError("--dicom-seg-segments is for --dicom-seg FILE, which is missing")
+    if results.is_anonymous and not results.paths:
+        raise UsageError("--dicom-anonymous is for --dicom-seg, --dicom-sr and --rtstruct, none of which is given")
     return results
 
 
 def check_results(loaded: LoadedStudy, results: DicomResults) -> None:
-    """Refuses a PET without the study or the frame of reference that results belong to, before anything is computed.
+    """Refuse a PET whose header does not allow the results, before anything is computed.
 
     Raises:
-        InputError: the PET lacks a UID that the wanted results need.
+        InputError: the PET lacks what they need.
     """
-    if not results.paths:
-        return
-    from autosegnet.dicom.header import named
+    if results.paths:
+        from autosegnet.dicom.results import try_results
 
-    assert loaded.source is not None
-    uids = {"StudyInstanceUID": loaded.source.study_uid, "FrameOfReferenceUID": loaded.source.frame_uid}
-    for keyword, uid in uids.items():
-        if not uid:
-            raise InputError(
-                f"{named(keyword)} is missing in the PET series; --dicom-seg, --dicom-sr and --rtstruct need it"
-            )
+        assert loaded.source is not None
+        try_results(loaded.study.pet, loaded.source, loaded.scan, results)
 
 
-def result_files(mask: sitk.Image, loaded: LoadedStudy, results: DicomResults) -> dict[Path, bytes]:
-    """The files of the results asked for, by path."""
+def make_result_files(mask: sitk.Image, loaded: LoadedStudy, results: DicomResults) -> dict[Path, bytes]:
+    """Return the files of the results asked for, by path."""
     if not results.paths:
         return {}
-    from autosegnet.dicom.results import encoded_results
+    from autosegnet.dicom.results import encode_results
 
     assert loaded.source is not None
-    return encoded_results(mask, loaded.study.pet, loaded.source, results)
+    return encode_results(mask, loaded.study.pet, loaded.source, loaded.scan, results)

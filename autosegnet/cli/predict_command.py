@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autosegnet.cli.dicom_options import add_result_arguments, check_results, result_files, wanted_results
+from autosegnet.cli.dicom_options import add_result_arguments, check_results, collect_results, make_result_files
 from autosegnet.cli.options import add_engine_arguments
-from autosegnet.cli.suv_command import add_input_arguments, input_options
+from autosegnet.cli.suv_command import add_input_arguments, collect_input_options
 from autosegnet.errors import UsageError
 from autosegnet.outputs import log_lesions, write_results
 from autosegnet.runtime.progress import show_passes
@@ -47,7 +47,7 @@ def run_predict(args: argparse.Namespace) -> None:
     """Segment one study and write all outputs, or none."""
     from autosegnet.segmenter import Segmenter
 
-    results = wanted_results(args)
+    results = collect_results(args)
     _probe_outputs(args, results)
     segmenter = Segmenter(args.weights, device=args.device, fast=args.fast)
     if args.uncertainty and len(segmenter.weights.recipe.folds) < 2:
@@ -56,7 +56,7 @@ def run_predict(args: argparse.Namespace) -> None:
         result = segmenter(
             args.pet,
             args.ct,
-            options=input_options(args),
+            options=collect_input_options(args),
             probability=args.probability is not None,
             uncertainty=args.uncertainty is not None,
             progress=progress,
@@ -66,7 +66,7 @@ def run_predict(args: argparse.Namespace) -> None:
     for path, image in ((args.probability, result.probability), (args.uncertainty, result.uncertainty)):
         if path is not None:
             files[path] = image
-    files.update(result_files(result.mask, result.loaded, results))
+    files.update(make_result_files(result.mask, result.loaded, results))
     write_results(files, args.report, result.report_files() if args.report else {})
     log_lesions(result.mask)
 

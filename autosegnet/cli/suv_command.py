@@ -7,46 +7,51 @@ import json
 import sys
 from pathlib import Path
 
-from autosegnet.loading import InputOptions
-from autosegnet.suv import MODES
+from autosegnet.loading import InputOptions, log_conversion
+from autosegnet.suv import MODES, StatedFacts
 
 
 def add_suv_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `autosegnet suv`."""
+    """Add the arguments of `autosegnet suv`."""
     parser.add_argument("folder", type=Path, metavar="DICOM_FOLDER", help="folder with one PET series, or more")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="SUV image: .mha, .nii or .nii.gz")
-    parser.add_argument("--mode", dest="suv_mode", choices=MODES, default=MODES[0], help="default: %(default)s")
+    parser.add_argument("--suv-mode", "--mode", choices=MODES, default=MODES[0], help="default: %(default)s")
     parser.add_argument("--pet-series", default="", metavar="UID", help="which series, by its UID or the end of it")
-    _add_weight(parser)
+    _add_fact_arguments(parser)
 
 
 def run_suv(args: argparse.Namespace) -> None:
-    """Writes the PET of a folder in SUV; prints the factor, the rule and every tag used as JSON."""
+    """Write the PET of a folder in SUV; print the factor, the rule and every tag used as JSON."""
+    from autosegnet.dicom.choice import Chooser, choose_pet
     from autosegnet.dicom.pet import read_dicom_pet
-    from autosegnet.dicom.series import choose_pet, series_in
+    from autosegnet.dicom.series import gather_series
     from autosegnet.io import probe_image, write_image
 
     probe_image(args.output)
-    series = choose_pet(series_in(args.folder), uid=args.pet_series)
-    pet = read_dicom_pet(series, mode=args.suv_mode, weight_kg=args.weight_kg)
+    facts = collect_facts(args)
+    series = choose_pet(gather_series(args.folder), Chooser(pet_uid=args.pet_series, facts=facts))
+    pet = read_dicom_pet(series, mode=args.suv_mode, facts=facts)
+    log_conversion(pet.conversion)
     write_image(pet.image, args.output)
-    sys.stdout.write(json.dumps(pet.conversion.as_json(), indent=2) + "\n")
+    sys.stdout.write(json.dumps(pet.conversion.describe(), indent=2) + "\n")
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say how PET and CT are to be read."""
+    """Add the options that say how PET and CT are to be read."""
     group = parser.add_argument_group("reading DICOM and Bq/ml")
     group.add_argument(
         "--pet-series", default="", metavar="UID", help="which PET of a DICOM folder, by (the end of) UID"
     )
     group.add_argument("--ct-series", default="", metavar="UID", help="which CT of a DICOM folder, by (the end of) UID")
     add_mode_argument(group)
-    _add_weight(group)
     group.add_argument(
         "--pet-unit", choices=["suv", "bqml"], default="suv", help="of a PET file (default: %(default)s)"
     )
     group.add_argument("--pet-sidecar", type=Path, metavar="FILE.json", help="PET-BIDS sidecar of a PET file in Bq/ml")
     add_file_arguments(group)
+    facts = parser.add_argument_group("facts that take the place of what header or sidecar say; every output tells so")
+    _add_fact_arguments(facts)
+    facts.add_argument("--same-frame", action="store_true", help="PET and CT lie in one frame of reference")
 
 
 def add_file_arguments(group: argparse._ArgumentGroup) -> None:
@@ -66,17 +71,17 @@ def add_file_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def add_mode_argument(group: argparse._ArgumentGroup) -> None:
-    """Adds the option that says how SUV of a PET in DICOM is derived."""
+    """Add the option that says how SUV of a PET in DICOM is derived."""
     group.add_argument("--suv-mode", choices=MODES, default=MODES[0], help="SUV of a DICOM PET (default: %(default)s)")
 
 
-def input_options(args: argparse.Namespace) -> InputOptions:
-    """The options of `add_input_arguments` as a value."""
+def collect_input_options(args: argparse.Namespace) -> InputOptions:
+    """Return the options of `add_input_arguments` as a value."""
     return InputOptions(
         pet_series=args.pet_series,
         ct_series=args.ct_series,
         mode=args.suv_mode,
-        weight_kg=args.weight_kg,
+        facts=collect_facts(args),
         pet_unit=args.pet_unit,
         pet_sidecar=args.pet_sidecar,
         nifti_form=args.nifti_form,
@@ -84,5 +89,30 @@ def input_options(args: argparse.Namespace) -> InputOptions:
     )
 
 
-def _add_weight(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    parser.add_argument("--weight-kg", type=float, metavar="W", help="the patient's weight instead of the header's")
+def collect_facts(args: argparse.Namespace) -> StatedFacts:
+    """Return what the options state.
+
+    Raises:
+        UsageError: a fact that cannot be true.
+    """
+    return StatedFacts(
+        injection_time=args.injection_time,
+        scan_time=args.scan_time,
+        dose_mbq=args.dose_mbq,
+        weight_kg=args.weight_kg,
+        height_cm=args.height_cm,
+        same_frame=getattr(args, "same_frame", False),
+        attenuation_corrected=args.attenuation_corrected,
+    )
+
+
+def _add_fact_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    time = "HH:MM:SS on the scan's day, or 'YYYY-MM-DD HH:MM:SS'"
+    parser.add_argument("--injection-time", default="", metavar="TIME", help=time)
+    parser.add_argument(
+        "--scan-time", default="", metavar="TIME", help="time to which the PET is decay-corrected, else of its start"
+    )
+    parser.add_argument("--dose-mbq", type=float, metavar="MBQ", help="injected activity")
+    parser.add_argument("--weight-kg", type=float, metavar="KG", help="the patient's weight")
+    parser.add_argument("--height-cm", type=float, metavar="CM", help="the patient's height")
+    parser.add_argument("--attenuation-corrected", action="store_true", help="the PET is corrected for attenuation")

@@ -20,8 +20,8 @@ Corner = tuple[int, int]
 """(column, row) of a voxel's corner nearest to the first voxel: voxel (0, 0) has the corners 0 and 1 on each axis."""
 
 
-def outlines(mask: NDArray[Any]) -> Iterator[list[Corner]]:
-    """The outlines of a slice.
+def trace_outlines(mask: NDArray[Any]) -> Iterator[list[Corner]]:
+    """Yield the outlines of a slice.
 
     Args:
         mask: (rows, columns), region where it is not 0.

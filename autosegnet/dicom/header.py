@@ -4,7 +4,8 @@ What pydicom says about odd headers goes nowhere: its warnings and errors quote 
 """
 
 import logging
-import struct
+import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,22 +18,27 @@ from autosegnet.runtime.third_party_warnings import catch_warnings
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# What pydicom and its decoders raise on damaged files, besides their own errors.
-_DAMAGE = (ValueError, EOFError, OSError, LookupError, AttributeError, TypeError, RuntimeError, struct.error)
+# DS and IS of PS3.5 6.2, longer ones too. Python's float() takes more: "1_0", "inf", digits of other scripts.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A DICOM object without its pixels; its text holds no value, so that none gets into a message."""
+    """A DICOM object without its pixels; its text holds no value, so that none gets into a message.
+
+    Args:
+        pixels_at: where in the file (once inflated) the pixels begin; 0 for an item of a sequence.
+    """
 
     path: Path
     dataset: "Dataset"
+    pixels_at: int = 0
 
     def __repr__(self) -> str:
         return f"Header({self.path.name!r})"
 
     def text(self, keyword: str) -> str:
-        """An attribute's text, '' where it is missing or empty; several values joined by a backslash."""
+        """Return an attribute's text, '' if it is missing or empty; several values joined by a backslash."""
         value = self._value(keyword)
         if value is None:
             return ""
@@ -40,35 +46,32 @@ class Header:
         return "\\".join(str(v).strip() for v in values)
 
     def number(self, keyword: str) -> float | None:
-        """An attribute's number, None where it is missing or empty.
+        """Return an attribute's number, None if it is missing or empty.
 
         Raises:
-            InputError: it is not one number.
+            InputError: it is not one finite number as DICOM writes them.
         """
         text = self.text(keyword)
         if not text:
             return None
-        try:
-            return float(text)
-        except ValueError:
-            raise InputError(f"{named(keyword)} is not a number, in {self.where}") from None
+        value = parse_number(text)
+        if value is None:
+            raise InputError(f"{name_attribute(keyword)} is not a number, in {self.where}")
+        return value
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
-        """The numbers of an attribute.
+        """Return the numbers of an attribute.
 
         Raises:
             InputError: it is missing or does not hold so many numbers.
         """
-        try:
-            values = tuple(float(v) for v in self.text(keyword).split("\\"))
-        except ValueError:
-            values = ()
+        values = [v for text in self.text(keyword).split("\\") if (v := parse_number(text)) is not None]
         if len(values) != count:
-            raise InputError(f"{named(keyword)} is missing or does not hold {count} numbers, in {self.where}")
-        return values
+            raise InputError(f"{name_attribute(keyword)} is missing or does not hold {count} numbers, in {self.where}")
+        return tuple(values)
 
     def items(self, keyword: str) -> "tuple[Header, ...]":
-        """The items of a sequence, none where it is missing or empty.
+        """Return the items of a sequence, none if it is missing or empty.
 
         Raises:
             InputError: it is damaged.
@@ -76,17 +79,23 @@ class Header:
         return tuple(Header(self.path, item) for item in self._value(keyword) or ())
 
     def _value(self, keyword: str) -> Any:
-        with undamaged(f"{named(keyword)} is damaged in {self.where}"):
+        with undamaged(f"{name_attribute(keyword)} is damaged in {self.where}"):
             return self.dataset.get(keyword)
 
     @property
     def where(self) -> str:
-        """The file's name, for a message; folders above it may be named after the patient."""
+        """Return the file's name for a message; folders above it may be named after the patient."""
         return format_path(self.path.name, 80)
 
 
-def named(keyword: str) -> str:
-    """An attribute for a message: 'PatientWeight (0010,1030)'."""
+def parse_number(text: str) -> float | None:
+    """Return the number of a DS or IS, None if the text is none or beyond what a float holds."""
+    value = float(text) if _NUMBER.match(text.strip()) else math.inf
+    return value if math.isfinite(value) else None
+
+
+def name_attribute(keyword: str) -> str:
+    """Return an attribute for a message: 'PatientWeight (0010,1030)'."""
     from pydicom.datadict import tag_for_keyword
     from pydicom.tag import Tag
 
@@ -96,7 +105,7 @@ def named(keyword: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps pydicom and highdicom from warning, because their warnings quote values."""
+    """Keep pydicom and highdicom from warning, because their warnings quote values."""
     from pydicom import config
 
     logs, settings = [logging.getLogger(name) for name in ("pydicom", "highdicom")], config.settings
@@ -116,7 +125,10 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def undamaged(what: str) -> Iterator[None]:
-    """Runs pydicom quietly, and refuses what it fails on.
+    """Run pydicom quietly, and refuse what it fails on: whatever it raises, the file is at fault.
+
+    Damaged files make pydicom and its decoders raise errors of nearly every kind, among them MemoryError for a length
+    that nobody could hold.
 
     Args:
         what: beginning of the message.
@@ -124,19 +136,19 @@ def undamaged(what: str) -> Iterator[None]:
     Raises:
         InputError: pydicom or a decoder failed.
     """
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
     try:
         with quiet():
             yield
-    except (BytesLengthException, InvalidDicomError, *_DAMAGE):
+    except InputError:
+        raise
+    except Exception:
         raise InputError(f"{what}; copy the series again") from None  # the cause quotes the patient's values
 
 
-def private(header: Header, group: int, creator: str, element: int) -> Any:
-    """The value of a vendor's private attribute, None where it is missing.
+def read_private(header: Header, group: int, creator: str, element: int) -> Any:
+    """Return the value of a vendor's private attribute, None if it is missing.
 
-    Where no creator is named in the group, as anonymisers leave it, the vendor's usual block, 10, is taken.
+    If no creator is named in the group, as anonymisers leave it, the vendor's usual block, 10, is taken.
     """
     with undamaged(f"private group ({group:04X}) is damaged in {header.where}"):
         value = _private(header, group, creator, element)

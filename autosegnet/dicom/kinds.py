@@ -1,9 +1,13 @@
-"""What kind of image a DICOM object holds, and why a series of them may be no volume that can be used."""
+"""What kind of image a DICOM object holds, and why an image or a series is none that can be used."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from autosegnet.dicom.header import Header, named
+from autosegnet.dicom.header import Header, name_attribute, read_private
+from autosegnet.suv.pet_header import ATTRIBUTES
+from autosegnet.suv.rules import find_units_fault
 
 _PET: Final = "1.2.840.10008.5.1.4.1.1.128"
 _CT: Final = "1.2.840.10008.5.1.4.1.1.2"
@@ -20,51 +24,122 @@ _MODALITIES: Final = {"PT": "PET", "CT": "CT"}
 # de-identified and resliced volumes carry them.
 _PICTURES: Final = ("LOCALIZER", "MIP", "PROJECTION", "SCREEN", "CAPTURE", "FUSED", "FUSION")
 
+ATTENUATION: Final = "attenuation_corrected"
+"""The stated fact that waives the lack of ATTN."""
 
-def kind_of(header: Header) -> str | None:
-    """'PET', 'CT', or None for an object that is no image of either."""
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be said against a series, or about it.
+
+    Args:
+        fault: why it cannot be used, or ''.
+        waived_by: the stated fact that would make it usable, or ''.
+        doubts: what a person should look at, if it is used.
+    """
+
+    fault: str = ""
+    waived_by: str = ""
+    doubts: tuple[str, ...] = ()
+
+
+def find_kind(header: Header) -> str | None:
+    """Return 'PET', 'CT', or None for an object that is no image of either."""
     sop_class = header.text("SOPClassUID")
     if sop_class in _MULTI_FRAME:
         return _MULTI_FRAME[sop_class][0]
-    if sop_class.startswith(_CAPTURE) and (sop_class + ".").startswith(_CAPTURE + "."):
-        return _MODALITIES.get(header.text("Modality"))
-    return _CLASSES.get(sop_class)
+    if sop_class in _CLASSES:
+        return _CLASSES[sop_class]
+    kind = _MODALITIES.get(header.text("Modality"))
+    if kind is None or _is_capture(sop_class):
+        return kind
+    return kind if header.text("ImagePositionPatient") else None  # an image whose class was anonymised or damaged
 
 
-def fault_of(kind: str, headers: list[Header]) -> str:
-    """Why a series is no volume that can be used, or '': its kind of object, its kind of image, what was done to it.
+def _is_capture(sop_class: str) -> bool:
+    return (sop_class + ".").startswith(_CAPTURE + ".")
 
-    Args:
-        kind: as `kind_of` says.
-    """
-    first = headers[0]
-    sop_class = first.text("SOPClassUID")
-    if len({h.text("SOPClassUID") for h in headers}) > 1:
-        return f"mixed kinds of objects, {named('SOPClassUID')}"
+
+def find_other_kind(header: Header) -> str:
+    """Return why an image is no slice of a stack, although its series may be one, or ''."""
+    sop_class = header.text("SOPClassUID")
     if sop_class in _MULTI_FRAME:
-        return f"{_MULTI_FRAME[sop_class][1]}, {named('SOPClassUID')}; convert it to single-frame objects"
-    if sop_class.startswith(_CAPTURE):
-        return f"secondary capture, {named('SOPClassUID')}"
-    if picture := next((v for h in headers for v in _pictures(h)), None):
-        return f"{named('ImageType')} holds {picture}, not a stack of slices"
-    if any("REPROJECTION" in h.text("SeriesType").upper() for h in headers):
-        return f"{named('SeriesType')} is REPROJECTION, such as a MIP"
-    return _pet_fault(headers) if kind == "PET" else ""
+        name = name_attribute("SOPClassUID")
+        return f"{_MULTI_FRAME[sop_class][1]}, {name}; convert it to single-frame objects"
+    if _is_capture(sop_class):
+        return f"secondary capture, {name_attribute('SOPClassUID')}"
+    if picture := next(iter(_find_pictures(header)), None):
+        return f"{name_attribute('ImageType')} holds {picture}, not a stack of slices"
+    if "REPROJECTION" in header.text("SeriesType").upper():
+        return f"{name_attribute('SeriesType')} is REPROJECTION, such as a MIP"
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient"):
+        if not header.text(keyword):
+            return f"{name_attribute(keyword)} is missing, so that it has no place in the patient"
+    return ""
 
 
-def _pictures(header: Header) -> list[str]:
+def _find_pictures(header: Header) -> list[str]:
     values = header.text("ImageType").upper().split("\\")[2:]
     return [p for p in _PICTURES for v in values if v == p or (p != "MIP" and v.startswith(p))]
 
 
-def _pet_fault(headers: list[Header]) -> str:
+def find_class_fault(headers: Sequence[Header]) -> str:
+    """Return why the classes of a series' slices do not fit, or ''."""
+    classes = {h.text("SOPClassUID") for h in headers}
+    name = name_attribute("SOPClassUID")
+    if not classes <= _CLASSES.keys():
+        if classes & _CLASSES.keys():
+            return f"mixed kinds of objects, {name}: some are of a class that is unknown or not that of the others"
+        return f"{name} is missing, unknown or not that of PET or CT; expected {_PET} or {_CT} (was it anonymised?)"
+    return f"mixed kinds of objects, {name}" if len(classes) > 1 else ""
+
+
+def judge_pet(headers: Sequence[Header]) -> Verdict:
+    """Return what is to be said about the slices of a PET, one per place."""
+    declared = Counter(h.text("NumberOfSlices") for h in headers).most_common(1)[0][0]
+    if declared.isdigit() and int(declared) > len(headers):
+        return Verdict(f"slices missing: {name_attribute('NumberOfSlices')} is {declared}, found {len(headers)}")
+    units_fault = _judge_units(headers[0])
+    if units_fault:
+        return Verdict(units_fault)
+    verdict = _judge_attenuation(headers)
     types = {h.text("SeriesType").upper().split("\\")[0] for h in headers}
+    doubts = verdict.doubts
     for motion in ("DYNAMIC", "GATED"):  # NumberOfTimeSlices is no sign: it counts slices in some static GE series
         if motion in types:
-            return f"{motion.lower()} series, {named('SeriesType')}"
-    if any("ATTN" not in h.text("CorrectedImage").upper().split("\\") for h in headers):
-        return f"not corrected for attenuation: no ATTN in {named('CorrectedImage')}"
-    declared = Counter(h.number("NumberOfSlices") for h in headers).most_common(1)[0][0]
-    if declared and declared > len(headers):
-        return f"slices missing: {named('NumberOfSlices')} is {declared:g}"
-    return ""
+            said = f"{name_attribute('SeriesType')} is {motion}"
+            doubts += (f"{said}, but there is one slice per place: taken for a static PET of one frame",)
+    return Verdict(verdict.fault, verdict.waived_by, doubts)
+
+
+def is_in_motion(headers: Sequence[Header]) -> str:
+    """Return 'dynamic series, ...' or 'gated series, ...' if the series says so, else ''."""
+    types = {h.text("SeriesType").upper().split("\\")[0] for h in headers}
+    motion = next((m for m in ("DYNAMIC", "GATED") if m in types), None)
+    return f"{motion.lower()} series, {name_attribute('SeriesType')}" if motion else ""
+
+
+def _judge_units(first: Header) -> str:
+    units = first.text("Units").upper()
+    names = ("philips_suv_factor", "philips_activity_factor")
+    return find_units_fault(units, has_factor=units == "CNTS" and any(_has_private(first, name) for name in names))
+
+
+def _has_private(header: Header, field: str) -> bool:
+    attribute = ATTRIBUTES[field]
+    group, element = (int(part, 16) for part in attribute.number.strip("()").split(","))
+    return read_private(header, group, attribute.creator, element & 0xFF) is not None
+
+
+def _judge_attenuation(headers: Sequence[Header]) -> Verdict:
+    corrected = [[v for v in h.text("CorrectedImage").upper().split("\\") if v] for h in headers]
+    name = name_attribute("CorrectedImage")
+    if all("ATTN" in values for values in corrected):
+        return Verdict()
+    if any(corrected):
+        return Verdict(f"not corrected for attenuation: no ATTN in {name}", ATTENUATION)
+    method = headers[0].text("AttenuationCorrectionMethod")
+    if method and method.upper() not in ("NONE", "NO", "N"):
+        said = name_attribute("AttenuationCorrectionMethod")
+        return Verdict(doubts=(f"{name} is missing; the PET is taken for corrected, because {said} names a method",))
+    return Verdict(f"{name} is missing, so that nothing says whether attenuation is corrected", ATTENUATION)

@@ -1,126 +1,284 @@
-"""Finds the DICOM objects below a folder and reads their headers, with pydicom."""
+"""Find the DICOM objects below a folder and read each once, with pydicom: its header now, its pixels when asked for."""
 
-import os
-from collections.abc import Collection, Iterable
+import io
+import logging
+import zlib
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import median
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
-from autosegnet.dicom.header import Header, undamaged
+from autosegnet.dicom.header import Header, quiet, undamaged
 from autosegnet.errors import InputError, format_path
 from autosegnet.io.folders import folders_below
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
-_PREAMBLE = 128
+    StopWhen = Callable[[BaseTag, str | None, int], bool]
+
+log = logging.getLogger(__name__)
+
+_PREAMBLE: Final = 128
+_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
+_LARGEST_INFLATED: Final = 64 * 2**20  # bytes: a slice of 4096 x 4096 in 16 bits has half of it
+_LONGEST_FIRST: Final = 1024  # bytes of the value of an object's first element
+_SHORT_VRS: Final = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
+_LONG_VRS: Final = b"OB OD OF OL OV OW SQ UC UN UR UT SV UV".split()
+_SAME_SIZE: Final = 0.01  # of the neighbours' median: slices of one series differ in a few characters
+_NAMES_OF_DICOM: Final = (".dcm", ".dicom", ".dic", ".ima")
+_ARCHIVES: Final = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".iso")
 
 
 def find_headers(folder: Path) -> list[Header]:
-    """The headers of all DICOM objects below a folder, in the order of their paths.
+    """Return the headers of all DICOM objects below a folder, in the order of their paths.
 
-    Files of other kinds, DICOMDIR, hidden files and hidden folders are left alone; linked folders are followed.
+    Files of other kinds, hidden files and hidden folders are left alone; linked folders are followed. Objects that
+    cannot be slices, such as DICOMDIR under any name, are left alone even if they are damaged.
 
     Raises:
-        InputError: no such folder, no DICOM object in it, or one that is cut or damaged.
+        InputError: no such folder, no DICOM object in it, or one that is cut or damaged and may be a slice.
     """
+    refuse_archive(folder)
     if not folder.is_dir():
         raise InputError(f"found no folder, expected one with DICOM files, at {format_path(folder)}")
     by_folder = {place.resolve(): (place, names) for place, names in folders_below(folder)}  # a linked one once
     paths = sorted(place / name for place, names in by_folder.values() for name in names if name.upper() != "DICOMDIR")
     headers = [header for path in paths if (header := find_header(path)) is not None]
-    if not headers:
-        raise InputError(f"found {len(paths)} files and no DICOM object among them, in {format_path(folder)}")
     known = {header.path for header in headers}
-    for path in cut_beside(known, (path for path in paths if path not in known)):
-        raise InputError(cut_before_header(path))
+    others = [path for path in paths if path not in known]
+    if not headers:
+        archives = [path.name for path in paths if path.suffix.lower() in _ARCHIVES]
+        advice = f"; unzip {format_path(archives[0], 80)} first" if archives else ""
+        raise InputError(f"found {len(paths)} files and no DICOM object among them, in {format_path(folder)}{advice}")
+    for path in find_lost(known, others):
+        raise InputError(describe_lost(path))
     return headers
 
 
-def cut_beside(objects: Collection[Path], others: Iterable[Path]) -> list[Path]:
-    """The files that may be what is left of an object: beside one, empty or with zeros as a preamble has them.
+def refuse_archive(path: Path) -> None:
+    """Refuse an archive where a folder is expected.
+
+    Raises:
+        InputError: the path is an archive's.
+    """
+    if path.suffix.lower() in _ARCHIVES and not path.name.lower().endswith(".nii.gz") and path.is_file():
+        raise InputError(f"found an archive, {format_path(path.name, 80)}; unzip it and name the folder instead")
+
+
+def find_lost(objects: Collection[Path], others: Iterable[Path]) -> list[Path]:
+    """Return the files that may be what is left of a slice, and log those that only look a little like one.
+
+    Such a file lies beside an object and is empty, or holds zeros as a preamble does, or has an object's size.
 
     Args:
         objects: files that are DICOM.
         others: files that are not.
     """
-    folders = {path.parent for path in objects}
-    return [path for path in others if path.parent in folders and _may_be_cut(path)]
+    sizes: dict[Path, list[int]] = {}
+    for path in objects:
+        sizes.setdefault(path.parent, []).append(_size_of(path))
+    lost = []
+    for path in others:
+        if path.parent not in sizes:
+            continue
+        usual = median(sizes[path.parent])
+        of_that_size = abs(_size_of(path) - usual) <= _SAME_SIZE * usual
+        of_other_kind = path.suffix[1:2].isalpha()  # not the end of a UID
+        if of_other_kind and of_that_size:
+            name = format_path(path.name, 80)
+            log.warning("%s is not DICOM and has the size of the DICOM files beside it: is it a damaged slice?", name)
+        elif not of_other_kind and (of_that_size or _may_be_cut(path)):
+            lost.append(path)
+    return lost
 
 
-def cut_before_header(path: Path) -> str:
-    """What is wrong with a file of `cut_beside`."""
-    return (
-        f"found a file among DICOM objects that is cut before its header: {format_path(path.name, 80)}; copy it again"
-    )
+def describe_lost(path: Path) -> str:
+    """Return what is wrong with a file of `find_lost`."""
+    name = format_path(path.name, 80)
+    if _may_be_cut(path):
+        return f"found a file among DICOM objects that is cut before its header: {name}; copy it again"
+    return f"found a file that is not DICOM but has the size of the DICOM files beside it: {name}; copy it again"
 
 
 def _may_be_cut(path: Path) -> bool:
-    name_of_other_kind = path.suffix[1:2].isalpha()  # not the end of a UID
-    if name_of_other_kind:
+    if not any(char.isdigit() for char in path.name):  # LOCKFILE, VERSION: names of slices count
         return False
-    start = _start(path)
+    start = _read_start(path)
     return len(start) < _PREAMBLE + 4 and not start[:_PREAMBLE].strip(b"\0")
 
 
-def read_header(path: Path) -> Header:
-    """The header of a file that is known to be DICOM.
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise InputError(f"cannot read {format_path(path.name, 80)}: {error.strerror}") from error
+
+
+def find_header(path: Path, *, stop_when: "StopWhen | None" = None) -> Header | None:
+    """Return the header of a file; None if it is no DICOM, or an object that cannot be a slice and cannot be read.
+
+    Args:
+        stop_when: where to stop reading; None for where the pixels begin.
 
     Raises:
-        InputError: it is gone, no DICOM, or damaged.
+        InputError: it is called DICOM and is none, or is damaged and may be a slice.
     """
-    header = find_header(path)
-    if header is None:
-        raise InputError(f"found a file that is no longer DICOM: {format_path(path.name, 80)}")
-    return header
-
-
-def find_header(path: Path) -> Header | None:
-    """The header of a file, None where it is no DICOM.
-
-    Raises:
-        InputError: it is called DICOM and is none, or is damaged.
-    """
-    if _kind(path) is None:
-        if path.suffix.lower() in (".dcm", ".dicom"):
+    form = _find_form(path)
+    if form is None:
+        if path.suffix.lower() in _NAMES_OF_DICOM:
             raise InputError(f"found a file that is not DICOM although its name says so: {format_path(path.name, 80)}")
         return None
     damaged = f"the DICOM header is cut or damaged in {format_path(path.name, 80)}"
-    with undamaged(damaged):
-        dataset = read_dataset(path, pixels=False)
-        complete = bool(dataset.get("SOPClassUID")) and bool(dataset.get("SOPInstanceUID"))
-    if not complete:
-        raise InputError(f"{damaged}; copy the series again")
-    return Header(path, dataset)
+    try:
+        with undamaged(damaged):
+            header = _read_header(path, form, stop_when or _at_pixels)
+            in_meta = str(header.dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+            sop_class, uid = header.text("SOPClassUID"), header.text("SOPInstanceUID")
+    except InputError:
+        if _cannot_be_slice(_read_class_in_meta(path)):
+            return None
+        raise
+    if _cannot_be_slice(sop_class or in_meta):
+        return header if sop_class and uid else None
+    if (sop_class and uid) or not (sop_class or in_meta or header.text("Modality") in ("PT", "CT")):
+        return header
+    raise InputError(f"{damaged}; copy the series again")
 
 
-def read_dataset(path: Path, *, pixels: bool = True) -> "Dataset":
-    """The dataset of a file that is DICOM; one without the preamble of PS3.10 is taken to be uncompressed.
+def _read_class_in_meta(path: Path) -> str:
+    from pydicom.filereader import read_file_meta_info
+
+    try:
+        with undamaged("the file's meta information is damaged"):
+            return str(read_file_meta_info(path).get("MediaStorageSOPClassUID", ""))
+    except InputError:
+        return ""
+
+
+def _cannot_be_slice(sop_class: str) -> bool:
+    """Whether a class is known and is none of images."""
+    from pydicom.uid import UID
+
+    with quiet():
+        name = UID(sop_class).name if sop_class else ""
+    return bool(sop_class) and name != sop_class and "Image Storage" not in name
+
+
+def identify(path: Path) -> Header | None:
+    """Return as `find_header` only the first attributes of a file: those that say of which study and kind it is.
+
+    Raises:
+        InputError: as `find_header`.
+    """
+    return find_header(path, stop_when=_after_identity)
+
+
+def _after_identity(tag: "BaseTag", vr: str | None, length: int) -> bool:
+    return int(tag) > 0x00200037  # ImageOrientationPatient
+
+
+def _at_pixels(tag: "BaseTag", vr: str | None, length: int) -> bool:
+    return int(tag) >= 0x7FE00008
+
+
+def _read_header(path: Path, form: str, stop_when: "StopWhen") -> Header:
+    from pydicom.filereader import read_partial
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    with _open_dataset(path) as file:
+        dataset = read_partial(file, stop_when, force=form == "bare")
+        at = file.tell()
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return Header(path, dataset, at)
+
+
+def read_pixels(header: Header) -> "Dataset":
+    """Return the pixel data of an object, read from where its header ends, as a dataset with that one element.
 
     Raises:
         Whatever pydicom raises on a damaged file: `undamaged` refuses it.
     """
-    from pydicom import dcmread
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.filereader import read_dataset
 
-    bare = _kind(path) == "bare"
-    dataset = dcmread(path, stop_before_pixels=not pixels, force=bare)
-    if bare:
-        implicit, _ = dataset.original_encoding
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    return dataset
+    implicit, little = header.dataset.original_encoding
+    with _open_dataset(header.path) as file, quiet():
+        file.seek(header.pixels_at)
+        return read_dataset(file, bool(implicit), bool(little), stop_when=lambda tag, vr, length: tag > 0x7FE00010)
 
 
-def _kind(path: Path) -> str | None:
-    """'file' with the preamble of PS3.10, 'bare' for a dataset that begins with group 0008, None for anything else."""
-    start = _start(path)
+def _open_dataset(path: Path) -> BinaryIO:
+    """The file, or if its dataset is deflated, what it would be if it were not."""
+    file = path.open("rb")
+    start = file.read(1024)
+    file.seek(0)
+    if start[_PREAMBLE : _PREAMBLE + 4] != b"DICM" or _DEFLATED not in start:
+        return file
+    with file:
+        return io.BytesIO(_inflate(path, file))
+
+
+def _inflate(path: Path, file: BinaryIO) -> bytes:
+    """The bytes of a deflated object, its dataset inflated and its transfer syntax that of the result.
+
+    Raises:
+        InputError: it would become larger than any slice.
+    """
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.filewriter import write_file_meta_info
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    meta = read_file_meta_info(path)
+    head = DicomBytesIO()
+    file.seek(_PREAMBLE + 4 + 12 + int(meta.FileMetaInformationGroupLength))  # the length's own element has 12 bytes
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    dataset = inflater.decompress(file.read(), _LARGEST_INFLATED + 1)
+    if len(dataset) > _LARGEST_INFLATED:
+        raise InputError(
+            f"the deflated dataset holds more than {_LARGEST_INFLATED} bytes, which no slice has, in "
+            f"{format_path(path.name, 80)}"
+        )
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    write_file_meta_info(head, meta, enforce_standard=False)
+    return bytes(_PREAMBLE) + b"DICM" + head.getvalue() + dataset
+
+
+def _find_form(path: Path) -> str | None:
+    """'file' with the preamble of PS3.10, 'bare' for elements alone, None for anything else."""
+    start = _read_start(path)
     if start[_PREAMBLE:] == b"DICM":
         return "file"
-    return "bare" if start[:2] == b"\x08\x00" and start[2:4] in (b"\x05\x00", b"\x08\x00", b"\x16\x00") else None
+    return "bare" if _begins_with_element(start, _size_of(path)) else None
 
 
-def _start(path: Path) -> bytes:
+def _begins_with_element(start: bytes, size: int) -> bool:
+    """Whether bytes begin with an element of group 2 or 8 whose length is plausible, of any encoding."""
+    orders: tuple[Literal["little", "big"], ...] = ("little", "big")
+    for order in orders:
+        if len(start) < 12 or int.from_bytes(start[:2], order) not in (0x0002, 0x0008):
+            continue
+        if start[4:6] in _SHORT_VRS:
+            length = int.from_bytes(start[6:8], order)
+        elif start[4:6] in _LONG_VRS:
+            length = int.from_bytes(start[8:12], order)
+        else:
+            length = int.from_bytes(start[4:8], "little") if order == "little" else size
+        if length <= min(size, _LONGEST_FIRST):
+            return True
+    return False
+
+
+def _read_start(path: Path) -> bytes:
+    """The first bytes of a regular file; nothing of a pipe, which would keep the reader waiting."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
             return file.read(_PREAMBLE + 4)
     except OSError as error:
         raise InputError(f"cannot read {format_path(path.name, 80)}: {error.strerror}") from error

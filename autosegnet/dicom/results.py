@@ -1,4 +1,4 @@
-"""Makes the DICOM results that a person asked for."""
+"""Make the DICOM results that a person asked for."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autosegnet.errors import InputError
+
 if TYPE_CHECKING:
     import SimpleITK as sitk
     from pydicom import Dataset
 
     from autosegnet.dicom.pet import DicomSource
     from autosegnet.dicom.source_references import Origin
+    from autosegnet.scan import ScanFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,37 +23,65 @@ class DicomResults:
     """Where results go; None for one that is not wanted.
 
     Args:
-        per_lesion: a segment a lesion, instead of one in all.
+        per_lesion: whether each lesion is a segment, instead of one in all.
+        is_anonymous: whether they leave out the patient.
     """
 
     segmentation: Path | None = None
     report: Path | None = None
     structure_set: Path | None = None
     per_lesion: bool = False
+    is_anonymous: bool = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files to be written."""
+        """Return the files to be written."""
         return tuple(p for p in (self.segmentation, self.report, self.structure_set) if p is not None)
 
 
-def encoded_results(mask: sitk.Image, suv: sitk.Image, source: DicomSource, results: DicomResults) -> dict[Path, bytes]:
-    """The wanted results of a mask, as the bytes of their files.
-
-    Args:
-        mask: on the PET's grid, whose z axis runs along `source.files`.
-        suv: the PET.
+def try_results(suv: sitk.Image, source: DicomSource, scan: ScanFacts, results: DicomResults) -> None:
+    """Make the results of a mask of one voxel and drop them, so that a header that allows none is refused in time.
 
     Raises:
-        InputError: a file of the PET is gone.
+        InputError: the PET's header does not allow the results.
     """
-    from autosegnet.dicom.source_references import open_origin
+    import SimpleITK as sitk
 
-    made = _made(mask, suv, open_origin(source), results)
-    return {path: _encoded(dataset) for path, dataset in made.items()}
+    mask = sitk.Image(suv.GetSize(), sitk.sitkUInt8)
+    mask.CopyInformation(suv)
+    mask[tuple(count // 2 for count in suv.GetSize())] = 1
+    try:
+        encode_results(mask, suv, source, scan, results)
+    except InputError:
+        raise
+    except Exception:
+        raise InputError(
+            "DICOM results cannot be made from the PET's header: an attribute that they copy is damaged or against "
+            "the standard; leave out --dicom-seg, --dicom-sr and --rtstruct, or copy the series again"
+        ) from None  # the cause quotes the patient's values
 
 
-def _made(mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResults) -> dict[Path, Dataset]:
+def encode_results(
+    mask: sitk.Image, suv: sitk.Image, source: DicomSource, scan: ScanFacts, results: DicomResults
+) -> dict[Path, bytes]:
+    """Return the wanted results of a mask as the bytes of their files.
+
+    Args:
+        mask: on the PET's grid, whose z axis runs along `source.headers`.
+        suv: the PET.
+        scan: how it was made.
+
+    Raises:
+        InputError: the PET lacks a UID that results need.
+    """
+    from autosegnet.dicom.source_references import Origin, check_origin
+
+    origin = Origin(source.headers, float(mask.GetSpacing()[2]), scan, results.is_anonymous)
+    check_origin(origin)
+    return {path: _encode(dataset) for path, dataset in _make(mask, suv, origin, results).items()}
+
+
+def _make(mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResults) -> dict[Path, Dataset]:
     from pydicom.uid import generate_uid
 
     from autosegnet.geometry import Grid
@@ -60,29 +91,28 @@ def _made(mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResul
     uids = tuple(str(generate_uid()) for _ in range(count))
     made: dict[Path, Dataset] = {}
     if results.segmentation is not None:
-        from autosegnet.dicom.segmentation import segmentation
+        from autosegnet.dicom.segmentation import make_segmentation
 
-        spacing_mm = float(mask.GetSpacing()[2])
-        made[results.segmentation] = segmentation(
-            labels, origin, tracking_uids=uids, per_lesion=results.per_lesion, spacing_mm=spacing_mm
-        )
+        per_lesion = results.per_lesion
+        made[results.segmentation] = make_segmentation(labels, origin, tracking_uids=uids, per_lesion=per_lesion)
     if results.report is not None:
-        from autosegnet.dicom.structured_report import measurement_report
+        from autosegnet.dicom.structured_report import make_measurement_report
 
-        made[results.report] = measurement_report(
+        made[results.report] = make_measurement_report(
             measure_lesions(mask, suv),
             origin,
             tracking_uids=uids,
             slice_of=lambda lesion: mask.TransformPhysicalPointToIndex(lesion.suv_max_mm)[2],
+            segmentation=None if results.segmentation is None else made[results.segmentation],
         )
     if results.structure_set is not None:
-        from autosegnet.dicom.rtstruct import structure_set
+        from autosegnet.dicom.rtstruct import make_structure_set
 
-        made[results.structure_set] = structure_set(labels, count, origin, Grid.of(mask))
+        made[results.structure_set] = make_structure_set(labels, count, origin, Grid.of(mask))
     return made
 
 
-def _encoded(dataset: Dataset) -> bytes:
+def _encode(dataset: Dataset) -> bytes:
     from autosegnet.dicom.header import quiet
 
     buffer = io.BytesIO()

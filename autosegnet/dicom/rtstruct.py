@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from autosegnet import __version__
-from autosegnet.dicom.contours import Corner, outlines
+from autosegnet.dicom.contours import Corner, trace_outlines
 from autosegnet.dicom.header import quiet
 from autosegnet.dicom.segmentation import NAME, SERIES_NUMBER
 from autosegnet.dicom.source_references import Origin, copy_patient_and_study
@@ -28,8 +28,8 @@ _SOP_CLASS: Final = "1.2.840.10008.5.1.4.1.1.481.3"
 _COLOURS: Final = ((255, 64, 64), (255, 160, 0), (255, 255, 0), (64, 255, 64), (0, 255, 255), (255, 64, 255))
 
 
-def structure_set(labels: NDArray[Any], count: int, origin: Origin, grid: Grid) -> Dataset:
-    """The structure set of a mask's lesions.
+def make_structure_set(labels: NDArray[Any], count: int, origin: Origin, grid: Grid) -> Dataset:
+    """Return the structure set of a mask's lesions.
 
     A mask without lesion gives one region without contour, because a structure set needs at least one.
 
@@ -73,7 +73,7 @@ def _frame(origin: Origin) -> Dataset:
     made.Manufacturer = made.ManufacturerModelName = NAME
     made.SoftwareVersions = __version__
     made.StructureSetLabel, made.StructureSetName = "LESIONS", "Lesions"
-    made.StructureSetDescription = "FDG PET/CT lesions, not reviewed by a person"
+    made.StructureSetDescription = origin.description
     made.ApprovalStatus = "UNAPPROVED"
     made.FrameOfReferenceUID = origin.first.FrameOfReferenceUID
     made.PositionReferenceIndicator = origin.headers[0].text("PositionReferenceIndicator") or None
@@ -134,7 +134,7 @@ def _outlined(
         return
     z, y, x = (side.start for side in box)
     for down, plane in enumerate(labels[box] == number):
-        for corners in outlines(plane):
+        for corners in trace_outlines(plane):
             yield z + down, [(x + column, y + row) for column, row in corners]
 
 

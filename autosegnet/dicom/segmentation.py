@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autosegnet import __version__
 from autosegnet.dicom.header import quiet
-from autosegnet.dicom.source_references import Origin, copy_patient_and_study, lean_copies
+from autosegnet.dicom.source_references import Origin, copy_patient_and_study, make_lean_copies
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -23,23 +23,26 @@ SERIES_NUMBER = 9001
 NAME = "autosegnet"
 
 
-def segmentation(
-    labels: NDArray[Any], origin: Origin, *, tracking_uids: tuple[str, ...], per_lesion: bool, spacing_mm: float
+_COLOUR_CIELAB = (53.0, 80.0, 67.0)
+"""Red, as most viewers show lesions."""
+
+
+def make_segmentation(
+    labels: NDArray[Any], origin: Origin, *, tracking_uids: tuple[str, ...], per_lesion: bool
 ) -> Dataset:
-    """The Segmentation of a mask, with one segment in all or one a lesion.
+    """Return the Segmentation of a mask, with one segment in all or one per lesion.
 
     A mask without lesion gives one segment, empty in every frame, because a Segmentation needs at least one.
 
     Args:
         labels: (z, y, x), 0 outside, 1 to n in the lesions; z as the origin's headers.
         tracking_uids: of the lesions, in the order of their numbers.
-        per_lesion: a segment a lesion.
-        spacing_mm: between slices.
+        per_lesion: whether each lesion is a segment.
     """
     import highdicom as hd
 
     split = per_lesion and bool(tracking_uids)
-    sources = lean_copies(origin)
+    sources = make_lean_copies(origin)
     with quiet():
         made = hd.seg.Segmentation(
             source_images=sources,
@@ -55,12 +58,12 @@ def segmentation(
             software_versions=__version__,
             device_serial_number="none",
             content_label="LESIONS",
-            content_description="FDG PET/CT lesions, not reviewed by a person",
+            content_description=origin.description,
             series_description="autosegnet lesions",
             pixel_measures=hd.PixelMeasuresSequence(
                 pixel_spacing=list(sources[0].PixelSpacing),
-                slice_thickness=sources[0].SliceThickness or spacing_mm,
-                spacing_between_slices=round(spacing_mm, 6),
+                slice_thickness=sources[0].SliceThickness,
+                spacing_between_slices=round(origin.spacing_mm, 6),
             ),
         )
     copy_patient_and_study(origin, made)
@@ -85,6 +88,7 @@ def _descriptions(tracking_uids: tuple[str, ...]) -> list[Any]:
             algorithm_identification=algorithm,
             tracking_uid=uid,
             tracking_id=label if uid else None,
+            display_color=hd.color.CIELabColor(*_COLOUR_CIELAB),
         )
 
     if not tracking_uids:

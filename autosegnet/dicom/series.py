@@ -1,148 +1,209 @@
-"""Sorts DICOM headers into series and chooses the PET and the CT of a study: by frame of reference and by study."""
+"""Sort DICOM headers into series, each judged by its images and their geometry."""
 
 import logging
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from autosegnet.dicom.header import Header, named
-from autosegnet.dicom.kinds import fault_of, kind_of
-from autosegnet.dicom.objects import find_headers
+import numpy as np
+
+from autosegnet.dicom.header import Header, name_attribute, undamaged
+from autosegnet.dicom.kinds import (
+    Verdict,
+    find_class_fault,
+    find_kind,
+    find_other_kind,
+    is_in_motion,
+    judge_pet,
+)
+from autosegnet.dicom.objects import find_headers, read_pixels
+from autosegnet.dicom.stack import LEAST_SLICES, SAME_COSINES, Stack, count_doubled, stack_slices
 from autosegnet.errors import InputError
 
 log = logging.getLogger(__name__)
 
-_MOST_LISTED: Final = 8  # as many as a line of a log bears
+_Tried = tuple[Sequence[Header], Stack | str]  # slices, and their stack or why they form none
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One PET or CT series.
+    """One PET or CT series, or a part of one that could be a volume by itself.
 
     Args:
         kind: 'PET' or 'CT'.
-        headers: in the order of their paths.
-        fault: why it is no volume that can be used, or ''.
+        uid: SeriesInstanceUID.
+        headers: of its slices, in the order of their paths.
+        stacked: the slices as a volume; None if they form none.
+        verdict: what is to be said against it or about it.
+        aside: images of the same series that are no slices, by the reason.
+        part: what tells it from the other parts of its series, or ''.
     """
 
     kind: str
     uid: str
     headers: tuple[Header, ...]
-    fault: str
+    stacked: Stack | None
+    verdict: Verdict
+    aside: tuple[tuple[str, int], ...] = ()
+    part: str = ""
+
+    @property
+    def fault(self) -> str:
+        """Return why it is no volume that can be used, or ''."""
+        return self.verdict.fault
 
     @property
     def study_uid(self) -> str:
-        """StudyInstanceUID (0020,000D)."""
+        """Return StudyInstanceUID (0020,000D)."""
         return self.headers[0].text("StudyInstanceUID")
 
     @property
     def frame_uid(self) -> str:
-        """FrameOfReferenceUID (0020,0052)."""
+        """Return FrameOfReferenceUID (0020,0052)."""
         return self.headers[0].text("FrameOfReferenceUID")
 
     @property
-    def summary(self) -> str:
-        """What tells it from others, without a word of free text."""
+    def name(self) -> str:
+        """Return what tells it from others, without a word of free text."""
         number = "".join(c for c in self.headers[0].text("SeriesNumber")[:8] if c.isdigit()) or "none"
-        text = f"{self.kind} number {number}, {len(self.headers)} slices, UID ...{self.uid[-12:]}"
-        return f"{text} ({self.fault})" if self.fault else text
+        end = self.uid[-12:]
+        uid = f"UID ...{end}" if re.fullmatch(r"[0-9.]+", end) else "UID that is none"
+        part = f", {self.part}" if self.part else ""
+        return f"{self.kind} number {number}, {len(self.headers)} slices{part}, {uid}"
+
+    @property
+    def summary(self) -> str:
+        """Return its name, its fault and the images put aside."""
+        reasons = [self.fault] if self.fault else []
+        reasons += [f"{count} images put aside: {reason}" for reason, count in self.aside]
+        return f"{self.name} ({'; '.join(reasons)})" if reasons else self.name
 
 
-def series_in(folder: Path) -> list[Series]:
-    """The PET and CT series below a folder.
+def gather_series(folder: Path) -> list[Series]:
+    """Return the PET and CT series below a folder.
 
     Raises:
         InputError: no folder, no DICOM, or a damaged object.
     """
-    return series_of(find_headers(folder))
+    return sort_series(find_headers(folder))
 
 
-def series_of(headers: Iterable[Header]) -> list[Series]:
-    """The PET and CT series among headers in the order of their paths.
+def sort_series(headers: Iterable[Header]) -> list[Series]:
+    """Return the PET and CT series among headers in the order of their paths.
+
+    Images that are no slices are put aside one by one. What is left of a series is split by orientation and size, and
+    a CT that forms no stack by its acquisitions, too.
 
     Raises:
         InputError: an image that names no series.
     """
     groups: dict[tuple[str, str], list[Header]] = {}
-    for header in headers:
-        kind = kind_of(header)
+    for header in _drop_repeated(headers):
+        kind = find_kind(header)
         if kind:
-            if not header.text("SeriesInstanceUID"):
-                raise InputError(
-                    f"{named('SeriesInstanceUID')} is missing in {header.where}; expected it in every image"
-                )
-            groups.setdefault((kind, header.text("SeriesInstanceUID")), []).append(header)
-    return [Series(kind, uid, tuple(headers), fault_of(kind, headers)) for (kind, uid), headers in groups.items()]
+            uid = header.text("SeriesInstanceUID")
+            if not uid:
+                name = name_attribute("SeriesInstanceUID")
+                raise InputError(f"{name} is missing in {header.where}; expected it in every image")
+            groups.setdefault((kind, uid), []).append(header)
+    return [series for (kind, uid), group in groups.items() for series in _judge_group(kind, uid, group)]
 
 
-def choose_pet(found: list[Series], *, uid: str = "") -> Series:
-    """The PET series: the one asked for, else the only one that can be used.
-
-    Args:
-        uid: SeriesInstanceUID or its end.
-
-    Raises:
-        InputError: none, several, or one with a fault; what there is, is listed.
-    """
-    return _choose([s for s in found if s.kind == "PET"], uid=uid, kind="PET", option="--pet-series")
-
-
-def choose_ct(found: list[Series], *, uid: str = "", pet: Series | None = None) -> Series:
-    """The CT series: the one asked for, else the only one with the PET's frame of reference and study.
-
-    Args:
-        uid: SeriesInstanceUID or its end.
-        pet: None where the PET is no DICOM, so that there is nothing to compare with.
-
-    Raises:
-        InputError: none, several, or one with a fault or in another frame of reference.
-    """
-    candidates = [s for s in found if s.kind == "CT"]
-    if pet is not None and not pet.frame_uid:
-        raise InputError(f"{named('FrameOfReferenceUID')} is missing in the {pet.summary}; CT and PET are paired by it")
-    if pet is not None and not uid:
-        paired = [s for s in candidates if s.frame_uid == pet.frame_uid and s.study_uid == pet.study_uid]
-        if candidates and not paired:
-            what = (
-                "FrameOfReferenceUID" if all(s.frame_uid != pet.frame_uid for s in candidates) else "StudyInstanceUID"
-            )
-            raise InputError(
-                f"no CT series shares {named(what)} with the {pet.summary}; found {_listed(candidates)}; expected PET "
-                "and CT of one examination"
-            )
-        candidates = paired
-    chosen = _choose(candidates, uid=uid, kind="CT", option="--ct-series")
-    if pet is not None:
-        if chosen.frame_uid != pet.frame_uid:
-            raise InputError(
-                f"{named('FrameOfReferenceUID')} of the {chosen.summary} differs from that of the {pet.summary}; "
-                "expected PET and CT in one frame of reference"
-            )
-        if chosen.study_uid != pet.study_uid:
-            log.warning("the CT is of another study than the PET, and was chosen by --ct-series")
-    return chosen
+def _drop_repeated(headers: Iterable[Header]) -> list[Header]:
+    """The headers without objects that are there twice: one SOPInstanceUID, equal attributes and equal pixels."""
+    kept: dict[str, list[Header]] = {}
+    order, repeated = [], 0
+    for header in headers:
+        same = kept.setdefault(header.text("SOPInstanceUID"), [])
+        if any(_is_equal(header, other) for other in same):
+            repeated += 1
+            continue
+        same.append(header)
+        order.append(header)
+    if repeated:
+        log.info("%d DICOM objects are there twice, with equal content, and count once", repeated)
+    return order
 
 
-def _choose(candidates: list[Series], *, uid: str, kind: str, option: str) -> Series:
-    if uid:
-        candidates = [s for s in candidates if s.uid == uid] or [s for s in candidates if s.uid.endswith(uid)]
-    usable = [s for s in candidates if not s.fault]
-    if len(usable) == 1:
-        others = len(candidates) - 1
-        if others:
-            aside = "; ".join(s.summary for s in candidates if s.fault)
-            log.info("%d %s series put aside: %s", others, kind, aside)
-        return usable[0]
-    if not candidates:
-        raise InputError(f"found no {kind} series{f' with the UID of {option}' if uid else ''}; expected one")
-    if len(candidates) == 1:
-        raise InputError(f"cannot use the {candidates[0].summary}")
-    several = usable or candidates
-    state = "several" if usable else "none that can be used of several"
-    raise InputError(f"found {state} {kind} series: {_listed(several)}; choose one with {option} UID")
+def _is_equal(one: Header, other: Header) -> bool:
+    with undamaged(f"the DICOM object is damaged in {one.where}"):
+        return bool(one.dataset == other.dataset and read_pixels(one) == read_pixels(other))
 
 
-def _listed(series: list[Series]) -> str:
-    text = "; ".join(s.summary for s in series[:_MOST_LISTED])
-    return text + (f"; and {len(series) - _MOST_LISTED} more" if len(series) > _MOST_LISTED else "")
+def _judge_group(kind: str, uid: str, headers: Sequence[Header]) -> list[Series]:
+    """The series, or its parts, with one UID."""
+    reasons = {id(header): find_other_kind(header) for header in headers}
+    slices = [header for header in headers if not reasons[id(header)]]
+    aside = Counter(reason for header in headers if (reason := reasons[id(header)]))
+    if not slices:
+        (reason, _), *_ = aside.most_common()
+        return [Series(kind, uid, tuple(headers), None, Verdict(reason))]
+    if fault := find_class_fault(slices):
+        return [Series(kind, uid, tuple(slices), None, Verdict(fault), tuple(aside.items()))]
+    parts = _split_by_geometry(slices)
+    large = [part for part in parts if len(part) >= LEAST_SLICES] or parts[:1]
+    for part in parts:
+        if part not in large:
+            aside[_tell_difference(part[0], large[0][0])] += len(part)
+    stacks: list[_Tried] = [(part, _try_stack(part)) for part in large]
+    if kind == "CT":
+        stacks = [piece for part, found in stacks for piece in _split_by_acquisition(part, found)]
+    several = len(stacks) > 1
+    return [
+        _judge_part(kind, uid, part, found, aside, f"part {k} of {len(stacks)}" if several else "")
+        for k, (part, found) in enumerate(stacks, start=1)
+    ]
+
+
+def _judge_part(
+    kind: str, uid: str, part: Sequence[Header], found: Stack | str, aside: Counter[str], name: str
+) -> Series:
+    rest = tuple(aside.items())
+    if isinstance(found, str):
+        motion = is_in_motion(part) if kind == "PET" else ""
+        verdict = Verdict(motion if motion and "place of another" in found else found)
+        return Series(kind, uid, tuple(part), None, verdict, rest, name)
+    verdict = judge_pet(part) if kind == "PET" else Verdict()
+    return Series(kind, uid, tuple(part), found, verdict, rest, name)
+
+
+def _try_stack(headers: Sequence[Header]) -> Stack | str:
+    try:
+        return stack_slices(headers)
+    except InputError as error:
+        return str(error)
+
+
+def _split_by_geometry(headers: Sequence[Header]) -> list[list[Header]]:
+    """The slices by orientation and size, the largest group first."""
+    groups: list[tuple[tuple[str, str], np.ndarray, list[Header]]] = []
+    for header in headers:
+        size = (header.text("Rows"), header.text("Columns"))
+        cosines = np.array(header.numbers("ImageOrientationPatient", 6))
+        for known_size, known, group in groups:
+            if size == known_size and np.abs(cosines - known).max() <= SAME_COSINES:
+                group.append(header)
+                break
+        else:
+            groups.append((size, cosines, [header]))
+    return sorted((group for _, _, group in groups), key=len, reverse=True)
+
+
+def _tell_difference(header: Header, usual: Header) -> str:
+    keywords = ("ImageOrientationPatient", "Rows", "Columns")
+    differing = [k for k in keywords if header.text(k) != usual.text(k)]
+    return f"{' and '.join(name_attribute(k) for k in differing)} differs from the other slices'"
+
+
+def _split_by_acquisition(headers: Sequence[Header], found: Stack | str) -> list[_Tried]:
+    """A CT as it is, or if it forms no stack, its acquisitions that form one each."""
+    if not isinstance(found, str):
+        return [(headers, found)]
+    groups: dict[str, list[Header]] = {}
+    for header in headers:
+        groups.setdefault(header.text("AcquisitionNumber"), []).append(header)
+    tried: list[_Tried] = [(group, _try_stack(group)) for group in groups.values()]
+    usable = [pair for pair in tried if isinstance(pair[1], Stack)]
+    return usable if len(groups) > 1 and usable and count_doubled(headers) < len(headers) else [(headers, found)]

@@ -1,4 +1,4 @@
-"""The PET's files as the origin of results: what a result copies from them, and what it refers to."""
+"""The PET's headers as the origin of results: what a result copies from them, and what it refers to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from autosegnet.dicom.header import Header, named, quiet
-from autosegnet.dicom.objects import read_header
-from autosegnet.dicom.pet import DicomSource
+from autosegnet.dicom.header import Header, name_attribute, parse_number, quiet
+from autosegnet.errors import InputError
+from autosegnet.scan import ScanFacts
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -87,54 +87,81 @@ _IMAGE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The PET's headers in the order of the image's z axis."""
+    """What results are made from.
+
+    Args:
+        headers: of the PET, in the order of the image's z axis.
+        spacing_mm: between slices.
+        scan: how the PET was made.
+        is_anonymous: whether results leave out the patient and the study's own attributes.
+    """
 
     headers: tuple[Header, ...]
+    spacing_mm: float
+    scan: ScanFacts
+    is_anonymous: bool = False
 
     @property
     def first(self) -> Dataset:
-        """The first slice's attributes."""
+        """Return the first slice's attributes."""
         return self.headers[0].dataset
 
+    @property
+    def description(self) -> str:
+        """Return what results are of, in at most 64 characters: the tracer only if the header names it."""
+        return f"{self.scan.tracer} PET/CT lesions, not reviewed by a person".strip()
 
-def open_origin(source: DicomSource) -> Origin:
-    """The headers of a PET's files, read again.
+
+def check_origin(origin: Origin) -> None:
+    """Refuse a PET without the study or the frame of reference that results belong to; warn of what is left empty.
 
     Raises:
-        InputError: a file is gone or damaged.
+        InputError: a UID is missing, or several stand in its place.
     """
-    origin = Origin(tuple(read_header(path) for path in source.files))
-    for keyword in _too_long(origin):
-        log.warning("%s of the PET is longer than DICOM allows and is left empty in results", named(keyword))
-    return origin
+    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
+        uid = origin.headers[0].text(keyword)
+        if not uid or "\\" in uid:
+            found = "has several values" if uid else "is missing"
+            raise InputError(
+                f"{name_attribute(keyword)} {found} in the PET series; --dicom-seg, --dicom-sr and --rtstruct need it"
+            )
+    for keyword in () if origin.is_anonymous else _find_too_long(origin):
+        log.warning("%s of the PET is longer than DICOM allows and is left empty in results", name_attribute(keyword))
 
 
 def copy_patient_and_study(origin: Origin, target: Dataset) -> None:
-    """Sets the target's patient and study as they are in the PET; what is missing there is left empty."""
-    source, too_long = origin.first, _too_long(origin)
+    """Set the target's patient and study as they are in the PET; what is missing there is left empty.
+
+    An anonymous result has the study's UID alone, by which it belongs to its PET.
+    """
+    source, too_long = origin.first, _find_too_long(origin)
+    copied = ("StudyInstanceUID",) if origin.is_anonymous else _PATIENT + _STUDY
     with quiet():
         for keyword in _PATIENT + _STUDY:
             if keyword in target:
                 delattr(target, keyword)
-            if keyword in source and keyword not in too_long:
+            if keyword in source and keyword in copied and keyword not in too_long:
                 target[keyword] = copy.deepcopy(source[keyword])
         for keyword in _TYPE_2:
             if keyword not in target:
                 setattr(target, keyword, None)
+        if origin.is_anonymous:
+            target.PatientIdentityRemoved = "YES"
+            target.DeidentificationMethod = "Patient and study attributes left out of this object"
         if "SpecificCharacterSet" in source:
             target.SpecificCharacterSet = copy.deepcopy(source.SpecificCharacterSet)
 
 
-def _too_long(origin: Origin) -> list[str]:
+def _find_too_long(origin: Origin) -> list[str]:
     return [k for k, longest in _LONGEST.items() if len(origin.headers[0].text(k)) > longest]
 
 
-def lean_copies(origin: Origin) -> list[Dataset]:
-    """The slices with the attributes that highdicom asks for, and no patient: it logs what it does not like."""
-    return [_lean(header) for header in origin.headers]
+def make_lean_copies(origin: Origin) -> list[Dataset]:
+    """Return the slices with the attributes that highdicom asks for, and no patient: it logs what it does not like."""
+    return [_make_lean(header, k, origin.spacing_mm) for k, header in enumerate(origin.headers, start=1)]
 
 
-def _lean(header: Header) -> Dataset:
+def _make_lean(header: Header, number: int, spacing_mm: float) -> Dataset:
     from pydicom import Dataset
 
     lean = Dataset()
@@ -144,8 +171,10 @@ def _lean(header: Header) -> Dataset:
                 lean[keyword] = copy.deepcopy(header.dataset[keyword])
         for keyword in _TYPE_2:
             setattr(lean, keyword, None)
-        if "SliceThickness" not in lean or not lean.SliceThickness:
-            lean.SliceThickness = None
+        thickness_mm = parse_number(header.text("SliceThickness"))
+        lean.SliceThickness = thickness_mm if thickness_mm and thickness_mm > 0 else round(spacing_mm, 6)
+        if not header.text("InstanceNumber").isdigit():
+            lean.InstanceNumber = number
         if not header.text("Modality"):
             lean.Modality = "PT"
     return lean

@@ -1,178 +1,188 @@
-"""Stacks the slices of a series along their normal into one image in LPS, with the rescaling of each slice."""
+"""The voxels of a stack as one image in LPS, with the rescaling of each slice."""
 
-from dataclasses import dataclass
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.dicom.header import Header, named, undamaged
-from autosegnet.dicom.objects import read_dataset
-from autosegnet.dicom.series import Series
+from autosegnet.dicom.codestream import read_frame_size
+from autosegnet.dicom.header import Header, name_attribute, undamaged
+from autosegnet.dicom.objects import read_pixels
+from autosegnet.dicom.stack import Stack
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid
-from autosegnet.io.decoded import DecodedImage, check_finite, check_geometry, check_size, empty_voxels, make_image
+from autosegnet.io.decoded import DecodedImage, check_finite, empty_voxels, make_image
 
 if TYPE_CHECKING:
     import SimpleITK
+    from pydicom import Dataset
 
-_SAME_COSINES: Final = 1e-4  # rounding of decimal strings; a degree of tilt changes a cosine by 1.7e-2
-_OFF_LINE: Final = 0.1  # of the slice distance: how far a slice may lie from its place in an even stack
 _INT16: Final = (-32768, 32767)
+# Decoders by transfer syntax; the first that is there is used. GDCM reads JPEG Lossless alone.
+_DECODERS: Final = {
+    "1.2.840.10008.1.2.4.57": "gdcm",
+    "1.2.840.10008.1.2.4.70": "gdcm",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.50": "pillow",
+    "1.2.840.10008.1.2.4.51": "pillow",
+    "1.2.840.10008.1.2.4.90": "pillow",
+    "1.2.840.10008.1.2.4.91": "pillow",
+    "1.2.840.10008.1.2.5": "pydicom",
+}
+_PIXEL_ATTRIBUTES: Final = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """The slices of a series from the first along their normal to the last, and the grid they form.
-
-    Args:
-        headers: sorted.
-        grid: columns, rows and slices.
-    """
-
-    series: Series
-    headers: tuple[Header, ...]
-    grid: Grid
-
-
-def stack(series: Series) -> Stack:
-    """The slices of a series in order, once they are found to form an even stack.
-
-    Raises:
-        InputError: slices that are missing, doubled, mixed or tilted against their stack.
-    """
-    first = series.headers[0]
-    if len(series.headers) < 2:
-        raise InputError(f"found 1 slice in the {series.summary}; expected a stack of slices")
-    for keyword in ("Rows", "Columns", "PixelSpacing", "StudyInstanceUID", "FrameOfReferenceUID", "Modality"):
-        if len({h.text(keyword) for h in series.headers}) > 1:
-            raise InputError(f"{named(keyword)} differs between slices of the {series.summary}; expected one series")
-    cosines = np.array([h.numbers("ImageOrientationPatient", 6) for h in series.headers])
-    if np.abs(cosines - cosines[0]).max() > _SAME_COSINES:
-        raise InputError(f"{named('ImageOrientationPatient')} differs between slices of the {series.summary}")
-    along_row, along_column = cosines[0, :3], cosines[0, 3:]
-    normal = np.cross(along_row, along_column)
-    places = np.array([h.numbers("ImagePositionPatient", 3) for h in series.headers])
-    order = np.argsort(places @ normal, kind="stable")
-    step_mm = _even_step_mm(places[order], normal, series)
-    row_mm, column_mm = first.numbers("PixelSpacing", 2)  # between rows, between columns
-    spacing = (column_mm, row_mm, step_mm)
-    origin = (float(places[order[0]][0]), float(places[order[0]][1]), float(places[order[0]][2]))
-    direction = tuple(float(v) for v in np.stack([along_row, along_column, normal], axis=1).ravel())
-    size = (int(first.number("Columns") or 0), int(first.number("Rows") or 0), len(order))
-    grid = Grid(size, spacing, origin, direction)
-    check_geometry(grid, Path(first.where))
-    check_size(size, Path(first.where))
-    return Stack(series, tuple(series.headers[k] for k in order), grid)
-
-
-def _even_step_mm(places: NDArray[np.float64], normal: NDArray[np.float64], series: Series) -> float:
-    along = places @ normal
-    gaps = np.diff(along)
-    typical = float(np.median(gaps))
-    if np.any(gaps < 0.01 * max(typical, 1e-3)) or typical <= 0:
-        doubled = int(np.sum(gaps < 0.01 * max(typical, 1e-3)))
-        raise InputError(
-            f"{doubled} slices lie at the place of another, {named('ImagePositionPatient')}, in the {series.summary}; "
-            "expected one slice a place (is the series dynamic, or are files there twice?)"
-        )
-    if np.any(gaps > 1.5 * typical):
-        k = int(np.argmax(gaps))
-        raise InputError(
-            f"slices are missing in the {series.summary}: {gaps[k]:.2f} mm between slices {k + 1} and {k + 2} along "
-            f"the normal, expected {typical:.2f} mm as elsewhere, {named('ImagePositionPatient')}"
-        )
-    step = float((along[-1] - along[0]) / (len(along) - 1))
-    even = places[0] + np.outer(np.arange(len(places)) * step, normal)
-    worst = float(np.linalg.norm(places - even, axis=1).max())
-    if worst > _OFF_LINE * step:
-        raise InputError(
-            f"slices of the {series.summary} lie up to {worst:.2f} mm from an even stack along their normal, expected "
-            f"at most {_OFF_LINE * step:.2f} mm, {named('ImagePositionPatient')} (gantry tilt or uneven slices)"
-        )
-    return step
-
-
-def pet_image(stacked: Stack, factors: tuple[float, ...]) -> "SimpleITK.Image":
-    """The PET, float32: stored value x slope x factor, a slice each.
+def read_pet_image(stacked: Stack, factors: tuple[float, ...]) -> "SimpleITK.Image":
+    """Return the PET, float32: stored value x slope x factor, one per slice.
 
     Raises:
         InputError: pixels that are damaged or of a kind that is not read, or no slope, or an intercept.
     """
     values = empty_voxels(stacked.grid.size[::-1], np.dtype(np.float32))
     for z, (header, factor) in enumerate(zip(stacked.headers, factors, strict=True)):
-        slope, intercept = _rescale(header)
+        slope, intercept = _read_rescale(header)
         if intercept != 0:
-            raise InputError(f"{named('RescaleIntercept')} is {intercept:g} in {header.where}; expected 0 in a PET")
-        values[z] = _stored(header, stacked) * (slope * factor)
-    return _image(values, stacked)
+            name = name_attribute("RescaleIntercept")
+            raise InputError(f"{name} is {intercept:g} in {header.where}; expected 0 in a PET")
+        values[z] = _read_scaled(header, slope) * factor
+    return _to_image(values, stacked)
 
 
-def ct_image(stacked: Stack) -> "SimpleITK.Image":
-    """The CT in HU: int16 where all values are such integers, else float32.
+def read_ct_image(stacked: Stack) -> "SimpleITK.Image":
+    """Return the CT in HU: int16 if all values are such integers, else float32.
 
     Raises:
         InputError: pixels that are damaged or of a kind that is not read, or no rescaling.
     """
-    scales = [_rescale(header) for header in stacked.headers]
-    whole = all(slope == int(slope) and intercept == int(intercept) for slope, intercept in scales)
+    scales = [_read_rescale(header) for header in stacked.headers]
+    integers = all(header.text("BitsAllocated") in ("8", "16") for header in stacked.headers)  # others may be floats
+    whole = integers and all(slope == int(slope) and intercept == int(intercept) for slope, intercept in scales)
     values = empty_voxels(stacked.grid.size[::-1], np.dtype(np.int16 if whole else np.float32))
     for z, (header, (slope, intercept)) in enumerate(zip(stacked.headers, scales, strict=True)):
-        hu = _stored(header, stacked) * slope + intercept
+        hu = _read_scaled(header, slope) + intercept
         if whole and (hu.min() < _INT16[0] or hu.max() > _INT16[1]):
             whole, values = False, values.astype(np.float32)
         values[z] = hu
-    return _image(values, stacked)
+    return _to_image(values, stacked)
 
 
-def _image(values: NDArray[Any], stacked: Stack) -> "SimpleITK.Image":
+def _to_image(values: NDArray[Any], stacked: Stack) -> "SimpleITK.Image":
     check_finite(values, Path(stacked.headers[0].where))
     return make_image(DecodedImage(values, stacked.grid))
 
 
-def _rescale(header: Header) -> tuple[float, float]:
+def _read_rescale(header: Header) -> tuple[float, float]:
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
-    if slope is None or intercept is None or not np.isfinite([slope, intercept]).all() or slope == 0:
+    if slope is None or intercept is None:
         keyword = "RescaleIntercept" if intercept is None else "RescaleSlope"
-        raise InputError(f"{named(keyword)} is missing or not usable in {header.where}")
+        raise InputError(f"{name_attribute(keyword)} is missing or not usable in {header.where}")
     return slope, intercept
 
 
-def _stored(header: Header, stacked: Stack) -> NDArray[np.float64]:
+def _read_scaled(header: Header, slope: float) -> NDArray[np.float64]:
+    """The stored values x slope; a slope of 0, as some scanners give an empty slice, only if all of them are 0."""
+    stored = _read_stored(header)
+    if slope == 0 and stored.any():
+        raise InputError(f"{name_attribute('RescaleSlope')} is 0 and the slice is not empty, in {header.where}")
+    return stored * slope
+
+
+def _read_stored(header: Header) -> NDArray[np.float64]:
     """The stored values (rows, columns) of a slice."""
-    _check_pixel_kind(header)
-    columns, rows, _ = stacked.grid.size
-    with undamaged(f"PixelData (7FE0,0010) cannot be decoded in {header.where}"):
-        dataset = read_dataset(header.path)
-        held = len(dataset.PixelData)
-        wanted = rows * columns * (int(dataset.BitsAllocated) // 8)
-        if not dataset.file_meta.TransferSyntaxUID.is_compressed and held not in (wanted, wanted + wanted % 2):
-            raise InputError(
-                f"PixelData (7FE0,0010) holds {held} bytes, expected {wanted}, in {header.where}; copy it again"
-            )
-        array = np.asarray(dataset.pixel_array)
+    plugin = _choose_decoder(header)
+    rows, columns = (int(header.number(keyword) or 0) for keyword in ("Rows", "Columns"))
+    with undamaged(f"the pixels cannot be decoded in {header.where}"):
+        tail = read_pixels(header)
+        if "FloatPixelData" in tail:
+            return _read_floats(tail.FloatPixelData, header, rows, columns)
+        if "PixelData" not in tail:
+            kind = "DoubleFloatPixelData, which is not read" if "DoubleFloatPixelData" in tail else "no PixelData"
+            raise InputError(f"found {kind}, expected PixelData (7FE0,0010), in {header.where}")
+        array = _decode(tail, header, rows, columns, plugin)
     if array.shape != (rows, columns):
         raise InputError(f"PixelData (7FE0,0010) is of another size than Rows and Columns in {header.where}")
     return array.astype(np.float64)
 
 
-def _check_pixel_kind(header: Header) -> None:
+def _decode(tail: "Dataset", header: Header, rows: int, columns: int, plugin: str) -> NDArray[Any]:
+    from pydicom import Dataset
+    from pydicom.encaps import get_frame
+    from pydicom.pixels.utils import pixel_array
+
+    image = Dataset()
+    image.file_meta = header.dataset.file_meta
+    for keyword in _PIXEL_ATTRIBUTES:
+        if keyword in header.dataset:
+            image[keyword] = header.dataset[keyword]
+    image["PixelData"] = tail["PixelData"]
+    if not image.file_meta.TransferSyntaxUID.is_compressed:
+        held, wanted = len(tail.PixelData), rows * columns * (int(image.BitsAllocated) // 8)
+        if held not in (wanted, wanted + wanted % 2):
+            raise InputError(
+                f"PixelData (7FE0,0010) holds {held} bytes, expected {wanted}, in {header.where}; copy it again"
+            )
+        return np.asarray(pixel_array(image))
+    stated = read_frame_size(get_frame(tail.PixelData, 0, number_of_frames=1))
+    if stated is not None and stated != (rows, columns):
+        raise InputError(
+            f"PixelData (7FE0,0010) is of another size than Rows and Columns in {header.where}: the compressed frame "
+            f"has {stated[0]} rows and {stated[1]} columns, expected {rows} and {columns}"
+        )
+    return np.asarray(pixel_array(image, decoding_plugin=plugin))
+
+
+def _read_floats(data: bytes, header: Header, rows: int, columns: int) -> NDArray[np.float64]:
+    wanted = 4 * rows * columns
+    if len(data) != wanted:
+        raise InputError(f"FloatPixelData (7FE0,0008) holds {len(data)} bytes, expected {wanted}, in {header.where}")
+    _, little = header.dataset.original_encoding
+    return np.frombuffer(data, "<f4" if little else ">f4").reshape(rows, columns).astype(np.float64)
+
+
+def _choose_decoder(header: Header) -> str:
+    """The decoder of a slice's pixels, '' if they need none.
+
+    Raises:
+        InputError: pixels of a kind that is not read.
+    """
+    samples = header.text("SamplesPerPixel")
+    if samples != "1":
+        raise InputError(
+            f"{name_attribute('SamplesPerPixel')} is {samples or 'missing'}, expected 1, in {header.where}"
+        )
+    if header.text("PhotometricInterpretation") not in ("MONOCHROME2", "MONOCHROME1"):  # 1 is for display alone
+        raise InputError(f"{name_attribute('PhotometricInterpretation')} is not MONOCHROME2 in {header.where}")
+    if (header.number("NumberOfFrames") or 1) > 1:
+        name = name_attribute("NumberOfFrames")
+        raise InputError(f"{name} is more than 1 in {header.where}; expected one slice per file")
+    with undamaged(f"TransferSyntaxUID (0002,0010) is damaged in {header.where}"):
+        return _find_plugin(header)
+
+
+def _find_plugin(header: Header) -> str:
     from pydicom.pixels.decoders.base import get_decoder
 
-    if header.text("SamplesPerPixel") != "1" or header.text("PhotometricInterpretation") != "MONOCHROME2":
-        raise InputError(f"{named('PhotometricInterpretation')} is not MONOCHROME2 in {header.where}")
-    if (header.number("NumberOfFrames") or 1) > 1:
-        raise InputError(f"{named('NumberOfFrames')} is more than 1 in {header.where}; expected a slice a file")
-    with undamaged(f"TransferSyntaxUID (0002,0010) is damaged in {header.where}"):
-        syntax = header.dataset.file_meta.get("TransferSyntaxUID")
-        try:
-            available = syntax is not None and (not syntax.is_compressed or get_decoder(syntax).is_available)
-        except (NotImplementedError, ValueError):
-            available = False
-        name = syntax.name if syntax is not None else "missing"
-    if not available:
-        raise InputError(
-            f"TransferSyntaxUID (0002,0010) is {name} in {header.where}, which is not read here; "
-            "decompress the series first (dcmdjpeg, gdcmconv --raw)"
-        )
+    syntax = header.dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is not None and not syntax.is_compressed:
+        return ""
+    plugin = _DECODERS.get(str(syntax), "")
+    if plugin and plugin in get_decoder(syntax).available_plugins:
+        return plugin
+    known = syntax is not None and re.fullmatch(r"[0-9.]+", str(syntax)) is not None
+    name = syntax.name if known else "missing or unknown"
+    raise InputError(
+        f"TransferSyntaxUID (0002,0010) is {name} in {header.where}, which is not read here; "
+        "decompress the series first (gdcmconv --raw, dcmdjpeg)"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autosegnet.suv.body_size import body_surface_m2, norm_kg
+from autosegnet.suv.body_size import compute_body_surface_m2, compute_norm_kg
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -32,7 +32,7 @@ class BodySize:
         """Body surface (Du Bois), None if weight or height is unknown."""
         if not self.weight_kg or not self.height_cm:
             return None
-        return body_surface_m2(weight_kg=self.weight_kg, height_cm=self.height_cm)
+        return compute_body_surface_m2(weight_kg=self.weight_kg, height_cm=self.height_cm)
 
     def lean_factors(self) -> dict[str, float]:
         """Return what turns SUV into SUL, by the name of the formula of the lean body mass: its kg per kg of weight.
@@ -43,8 +43,8 @@ class BodySize:
             return {}
         size = {"weight_kg": self.weight_kg, "height_cm": self.height_cm}
         return {
-            "janma": norm_kg("LBMJANMA", sex=self.sex, **size) / self.weight_kg,
-            "james": norm_kg("LBMJAMES128", sex=self.sex, **size) / self.weight_kg,
+            "janma": compute_norm_kg("LBMJANMA", sex=self.sex, **size) / self.weight_kg,
+            "james": compute_norm_kg("LBMJAMES128", sex=self.sex, **size) / self.weight_kg,
         }
 
 

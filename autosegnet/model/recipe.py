@@ -23,6 +23,7 @@ CT_CHANNEL = 0
 PET_CHANNEL = 1
 
 _FORMAT = 1
+_TRACER = "FDG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Recipe:
             PET, as in the authors' published inference.
         passes: "windows": of the patch's size, overlapping, as in the paper; "slabs": the fast mode, through the whole
             body at once, or through as few slabs of it as memory allows (`sliding_window`).
+        tracer: that the folds were trained on, as `suv.tracer` names it; a PET of another one is a warning.
         description: first sentence of the model card: what the weights were trained on.
         training: how the weights were made, for readers; nothing here changes the output.
     """
@@ -75,6 +77,7 @@ class Recipe:
     crop: Crop = "body"
     anchor: Anchor = "region"
     passes: Passes = "windows"
+    tracer: str = _TRACER
     description: str = ""
     training: dict[str, Any] | None = None
 
@@ -88,6 +91,7 @@ class Recipe:
         _require(self.crop in get_args(Crop), "crop", self)
         _require(self.anchor in get_args(Anchor), "anchor", self)
         _require(self.passes in get_args(Passes), "passes", self)
+        _require(isinstance(self.tracer, str) and self.tracer.isprintable(), "tracer", self)
         _require(all(0 < fold.weight < math.inf for fold in self.folds), "folds", self)
         # A plain name: nothing that a recipe says leads out of its folder.
         _require(all(re.fullmatch(r"\w[\w.-]*", fold.file) for fold in self.folds), "folds", self)
@@ -106,7 +110,10 @@ def _require(holds: object, name: str, recipe: Recipe) -> None:
 
 def to_json(recipe: Recipe) -> str:
     """The text of `recipe.json`."""
-    return json.dumps({"format": _FORMAT, **asdict(recipe)}, indent=2) + "\n"
+    values = asdict(recipe)
+    if recipe.tracer == _TRACER:  # recipes of before tracers were named keep their digest
+        del values["tracer"]
+    return json.dumps({"format": _FORMAT, **values}, indent=2) + "\n"
 
 
 def from_json(text: str, *, where: str) -> Recipe:

@@ -29,8 +29,8 @@ SUV_TYPES: Final = tuple(_NORMS_KG)
 """Values of SUVType (0054,1006) with a norm in kg."""
 
 
-def norm_kg(suv_type: str, *, weight_kg: float, height_cm: float, sex: str) -> float:
-    """The mass in kg to which an SUV of this type is normalised.
+def compute_norm_kg(suv_type: str, *, weight_kg: float, height_cm: float, sex: str) -> float:
+    """Return the mass in kg to which an SUV of this type is normalised.
 
     Args:
         sex: 'M', 'F', or 'O', which takes the mean of both.
@@ -43,8 +43,8 @@ def norm_kg(suv_type: str, *, weight_kg: float, height_cm: float, sex: str) -> f
     return sum(norm(weight_kg, height_cm, male) for male in sexes) / len(sexes)
 
 
-def body_surface_m2(*, weight_kg: float, height_cm: float) -> float:
-    """BSA = 0.007184 H^0.725 W^0.425.
+def compute_body_surface_m2(*, weight_kg: float, height_cm: float) -> float:
+    """Return the body surface, BSA = 0.007184 H^0.725 W^0.425.
 
     Source: Du Bois and Du Bois 1916 (Arch Intern Med 17:863).
     """

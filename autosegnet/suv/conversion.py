@@ -6,17 +6,17 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from autosegnet.errors import InputError
-from autosegnet.suv.dates import read_date, told_without_date
-from autosegnet.suv.pet_header import TAGS, PetHeader, PetSlice, named
+from autosegnet.suv.dates import format_without_date, read_date
+from autosegnet.suv.pet_header import ATTRIBUTES, PetHeader, PetSlice, name_field
+from autosegnet.suv.plausibility import Finding, admit
+from autosegnet.suv.stated import StatedFacts
 
 MODES: Final = ("qiba", "tcia-compat")
 """How Bq/ml becomes SUV: by the QIBA and IBSI rules, or as autoPET's training data were converted."""
 
-COMPAT_OPTION: Final = "--suv-mode tcia-compat (--mode in `suv`)"
-"""What asks for the second mode, for a message."""
-
-_DATES: Final = ("series_date", "acquisition_date")
+_DATES: Final = ("study_date", "series_date", "acquisition_date")
 _MOMENTS: Final = ("injection_datetime", "acquisition_datetime", "ge_scan_start", "siemens_scan_start")
+_FREE_TEXTS: Final = ("radiopharmaceutical", "agent_meaning", "nuclide_meaning", "manufacturer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,16 @@ class Conversion:
     """How the values of a PET become SUV (body weight, g/ml).
 
     Args:
-        factors: g/ml per unit of the PET, a slice each, in the order of the header's slices.
+        factors: g/ml per unit of the PET, one per slice, in the order of the header's slices.
         mode: one of `MODES`.
         rule: the row of the decision table that applied.
         tags: values of the attributes used, by 'Keyword (gggg,eeee)'; dates as days counted from the reference time.
         times: moments considered, as days counted from the reference time and times of day.
-        figures: other numbers that went into the factor, with their units in the name.
+        figures: other numbers that went into the factor or describe the scan, with their units in the name.
         warnings: what a person should look at.
+        stated: what the user stated instead of the files, a sentence each.
+        tracer, nuclide: as in `tracer.Tracer`.
+        is_from_activity: whether dose and weight went into the factors.
     """
 
     factors: tuple[float, ...]
@@ -40,18 +43,25 @@ class Conversion:
     times: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    stated: tuple[str, ...] = ()
+    tracer: str = ""
+    nuclide: str = ""
+    is_from_activity: bool = False
 
-    def as_json(self) -> dict[str, Any]:
-        """The conversion as JSON has it; `factor` is one number, or a list where slices differ."""
+    def describe(self) -> dict[str, Any]:
+        """Return the conversion as JSON has it; `factor` is one number, or a list if slices differ."""
         same = len(set(self.factors)) == 1
         return {
             "mode": self.mode,
             "rule": self.rule,
             "factor": self.factors[0] if same else list(self.factors),
             "factor_unit": "g/ml (SUV, body weight) per unit of the rescaled PET",
+            "tracer": self.tracer or "not stated",
+            "nuclide": self.nuclide or "not stated",
             "tags": self.tags,
             "times": self.times,
             "figures": self.figures,
+            "stated": list(self.stated),
             "warnings": list(self.warnings),
         }
 
@@ -59,50 +69,102 @@ class Conversion:
 class Ledger:
     """Hands out a header's fields and remembers which were used, with what was concluded from them."""
 
-    def __init__(self, header: PetHeader) -> None:
+    def __init__(self, header: PetHeader, facts: StatedFacts) -> None:
         self.header = header
+        self.facts = facts
         self.times: dict[str, datetime] = {}
         self.figures: dict[str, float] = {}
+        self.tracer = self.nuclide = ""
+        self.is_from_activity = False
         self._fields: set[str] = set()
         self._warnings: list[str] = []
+        self._stated: list[str] = []
 
     def text(self, name: str, part: PetSlice | None = None) -> str:
-        """The text of a field of the series or of a slice, '' where it is missing."""
-        self._fields.add(name)
-        return str(getattr(part or self.header, name)).strip()
+        """Return the text of a field of the series or of a slice, '' if it is missing.
+
+        Raises:
+            InputError: the field has a fault.
+        """
+        return str(self._value(name, part)).strip()
 
     def number(self, name: str, part: PetSlice | None = None) -> float | None:
-        """The number of a field of the series or of a slice, None where it is missing."""
-        self._fields.add(name)
-        value: float | None = getattr(part or self.header, name)
+        """Return the number of a field of the series or of a slice, None if it is missing.
+
+        Raises:
+            InputError: the field has a fault or its number is not finite.
+        """
+        value: float | None = self._value(name, part)
         if value is not None and not math.isfinite(value):
-            raise InputError(f"{named(name)} is {value}; expected a finite number")
+            raise InputError(f"{name_field(name)} is {value}; expected a finite number")
         return value
 
+    def _value(self, name: str, part: PetSlice | None) -> Any:
+        self._fields.add(name)
+        source = part or self.header
+        if name in source.faults:
+            way = self._way_around(name)
+            raise InputError(source.faults[name] + (f" ({way} states it)" if way else ""))
+        return getattr(source, name)
+
+    def _way_around(self, name: str) -> str:
+        fact = {"weight_kg": "weight_kg", "height_m": "height_cm", "dose": "dose_mbq"}.get(name)
+        if name.startswith("injection_"):
+            fact = "injection_time"
+        return self.facts.name_way(fact) if fact else ""
+
     def warn(self, message: str) -> None:
-        """Keeps a warning, once."""
+        """Keep a warning, once."""
         if message not in self._warnings:
             self._warnings.append(message)
 
+    def state(self, sentence: str) -> None:
+        """Keep what the user stated, as such and as a warning, once."""
+        if sentence not in self._stated:
+            self._stated.append(sentence)
+        self.warn(sentence)
+
+    def judge(self, findings: list[Finding]) -> None:
+        """Keep the warnings among findings.
+
+        Raises:
+            InputError: a finding refuses the scan.
+        """
+        admit(findings, self.warn)
+
     def close(self, factors: tuple[float, ...], *, mode: str, rule: str) -> Conversion:
-        """The conversion with what was used; days are counted from that of the time called `reference`.
+        """Return the conversion with what was used; days are counted from that of the time called `reference`.
 
         Raises:
             InputError: a date among what was used is none.
         """
         day_zero = self.times["reference"].date() if "reference" in self.times else None
         tags = {}
-        for name, (number, keyword) in TAGS.items():
+        for name, attribute in ATTRIBUTES.items():
             if name in self._fields:
                 shown = self._shown(name, day_zero)
                 if shown not in ("", None):
-                    tags[f"{keyword} {number}"] = shown
-        times = {k: told_without_date(v, day_zero=day_zero) for k, v in self.times.items() if day_zero is not None}
-        return Conversion(factors, mode, rule, tags, times, dict(self.figures), tuple(self._warnings))
+                    tags[f"{attribute.keyword} {attribute.number}"] = shown
+        times = {k: format_without_date(v, day_zero=day_zero) for k, v in self.times.items() if day_zero is not None}
+        return Conversion(
+            factors,
+            mode,
+            rule,
+            tags,
+            times,
+            dict(self.figures),
+            tuple(self._warnings),
+            tuple(self._stated),
+            self.tracer,
+            self.nuclide,
+            self.is_from_activity,
+        )
 
     def _shown(self, name: str, day_zero: date | None) -> Any:
+        if name in _FREE_TEXTS:
+            return ""  # a name of the tracer is told, the text is not
         if hasattr(self.header, name):
-            return _undated(name, getattr(self.header, name), day_zero)
+            return "" if name in self.header.faults else _undated(name, getattr(self.header, name), day_zero)
         values = [_undated(name, getattr(part, name), day_zero) for part in self.header.slices]
         return values[0] if len(set(values)) == 1 else values
 

@@ -1,4 +1,4 @@
-"""Reads DICOM's dates and times.
+"""Read DICOM's dates and times.
 
 All results are naive `datetime`s on one clock, the one of the series' own dates and times. A date-time with an offset
 from UTC is moved to it where the file states its own offset, (0008,0201); where it does not, the offset is taken for
@@ -11,8 +11,8 @@ import re
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 
-from autosegnet.errors import InputError
-from autosegnet.suv.pet_header import named
+from autosegnet.errors import InputError, UsageError
+from autosegnet.suv.pet_header import name_field
 
 _DA = re.compile(r"\d{8}\Z")
 _TM = re.compile(r"(\d{2})(?:(\d{2})(?:(\d{2})(?:\.(\d{1,6})\d*)?)?)?\Z")
@@ -21,7 +21,7 @@ _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})\Z")
 
 
 def read_date(text: str, field: str) -> date | None:
-    """The day of a DA; None where it is empty.
+    """Return the day of a DA; None if it is empty.
 
     Raises:
         InputError: not a day; the message names the attribute, never the date.
@@ -32,11 +32,11 @@ def read_date(text: str, field: str) -> date | None:
     if _DA.match(digits):  # strptime takes 202012 for the second of January
         with suppress(ValueError):
             return datetime.strptime(digits, "%Y%m%d").date()
-    raise InputError(f"{named(field)} is not a date; expected YYYYMMDD")
+    raise InputError(f"{name_field(field)} is not a date; expected YYYYMMDD")
 
 
 def read_time(text: str, field: str) -> time | None:
-    """The time of day of a TM with 2, 4 or 6 digits and a fraction; None where it is empty.
+    """Return the time of day of a TM with 2, 4 or 6 digits and a fraction; None if it is empty.
 
     Raises:
         InputError: not a time of day.
@@ -50,11 +50,11 @@ def read_time(text: str, field: str) -> time | None:
         second = min(second, 59) if second == 60 else second  # PS3.5 allows 60 for the leap second
         if hour < 24 and minute < 60 and second < 60:
             return time(hour, minute, second, int((found[4] or "0").ljust(6, "0")))
-    raise InputError(f"{named(field)} is not a time of day; expected HH, HHMM, HHMMSS or HHMMSS.FFFFFF")
+    raise InputError(f"{name_field(field)} is not a time of day; expected HH, HHMM, HHMMSS or HHMMSS.FFFFFF")
 
 
 def read_datetime(text: str, field: str, *, utc_offset: str = "") -> datetime | None:
-    """The moment of a DT, on the series' clock; None where it is empty or says no more than the day.
+    """Return the moment of a DT, on the series' clock; None if it is empty or says no more than the day.
 
     Args:
         utc_offset: of the series' clock, `&ZZXX`, or empty.
@@ -67,7 +67,7 @@ def read_datetime(text: str, field: str, *, utc_offset: str = "") -> datetime | 
         return None
     found = _DT.match(compact)
     if not found:
-        raise InputError(f"{named(field)} is not a date-time; expected YYYYMMDDHHMMSS.FFFFFF&ZZXX")
+        raise InputError(f"{name_field(field)} is not a date-time; expected YYYYMMDDHHMMSS.FFFFFF&ZZXX")
     day, clock = read_date(found[1], field), read_time(found[2] or "", field)
     if day is None or clock is None:
         return None
@@ -78,7 +78,7 @@ def read_datetime(text: str, field: str, *, utc_offset: str = "") -> datetime | 
 
 
 def is_in_another_zone(text: str, clock: time, *, utc_offset: str) -> bool:
-    """Whether a DT with an offset from UTC, in a file that states none of its own, names another hour than a TM.
+    """Return whether a DT with an offset from UTC, in a file that states none of its own, names another hour than a TM.
 
     Args:
         text: the DT.
@@ -86,7 +86,7 @@ def is_in_another_zone(text: str, clock: time, *, utc_offset: str) -> bool:
         utc_offset: of the series' clock, or empty.
     """
     found = _DT.match(text.strip())
-    if utc_offset.strip() or not found or not found[3]:
+    if not found or not states_only_foreign_zone(text, utc_offset=utc_offset):
         return False
     told = read_time(found[2] or "", "injection_datetime")
     apart_s = 0.0 if told is None else seconds_of_day(told) - seconds_of_day(clock)
@@ -94,20 +94,52 @@ def is_in_another_zone(text: str, clock: time, *, utc_offset: str) -> bool:
     return abs(apart_s) > 450.0 and abs(from_quarter_s) < 1.0
 
 
+def states_only_foreign_zone(text: str, *, utc_offset: str) -> bool:
+    """Return whether a DT has an offset from UTC and its file states none of its own, so that nothing relates them."""
+    found = _DT.match(text.strip())
+    return not utc_offset.strip() and found is not None and found[3] is not None
+
+
+_STATED_CLOCK = re.compile(r"(\d{1,2}):?(\d{2})(?::?(\d{2})(\.\d{1,6})?)?\Z")
+_STATED_MOMENT = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T ]?(.*)\Z")
+
+
+def read_stated_moment(text: str, way: str) -> tuple[date | None, time]:
+    """Return the day, None if there is none, and the time of day that a person states.
+
+    Args:
+        text: HH:MM, HH:MM:SS, YYYY-MM-DD HH:MM[:SS], or the same as DICOM writes them.
+        way: the option or column, for the message.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    day_text, clock_text = None, text.strip()
+    if len(clock_text) > 9 and (found := _STATED_MOMENT.match(clock_text)):
+        day_text, clock_text = f"{found[1]}{found[2]}{found[3]}", found[4]
+    clock = _STATED_CLOCK.match(clock_text)
+    if clock:
+        with suppress(ValueError, InputError):
+            seconds = float(clock[4] or 0.0)
+            told = time(int(clock[1]), int(clock[2]), int(clock[3] or 0), round(seconds * 1e6) % 1_000_000)
+            return (None if day_text is None else read_date(day_text, "series_date")), told
+    raise UsageError(f"{way} is {text[:30]!r}; expected HH:MM, HH:MM:SS or 'YYYY-MM-DD HH:MM:SS'")
+
+
 def _offset(text: str, field: str) -> timedelta:
     found = _OFFSET.match(text)
     if not found:
-        raise InputError(f"{named(field)} holds an offset from UTC that is not one; expected +HHMM or -HHMM")
+        raise InputError(f"{name_field(field)} holds an offset from UTC that is not one; expected +HHMM or -HHMM")
     minutes = 60 * int(found[2]) + int(found[3])
     return timedelta(minutes=minutes if found[1] == "+" else -minutes)
 
 
 def seconds_of_day(clock: time) -> float:
-    """Seconds since midnight."""
+    """Return the seconds since midnight."""
     return clock.hour * 3600.0 + clock.minute * 60.0 + clock.second + clock.microsecond * 1e-6
 
 
-def told_without_date(moment: datetime, *, day_zero: date) -> str:
-    """A moment as a day counted from another and a time of day: enough to check a decay, and no date of a patient."""
+def format_without_date(moment: datetime, *, day_zero: date) -> str:
+    """Return a moment as a day counted from another and a time of day, which holds no date of a patient."""
     fraction = f".{moment.microsecond:06d}".rstrip("0") if moment.microsecond else ""
     return f"day {(moment.date() - day_zero).days:+d} {moment:%H:%M:%S}{fraction}"

@@ -1,9 +1,7 @@
-"""Half-lives of PET nuclides, for headers that code the nuclide and leave out its half-life."""
+"""Nuclides: their half-lives, their codes, and how headers write them."""
 
 import re
 from typing import Final
-
-from autosegnet.errors import InputError
 
 _AGREEMENT: Final = 0.02  # of a half-life as stated and the nuclide's
 
@@ -27,6 +25,20 @@ HALF_LIVES_S: Final = {
     "I-124": 4.176 * 86400,
 }
 """Seconds. Source: ENSDF evaluations as NNDC's NuDat shows them; F-18, 6586.2 s, is also that of the IBSI objects."""
+
+WITHOUT_POSITRONS_S: Final = {
+    "Ga-67": 3.2617 * 86400,
+    "Tc-99m": 6.0067 * 3600,
+    "In-111": 2.8047 * 86400,
+    "I-123": 13.2234 * 3600,
+    "I-125": 59.407 * 86400,
+    "I-131": 8.0252 * 86400,
+    "Xe-133": 5.2475 * 86400,
+    "Sm-153": 46.284 * 3600,
+    "Lu-177": 6.6443 * 86400,
+    "Tl-201": 3.0421 * 86400,
+}
+"""Nuclides of SPECT and of therapy, in seconds: an image of them that is stored as PET is none. Source as above."""
 
 _CODES: Final = {
     "C-105A1": "C-11",
@@ -62,55 +74,87 @@ _CODES: Final = {
     "63360001": "Zr-89",
     "C-114A5": "I-124",
     "40937006": "I-124",
+    "C-131A2": "Ga-67",
+    "2008008": "Ga-67",
+    "C-163A8": "Tc-99m",
+    "72454006": "Tc-99m",
+    "C-145A4": "In-111",
+    "56609000": "In-111",
+    "C-114A4": "I-123",
+    "21572004": "I-123",
+    "C-114A6": "I-125",
+    "68630002": "I-125",
+    "C-114B1": "I-131",
+    "1368003": "I-131",
+    "C-172A8": "Xe-133",
+    "80751004": "Xe-133",
+    "C-B1134": "Sm-153",
+    "419804008": "Sm-153",
+    "C-101ED": "Lu-177",
+    "447553000": "Lu-177",
+    "C-138A9": "Tl-201",
+    "60057003": "Tl-201",
 }
-# SRT (as well as SNM3, 99SDM) and SCT codes of DICOM PS3.16 CID 4020. No code of one scheme means something else in
-# another, so the scheme's designator, which scanners write in several ways, is not asked for.
+# SRT (as well as SNM3, 99SDM) and SCT codes of DICOM PS3.16 CID 4020 and 18. No code of one scheme means something else
+# in another, so the scheme's designator, which scanners write in several ways, is not asked for.
 
 _ELEMENTS: Final = {
-    "carbon": "C",
-    "nitrogen": "N",
-    "oxygen": "O",
-    "fluorine": "F",
-    "fluor": "F",
-    "scandium": "Sc",
-    "copper": "Cu",
-    "gallium": "Ga",
-    "bromine": "Br",
-    "rubidium": "Rb",
-    "yttrium": "Y",
-    "zirconium": "Zr",
-    "iodine": "I",
+    "C": "CARBON",
+    "N": "NITROGEN",
+    "O": "OXYGEN",
+    "F": "FLUORINE|FLUOR",
+    "Sc": "SCANDIUM",
+    "Cu": "COPPER",
+    "Ga": "GALLIUM",
+    "Br": "BROMINE",
+    "Rb": "RUBIDIUM",
+    "Y": "YTTRIUM",
+    "Zr": "ZIRCONIUM",
+    "Tc": "TECHNETIUM",
+    "In": "INDIUM",
+    "I": "IODINE|IODIDE",
+    "Xe": "XENON",
+    "Sm": "SAMARIUM",
+    "Lu": "LUTETIUM",
+    "Tl": "THALLIUM|THALLOUS",
 }
+_BETWEEN: Final = r"[\s\-^\[\]()]*"
 
 
-def nuclide(code: str, meaning: str) -> str | None:
-    """The nuclide, as 'F-18', of a code or else of its meaning ('^18^Fluorine', 'F-18', '18F'); None if unknown."""
-    known = _CODES.get(code.strip().upper())
-    if known:
-        return known
-    letters = "".join(re.findall(r"[A-Za-z]+", meaning))
-    mass = "".join(re.findall(r"\d+", meaning))
-    symbol = _ELEMENTS.get(letters.lower(), letters.capitalize())
-    return f"{symbol}-{mass}" if f"{symbol}-{mass}" in HALF_LIVES_S else None
+def _compile_patterns() -> dict[str, re.Pattern[str]]:
+    patterns = {}
+    for name in (*HALF_LIVES_S, *WITHOUT_POSITRONS_S):
+        symbol, mass = name.split("-")
+        element = f"(?:{symbol}|{_ELEMENTS[symbol]})"
+        forms = f"(?<![A-Z]){element}{_BETWEEN}{mass}(?![0-9M])|(?<![0-9]){mass}{_BETWEEN}{element}(?![A-Z])"
+        patterns[name] = re.compile(forms, re.IGNORECASE)
+    return patterns
 
 
-def half_life_of(stated_s: float | None, known: str | None, *, attribute: str) -> tuple[float | None, str]:
-    """The half-life in s, as stated or else that of the nuclide, and what a person should look at, or ''.
+_PATTERNS: Final = _compile_patterns()
 
-    Args:
-        known: the nuclide, as `nuclide` names it.
-        attribute: what states the half-life, for the message.
 
-    Raises:
-        InputError: the two differ by more than a factor of two, as minutes differ from seconds.
-    """
-    if stated_s is None:
-        if known is None:
-            return None, ""
-        return HALF_LIVES_S[known], f"{attribute} is missing; {HALF_LIVES_S[known]:g} s of {known} was used"
-    if known is None or abs(stated_s / HALF_LIVES_S[known] - 1.0) <= _AGREEMENT:
-        return stated_s, ""
-    found = f"{attribute} is {stated_s:g} s, but {known} has {HALF_LIVES_S[known]:g} s"
-    if not 0.5 <= stated_s / HALF_LIVES_S[known] <= 2.0:
-        raise InputError(found)
-    return stated_s, found
+def find_by_code(code: str) -> str | None:
+    """Return the nuclide of a code, as 'F-18', or None if the code is unknown."""
+    return _CODES.get(code.strip().upper())
+
+
+def find_in_text(text: str) -> str | None:
+    """Return the nuclide that a text names ('^18^Fluorine', 'F-18', '[18F]FDG', 'Ga-68 PSMA-11'), or None."""
+    return next((name for name, pattern in _PATTERNS.items() if pattern.search(text)), None)
+
+
+def half_life_s_of(name: str) -> float:
+    """Return the half-life of a known nuclide in seconds."""
+    return HALF_LIVES_S[name] if name in HALF_LIVES_S else WITHOUT_POSITRONS_S[name]
+
+
+def find_by_half_life(half_life_s: float) -> str | None:
+    """Return the PET nuclide whose half-life is nearest to one, None if none agrees with it."""
+    name = min(HALF_LIVES_S, key=lambda known: abs(half_life_s / HALF_LIVES_S[known] - 1.0))
+    return name if agrees(half_life_s, name) else None
+
+
+def agrees(half_life_s: float, name: str, tolerance: float = _AGREEMENT) -> bool:
+    """Return whether a half-life is that of a nuclide, but for rounding."""
+    return abs(half_life_s / half_life_s_of(name) - 1.0) <= tolerance

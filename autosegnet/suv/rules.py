@@ -4,14 +4,17 @@ With C = stored value x RescaleSlope, W kg, D Bq, T half-life in s, lambda = ln 
 """
 
 import math
+from contextlib import suppress
+from datetime import date, datetime, time
 from typing import Final
 
 from autosegnet.errors import InputError
-from autosegnet.suv.body_size import SUV_TYPES, body_surface_m2, norm_kg
-from autosegnet.suv.conversion import COMPAT_OPTION, MODES, Conversion, Ledger
-from autosegnet.suv.dates import read_datetime, read_time, seconds_of_day
+from autosegnet.suv.body_size import SUV_TYPES, compute_body_surface_m2, compute_norm_kg
+from autosegnet.suv.conversion import MODES, Conversion, Ledger
+from autosegnet.suv.dates import read_datetime, read_stated_moment, read_time, seconds_of_day
 from autosegnet.suv.patient import (
-    printable,
+    format_header_text,
+    identify_tracer,
     read_dose_bq,
     read_duration_s,
     read_half_life_s,
@@ -19,60 +22,121 @@ from autosegnet.suv.patient import (
     read_sex,
     read_weight_kg,
 )
-from autosegnet.suv.pet_header import PetHeader, named
-from autosegnet.suv.reference_time import acquisition, earliest_acquisition, injection, start_reference
+from autosegnet.suv.pet_header import PetHeader, name_field
+from autosegnet.suv.plausibility import Uptake, judge_uptake
+from autosegnet.suv.reference_time import (
+    find_start_reference,
+    read_acquisition,
+    read_earliest_acquisition,
+    read_injection,
+    state_scan_time,
+)
+from autosegnet.suv.stated import StatedFacts
 
 _AGREEMENT: Final = 0.02  # of the two private factors of Philips
 
 
-def convert(header: PetHeader, *, mode: str = "qiba", weight_kg: float | None = None) -> Conversion:
-    """The factors that turn a PET into SUV (body weight, g/ml), and how they were derived.
+def convert(header: PetHeader, *, mode: str = "qiba", facts: StatedFacts | None = None) -> Conversion:
+    """Return the factors that turn a PET into SUV (body weight, g/ml), and how they were derived.
 
     Args:
         header: of one series.
         mode: `qiba`, or `tcia-compat` for the formula behind autoPET's training data, which differs for Bq/ml only.
-        weight_kg: what to use instead of PatientWeight.
+        facts: what the user states instead of the header.
 
     Raises:
-        InputError: what the rule needs is missing, contradictory or absurd, or there is no rule for the units.
+        InputError: what the rule needs is missing, contradictory or cannot be true, or there is no rule for the units.
     """
     assert mode in MODES
     assert header.slices
-    ledger = Ledger(header)
+    ledger = Ledger(header, facts or StatedFacts())
     units = ledger.text("units").upper()
     if units == "BQML":
-        factors, rule = _from_activity(ledger, mode, weight_kg)
+        factors, rule = _from_activity(ledger, mode)
     elif units == "CNTS":
-        factors, rule = _from_counts(ledger, mode, weight_kg)
+        factors, rule = _from_counts(ledger, mode)
     elif units == "GML":
-        factors, rule = _from_suv(ledger, weight_kg)
+        factors, rule = _from_suv(ledger)
     elif units == "CM2ML":
-        factors, rule = _from_body_surface(ledger, weight_kg)
+        factors, rule = _from_body_surface(ledger)
     else:
-        found = f"is {printable(units)!r}" if units else "is missing"
-        raise InputError(f"{named('units')} {found}; SUV can be derived from BQML, CNTS (Philips), GML and CM2ML")
+        raise InputError(find_units_fault(units, has_factor=False))
+    if ledger.is_from_activity:
+        _read_unused_height(ledger)
+    else:
+        _read_facts(ledger)
     return ledger.close(factors, mode=mode, rule=rule)
 
 
-def _from_activity(ledger: Ledger, mode: str, weight_kg: float | None) -> tuple[tuple[float, ...], str]:
+def find_units_fault(units: str, *, has_factor: bool) -> str:
+    """Return why values in some units cannot become SUV, or ''.
+
+    Args:
+        units: of the series.
+        has_factor: whether one of Philips' private factors is positive.
+    """
+    if units in ("BQML", "GML", "CM2ML") or (units == "CNTS" and has_factor):
+        return ""
+    if units == "CNTS":
+        return (
+            f"{name_field('units')} is CNTS without {name_field('philips_suv_factor')} or "
+            f"{name_field('philips_activity_factor')}; counts need one of them, positive"
+        )
+    found = f"is {format_header_text(units)!r}" if units else "is missing"
+    return f"{name_field('units')} {found}; SUV can be derived from BQML, CNTS (Philips), GML and CM2ML"
+
+
+def _read_unused_height(ledger: Ledger) -> None:
+    """Reads the height for the report; what is wrong with it is no error."""
+    if ledger.facts.height_cm is None:
+        other = Ledger(ledger.header, ledger.facts)
+        with suppress(InputError):
+            ledger.figures["height_cm"] = read_height_cm(other)
+    else:
+        read_height_cm(ledger)
+
+
+def _read_facts(ledger: Ledger) -> None:
+    """Reads what the rule did not need, for the balance of activity and the report; what is wrong is no error.
+
+    The scanner divided by a weight and a dose before, so that those of the header change nothing.
+    """
+    other = Ledger(ledger.header, ledger.facts)
+    half_life_s = identify_tracer(other, quietly=True)
+    for warning in other.close((), mode="", rule="").warnings:
+        ledger.warn(warning)
+    ledger.tracer, ledger.nuclide = other.tracer, other.nuclide
+    for read in (read_weight_kg, read_height_cm, read_dose_bq):
+        with suppress(InputError):
+            read(other)
+    if half_life_s is not None:
+        with suppress(InputError):
+            reference, _ = find_start_reference(other, half_life_s=half_life_s)
+            read_injection(other, reference=reference, half_life_s=half_life_s)
+    ledger.figures = {**other.figures, **ledger.figures}
+
+
+def _from_activity(ledger: Ledger, mode: str) -> tuple[tuple[float, ...], str]:
+    ledger.is_from_activity = True
     if mode == "tcia-compat":
-        return _as_autopet(ledger, weight_kg)
+        return _as_autopet(ledger)
     correction = ledger.text("decay_correction").upper()
     if correction not in ("START", "ADMIN", "NONE"):
-        found = f"is {printable(correction)!r}" if correction else "is missing"
-        raise InputError(f"{named('decay_correction')} {found}; expected START, ADMIN or NONE")
+        found = f"is {format_header_text(correction)!r}" if correction else "is missing"
+        raise InputError(f"{name_field('decay_correction')} {found}; expected START, ADMIN or NONE")
     _check_decay_claims(ledger, correction)
-    per_dose = 1000.0 * read_weight_kg(ledger, weight_kg) / read_dose_bq(ledger)
+    per_dose = 1000.0 * read_weight_kg(ledger) / read_dose_bq(ledger)
     slices = ledger.header.slices
     if correction == "ADMIN":
+        _read_uptake_of_admin(ledger)
         return (per_dose,) * len(slices), "BQML, ADMIN: 1000 W / D"
     half_life_s = read_half_life_s(ledger)
     if correction == "NONE":
         return _undecayed(ledger, per_dose, half_life_s), (
-            "BQML, NONE: 1000 W / D e^(l (t_acq - t_adm)) l d / (1 - e^(-l d)), l = ln 2 / T, a slice each"
+            "BQML, NONE: 1000 W / D e^(l (t_acq - t_adm)) l d / (1 - e^(-l d)), l = ln 2 / T, for each slice"
         )
-    reference, chosen = start_reference(ledger, half_life_s=half_life_s)
-    given = injection(ledger, reference=reference, half_life_s=half_life_s)
+    reference, chosen = find_start_reference(ledger, half_life_s=half_life_s)
+    given = read_injection(ledger, reference=reference, half_life_s=half_life_s)
     ledger.times["reference"] = reference
     factor = per_dose * 2.0 ** ((reference - given).total_seconds() / half_life_s)
     return (factor,) * len(slices), f"BQML, START: 1000 W / (D 2^(-(t_ref - t_adm) / T)), t_ref from {chosen}"
@@ -82,98 +146,155 @@ def _check_decay_claims(ledger: Ledger, correction: str) -> None:
     claims = ledger.text("corrected").upper().split("\\")
     if claims != [""] and ("DECY" in claims) == (correction == "NONE"):
         ledger.warn(
-            f"{named('decay_correction')} is {correction}, but {named('corrected')} says otherwise; the former holds"
+            f"{name_field('decay_correction')} is {correction}, but {name_field('corrected')} says otherwise; "
+            "the former holds"
         )
 
 
+def _read_uptake_of_admin(ledger: Ledger) -> None:
+    """Reads tracer and uptake, which ADMIN does not need; an injection after the scan is refused all the same."""
+    half_life_s = identify_tracer(ledger, quietly=True)
+    earliest = read_earliest_acquisition(ledger)
+    if half_life_s is None or earliest is None:
+        return
+    ledger.figures["half_life_s"] = half_life_s
+    reference = state_scan_time(ledger, near=earliest[0]) or earliest[0]
+    if ledger.text("injection_datetime") or ledger.text("injection_time") or ledger.facts.injection_time:
+        ledger.times["reference"] = reference
+        try:
+            read_injection(ledger, reference=reference, half_life_s=half_life_s)
+        except InputError as error:
+            if ledger.figures.get("uptake_s", 0.0) < 0:
+                raise
+            ledger.warn(str(error))
+
+
 def _undecayed(ledger: Ledger, per_dose: float, half_life_s: float) -> tuple[float, ...]:
-    earliest = earliest_acquisition(ledger)
-    if earliest is None:
-        raise InputError(f"{named('acquisition_time')} is missing; SUV with DecayCorrection NONE needs it")
-    given = injection(ledger, reference=earliest[0], half_life_s=half_life_s)
-    ledger.times["reference"] = earliest[0]
+    earliest = read_earliest_acquisition(ledger)
+    stated = state_scan_time(ledger, near=earliest[0] if earliest else None)
+    first = stated or (earliest[0] if earliest else None)
+    if first is None:
+        raise InputError(
+            f"{name_field('acquisition_time')} is missing; SUV with DecayCorrection NONE needs it "
+            f"({ledger.facts.name_way('scan_time')} states it)"
+        )
+    given = read_injection(ledger, reference=first, half_life_s=half_life_s)
+    ledger.times["reference"] = first
     decay = math.log(2.0) / half_life_s
     factors = []
     for part in ledger.header.slices:
-        acquired, duration_s = acquisition(ledger, part), read_duration_s(ledger, part)
-        if acquired is None:
-            raise InputError(f"{named('acquisition_time')} is missing in a slice; DecayCorrection NONE needs it in all")
-        waited = math.exp(decay * (acquired - given).total_seconds())
+        acquired, duration_s = read_acquisition(ledger, part), read_duration_s(ledger, part)
+        if acquired is None and earliest is not None:
+            missing = f"{name_field('acquisition_time')} is missing in a slice"
+            raise InputError(f"{missing}; DecayCorrection NONE needs it in all")
+        after_first_s = 0.0 if acquired is None or earliest is None else (acquired - earliest[0]).total_seconds()
+        waited = math.exp(decay * ((first - given).total_seconds() + after_first_s))
         factors.append(per_dose * waited * decay * duration_s / -math.expm1(-decay * duration_s))
     return tuple(factors)
 
 
-def _as_autopet(ledger: Ledger, weight_kg: float | None) -> tuple[tuple[float, ...], str]:
+def _as_autopet(ledger: Ledger) -> tuple[tuple[float, ...], str]:
     """1000 W / (D 0.5^((t_acq - t_adm) / T)), with the times of day of the first file.
 
     Source: `calculate_suv_factor` in tcia_dicom_to_nifti.py of github.com/lab-midas/TCIA_processing.
     """
-    header = ledger.header
+    acquired, given = _read_clocks(ledger)
+    per_dose = 1000.0 * read_weight_kg(ledger) / read_dose_bq(ledger)
+    half_life_s = read_half_life_s(ledger)
+    uptake_s = seconds_of_day(acquired) - seconds_of_day(given)
+    ledger.figures["uptake_s"] = uptake_s
+    ledger.warn("tcia-compat: acquisition time of the first file, no dates, decay correction to the scan's start")
+    ledger.judge(
+        judge_uptake(
+            Uptake(
+                seconds=uptake_s,
+                half_life_s=half_life_s,
+                source="by times of day, as tcia-compat has it",
+                way=ledger.facts.name_way("injection_time"),
+                is_stated=bool(ledger.facts.injection_time or ledger.facts.scan_time),
+                injected=datetime.combine(date(1900, 1, 1), given),
+                reference=datetime.combine(date(1900, 1, 1), acquired),
+            )
+        )
+    )
+    if ledger.text("decay_correction").upper() != "START":
+        ledger.warn(f"tcia-compat: {name_field('decay_correction')} is not START, which this formula ignores")
+    factor = per_dose / 0.5 ** (uptake_s / half_life_s)
+    rule = "BQML, tcia-compat: 1000 W / (D 0.5^((t_acq - t_adm) / T)), times of day"
+    return (factor,) * len(ledger.header.slices), rule
+
+
+def _read_clocks(ledger: Ledger) -> tuple[time, time]:
+    """The times of day of the first file's acquisition and of the injection."""
+    facts, header = ledger.facts, ledger.header
     acquired = read_time(ledger.text("acquisition_time", header.slices[header.first]), "acquisition_time")
     given = read_time(ledger.text("injection_time"), "injection_time")
     if given is None:
         moment = read_datetime(ledger.text("injection_datetime"), "injection_datetime")
         given = None if moment is None else moment.time()
-    if acquired is None or given is None:
-        missing = named("acquisition_time" if acquired is None else "injection_time")
-        raise InputError(f"{missing} is missing; {COMPAT_OPTION} needs it")
-    per_dose = 1000.0 * read_weight_kg(ledger, weight_kg) / read_dose_bq(ledger)
-    half_life_s = read_half_life_s(ledger)
-    uptake_s = seconds_of_day(acquired) - seconds_of_day(given)
-    ledger.figures["uptake_s"] = uptake_s
-    ledger.warn("tcia-compat: acquisition time of the first file, no dates, decay correction to the scan's start")
-    if uptake_s < 0:
-        ledger.warn("tcia-compat: the injection's time of day is after the scan's, which this formula cannot know")
-    if ledger.text("decay_correction").upper() != "START":
-        ledger.warn(f"tcia-compat: {named('decay_correction')} is not START, which this formula ignores")
-    factor = per_dose / 0.5 ** (uptake_s / half_life_s)
-    return (factor,) * len(header.slices), "BQML, tcia-compat: 1000 W / (D 0.5^((t_acq - t_adm) / T)), times of day"
+    if facts.scan_time:
+        _, acquired = read_stated_moment(facts.scan_time, facts.name_way("scan_time"))
+        ledger.state(f"scan time {acquired:%H:%M:%S} was stated by {facts.name_way('scan_time')}")
+    if facts.injection_time:
+        _, given = read_stated_moment(facts.injection_time, facts.name_way("injection_time"))
+        ledger.state(f"injection time {given:%H:%M:%S} was stated by {facts.name_way('injection_time')}")
+    for moment_of, field, fact in (
+        (acquired, "acquisition_time", "scan_time"),
+        (given, "injection_time", "injection_time"),
+    ):
+        if moment_of is None:
+            way = facts.name_way(fact)
+            raise InputError(f"{name_field(field)} is missing; SUV mode tcia-compat needs it ({way} states it)")
+    assert acquired is not None
+    assert given is not None
+    return acquired, given
 
 
-def _from_counts(ledger: Ledger, mode: str, weight_kg: float | None) -> tuple[tuple[float, ...], str]:
+def _from_counts(ledger: Ledger, mode: str) -> tuple[tuple[float, ...], str]:
     to_suv, to_activity = ledger.number("philips_suv_factor"), ledger.number("philips_activity_factor")
     has_suv, has_activity = bool(to_suv and to_suv > 0), bool(to_activity and to_activity > 0)
     if has_suv and to_suv is not None:
         if has_activity and to_activity is not None:
             _cross_check(ledger, to_suv, to_activity)
-        _warn_of_unused_weight(ledger, weight_kg)
-        return (to_suv,) * len(ledger.header.slices), f"CNTS: {named('philips_suv_factor')}"
+        _warn_of_unused(ledger)
+        return (to_suv,) * len(ledger.header.slices), f"CNTS: {name_field('philips_suv_factor')}"
     if has_activity and to_activity is not None:
-        factors, rule = _from_activity(ledger, mode, weight_kg)
-        return tuple(to_activity * f for f in factors), f"CNTS: {named('philips_activity_factor')}, then {rule}"
-    raise InputError(
-        f"{named('units')} is CNTS without {named('philips_suv_factor')} or {named('philips_activity_factor')}; "
-        "counts need one of them, positive"
-    )
+        factors, rule = _from_activity(ledger, mode)
+        return tuple(to_activity * f for f in factors), f"CNTS: {name_field('philips_activity_factor')}, then {rule}"
+    raise InputError(find_units_fault("CNTS", has_factor=False))
 
 
 def _cross_check(ledger: Ledger, to_suv: float, to_activity: float) -> None:
-    other = Ledger(ledger.header)
+    other = Ledger(ledger.header, ledger.facts)
     try:
-        factors, _ = _from_activity(other, "qiba", None)
+        factors, _ = _from_activity(other, "qiba")
     except InputError:
-        ledger.warn(f"{named('philips_suv_factor')} could not be checked against {named('philips_activity_factor')}")
+        ledger.warn(
+            f"{name_field('philips_suv_factor')} could not be checked against {name_field('philips_activity_factor')}"
+        )
         return
     ratio = to_activity * factors[0] / to_suv
     ledger.figures["activity_route_over_suv_route"] = ratio
     if abs(ratio - 1.0) > _AGREEMENT:
         ledger.warn(
-            f"{named('philips_suv_factor')} used; {named('philips_activity_factor')} would give {ratio:.3f} times"
+            f"{name_field('philips_suv_factor')} used; {name_field('philips_activity_factor')} would give "
+            f"{ratio:.3f} times"
         )
 
 
-def _from_suv(ledger: Ledger, weight_kg: float | None) -> tuple[tuple[float, ...], str]:
+def _from_suv(ledger: Ledger) -> tuple[tuple[float, ...], str]:
     suv_type = ledger.text("suv_type").upper() or "BW"
     count = len(ledger.header.slices)
     if suv_type == "BW":
-        _warn_of_unused_weight(ledger, weight_kg)
+        _warn_of_unused(ledger)
         return (1.0,) * count, "GML, BW: already SUV (body weight)"
     if suv_type not in SUV_TYPES:
         raise InputError(
-            f"{named('suv_type')} is {printable(suv_type)!r} with Units GML; expected BW, {', '.join(SUV_TYPES)}"
+            f"{name_field('suv_type')} is {format_header_text(suv_type)!r} with Units GML; expected BW, "
+            f"{', '.join(SUV_TYPES)}"
         )
-    weight, height_cm, sex = read_weight_kg(ledger, weight_kg), read_height_cm(ledger), read_sex(ledger)
-    norm = norm_kg(suv_type, weight_kg=weight, height_cm=height_cm, sex=sex)
+    weight, height_cm, sex = read_weight_kg(ledger), read_height_cm(ledger), read_sex(ledger)
+    norm = compute_norm_kg(suv_type, weight_kg=weight, height_cm=height_cm, sex=sex)
     if not norm > 0:
         raise InputError(f"the {suv_type} of {weight:g} kg and {height_cm:g} cm is {norm:.1f} kg; expected more than 0")
     ledger.figures["norm_kg"] = norm
@@ -182,16 +303,18 @@ def _from_suv(ledger: Ledger, weight_kg: float | None) -> tuple[tuple[float, ...
     return (weight / norm,) * count, f"GML, {suv_type}: W / norm"
 
 
-def _from_body_surface(ledger: Ledger, weight_kg: float | None) -> tuple[tuple[float, ...], str]:
+def _from_body_surface(ledger: Ledger) -> tuple[tuple[float, ...], str]:
     suv_type = ledger.text("suv_type").upper() or "BSA"
     if suv_type != "BSA":
-        raise InputError(f"{named('suv_type')} is {printable(suv_type)!r} with Units CM2ML; expected BSA")
-    weight, height_cm = read_weight_kg(ledger, weight_kg), read_height_cm(ledger)
-    area = body_surface_m2(weight_kg=weight, height_cm=height_cm)
+        raise InputError(f"{name_field('suv_type')} is {format_header_text(suv_type)!r} with Units CM2ML; expected BSA")
+    weight, height_cm = read_weight_kg(ledger), read_height_cm(ledger)
+    area = compute_body_surface_m2(weight_kg=weight, height_cm=height_cm)
     ledger.figures["body_surface_m2"] = area
     return (weight / (10.0 * area),) * len(ledger.header.slices), "CM2ML, BSA: W / (10 BSA)"
 
 
-def _warn_of_unused_weight(ledger: Ledger, weight_kg: float | None) -> None:
-    if weight_kg is not None:
-        ledger.warn("--weight-kg was not used: the scanner has already divided by the weight it knew")
+def _warn_of_unused(ledger: Ledger) -> None:
+    facts = ledger.facts
+    unused = [n for n in ("injection_time", "scan_time", "dose_mbq", "weight_kg", "height_cm") if getattr(facts, n)]
+    for name in unused:
+        ledger.warn(f"{facts.name_way(name)} was not used: the scanner has already derived the SUV from what it knew")

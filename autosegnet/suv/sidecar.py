@@ -6,57 +6,26 @@ Source: Brain Imaging Data Structure 1.10, positron emission tomography; times a
 
 import math
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from autosegnet.errors import InputError
 from autosegnet.suv.conversion import Conversion
-from autosegnet.suv.nuclides import half_life_of, nuclide
-from autosegnet.suv.uptake import uptake_doubt, uptake_fault
+from autosegnet.suv.dates import read_stated_moment, read_time, seconds_of_day
+from autosegnet.suv.nuclides import find_in_text
+from autosegnet.suv.plausibility import Finding, Uptake, admit, judge_dose, judge_uptake, judge_weight
+from autosegnet.suv.stated import StatedFacts
+from autosegnet.suv.tracer import Tracer, identify, name_tracer
 
 _BECQUEREL: Final = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "mci": 3.7e7, "uci": 3.7e4}
 _CONCENTRATION: Final = {"bq/ml": 1.0, "bqml": 1.0, "kbq/ml": 1e3, "mbq/ml": 1e6}
-_HEAVIEST_KG: Final = 1000.0
 _LONGEST_FRAME_S: Final = 86400.0
-
-
-def convert_sidecar(sidecar: dict[str, Any], *, weight_kg: float | None = None) -> Conversion:
-    """The one factor that turns a PET of one frame, in the sidecar's `Units`, into SUV (body weight, g/ml).
-
-    Args:
-        sidecar: the JSON object.
-        weight_kg: instead of `PatientWeight`.
-
-    Raises:
-        InputError: an entry is missing or cannot be true, or the PET has several frames.
-    """
-    warnings: list[str] = []
-    unit = _unit(sidecar, "Units", _CONCENTRATION, default="Bq/mL")
-    dose_bq = _positive(sidecar, "InjectedRadioactivity") * _unit(sidecar, "InjectedRadioactivityUnits", _BECQUEREL)
-    weight = _weight_kg(sidecar, weight_kg)
-    half_life_s = _half_life_s(sidecar, warnings)
-    given_s = _number(sidecar, "InjectionStart")
-    per_dose = 1000.0 * weight / dose_bq
-    if _corrected(sidecar):
-        after_s = _number(sidecar, "ImageDecayCorrectionTime") - given_s
-        _check_uptake(after_s, half_life_s, warnings)
-        factor, rule = per_dose * 2.0 ** (after_s / half_life_s), "sidecar, decay-corrected: 1000 W / (D 2^(-t / T))"
-    else:
-        after_s, duration_s = _frame(sidecar, "FrameTimesStart") - given_s, _frame(sidecar, "FrameDuration")
-        if not 0 < duration_s <= _LONGEST_FRAME_S:
-            raise InputError(f"FrameDuration in the sidecar is {duration_s:g} s; expected more than 0, at most a day")
-        _check_uptake(after_s, half_life_s, warnings)
-        decay = math.log(2.0) / half_life_s
-        factor = per_dose * math.exp(decay * after_s) * decay * duration_s / -math.expm1(-decay * duration_s)
-        rule = "sidecar, not decay-corrected: 1000 W / D e^(l t) l d / (1 - e^(-l d)), l = ln 2 / T"
-    used: dict[str, Any] = {name: sidecar[name] for name in _NAMES if name in sidecar}
-    figures = {"weight_kg": weight, "dose_bq": dose_bq, "half_life_s": half_life_s, "uptake_s": after_s}
-    return Conversion((unit * factor,), "sidecar", rule, used, {}, figures, tuple(warnings))
-
-
 _NAMES: Final[tuple[str, ...]] = (
     "Units",
     "InjectedRadioactivity",
     "InjectedRadioactivityUnits",
+    "TracerName",
     "TracerRadionuclide",
     "RadionuclideHalfLife",
     "InjectionStart",
@@ -69,14 +38,133 @@ _NAMES: Final[tuple[str, ...]] = (
 )
 
 
-def _check_uptake(after_s: float, half_life_s: float, warnings: list[str]) -> None:
-    if fault := uptake_fault(after_s, half_life_s):
-        raise InputError(
-            f"InjectionStart in the sidecar lies {fault}; expected an injection shortly before the scan, in seconds "
-            "from TimeZero: less than 0 where TimeZero is the scan's start"
+def convert_sidecar(sidecar: dict[str, Any], *, facts: StatedFacts | None = None) -> Conversion:
+    """Return the one factor that turns a PET of one frame, in the sidecar's `Units`, into SUV (body weight, g/ml).
+
+    Args:
+        sidecar: the JSON object.
+        facts: what the user states instead.
+
+    Raises:
+        InputError: an entry is missing or cannot be true, or the PET has several frames.
+    """
+    page = _Page(sidecar, facts or StatedFacts())
+    unit = _unit(sidecar, "Units", _CONCENTRATION, default="Bq/mL")
+    dose_bq, weight = page.read_dose_bq(), page.read_weight_kg()
+    tracer = page.read_tracer()
+    half_life_s = tracer.half_life_s
+    if half_life_s is None:
+        raise InputError("TracerRadionuclide is missing or unknown in the sidecar; expected a nuclide such as F18")
+    per_dose = 1000.0 * weight / dose_bq
+    if _corrected(sidecar):
+        after_s = page.read_uptake_s("ImageDecayCorrectionTime", half_life_s)
+        factor, rule = per_dose * 2.0 ** (after_s / half_life_s), "sidecar, decay-corrected: 1000 W / (D 2^(-t / T))"
+    else:
+        after_s, duration_s = page.read_uptake_s("FrameTimesStart", half_life_s), _frame(sidecar, "FrameDuration")
+        if not 0 < duration_s <= _LONGEST_FRAME_S:
+            raise InputError(f"FrameDuration in the sidecar is {duration_s:g} s; expected more than 0, at most a day")
+        decay = math.log(2.0) / half_life_s
+        factor = per_dose * math.exp(decay * after_s) * decay * duration_s / -math.expm1(-decay * duration_s)
+        rule = "sidecar, not decay-corrected: 1000 W / D e^(l t) l d / (1 - e^(-l d)), l = ln 2 / T"
+    used: dict[str, Any] = {name: sidecar[name] for name in _NAMES if name in sidecar and name != "TracerName"}
+    figures = {"weight_kg": weight, "dose_bq": dose_bq, "half_life_s": half_life_s, "uptake_s": after_s}
+    return Conversion(
+        (unit * factor,),
+        "sidecar",
+        rule,
+        used,
+        {},
+        figures,
+        tuple(dict.fromkeys(page.warnings)),
+        tuple(page.stated),
+        tracer.name,
+        tracer.nuclide,
+        is_from_activity=True,
+    )
+
+
+class _Page:
+    """A sidecar beside what the user states, and what is doubtful in both."""
+
+    def __init__(self, sidecar: dict[str, Any], facts: StatedFacts) -> None:
+        self._sidecar, self._facts = sidecar, facts
+        self.warnings: list[str] = []
+        self.stated: list[str] = []
+
+    def _state(self, sentence: str) -> None:
+        self.stated.append(sentence)
+        self.warnings.append(sentence)
+
+    def _judge(self, findings: list[Finding]) -> None:
+        admit(findings, self.warnings.append)
+
+    def read_dose_bq(self) -> float:
+        stated, way = self._facts.dose_mbq, self._facts.name_way("dose_mbq")
+        if stated is None:
+            name = "InjectedRadioactivity"
+            dose_bq, source = _positive(self._sidecar, name), _in_sidecar(name)
+            dose_bq *= _unit(self._sidecar, f"{name}Units", _BECQUEREL)
+        else:
+            dose_bq, source = stated * 1e6, way
+            self._state(f"dose {stated:g} MBq was stated by {way}")
+        found = f"{dose_bq / 1e6:g} MBq"
+        self._judge(judge_dose(dose_bq, source=source, found=found, way=way, is_stated=stated is not None))
+        return dose_bq
+
+    def read_weight_kg(self) -> float:
+        stated, way = self._facts.weight_kg, self._facts.name_way("weight_kg")
+        if stated is None:
+            weight, source = _positive(self._sidecar, "PatientWeight"), _in_sidecar("PatientWeight")
+        else:
+            weight, source = stated, way
+            self._state(f"weight {stated:g} kg was stated by {way}")
+        self._judge(judge_weight(weight, source=source, way=way, is_stated=stated is not None))
+        return weight
+
+    def read_tracer(self) -> Tracer:
+        stated_s = _positive(self._sidecar, "RadionuclideHalfLife") if "RadionuclideHalfLife" in self._sidecar else None
+        texts = {name: str(self._sidecar.get(name, "")) for name in ("TracerName", "TracerRadionuclide")}
+        name, doubts = name_tracer({"TracerName": texts["TracerName"]}, "")
+        witnesses = {source: find_in_text(text) for source, text in texts.items()}
+        tracer = identify(witnesses, stated_s, attribute=_in_sidecar("RadionuclideHalfLife"))
+        self.warnings += [*doubts, *tracer.warnings]
+        return replace(tracer, name=name)
+
+    def read_uptake_s(self, to: str, half_life_s: float) -> float:
+        """The seconds from the injection to the entry `to`, once they are judged."""
+        facts = self._facts
+        given_s = self._read_seconds("injection_time", lambda: _number(self._sidecar, "InjectionStart"))
+        held_s = self._read_seconds("scan_time", lambda: _frame(self._sidecar, to))
+        if facts.injection_time and not facts.scan_time and given_s > held_s:
+            given_s -= 86400.0  # the day before
+        uptake = Uptake(
+            seconds=held_s - given_s,
+            half_life_s=half_life_s,
+            source="InjectionStart in the sidecar (seconds from TimeZero, less than 0 if TimeZero is the scan's start)",
+            way=facts.name_way("injection_time"),
+            is_stated=bool(facts.injection_time or facts.scan_time),
         )
-    if doubt := uptake_doubt(after_s, half_life_s):
-        warnings.append(doubt)
+        self._judge(judge_uptake(uptake))
+        return uptake.seconds
+
+    def _read_seconds(self, fact: str, read: Callable[[], float]) -> float:
+        """What the user states as a time of day, in seconds from TimeZero, else what the sidecar says."""
+        stated, way = getattr(self._facts, fact), self._facts.name_way(fact)
+        if not stated:
+            return read()
+        _, clock = read_stated_moment(stated, way)
+        try:
+            zero = read_time(str(self._sidecar.get("TimeZero", "")), "series_time")
+        except InputError:
+            zero = None
+        if zero is None:
+            raise InputError(f"TimeZero is missing in the sidecar or is not HH:MM:SS; {way} needs it")
+        self._state(f"{fact.replace('_', ' ')} {clock:%H:%M:%S} was stated by {way}")
+        return seconds_of_day(clock) - seconds_of_day(zero)
+
+
+def _in_sidecar(name: str) -> str:
+    return f"{name} in the sidecar"
 
 
 def _corrected(sidecar: dict[str, Any]) -> bool:
@@ -115,21 +203,3 @@ def _unit(sidecar: dict[str, Any], name: str, units: dict[str, float], *, defaul
             f"{name} is {'missing' if text is None else 'unknown'} in the sidecar; expected one of {', '.join(units)}"
         )
     return known
-
-
-def _weight_kg(sidecar: dict[str, Any], given: float | None) -> float:
-    weight = _positive(sidecar, "PatientWeight") if given is None else given
-    if not 0 < weight < _HEAVIEST_KG:
-        raise InputError(f"weight is {weight:g} kg; expected more than 0 and less than 1000 (is it in grams?)")
-    return weight
-
-
-def _half_life_s(sidecar: dict[str, Any], warnings: list[str]) -> float:
-    stated = _positive(sidecar, "RadionuclideHalfLife") if "RadionuclideHalfLife" in sidecar else None
-    known = nuclide("", str(sidecar.get("TracerRadionuclide", "")))
-    half_life_s, doubt = half_life_of(stated, known, attribute="RadionuclideHalfLife in the sidecar")
-    if half_life_s is None:
-        raise InputError("TracerRadionuclide is missing or unknown in the sidecar; expected a nuclide such as F18")
-    if doubt:
-        warnings.append(doubt)
-    return half_life_s

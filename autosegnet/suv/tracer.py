@@ -1,0 +1,194 @@
+"""Which nuclide and which tracer a PET shows: what the header's witnesses say together.
+
+Witnesses of the nuclide are its code, the code's meaning, the tracer's code and meaning, the text Radiopharmaceutical,
+and the half-life. One of them may be wrong (a reference object codes Ga-66 for Ga-68): only a half-life that agrees
+with no other witness is refused. Texts of a header are compared with known names and never quoted.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from autosegnet.errors import InputError
+from autosegnet.suv import nuclides
+
+_ROUGH: Final = 0.1  # a half-life so near to the nuclide's is rounded, and 4 % of the SUV at most
+
+# Names of tracers in letters and digits alone; the first that is found counts.
+_NAMES: Final = {
+    name: re.compile(pattern)
+    for name, pattern in {
+        "FDG": r"FDG|GLU[CK]OS",
+        "PSMA": r"PSMA|PIFLUFOLASTAT|DCFPYL|PYLARIFY|FLOTUFOLASTAT|GOZETOTIDE",
+        "SSTR ligand": r"DOTA|TATE|EDOTREOTID|SSTR|PENTETREOTID|OCTREOTID",
+        "FAPI": r"FAPI",
+        "choline": r"CHOLIN",
+        "FLT": r"FLT|THYMIDIN",
+        "FET": r"(^|\d)FET|ETHYLTYROS",
+        "FDOPA": r"DOPA",
+        "methionine": r"METHIONIN",
+        "FES": r"(^|\d)FES|ESTRADIOL",
+        "amyloid tracer": r"FLORBETA|FLUTEMETAMOL|PITTSBURGH|VIZAMYL|AMYVID|NEURACEQ",
+        "tau tracer": r"TAUCIPIR|MK6240|THK5",
+        "FMISO": r"MISO",
+        "fluciclovine": r"CICLOVIN|AXUMIN|FACBC",
+        "acetate": r"ACETAT",
+        "ammonia": r"AMMONI",
+        "water": r"WATER|H2O",
+        "rubidium chloride": r"RUBIDIUM|CARDIOGEN",
+        "flurpiridaz": r"FLURPIRIDAZ",
+        "pentixafor": r"PENTIXAFOR",
+        "exendin": r"EXENDIN",
+        "antibody": r"ANTIBODY|[A-Z]{4}MAB",
+        "MIBG": r"MIBG|IODOBENZYLGUANIDIN",
+        "bone tracer": r"MEDRONAT|OXIDRONAT|(^|\d|M)MDP|(^|\d|M)HDP",
+        "sodium fluoride": r"FLUORID|NAF",
+    }.items()
+}
+_CODES: Final = {
+    "C-B1031": "FDG",
+    "35321007": "FDG",
+    "C-B1032": "sodium fluoride",
+    "129501009": "sodium fluoride",
+    "C-B103E": "methionine",
+    "129510001": "methionine",
+    "C-B1043": "acetate",
+    "129513004": "acetate",
+    "C-B103C": "ammonia",
+    "129508003": "ammonia",
+    "C-B1039": "water",
+    "129505000": "water",
+    "C-B1036": "FLT",
+    "129502002": "FLT",
+    "C-B1037": "rubidium chloride",
+    "129503007": "rubidium chloride",
+    "724025002": "SSTR ligand",
+    "456992002": "choline",
+    "457000009": "fluciclovine",
+}
+# DICOM PS3.16 CID 4021, those without a telling meaning in most headers.
+
+# What scanners write where nobody chose a tracer; it says nothing.
+_SAYS_NOTHING: Final = re.compile(
+    r"SOLUTION|INJECTION|ISOTOPE|TRACER|RADIOPHARMACEUTICAL|OTHER|UNKNOWN|NONE|UNSPECIFIED|ANONYMI[SZ]ED|REMOVED"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracer:
+    """What a PET shows.
+
+    Args:
+        name: a known tracer, "another" if the header names one that is not known, "" if it names none.
+        nuclide: as "F-18", "" if it is not known.
+        half_life_s: of the nuclide; None if nothing says.
+        warnings: witnesses that disagree.
+    """
+
+    name: str
+    nuclide: str
+    half_life_s: float | None
+    warnings: tuple[str, ...]
+
+
+def name_tracer(texts: Mapping[str, str], code: str) -> tuple[str, list[str]]:
+    """Return the tracer that texts and a code name, as in `Tracer`, and what is doubtful.
+
+    Args:
+        texts: of a header, by where they stand.
+        code: of RadiopharmaceuticalCodeSequence.
+    """
+    names = [_CODES[code]] if code in _CODES else []
+    unknown = False
+    for text in texts.values():
+        letters = re.sub(r"[^A-Z0-9]", "", text.upper())
+        found = next((name for name, pattern in _NAMES.items() if pattern.search(letters)), None)
+        if found:
+            names.append(found)
+        elif _is_specific(text):
+            unknown = True
+    if len(set(names)) > 1:
+        return "another", [f"the header names several tracers: {' and '.join(dict.fromkeys(names))}"]
+    if names:
+        return names[0], []
+    return ("another" if unknown else ""), []
+
+
+def _is_specific(text: str) -> bool:
+    """Whether a text names more than a nuclide."""
+    if nuclides.find_in_text(text):
+        text = re.sub(r"\d+M?|(?<![A-Za-z])[A-Z][a-z]?(?![A-Za-z])|[A-Za-z]+(ine|ium|on|per)\b", "", text)
+    left = re.sub(r"[^A-Z]", "", _SAYS_NOTHING.sub("", text.upper()))
+    return len(left) > 2
+
+
+def identify(witnesses: Mapping[str, str | None], stated_s: float | None, *, attribute: str) -> Tracer:
+    """Return nuclide and half-life as the witnesses say them together; the tracer's name is left empty.
+
+    Args:
+        witnesses: nuclide by what names it; None for one that names none.
+        stated_s: half-life as stated, None if it is missing.
+        attribute: what states the half-life, for messages.
+
+    Raises:
+        InputError: the half-life agrees with no witness, or without one, witnesses contradict each other.
+    """
+    known = {source: name for source, name in witnesses.items() if name is not None}
+    if stated_s is None:
+        return _by_majority(known, attribute)
+    agreeing = [name for name in known.values() if nuclides.agrees(stated_s, name)]
+    if agreeing or not known:
+        name = agreeing[0] if agreeing else nuclides.find_by_half_life(stated_s) or ""
+        return Tracer("", name, stated_s, _tell_others(known, name, f"half-life {stated_s:g} s"))
+    near = [name for name in known.values() if nuclides.agrees(stated_s, name, _ROUGH)]
+    nearest = next(iter(near or known.values()))
+    found = f"{attribute} is {stated_s:g} s, but {nearest} has {nuclides.half_life_s_of(nearest):g} s"
+    if not near:
+        raise InputError(
+            f"{found}, and nothing else that names the nuclide agrees with it; expected its half-life in seconds"
+        )
+    return Tracer("", nearest, stated_s, (found,))
+
+
+def _by_majority(known: Mapping[str, str], attribute: str) -> Tracer:
+    if not known:
+        return Tracer("", "", None, ())
+    votes = Counter(known.values()).most_common()
+    name, most = votes[0]
+    if len(votes) > 1 and votes[1][1] == most:
+        said = "; ".join(f"{source}: {other}" for source, other in known.items())
+        raise InputError(f"{attribute} is missing, and the nuclide is told in several ways ({said}); expected one")
+    half_life_s = nuclides.half_life_s_of(name)
+    missing = f"{attribute} is missing; {half_life_s:g} s of {name} was used"
+    return Tracer("", name, half_life_s, (missing, *_tell_others(known, name, "most of the header")))
+
+
+def _tell_others(known: Mapping[str, str], name: str, believed: str) -> tuple[str, ...]:
+    others = [f"{source} says {other}" for source, other in known.items() if other != name]
+    return (f"{' and '.join(others)}, but {believed} is that of {name}, which was used",) if others and name else ()
+
+
+def doubt_tracer(name: str, nuclide: str, *, expected: str) -> list[str]:
+    """Return why a network trained for one tracer may be misled by a PET, a sentence each.
+
+    Args:
+        name, nuclide: as in `Tracer`.
+        expected: the tracer that the folds are for; "" for any.
+    """
+    doubts = []
+    if nuclide in nuclides.WITHOUT_POSITRONS_S:
+        doubts.append(f"the nuclide is {nuclide}, which emits no positrons: this is no PET, whatever its files say")
+    if expected and name not in ("", expected):
+        shown = "another tracer" if name == "another" else name
+        doubts.append(
+            f"the tracer is {shown}, and the folds are for {expected}: what they mark in it has not been "
+            "measured and may mean nothing"
+        )
+    elif expected == "FDG" and nuclide not in ("", "F-18"):
+        doubts.append(
+            f"the nuclide is {nuclide}, so the tracer cannot be FDG, and the folds are for FDG: what they mark in it "
+            "has not been measured and may mean nothing"
+        )
+    return doubts
