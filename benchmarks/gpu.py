@@ -1,0 +1,254 @@
+"""Measures the GPU path in one call: agreement, time and memory, the published inferer, training, the card's own rate.
+
+    bash benchmarks/gpu.sh [--device cuda] [--output gpu.json]
+
+Needs torch, numpy, scipy and safetensors. MONAI's inferer is measured if MONAI is there. The folds are untrained: their
+masks mean nothing, but time, memory and agreement are those of trained ones. `--device cpu --small` proves the script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autosegnet.model.network import build_network, load_fold
+from autosegnet.model.recipe import Recipe
+from autosegnet.model.sliding_window import predict_probability
+from autosegnet.model.torch_engine import ReferenceEngine, TorchEngine
+from autosegnet.model.weights import Weights, open_weights
+from autosegnet_training.configuration import PRESETS
+from autosegnet_training.loss import build_loss
+from autosegnet_training.mixture import Mixture, Share
+from autosegnet_training.validation import autocast
+from petct_simulator.bodies import make_body
+
+WINDOWS = {4: (1, 1, 4), 10: (1, 2, 5), 20: (2, 2, 5), 60: (3, 4, 5)}
+"""Bodies by their number of windows: windows along each axis, half overlapping."""
+FLOP_PER_VOXEL = 44.8e3  # of one fold's forward pass, multiplications and additions
+TRAINING_FLOP_PER_VOXEL = 3 * FLOP_PER_VOXEL  # forward, and backward with respect to inputs and to weights
+_SPACING_MM = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large everything is: the paper's sizes, or small ones that prove the script on a CPU."""
+
+    patch: int
+    bodies: tuple[int, ...]
+    rounds: int
+    training_patch: int
+    training_batch: int
+    training_steps: int
+    channels: int
+
+
+FULL = Sizes(192, (4, 10, 20, 60), 3, 128, 4, 20, 64)
+SMALL = Sizes(32, (4, 10), 1, 32, 1, 2, 16)
+
+
+def main() -> None:
+    """Measure, print a line per figure, write them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--small", action="store_true", help="small windows and few steps")
+    parser.add_argument("--output", type=Path, default=Path("gpu.json"), help="default: %(default)s")
+    args = parser.parse_args()
+    device, sizes = torch.device(args.device), SMALL if args.small else FULL
+    torch.backends.cudnn.benchmark = True
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    figures: dict[str, Any] = {"device": name, "torch": torch.__version__, "sizes": str(sizes)}
+    with tempfile.TemporaryDirectory() as folder:
+        weights = write_folds(Path(folder), sizes)
+        steps: list[tuple[str, Callable[[], Any]]] = [
+            ("convolution rate", lambda: measure_convolution_rate(device, sizes)),
+            ("agreement", lambda: measure_agreement(weights, device, sizes)),
+            ("inference", lambda: measure_inference(weights, device, sizes)),
+            ("published inferer", lambda: measure_published(weights, device, sizes)),
+            ("training", lambda: measure_training(device, sizes)),
+        ]
+        for step, measure in steps:
+            start = time.perf_counter()
+            figures[step] = measure()
+            seconds = time.perf_counter() - start
+            sys.stdout.write(f"{step} ({seconds:.1f} s): {json.dumps(figures[step])}\n")
+            sys.stdout.flush()
+            args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    rate = figures["convolution rate"]["tflops"]
+    if rate:
+        figures["training"]["share_of_convolution_rate"] = round(figures["training"]["tflops"] / rate, 3)
+    args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def write_folds(folder: Path, sizes: Sizes) -> Weights:
+    """Return five untrained folds with the paper's recipe."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test"))
+    from untrained_folds import write_untrained_weights
+
+    write_untrained_weights(folder, folds=5, recipe=replace(Recipe(), patch=(sizes.patch,) * 3))
+    return open_weights(folder)
+
+
+def make_input(windows: int, sizes: Sizes) -> NDArray[np.float32]:
+    """Return an input (2, X, Y, Z) that a body of so many windows has: smooth CT and PET with hot spots."""
+    x, y, z = (sizes.patch + (n - 1) * (sizes.patch // 2) for n in WINDOWS[windows])
+    rng = np.random.default_rng(windows)
+    coarse = torch.from_numpy(rng.random((1, 2, x // 8, y // 8, z // 8), dtype=np.float32))
+    smooth = torch.nn.functional.interpolate(coarse, size=(x, y, z), mode="trilinear")[0].numpy()
+    smooth[1] = 6.0 * smooth[1] ** 2
+    return smooth
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has nothing left to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def time_rounds(run: Callable[[], Any], device: torch.device, rounds: int) -> dict[str, float]:
+    """Return minimum, median and maximum seconds of rounds after one that is not counted, and the peak of memory."""
+    run()
+    synchronise(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        run()
+        synchronise(device)
+        seconds.append(time.perf_counter() - start)
+    peak = torch.cuda.max_memory_reserved(device) / 1e9 if device.type == "cuda" else 0.0
+    low, middle, high = min(seconds), float(np.median(seconds)), max(seconds)
+    return {"min_s": round(low, 4), "median_s": round(middle, 4), "max_s": round(high, 4), "peak_gb": round(peak, 3)}
+
+
+def measure_convolution_rate(device: torch.device, sizes: Sizes) -> dict[str, float]:
+    """Return the rate of one large 3 x 3 x 3 convolution in the arithmetic of inference: what the card can do."""
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    channels, side = sizes.channels, sizes.patch // 2
+    convolution = torch.nn.Conv3d(channels, channels, 3, padding=1, bias=False).to(device, dtype)
+    convolution = convolution.to(memory_format=torch.channels_last_3d)
+    x = torch.randn(2, channels, side, side, side, device=device, dtype=dtype)
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    with torch.inference_mode():
+        seconds = time_rounds(lambda: convolution(x), device, 5)["median_s"]
+    flop = 2.0 * 2 * channels * channels * 27 * side**3
+    return {"tflops": round(flop / max(seconds, 1e-9) / 1e12, 3), "median_s": seconds}
+
+
+def measure_agreement(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, float]:
+    """Return the largest difference of logits and the Dice of masks between the device's engine and the reference."""
+    engine, reference = open_device_engine(weights, device), ReferenceEngine(weights)
+    array = make_input(4, sizes)
+    window = np.ascontiguousarray(array[:, : sizes.patch, : sizes.patch, : sizes.patch])
+    differences = [
+        float(np.abs(engine.logit_difference(window, k) - reference.logit_difference(window, k)).max()) for k in (0, 1)
+    ]
+    masks = [predict_probability(array, by, weights.recipe) > 0.5 for by in (engine, reference)]
+    shared, both = int((masks[0] & masks[1]).sum()), int(masks[0].sum() + masks[1].sum())
+    return {
+        "largest_logit_difference": max(differences),
+        "dice": 2.0 * shared / both if both else 1.0,
+        "voxels_that_differ": int((masks[0] != masks[1]).sum()),
+    }
+
+
+def open_device_engine(weights: Weights, device: torch.device) -> TorchEngine:
+    """Return the engine as inference opens it: float16 on CUDA, float32 elsewhere."""
+    return TorchEngine(weights, device=str(device), dtype=torch.float16 if device.type == "cuda" else torch.float32)
+
+
+def measure_inference(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, Any]:
+    """Return time and memory of the network, the study's way to the device and back included."""
+    found: dict[str, Any] = {}
+    for folds in (1, 5):
+        some = replace(weights, recipe=replace(weights.recipe, folds=weights.recipe.folds[:folds]))
+        engine = open_device_engine(some, device)
+        for windows in sizes.bodies:
+            array = make_input(windows, sizes)
+            timed = time_rounds(
+                lambda array=array, engine=engine, some=some: predict_probability(array, engine, some.recipe),  # type: ignore[misc]
+                device,
+                sizes.rounds,
+            )
+            flop = FLOP_PER_VOXEL * sizes.patch**3 * windows * folds
+            found[f"{windows} windows, {folds} folds"] = timed | {
+                "tflops": round(flop / max(timed["median_s"], 1e-9) / 1e12, 3)
+            }
+    return found
+
+
+def measure_published(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, Any]:
+    """Return the time of MONAI's inferer with one and five plain networks, as the published pipeline runs them."""
+    try:
+        from monai.inferers import SlidingWindowInferer
+    except ImportError:
+        return {"not measured": "MONAI is not installed here"}
+    networks = [load_fold(weights.path_of(fold), fold).to(device) for fold in weights.recipe.folds]
+    inferer = SlidingWindowInferer(roi_size=weights.recipe.patch, sw_batch_size=1, overlap=weights.recipe.overlap)
+    found: dict[str, Any] = {}
+    for windows in [w for w in sizes.bodies if w <= 20]:
+        batch = torch.from_numpy(make_input(windows, sizes))[None].to(device)
+        for folds in (1, 5):
+
+            def run(batch: torch.Tensor = batch, folds: int = folds) -> torch.Tensor:
+                with torch.inference_mode():
+                    return torch.stack([inferer(batch, network) for network in networks[:folds]]).mean(0).cpu()
+
+            found[f"{windows} windows, {folds} folds"] = time_rounds(run, device, sizes.rounds)
+    return found
+
+
+def measure_training(device: torch.device, sizes: Sizes) -> dict[str, float]:
+    """Return training steps per second, with bodies made anew for every patch, and the share of making them."""
+    configuration = PRESETS["starter"]
+    body = make_body("procedural_benchmark", 1, (_SPACING_MM,) * 3)
+    share = Share(real=0.0, size=sizes.training_patch, spacing_mm=_SPACING_MM, suv_limit=None)
+    mixture = Mixture([body], [], share=share, configuration=configuration, device=device, fold=0)
+    network = build_network().to(device, memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
+    loss = build_loss(configuration, voxel_ml=_SPACING_MM**3 / 1000).to(device)
+    optimiser = torch.optim.AdamW(network.parameters(), fused=True)
+    dtype = torch.bfloat16 if device.type == "cuda" else None
+    making = 0.0
+
+    def train_step(step: int) -> None:
+        nonlocal making
+        start = time.perf_counter()
+        patches = mixture.make(step, sizes.training_batch)
+        synchronise(device)
+        making += time.perf_counter() - start
+        with autocast(device, dtype):
+            logits = network(patches.image.contiguous(memory_format=torch.channels_last_3d))
+        optimiser.zero_grad(set_to_none=True)
+        loss(logits.float(), patches.truth, patches.weight).backward()
+        optimiser.step()
+
+    train_step(0)
+    synchronise(device)
+    making, start = 0.0, time.perf_counter()
+    for step in range(1, 1 + sizes.training_steps):
+        train_step(step)
+    synchronise(device)
+    seconds = time.perf_counter() - start
+    voxels = sizes.training_steps * sizes.training_batch * sizes.training_patch**3
+    network_s = max(seconds - making, 1e-9)
+    return {
+        "steps_per_s": round(sizes.training_steps / seconds, 3),
+        "network_steps_per_s": round(sizes.training_steps / network_s, 3),
+        "share_of_making_patches": round(making / seconds, 3),
+        "tflops": round(TRAINING_FLOP_PER_VOXEL * voxels / network_s / 1e12, 3),
+    }
+
+
+if __name__ == "__main__":
+    main()
