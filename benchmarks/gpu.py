@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,9 @@ def main() -> None:
 def write_folds(folder: Path, sizes: Sizes) -> Weights:
     """Return five untrained folds with the paper's recipe."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test"))
-    from untrained_folds import write_untrained_weights
-
-    write_untrained_weights(folder, folds=5, recipe=replace(Recipe(), patch=(sizes.patch,) * 3))
+    import_module("untrained_folds").write_untrained_weights(
+        folder, folds=5, recipe=replace(Recipe(), patch=(sizes.patch,) * 3)
+    )
     return open_weights(folder)
 
 
@@ -137,7 +138,7 @@ def measure_convolution_rate(device: torch.device, sizes: Sizes) -> dict[str, fl
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     channels, side = sizes.channels, sizes.patch // 2
     convolution = torch.nn.Conv3d(channels, channels, 3, padding=1, bias=False).to(device, dtype)
-    convolution = convolution.to(memory_format=torch.channels_last_3d)
+    convolution.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in its types
     x = torch.randn(2, channels, side, side, side, device=device, dtype=dtype)
     x = x.contiguous(memory_format=torch.channels_last_3d)
     with torch.inference_mode():

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from autosegnet.evaluation import measure_masks
-from autosegnet.geometry import Grid, resample, voxels
+from autosegnet.geometry import Grid, image_on, resample, voxels
 from autosegnet.io import read_image, read_mask, write_text
 from autosegnet.lesions import label_lesions
 from autosegnet.model.devices import open_engine
@@ -41,10 +41,10 @@ from autosegnet_training.cases import Case, read_cases
 from autosegnet_training.studies import Labelled, read_labelled
 from petct_simulator.bodies import open_anatomy
 from petct_simulator.label_volume import is_held_out
+from petct_simulator.protocol import Protocol
 from petct_simulator.simulate_command import list_organ_maps, map_name, study_seed
 from petct_simulator.tissue import Tissue
-from petct_simulator.whole_study import Protocol, SimulatedStudy, simulate_study
-from petct_simulator.writer import as_image
+from petct_simulator.whole_study import SimulatedStudy, simulate_study
 
 Row = dict[str, Any]
 _AIR_VOXELS, _SMOOTHING_MM, _FWHM = 8, 4.0, 2.3548
@@ -206,15 +206,18 @@ def judge_simulated(weights: Weights, maps: Sequence[Path], *, seed: int) -> Ite
         study = simulate_study(
             study_seed(seed, number), anatomy=open_anatomy(organ_map), protocol=Protocol(cohort=cohort)
         )
-        images = (as_image(study.suv, study), as_image(study.ct, study))
-        found = voxels(folds.segment(Study(*images))) > 0
+        found = voxels(folds.segment(_make_study(study))) > 0
         yield {"case": map_name(organ_map), "cohort": cohort} | _measure_simulated(found, study)
+
+
+def _make_study(simulated: SimulatedStudy) -> Study:
+    return Study(image_on(simulated.suv, simulated.grid), image_on(simulated.ct.astype(np.float32), simulated.grid))
 
 
 def _measure_simulated(found: NDArray[np.bool_], study: SimulatedStudy) -> Row:
     truth = study.truth > 0
-    voxel_ml = float(np.prod(study.spacing_mm)) / 1000
-    row = _measure(found, truth, study.spacing_mm[::-1])
+    voxel_ml = float(np.prod(study.grid.spacing_mm)) / 1000
+    row = _measure(found, truth, study.grid.spacing_mm[::-1])
     lesions, count = label_lesions(truth)
     large = np.flatnonzero(np.bincount(lesions.ravel(), minlength=count + 1)[1:] * voxel_ml > LARGE_ML) + 1
     row |= {"large": len(large), "large_found": len(set(large.tolist()) & set(np.unique(lesions[found]).tolist()))}

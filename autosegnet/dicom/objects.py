@@ -175,6 +175,18 @@ def identify(path: Path) -> Header | None:
     return find_header(path, stop_when=_after_identity)
 
 
+def read_object(path: Path) -> "Dataset":
+    """Return a whole object, pixels included.
+
+    Raises:
+        InputError: the file is no DICOM, or damaged.
+    """
+    header = find_header(path, stop_when=lambda tag, vr, length: False)
+    if header is None:
+        raise InputError(f"found a file that is not DICOM: {format_path(path.name, 80)}")
+    return header.dataset
+
+
 def _after_identity(tag: "BaseTag", vr: str | None, length: int) -> bool:
     return int(tag) > 0x00200037  # ImageOrientationPatient
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.dicom.header import undamaged
-from autosegnet.dicom.objects import read_dataset
+from autosegnet.dicom.objects import read_object
 from autosegnet.errors import InputError, format_path
 from autosegnet.geometry import Grid, image_on
 
@@ -51,7 +51,7 @@ def read_stored_mask(path: Path, pet: Grid) -> StoredMask:
         InputError: the file is neither, or damaged, or cannot be put onto a grid.
     """
     with undamaged(f"the DICOM object is cut or damaged: {format_path(path.name, 80)}"):
-        dataset = read_dataset(path)
+        dataset = read_object(path)
         kind = str(dataset.get("SOPClassUID", ""))
         if kind in SEGMENTATION:
             return _read_segmentation(dataset)
