@@ -53,6 +53,24 @@ def faults(root: Path) -> dict[str, str]:
          {"j": ["j/images/pet/x.mha", "j/images/ct/y.mha"], "k": ["k/images/pet/x.mha", "k/images/ct/y.mha"]}),
         (["images/pet/u.mha", "images/ct/u.mha", "images/pet/v.mha", "images/ct/v.nii.gz"],
          {"u": ["images/pet/u.mha", "images/ct/u.mha"], "v": ["images/pet/v.mha", "images/ct/v.nii.gz"]}),
+        (["imagesTr/CHUM-001__PT.nii.gz", "imagesTr/CHUM-001__CT.nii.gz", "labelsTr/CHUM-001.nii.gz"],
+         {"CHUM-001": ["imagesTr/CHUM-001__PT.nii.gz", "imagesTr/CHUM-001__CT.nii.gz"]}),
+        (["images/P1_20110502_PT.nii", "images/P1_20110502_CT.nii", "images/P2_pt.nii", "images/P2_ct.nii"],
+         {"P1_20110502": ["images/P1_20110502_PT.nii", "images/P1_20110502_CT.nii"],
+          "P2": ["images/P2_pt.nii", "images/P2_ct.nii"]}),
+        (["a_PET.nii", "a_CT.nii", "atlas.nii"], {"a": ["a_PET.nii", "a_CT.nii"]}),
+        (["S1/PT_S1.nii.gz", "S1/CT_S1.nii.gz", "S2/PT_x.nii", "S2/CT_y.nii"],
+         {"S1": ["S1/PT_S1.nii.gz", "S1/CT_S1.nii.gz"], "S2": ["S2/PT_x.nii", "S2/CT_y.nii"]}),
+        (["PT_u.nii", "CT_u.nii", "PT_v.nii", "CT_v.nii"],
+         {"u": ["PT_u.nii", "CT_u.nii"], "v": ["PT_v.nii", "CT_v.nii"]}),
+        (["sub-1/ses-1/pet/sub-1_ses-1_pet.nii.gz", "sub-1/ses-1/ct/sub-1_ses-1_ct.nii.gz",
+          "sub-1/ses-1/pet/sub-1_ses-1_pet.json", "derivatives/x/sub-1/ses-1/pet/sub-1_ses-1_pet.nii.gz"],
+         {"sub-1_ses-1": ["sub-1/ses-1/pet/sub-1_ses-1_pet.nii.gz", "sub-1/ses-1/ct/sub-1_ses-1_ct.nii.gz"]}),
+        (["d/sub-2/pet/sub-2_trc-FDG_rec-a_pet.nii", "d/sub-2/pet/sub-2_trc-FDG_rec-b_pet.nii",
+          "d/sub-2/anat/sub-2_ct.nii"],
+         {"d_sub-2_trc-FDG_rec-a": ["d/sub-2/pet/sub-2_trc-FDG_rec-a_pet.nii", "d/sub-2/anat/sub-2_ct.nii"],
+          "d_sub-2_trc-FDG_rec-b": ["d/sub-2/pet/sub-2_trc-FDG_rec-b_pet.nii", "d/sub-2/anat/sub-2_ct.nii"]}),
+        (["P/S/suv.nii.gz", "P/S/ctres.nii.gz", "P/S/seg.nii.gz"], {"P_S": ["P/S/suv.nii.gz", "P/S/ctres.nii.gz"]}),
         ([".a/SUV.nii", ".a/CT.nii", "b/SUV.nii", "b/CT.nii", "b/._CT.nii.gz"], {"b": ["b/SUV.nii", "b/CT.nii"]}),
         (["out/p/SUV.nii", "out/p/CT.nii", "b/SUV.nii", "b/CT.nii"], {"b": ["b/SUV.nii", "b/CT.nii"]}),
     ],
@@ -74,6 +92,15 @@ def test_studies_of_every_layout_are_found(tmp_path: Path, files: list[str], exp
         (["images/pet/x.mha"], "x", "no CT (one in images/ct); found x.mha"),
         (["j/images/ct/x.mha"], "j", "no PET (an image in images/pet)"),
         (["images/pet/a.mha", "images/pet/b.mha", "images/ct/a.mha"], "b", "no CT (in images/ct); found b.mha"),
+        (["a_PT.nii", "a_CT.nii", "b_CT.nii"], "b", "no PET (b_PT); found b_CT.nii"),
+        (["a_PT.nii"], "a", "no CT (a_CT)"),
+        (["s/PT_s.nii"], "s", "no CT (CT_…); found PT_s.nii"),
+        (["sub-1/pet/sub-1_pet.nii"], "sub-1", "no CT (…_ct of the same subject and session)"),
+        (
+            ["sub-1/pet/sub-1_pet.nii", "sub-1/ct/sub-1_run-1_ct.nii", "sub-1/ct/sub-1_run-2_ct.nii"],
+            "sub-1",
+            "2 CT images",
+        ),
         (["a/b_c/SUV.nii", "a/b_c/CT.nii", "a_b/c/SUV.nii", "a_b/c/CT.nii"], "a_b_c", "2 studies have this name"),
         (["SEG/SUV.nii", "SEG/CT.nii"], "SEG", "would hide all others"),
         ([f"{'x' * 120}/{'y' * 120}/{n}.nii" for n in ("SUV", "CT")], "x" * 40, "too long"),
@@ -102,6 +129,62 @@ def test_what_cannot_be_segmented_is_named_with_its_reason(
 def test_cases_are_called_as_evaluate_calls_their_truths(tmp_path: Path, files: list[str]) -> None:
     touch(tmp_path, *files)
     assert list(found(tmp_path)) == list(find_masks(tmp_path))
+
+
+LISTED = {"one": ["a/x.nii", "b/y.nii"], "two": ["a/x2.nii", "b/y2.nii"]}
+
+
+def test_a_table_lists_studies_wherever_they_lie(tmp_path: Path) -> None:
+    touch(tmp_path, *(name for names in LISTED.values() for name in names))
+    lines = [f"{case},{pet},{tmp_path / ct},negative" for case, (pet, ct) in LISTED.items()]
+    (tmp_path / "list.csv").write_text(
+        "\n".join(["Case,PET,CT,cohort", *lines, "gone,a/x.nii,nowhere.nii,", "half,,b/y.nii,"])
+    )
+    listed = {study.case: study for study in find_studies(tmp_path / "list.csv", leave_out=tmp_path)}
+    sound = {c: [str(p.relative_to(tmp_path)) for p in s.files] for c, s in listed.items() if not s.fault}
+    assert sound == LISTED
+    assert "nowhere.nii" in listed["gone"].fault
+    assert listed["half"].fault == "column pet is empty; expected a file or folder"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("case,pet\na,b\n", "no column ct"),
+        ("case,pet,ct\n", "lists no study"),
+        ("case,pet,ct\na,b,c\na,b,c\n", "case a appears 2 times"),
+        ("case,pet,ct\n../a,b,c\n", "expected a name that can be a file's"),
+        ("case,pet,ct\na,b,c,d\n", "more cells"),
+    ],
+)
+def test_a_table_that_cannot_be_trusted_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        find_studies(tmp_path / "list.csv", leave_out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("globs", "expected"),
+    [
+        (("?/p*.nii", "?/c*.nii"), {"s": ["s/pa.nii", "s/cb.nii"], "t": ["t/pa.nii", "t/cb.nii"]}),
+        (
+            ("flat/p_*.nii", "flat/c_*.nii"),
+            {"flat_p_1": ["flat/p_1.nii", "flat/c_1.nii"], "flat_p_2": ["flat/p_2.nii", "flat/c_2.nii"]},
+        ),
+        (("x/**/P.NII", "y/**/c.nii"), {"x_1_p": ["x/1/p.nii", "y/1/c.nii"], "x_2_p": ["x/2/p.nii", "y/2/c.nii"]}),
+    ],
+)
+def test_patterns_find_studies_in_no_known_layout(tmp_path: Path, globs, expected: dict[str, list[str]]) -> None:
+    touch(tmp_path, "s/pa.nii", "s/cb.nii", "t/pa.nii", "t/cb.nii", "flat/p_1.nii", "flat/p_2.nii",
+          "flat/c_1.nii", "flat/c_2.nii", "x/1/p.nii", "y/1/c.nii", "x/2/p.nii", "y/2/c.nii")  # fmt: skip
+    studies = find_studies(tmp_path, leave_out=tmp_path / "out", globs=globs)
+    assert {s.case: [str(p.relative_to(tmp_path)) for p in s.files] for s in studies} == expected
+
+
+def test_a_pattern_that_finds_two_ct_images_makes_a_fault(tmp_path: Path) -> None:
+    touch(tmp_path, "s/p.nii", "s/c1.nii", "s/c2.nii")
+    (study,) = find_studies(tmp_path, leave_out=tmp_path / "out", globs=("*/p.nii", "*/c?.nii"))
+    assert "no CT image for p.nii by --ct-glob" in study.fault
 
 
 def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:

@@ -1,90 +1,198 @@
-"""Studies as image files, in three layouts.
+"""Studies as image files: the layouts of data folders, defined here for every command.
 
-Tree: `<patient>/<study>/{SUV,CTres}` as tcia2nifti writes FDG-PET-CT-Lesions, the original CT where CTres is missing.
-nnU-Net: `<case>_0000` (CT) and `<case>_0001` (PET), in `imagesTr`, `imagesTs` or any other folder.
+Tree: `<patient>/<study>/{SUV,CTres}` as tcia2nifti writes FDG-PET-CT-Lesions; the original CT if CTres is missing.
+Paired names: nnU-Net's `<case>_0000` (CT) and `_0001` (PET), HECKTOR's `<case>__CT` and `__PT`, `_CT` and `_PT` or
+`_PET`. Prefixes: LION's and MOOSE's `CT_…` and `PT_…`, a folder per study.
+BIDS: `sub-<label>_[ses-<label>_]…_pet` and `…_ct` of one subject and session, in any of its folders.
 Grand challenge: `images/pet` and `images/ct` with one image each, or with images that pair by name.
+Upper and lower case make no difference (`io.layout_names`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from autosegnet.batch.found_study import CohortStudy
+from autosegnet.errors import format_list, format_path
 from autosegnet.io import image_stem
 from autosegnet.io.folders import case_of
-
-SUFFIXES: Final = (".mha", ".nii", ".nii.gz")
-TREE: Final = ("SUV", "CTres", "CT", "PET")
-MASK: Final = "SEG"
-_CT, _PET = "_0000", "_0001"
-_NNUNET_FOLDERS = ("imagesTr", "imagesTs")
+from autosegnet.io.layout_names import (
+    IMAGE_FOLDERS,
+    PAIRED_PREFIXES,
+    PAIRED_SUFFIXES,
+    TREE_CT,
+    TREE_PET,
+    TREE_STEMS,
+)
 
 Stems = Mapping[str, Sequence[Path]]
-"""Images of one folder by their name without suffix; more than one path where names differ in the suffix alone."""
+"""Images of one folder by their lower-case name without suffix; several paths if names differ in suffix or case."""
+
+_NNUNET = PAIRED_SUFFIXES[0]
+_BIDS: Final = re.compile(r"(?P<subject>sub-[a-z0-9]+)(_(?P<session>ses-[a-z0-9]+))?_(.*_)?(?P<kind>pet|ct)")
 
 
-def by_stem(images: Sequence[Path]) -> dict[str, list[Path]]:
-    """The images by their name without suffix."""
+def group_by_stem(images: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the images by their name without suffix, in lower case."""
     stems: dict[str, list[Path]] = {}
     for path in images:
-        stems.setdefault(image_stem(path), []).append(path)
+        stems.setdefault(image_stem(path).lower(), []).append(path)
     return stems
 
 
-def tree_study(stems: Stems, parts: tuple[str, ...], root: Path) -> list[CohortStudy]:
-    """The study of a folder in the tree layout, or none."""
-    if not any(stem in stems for stem in TREE):
+def find_in_folder(images: Sequence[Path], parts: tuple[str, ...], root: Path) -> list[CohortStudy]:
+    """Return the studies whose images lie in one folder: tree, paired names, prefixes.
+
+    Args:
+        images: in the folder.
+        parts: of the folder's place below the root.
+        root: folder of the cohort.
+    """
+    stems = group_by_stem(images)
+    studies = _find_tree_study(stems, parts, root)
+    above = parts[:-1] if parts and parts[-1].lower() in IMAGE_FOLDERS else parts
+    taken = {path for study in studies for path in study.files}
+    for pet, ct in PAIRED_SUFFIXES:
+        free = {stem: paths for stem, paths in stems.items() if not taken & {*paths}}
+        found = _find_by_suffix(free, above, pet, ct)
+        studies += found
+        taken |= {path for study in found for path in study.files}
+    free = {stem: paths for stem, paths in stems.items() if not taken & {*paths} and stem not in TREE_STEMS}
+    return studies + _find_by_prefix(free, above, root)
+
+
+def _find_tree_study(stems: Stems, parts: tuple[str, ...], root: Path) -> list[CohortStudy]:
+    if not any(stem in stems for stem in TREE_STEMS):
         return []
-    case, ct = case_of(parts, root), "CTres" if "CTres" in stems else "CT"
-    lacking = [name for name, there in (("SUV", "SUV" in stems), ("CTres or CT", ct in stems)) if not there]
-    doubled = [stem for stem in ("SUV", ct) if len(stems.get(stem, ())) > 1]
+    case = case_of(parts, root)
+    ct = next((stem for stem in TREE_CT if stem in stems), "")
+    lacking = [name for name, is_there in (("SUV", TREE_PET in stems), ("CTres or CT", bool(ct))) if not is_there]
+    doubled = [image_stem(stems[stem][0]) for stem in (TREE_PET, ct) if len(stems.get(stem, ())) > 1]
     if lacking or doubled:
-        return [CohortStudy(case=case, fault=_fault(lacking, doubled, list(stems)))]
-    return [CohortStudy(case=case, pet=stems["SUV"][0], ct=stems[ct][0])]
+        found = [path for paths in stems.values() for path in paths]
+        return [CohortStudy(case=case, fault=_describe_fault(lacking, doubled, [image_stem(p) for p in found]))]
+    return [CohortStudy(case=case, pet=stems[TREE_PET][0], ct=stems[ct][0])]
 
 
-def nnunet_studies(stems: Stems, parts: tuple[str, ...]) -> list[CohortStudy]:
-    """The studies of a folder in the nnU-Net layout."""
-    above = parts[:-1] if parts and parts[-1] in _NNUNET_FOLDERS else parts
-    names = sorted({stem[: -len(_CT)] for stem in stems if stem.endswith((_CT, _PET)) and len(stem) > len(_CT)})
+def _find_by_suffix(stems: Stems, above: tuple[str, ...], pet: str, ct: str) -> list[CohortStudy]:
+    """Return the studies by the ends of names; a CT without a PET is a study with a fault only beside others."""
+    names = {stem.removesuffix(end) for end in (pet, ct) for stem in stems if stem.endswith(end) and stem != end}
+    if (pet, ct) != _NNUNET and not any(name + pet in stems for name in names):
+        return []  # a CT of something else
     studies = []
-    for name in names:
-        pet, ct = stems.get(name + _PET, ()), stems.get(name + _CT, ())
-        studies.append(_paired("_".join((*above, name)), pet, ct, expected=(name + _PET, name + _CT)))
+    for name in sorted(names):
+        images = [stems.get(name + end, ()) for end in (pet, ct)]
+        written = next(image_stem(paths[0]) for paths in images if paths)[: len(name)].rstrip("_")
+        expected = tuple(f"{written}{end if end in _NNUNET else end.upper()}" for end in (pet, ct))
+        studies.append(_pair("_".join((*above, written)), *images, expected=(expected[0], expected[1])))
     return studies
 
 
-def challenge_studies(pet: Stems, ct: Stems, parts: tuple[str, ...]) -> list[CohortStudy]:
-    """The studies of an `images` folder in the grand-challenge layout.
+def _find_by_prefix(stems: Stems, above: tuple[str, ...], root: Path) -> list[CohortStudy]:
+    for pet, ct in PAIRED_PREFIXES:
+        pets = {stem.removeprefix(pet): paths for stem, paths in stems.items() if stem.startswith(pet)}
+        cts = {stem.removeprefix(ct): paths for stem, paths in stems.items() if stem.startswith(ct)}
+        if not pets:
+            continue
+        if len(pets) == 1 and len(cts) <= 1:  # a folder per study, as LION and MOOSE want it
+            images = [next(iter(found.values()), ()) for found in (pets, cts)]
+            return [_pair(case_of(above, root), *images, expected=(f"{pet.upper()}…", f"{ct.upper()}…"))]
+        studies = []
+        for name in sorted(pets.keys() | cts.keys()):
+            images = [pets.get(name, ()), cts.get(name, ())]
+            written = next(image_stem(paths[0]) for paths in images if paths)[-len(name) :]
+            expected = (pet.upper() + written, ct.upper() + written)
+            studies.append(_pair("_".join((*above, written)), *images, expected=expected))
+        return studies
+    return []
+
+
+class BidsSession:
+    """The PET and CT images of one subject and session, in any of its folders (bids-specification, PET)."""
+
+    def __init__(self, above: tuple[str, ...]) -> None:
+        """Begin with no image.
+
+        Args:
+            above: folders above the subject's.
+        """
+        self._above = above
+        self._images: dict[str, list[Path]] = {"pet": [], "ct": []}
+
+    def add(self, kind: str, path: Path) -> None:
+        """Take an image of a kind, "pet" or "ct"."""
+        self._images[kind].append(path)
+
+    @property
+    def unpaired(self) -> list[Path]:
+        """The CT images of a session without a PET, which is no study."""
+        return [] if self._images["pet"] else self._images["ct"]
+
+    def find_studies(self) -> list[CohortStudy]:
+        """Return a study per PET, each with the one CT of the session."""
+        pets, cts = self._images["pet"], self._images["ct"]
+        studies = []
+        for pet in pets:
+            case = "_".join((*self._above, image_stem(pet)[: -len("_pet")]))
+            if len(cts) > 1:
+                fault = f"{len(cts)} CT images for one PET ({format_list([ct.name for ct in cts])}); expected one"
+                studies.append(CohortStudy(case=case, fault=fault))
+            else:
+                studies.append(_pair(case, [pet], cts, expected=("…_pet", "…_ct of the same subject and session")))
+        return studies
+
+
+def name_bids_image(path: Path, parts: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], str, str], str] | None:
+    """Return the session that an image of BIDS belongs to, and its kind; None for any other image.
 
     Args:
-        pet, ct: images of its two subfolders.
+        path: of the image.
+        parts: of its folder's place below the root.
+    """
+    match = _BIDS.fullmatch(image_stem(path).lower())
+    if match is None:
+        return None
+    subject = next((k for k, part in enumerate(parts) if part.lower() == match["subject"]), None)
+    if subject is None:
+        return None
+    return (parts[:subject], match["subject"], match["session"] or ""), match["kind"]
+
+
+def find_challenge_studies(pet: Stems, ct: Stems, parts: tuple[str, ...]) -> list[CohortStudy]:
+    """Return the studies of an `images` folder in the grand-challenge layout.
+
+    Args:
+        pet: images of its subfolder `pet`.
+        ct: images of its subfolder `ct`.
         parts: of the folder above `images`.
     """
     if len(pet) <= 1 and len(ct) <= 1:
-        (stem, *_) = [*ct, *pet]
         images = [next(iter(stems.values()), ()) for stems in (pet, ct)]
-        return [_paired("_".join(parts) or stem, *images, expected=("an image in images/pet", "one in images/ct"))]
-    expected = ("in images/pet", "in images/ct")
-    return [
-        _paired("_".join((*parts, stem)), pet.get(stem, ()), ct.get(stem, ()), expected=expected)
-        for stem in sorted(pet.keys() | ct.keys())
-    ]
+        stem = image_stem([*images[1], *images[0]][0])
+        return [_pair("_".join(parts) or stem, *images, expected=("an image in images/pet", "one in images/ct"))]
+    studies = []
+    for stem in sorted(pet.keys() | ct.keys()):
+        images = [pet.get(stem, ()), ct.get(stem, ())]
+        written = image_stem([*images[1], *images[0]][0])
+        studies.append(_pair("_".join((*parts, written)), *images, expected=("in images/pet", "in images/ct")))
+    return studies
 
 
-def _paired(case: str, pet: Sequence[Path], ct: Sequence[Path], *, expected: tuple[str, str]) -> CohortStudy:
+def _pair(case: str, pet: Sequence[Path], ct: Sequence[Path], *, expected: tuple[str, str]) -> CohortStudy:
     lacking = [
         f"{kind} ({what})" for kind, what, images in zip(("PET", "CT"), expected, (pet, ct), strict=True) if not images
     ]
     doubled = [image_stem(images[0]) for images in (pet, ct) if len(images) > 1]
     if lacking or doubled:
-        return CohortStudy(case=case, fault=_fault(lacking, doubled, [p.name for p in (*pet, *ct)]))
+        return CohortStudy(case=case, fault=_describe_fault(lacking, doubled, [p.name for p in (*pet, *ct)]))
     return CohortStudy(case=case, pet=pet[0], ct=ct[0])
 
 
-def _fault(lacking: list[str], doubled: list[str], found: list[str]) -> str:
+def _describe_fault(lacking: list[str], doubled: list[str], found: list[str]) -> str:
     if lacking:
-        return f"no {' and no '.join(lacking)}; found {', '.join(sorted(found))}; expected both PET and CT"
-    return f"several files called {' and '.join(doubled)} that differ in the suffix alone; expected one of each"
+        names = ", ".join(format_path(name, 80) for name in sorted(found))
+        return f"no {' and no '.join(lacking)}; found {names}; expected both PET and CT"
+    return f"several files called {' and '.join(doubled)} that differ only in suffix or case; expected one of each"

@@ -24,8 +24,10 @@ from autosegnet.batch.record import (
     remove_recorded_results,
 )
 from autosegnet.batch.study_table import StudyEntry
-from autosegnet.errors import InputError, UsageError
+from autosegnet.errors import InputError, UsageError, format_path
 from autosegnet.io import image_stem
+from autosegnet.io.layout_names import TREE_PET
+from autosegnet.io.small_files import read_json
 from autosegnet.loading import InputOptions, check_options
 from autosegnet.model.recipe import Recipe, to_json
 from autosegnet.report import REPORT_PAGE
@@ -68,7 +70,7 @@ def plan_studies(
     tasks = []
     for study in studies:
         entry = entries.get(study.case, StudyEntry())
-        standing = _standing(args, study, entry, weights=weights, tracer=recipe.tracer)
+        standing = _check_study(args, study, entry, weights=weights, tracer=recipe.tracer)
         if isinstance(standing, Task):
             rows[study.case] = make_pending_row(study.case)
             tasks.append(standing)
@@ -88,12 +90,12 @@ def _hash(case: str) -> int:
     return int.from_bytes(hashlib.sha256(os.fsencode(case)).digest()[:8], "big")
 
 
-def _standing(
+def _check_study(
     args: argparse.Namespace, study: CohortStudy, entry: StudyEntry, *, weights: str, tracer: str
 ) -> Task | StudyRow:
     places = Places(args.output, study.case)
     try:
-        task = _task(args, study, entry, weights=weights, tracer=tracer)
+        task = _make_task(args, study, entry, weights=weights, tracer=tracer)
     except InputError as error:
         remove_recorded_results(places)
         return make_failed_row(study.case, str(error))
@@ -110,15 +112,19 @@ def _standing(
     return task
 
 
-def _task(args: argparse.Namespace, study: CohortStudy, entry: StudyEntry, *, weights: str, tracer: str) -> Task:
+def _make_task(args: argparse.Namespace, study: CohortStudy, entry: StudyEntry, *, weights: str, tracer: str) -> Task:
     if study.fault:
         raise InputError(study.fault)
-    sidecar = _sidecar(study, args.pet_unit)
+    sidecar = _find_sidecar(study, args.pet_unit)
     options = InputOptions(
-        pet_series=entry.pet_series, ct_series=entry.ct_series, facts=entry.facts, expected_tracer=tracer
+        pet_series=entry.pet_series or study.pet_series,
+        ct_series=entry.ct_series or study.ct_series,
+        facts=entry.facts,
+        expected_tracer=tracer,
     )
-    if study.pet is None:
+    if study.pet is None or study.pet.is_dir():
         options, how = replace(options, mode=args.suv_mode), f"DICOM, SUV mode {args.suv_mode}"
+        how += "".join(f", series {uid}" for uid in (study.pet_series, study.ct_series) if uid)
     else:
         unit = "suv" if sidecar is None else "bqml"
         options = replace(
@@ -128,14 +134,14 @@ def _task(args: argparse.Namespace, study: CohortStudy, entry: StudyEntry, *, we
         how += "" if args.nifti_form == "both" else f", {args.nifti_form} of NIfTI"
         how += ", NaN as air" if args.nonfinite == "air" else ""
     try:
-        check_options(options, pet_is_folder=study.pet is None, ct_is_folder=study.ct is None)
+        check_options(options, pet_is_folder=_is_folder(study.pet), ct_is_folder=_is_folder(study.ct))
     except UsageError as error:
         raise InputError(str(error)) from error
     how += f", {said}" if (said := entry.describe()) else ""
-    mask = args.output / f"{study.case}.{args.format or _format_of(study)}"
+    mask = args.output / f"{study.case}.{args.format or _choose_format(study)}"
     files = (*study.files, *([sidecar] if sidecar else []))
     depends_on: DependsOn = {
-        "input": digest_input(files, args.input),
+        "input": digest_input(files, args.input if args.input.is_dir() else args.input.parent),
         "reading": how,
         "weights": weights,
         "software": f"autosegnet {__version__}",
@@ -144,12 +150,30 @@ def _task(args: argparse.Namespace, study: CohortStudy, entry: StudyEntry, *, we
     return Task(study, options, mask, depends_on, args.report)
 
 
-def _sidecar(study: CohortStudy, unit: str) -> Path | None:
-    """The PET-BIDS sidecar of a PET in Bq/ml; a file called SUV holds SUV."""
-    if study.pet is None or unit == "suv" or image_stem(study.pet) == "SUV":
+def _is_folder(path: Path | None) -> bool:
+    return path is None or path.is_dir()  # None: DICOM objects that were found
+
+
+def _find_sidecar(study: CohortStudy, unit: str) -> Path | None:
+    """Return the PET-BIDS sidecar of a PET in Bq/ml; a file called SUV holds SUV.
+
+    Raises:
+        InputError: the sidecar says Bq/ml, and the user says, or has not said otherwise, that the PET is in SUV.
+    """
+    if study.pet is None or study.pet.is_dir() or image_stem(study.pet).lower() == TREE_PET:
         return None
-    return study.pet.with_name(f"{image_stem(study.pet)}.json")
+    sidecar = study.pet.with_name(f"{image_stem(study.pet)}.json")
+    if unit == "bqml":
+        return sidecar
+    if sidecar.is_file() and _reads_as_bqml(sidecar):
+        raise InputError(f"{format_path(sidecar.name)} says that the PET is in Bq/ml; expected SUV, or --pet-unit bqml")
+    return None
 
 
-def _format_of(study: CohortStudy) -> str:
+def _reads_as_bqml(sidecar: Path) -> bool:
+    units = read_json(sidecar, lambda value: value.get("Units"), what="the sidecar", expected="an object")
+    return isinstance(units, str) and units.lower().replace(" ", "") in ("bq/ml", "bqml")
+
+
+def _choose_format(study: CohortStudy) -> str:
     return "mha" if study.pet is not None and study.pet.name.lower().endswith(".mha") else "nii.gz"

@@ -24,11 +24,18 @@ log = logging.getLogger(__name__)
 
 def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `autosegnet batch`."""
-    parser.add_argument("input", type=Path, metavar="INPUT", help="folder with studies in any mix of layouts")
+    parser.add_argument(
+        "input",
+        type=Path,
+        metavar="INPUT",
+        help="folder with studies in any mix of layouts, or a CSV with the columns case,pet,ct",
+    )
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="folder for <case> masks, records and summary.csv")
     parser.add_argument("--format", choices=["mha", "nii.gz"], help="of the masks (default: the PET's; DICOM: nii.gz)")
     parser.add_argument("--report", action="store_true", help="also a report per study, in OUTPUT/reports/<case>")
     parser.add_argument("--overwrite", action="store_true", help="do finished studies again, replace any mask")
+    parser.add_argument("--pet-glob", metavar="PATTERN", help="PET images in no known layout, e.g. '*/PT*.nii.gz'")
+    parser.add_argument("--ct-glob", metavar="PATTERN", help="their CT images, e.g. '*/CT*.nii.gz'")
     group = parser.add_argument_group("where the studies are segmented")
     add_worker_arguments(group)
     group.add_argument(
@@ -85,7 +92,7 @@ def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
         if folder.is_dir():
             sweep_folder(folder)
     weights = choose_weights(args)
-    studies = find_studies(args.input, leave_out=args.output)
+    studies = find_studies(args.input, leave_out=args.output, globs=_read_globs(args))
     _warn_of_others(args.output, {study.case for study in studies})
     entries = read_study_table(args.studies, {study.case for study in studies})
     rows, tasks = plan_studies(args, choose_part(studies, part), weights.recipe, entries)
@@ -97,6 +104,12 @@ def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
     finally:
         state.write()
     state.close()
+
+
+def _read_globs(args: argparse.Namespace) -> tuple[str, str] | None:
+    if (args.pet_glob is None) != (args.ct_glob is None):
+        raise UsageError("--pet-glob and --ct-glob belong together; give both or neither")
+    return None if args.pet_glob is None else (args.pet_glob, args.ct_glob)
 
 
 def _read_part(text: str) -> Part:

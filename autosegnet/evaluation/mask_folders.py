@@ -23,18 +23,12 @@ from autosegnet.evaluation.case_result import (
     make_row,
 )
 from autosegnet.evaluation.metrics import CaseMetrics, Convention
-from autosegnet.io import image_stem
+from autosegnet.io import IMAGE_SUFFIXES, image_stem
 from autosegnet.io.folders import case_of, folders_below
+from autosegnet.io.layout_names import LABEL_FOLDERS, MASK_STEM, TREE_PET
 from autosegnet.runtime.distribute import run
 from autosegnet.runtime.work import Apply, Lost
 from autosegnet.runtime.workers import Workers
-
-_SUFFIXES = (".mha", ".nii", ".nii.gz")
-MASK_STEM = (
-    "SEG"  # beside SUV and CTres in the autoPET data (github.com/lab-midas/TCIA_processing, tcia_dicom_to_nifti.py)
-)
-PET_STEM = "SUV"
-NNUNET_LABELS = {"labelsTr", "labelsTs"}  # beside imagesTr and imagesTs in an nnU-Net raw folder
 
 
 def evaluate_folders(prediction: Path, truth: Path, *, convention: Convention = "autopet2") -> dict[str, CaseMetrics]:
@@ -101,7 +95,7 @@ def evaluate_cases(
 def _find_pets(folder: Path, truths: Mapping[str, Path]) -> dict[str, Path]:
     """Return the PET of every case: `SUV` beside other images as in the autoPET data, or a flat folder."""
     paths = _images_below(folder)
-    suv = [path for path in paths if image_stem(path) == PET_STEM]
+    suv = [path for path in paths if image_stem(path).lower() == TREE_PET]
     pets = {_case_name(path, folder): path for path in suv or paths}
     missing = truths.keys() - pets.keys()
     if missing:
@@ -122,9 +116,11 @@ def find_masks(folder: Path) -> dict[str, Path]:
         InputError: no folder, no mask in it, or two masks for one case
     """
     if not folder.is_dir():
-        raise InputError(f"{format_path(folder)} is not a folder; expected one with masks ({', '.join(_SUFFIXES)})")
+        raise InputError(
+            f"{format_path(folder)} is not a folder; expected one with masks ({', '.join(IMAGE_SUFFIXES)})"
+        )
     paths = _images_below(folder)
-    named = [p for p in paths if image_stem(p) == MASK_STEM or NNUNET_LABELS & {*_folders(p, folder)}]
+    named = [p for p in paths if image_stem(p).lower() == MASK_STEM or _is_label(p, folder)]
     masks: dict[str, Path] = {}
     for path in named or paths:
         case = _case_name(path, folder)
@@ -135,7 +131,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
             )
         masks[case] = path
     if not masks:
-        raise InputError(f"no mask ({', '.join(_SUFFIXES)}) below {format_path(folder)}; expected one per case")
+        raise InputError(f"no mask ({', '.join(IMAGE_SUFFIXES)}) below {format_path(folder)}; expected one per case")
     return dict(sorted(masks.items()))
 
 
@@ -166,13 +162,17 @@ def _write_rows(columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -
 
 def _images_below(root: Path) -> list[Path]:
     files = [folder / name for folder, names in folders_below(root) for name in names]
-    return sorted(path for path in files if path.name.lower().endswith(_SUFFIXES))
+    return sorted(path for path in files if path.name.lower().endswith(IMAGE_SUFFIXES))
 
 
 def _case_name(path: Path, root: Path) -> str:
     stem = image_stem(path)
-    folders = tuple(name for name in _folders(path, root) if name not in NNUNET_LABELS)
-    return case_of(folders if stem in (MASK_STEM, PET_STEM) else (*folders, stem), root)
+    folders = tuple(name for name in _folders(path, root) if name.lower() not in LABEL_FOLDERS)
+    return case_of(folders if stem.lower() in (MASK_STEM, TREE_PET) else (*folders, stem), root)
+
+
+def _is_label(path: Path, root: Path) -> bool:
+    return any(name.lower() in LABEL_FOLDERS for name in _folders(path, root))
 
 
 def _folders(path: Path, root: Path) -> tuple[str, ...]:

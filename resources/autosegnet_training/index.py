@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autosegnet.errors import InputError
 from autosegnet_training.cases import FOLDS, UNKNOWN, Case, parse_box, write_cases
-from autosegnet_training.layouts import find_cases, with_cohorts
+from autosegnet_training.find_cases import find_cases, with_cohorts
 from autosegnet_training.splits import counts, refuse_shared_patients, split, split_as
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from training_phantoms import case_of, write_tree
 from autosegnet.errors import InputError
 from autosegnet_training.__main__ import main
 from autosegnet_training.cases import parse_box, read_cases, split_fold, write_cases
-from autosegnet_training.layouts import find_cases, with_cohorts
+from autosegnet_training.find_cases import find_cases, with_cohorts
 
 
 def test_the_table_gives_the_cases_back(tmp_path: Path) -> None:
@@ -133,5 +133,5 @@ def test_index_writes_folds_and_tells_negatives_from_the_masks(tmp_path: Path) -
 
 def test_a_command_that_fails_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["index", str(tmp_path), "--output", str(tmp_path / "cases.csv")]) == 3
-    assert capsys.readouterr().err.splitlines()[-1].startswith("autosegnet: error: no case in")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("autosegnet: error: no mask (")
     assert main(["index"]) == 2

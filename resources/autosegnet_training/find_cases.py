@@ -1,7 +1,7 @@
-"""Finds the cases of a data folder, in the layouts in which people have FDG-PET-CT-Lesions.
+"""Finds the cases of a data folder: a study as `autosegnet batch` finds it, and a mask as `autosegnet evaluate` does.
 
-Tree: `<patient>/<study>/{SUV,CTres,SEG}.nii.gz` as tcia2nifti writes it. nnU-Net: `imagesTr/<case>_0000` (CT),
-`_0001` (PET), `labelsTr/<case>`. Table: a CSV as `cases` describes it. Cohorts come from a metadata CSV, if given.
+So every layout of `autosegnet.batch.layouts` can be trained on. A table is a CSV as `cases` describes it. Cohorts come
+from a metadata CSV, if given.
 """
 
 from __future__ import annotations
@@ -9,35 +9,32 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from autosegnet.errors import InputError
+from autosegnet.batch.find import find_studies
+from autosegnet.batch.found_study import CohortStudy
+from autosegnet.errors import InputError, format_list
+from autosegnet.evaluation import find_masks
 from autosegnet.io import image_stem
+from autosegnet.io.layout_names import IMAGE_FOLDERS, MASK_STEM
 from autosegnet_training.cases import UNKNOWN, Case, read_cases, refuse_doubles
 
 log = logging.getLogger(__name__)
 
-_TREE = {"pet": "SUV", "ct": "CTres", "mask": "SEG"}
-_CT, _PET = "_0000", "_0001"
-_SUFFIXES = (".nii.gz", ".nii", ".mha")
 _COHORT_HEADINGS = ("cohort", "diagnosis")
 
 
 def find_cases(data: Path) -> list[Case]:
     """Return the cases of a folder or a CSV, sorted by name, without folds unless the CSV names them.
 
+    Studies without a mask are left out, unless they lie beside others in `imagesTr`.
+
     Raises:
         InputError: nothing of a known layout, or a case with a file missing.
     """
-    if data.is_file():
-        cases = read_cases(data)
-    elif (data / "imagesTr").is_dir():
-        cases = _nnunet(data)
-    else:
-        cases = _tree(data)
+    cases = read_cases(data) if data.is_file() else _find_in_folder(data)
     if not cases:
         raise InputError(f"no case in {data}; expected SUV, CTres and SEG files, imagesTr and labelsTr, or a CSV")
     for case in cases:
@@ -48,46 +45,47 @@ def find_cases(data: Path) -> list[Case]:
     return sorted(cases, key=lambda case: case.name)
 
 
-def _tree(data: Path) -> list[Case]:
-    cases = []
-    for folder, subfolders, names in os.walk(data, followlinks=True):
-        subfolders.sort()
-        files = {image_stem(Path(name)): Path(folder, name) for name in names if name.lower().endswith(_SUFFIXES)}
-        if _TREE["mask"] not in files:
-            continue
-        parts = Path(folder).relative_to(data).parts or (Path(folder).name,)
-        missing = [stem for stem in _TREE.values() if stem not in files]
-        if missing:
-            raise InputError(f"{folder} has a mask but no {' and no '.join(missing)}; expected all three")
-        pet, ct, mask = (files[_TREE[kind]] for kind in ("pet", "ct", "mask"))
-        cases.append(Case("_".join(parts).replace(" ", "-"), parts[0], UNKNOWN, pet, ct, mask))
+def _find_in_folder(data: Path) -> list[Case]:
+    masks = find_masks(data)
+    cases, without = [], []
+    for study in find_studies(data, leave_out=data / ".none"):
+        if study.case in masks:
+            cases.append(_make_case(study, masks[study.case], data))
+        elif study.pet is not None and study.pet.parent.name.lower() == IMAGE_FOLDERS[0]:
+            raise InputError(f"case {study.case} lacks a mask in labelsTr; expected PET, CT and mask of every case")
+        else:
+            without.append(study.case)
+    if without and cases:
+        log.warning("%d studies have no mask and are left out: %s", len(without), format_list(without))
     return cases
 
 
-def _nnunet(data: Path) -> list[Case]:
-    cases = []
-    for ct in sorted((data / "imagesTr").iterdir()):
-        stem = image_stem(ct)
-        if not stem.endswith(_CT):
-            continue
-        name, suffix = stem.removesuffix(_CT), ct.name[len(stem) :]
-        pet, mask = ct.parent / f"{name}{_PET}{suffix}", data / "labelsTr" / f"{name}{suffix}"
-        cases.append(Case(name, _patient(name), UNKNOWN, pet, ct, mask))
-    return cases
+def _make_case(study: CohortStudy, mask: Path, data: Path) -> Case:
+    if study.fault:
+        raise InputError(f"case {study.case} has a mask, but {study.fault}")
+    if study.pet is None or study.ct is None:
+        raise InputError(f"case {study.case} is DICOM, which is not trained on; convert it to SUV and CTres images")
+    parts = mask.parent.relative_to(data).parts
+    if image_stem(mask).lower() != MASK_STEM:
+        return Case(study.case, _name_patient(study.case), UNKNOWN, study.pet, study.ct, mask)
+    patient = parts[0] if parts else study.case
+    return Case(study.case.replace(" ", "-"), patient, UNKNOWN, study.pet, study.ct, mask)
 
 
-def _patient(name: str) -> str:
-    """Return the patient in the challenge's case names, `fdg_<patient>_<study>`; else the case is its own patient."""
+def _name_patient(name: str) -> str:
+    """Return the patient in the names of the challenge, `fdg_<patient>_<study>`, and of BIDS; else the name itself."""
     tracer, _, rest = name.partition("_")
+    if tracer.startswith("sub-"):
+        return tracer
     return rest.split("_")[0] if tracer in ("fdg", "psma") and rest else name
 
 
 def with_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
-    """Return the cases that a metadata CSV, such as the data set's `fdg_metadata.csv`, lists, with its cohorts.
+    """Return the cases that a metadata CSV lists, such as `fdg_metadata.csv` of the data set, with its cohorts.
 
     Cases that it does not list are left out, with a warning that counts them: the challenge's archive holds FDG and
     PSMA, and each has a CSV of its own. A row speaks for a case if one of its cells is the case's name or its study
-    folder; where no row does so, if one of its cells is the patient. A column `patient` in a row found by name also
+    folder; if no row does so, if one of its cells is the patient. A column `patient` in a row found by name also
     sets the patient.
 
     Raises:
