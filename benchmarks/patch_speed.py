@@ -50,7 +50,7 @@ def train_step(patches: Patches) -> Callable[[int], object]:
     def step(_: int) -> None:
         with torch.autocast(device.type, torch.bfloat16):
             loss = network(patches.image).float().square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
 
     return step
 
