@@ -1,15 +1,19 @@
 """Simulated studies as files: layout, resuming, processes, and the sample case."""
 
+import argparse
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from autosegnet_training.__main__ import main
+from autosegnet.errors import InputError
+from autosegnet_training.__main__ import build_parser, main
+from petct_simulator.label_volume import read_label_volumes
 from petct_simulator.sample_case import sample_study
-from petct_simulator.simulate_command import study_seed
+from petct_simulator.simulate_command import plan, read_lesion_positions, study_seed
 from petct_simulator.writer import write_platform
 
 TEST = Path(__file__).parents[1]
@@ -95,3 +99,45 @@ def test_sample_case_has_the_grid_of_the_bundled_one(tmp_path: Path) -> None:
         assert here.GetPixelID() == there.GetPixelID()
         for geometry in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
             assert getattr(here, geometry)() == getattr(there, geometry)()
+
+
+def options(*more: str) -> argparse.Namespace:
+    return build_parser("simulate").parse_args(["simulate", "--output", "x", "--number", "9", "--seed", "2", *more])
+
+
+def test_a_balanced_set_is_a_third_negative() -> None:
+    cohorts = [job.protocol.cohort for job in plan(options("--cohort", "balanced"), [], {})]
+    assert Counter(cohorts) == {"negative": 3, "lymphoma": 2, "lung_cancer": 2, "melanoma": 2}
+
+
+def test_lesion_positions_go_to_the_studies_of_their_map() -> None:
+    maps = [Path("a.nii.gz"), Path("b.nii.gz")]
+    jobs = list(plan(options(), maps, {"b": ((1.0, 2.0, 3.0),)}))
+    assert [job.lesion_voxels for job in jobs[:3]] == [None, ((1.0, 2.0, 3.0),), None]
+
+
+def test_lesion_positions_are_read_by_case(tmp_path: Path) -> None:
+    table = tmp_path / "lesions.csv"
+    table.write_text("case,diagnosis,i,j,k\na,melanoma,1,2,3\na,melanoma,4,5,6\nb,negative,7,8,9\n")
+    assert read_lesion_positions(table) == {"a": ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), "b": ((7.0, 8.0, 9.0),)}
+
+
+def test_a_table_of_positions_without_voxels_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "lesions.csv"
+    table.write_text("case,x,y,z\na,1,2,3\n")
+    with pytest.raises(InputError, match="expected a CSV with columns case, i, j, k"):
+        read_lesion_positions(table)
+
+
+@pytest.mark.parametrize("option", ["--held-out", "--vary-organs"])
+def test_options_on_maps_need_maps(tmp_path: Path, option: str) -> None:
+    assert simulate(tmp_path / "out", option) == 2
+
+
+def test_label_volumes_are_made_once_and_listed(tmp_path: Path) -> None:
+    arguments = ["label-volumes", "--output", str(tmp_path), "--procedural", "2", "--spacing", "12"]
+    assert main(arguments) == 0
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
+    assert main(arguments) == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == made
+    assert [volume.name for volume in read_label_volumes(tmp_path)] == ["procedural_0_0000", "procedural_0_0001"]
