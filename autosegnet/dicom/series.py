@@ -108,7 +108,7 @@ def sort_series(headers: Iterable[Header]) -> list[Series]:
                 name = name_attribute("SeriesInstanceUID")
                 raise InputError(f"{name} is missing in {header.where}; expected it in every image")
             groups.setdefault((kind, uid), []).append(header)
-    return [series for (kind, uid), group in groups.items() for series in _judge_group(kind, uid, group)]
+    return [series for (kind, uid), group in groups.items() for series in _judge_or_fault(kind, uid, group)]
 
 
 def _drop_repeated(headers: Iterable[Header]) -> list[Header]:
@@ -130,6 +130,14 @@ def _drop_repeated(headers: Iterable[Header]) -> list[Header]:
 def _is_equal(one: Header, other: Header) -> bool:
     with undamaged(f"the DICOM object is damaged in {one.where}"):
         return bool(one.dataset == other.dataset and read_pixels(one) == read_pixels(other))
+
+
+def _judge_or_fault(kind: str, uid: str, headers: Sequence[Header]) -> list[Series]:
+    """The series, with a fault if one of its headers is damaged, so that it does not stop the others."""
+    try:
+        return _judge_group(kind, uid, headers)
+    except InputError as error:
+        return [Series(kind, uid, tuple(headers), None, Verdict(str(error)))]
 
 
 def _judge_group(kind: str, uid: str, headers: Sequence[Header]) -> list[Series]:

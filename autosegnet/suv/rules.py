@@ -110,9 +110,12 @@ def _read_facts(ledger: Ledger) -> None:
         with suppress(InputError):
             read(other)
     if half_life_s is not None:
-        with suppress(InputError):
+        try:
             reference, _ = find_start_reference(other, half_life_s=half_life_s)
             read_injection(other, reference=reference, half_life_s=half_life_s)
+        except InputError as error:
+            if other.figures.pop("uptake_s", None) is not None:
+                ledger.warn(f"{error}; nothing was computed from it, because the scanner derived the SUV")
     ledger.figures = {**other.figures, **ledger.figures}
 
 
