@@ -218,7 +218,7 @@ def _read_file(path: Path, air: float, options: InputOptions) -> sitk.Image:
 
 
 def _scale(image: sitk.Image, factor: float) -> sitk.Image:
-    """The image x factor as float32, multiplied in float64."""
+    """Return the image x factor as float32, multiplied in float64."""
     import numpy as np
 
     from autosegnet.geometry import Grid, image_on, voxels
@@ -251,7 +251,7 @@ def _read_ct_folder(folder: Path, pet: sitk.Image, options: InputOptions) -> tup
 
 
 def _read_ct(found: list[Series], pet: Series, options: InputOptions) -> tuple[sitk.Image, str]:
-    """The CT of a PET in DICOM, and what a report says of it."""
+    """Return the CT of a PET in DICOM, and what a report says of it."""
     from autosegnet.dicom.choice import choose_ct, describe_ct
     from autosegnet.dicom.pet import read_dicom_ct
 

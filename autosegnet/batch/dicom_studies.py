@@ -49,13 +49,13 @@ def group_dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
 def _scan(files: Iterable[Path]) -> _Scan:
     """Look at the first attributes of each file; whole headers are read study by study, or they would fill memory."""
     from autosegnet.dicom.kinds import find_kind
-    from autosegnet.dicom.objects import describe_lost, find_lost, identify
+    from autosegnet.dicom.objects import describe_lost, find_lost, identify_file
 
     scan = _Scan()
     others: list[Path] = []
     for path in files:
         try:
-            header = identify(path)
+            header = identify_file(path)
             if header is None:
                 others.append(path)
             if header is None or (kind := find_kind(header)) is None:

@@ -107,7 +107,7 @@ def _named(candidates: list[Series], uid: str) -> list[Series]:
 
 
 def _pair(candidates: list[Series], pet: Series, facts: StatedFacts) -> list[Series]:
-    """The CTs in the frame of reference and the study of a PET; with one frame stated, those of its study or any."""
+    """Return the CTs in a PET's frame of reference and study; with one frame stated, those of its study or any."""
     of_study = [s for s in candidates if s.study_uid == pet.study_uid]
     if facts.same_frame:
         return of_study or candidates
@@ -165,7 +165,7 @@ def _key(series: Series, grid: Grid | None) -> tuple[int, bool, int]:
 
 
 def _measure_coverage(series: Series, grid: Grid | None) -> float:
-    """The share of the PET's box that lies inside a series' box."""
+    """Return the share of the PET's box that lies inside a series' box."""
     if grid is None or series.stacked is None:
         return 1.0
     axes = [np.linspace(0.0, count - 1.0, _SAMPLES) for count in grid.size]
@@ -234,7 +234,7 @@ def _tell_day(day: int | None, first: int) -> str:
 
 
 def _describe(series: Series, grid: Grid | None = None) -> str:
-    """A series with voxel size, extent, coverage of the PET and kernel."""
+    """Return a series with voxel size, extent, coverage of the PET and kernel."""
     if series.stacked is None:
         return series.summary
     own = series.stacked.grid

@@ -37,7 +37,7 @@ def trace_outlines(mask: NDArray[Any]) -> Iterator[list[Corner]]:
 
 
 def _without_holes(region: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
-    """A connected region in parts without holes: cut through the first hole, as often as there is one."""
+    """Return a connected region in parts without holes: cut through the first hole, as often as there is one."""
     background, count = ndimage.label(~np.pad(region, 1), _FOUR)
     if count == 1:
         yield region
@@ -51,7 +51,7 @@ def _without_holes(region: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
 
 
 def _corners(region: NDArray[np.bool_]) -> list[Corner]:
-    """The corners of the one outline of a connected region without holes."""
+    """Return the corners of the one outline of a connected region without holes."""
     after = _edges(region)
     first = min(after)
     path, corner = [first], after[first]

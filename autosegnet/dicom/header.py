@@ -79,7 +79,7 @@ class Header:
         return tuple(Header(self.path, item) for item in self._value(keyword) or ())
 
     def _value(self, keyword: str) -> Any:
-        with undamaged(f"{name_attribute(keyword)} is damaged in {self.where}"):
+        with refuse_damage(f"{name_attribute(keyword)} is damaged in {self.where}"):
             return self.dataset.get(keyword)
 
     @property
@@ -104,7 +104,7 @@ def name_attribute(keyword: str) -> str:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def keep_quiet() -> Iterator[None]:
     """Keep pydicom and highdicom from warning, because their warnings quote values."""
     from pydicom import config
 
@@ -124,7 +124,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def undamaged(what: str) -> Iterator[None]:
+def refuse_damage(what: str) -> Iterator[None]:
     """Run pydicom quietly, and refuse what it fails on: whatever it raises, the file is at fault.
 
     Damaged files make pydicom and its decoders raise errors of nearly every kind, among them MemoryError for a length
@@ -137,7 +137,7 @@ def undamaged(what: str) -> Iterator[None]:
         InputError: pydicom or a decoder failed.
     """
     try:
-        with quiet():
+        with keep_quiet():
             yield
     except InputError:
         raise
@@ -150,7 +150,7 @@ def read_private(header: Header, group: int, creator: str, element: int) -> Any:
 
     If no creator is named in the group, as anonymisers leave it, the vendor's usual block, 10, is taken.
     """
-    with undamaged(f"private group ({group:04X}) is damaged in {header.where}"):
+    with refuse_damage(f"private group ({group:04X}) is damaged in {header.where}"):
         value = _private(header, group, creator, element)
     if isinstance(value, bytes):  # implicit VR without a dictionary entry
         value = value.decode("ascii", "replace").strip("\0 ")

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
-from autosegnet.dicom.header import Header, quiet, undamaged
+from autosegnet.dicom.header import Header, keep_quiet, refuse_damage
 from autosegnet.errors import InputError, format_path
 from autosegnet.io.folders import folders_below
 
@@ -132,7 +132,7 @@ def find_header(path: Path, *, stop_when: "StopWhen | None" = None) -> Header | 
         return None
     damaged = f"the DICOM header is cut or damaged in {format_path(path.name, 80)}"
     try:
-        with undamaged(damaged):
+        with refuse_damage(damaged):
             header = _read_header(path, form, stop_when or _at_pixels)
             in_meta = str(header.dataset.file_meta.get("MediaStorageSOPClassUID", ""))
             sop_class, uid = header.text("SOPClassUID"), header.text("SOPInstanceUID")
@@ -151,7 +151,7 @@ def _read_class_in_meta(path: Path) -> str:
     from pydicom.filereader import read_file_meta_info
 
     try:
-        with undamaged("the file's meta information is damaged"):
+        with refuse_damage("the file's meta information is damaged"):
             return str(read_file_meta_info(path).get("MediaStorageSOPClassUID", ""))
     except InputError:
         return ""
@@ -161,12 +161,12 @@ def _cannot_be_slice(sop_class: str) -> bool:
     """Whether a class is known and is none of images."""
     from pydicom.uid import UID
 
-    with quiet():
+    with keep_quiet():
         name = UID(sop_class).name if sop_class else ""
     return bool(sop_class) and name != sop_class and "Image Storage" not in name
 
 
-def identify(path: Path) -> Header | None:
+def identify_file(path: Path) -> Header | None:
     """Return as `find_header` only the first attributes of a file: those that say of which study and kind it is.
 
     Raises:
@@ -213,18 +213,18 @@ def read_pixels(header: Header) -> "Dataset":
     """Return the pixel data of an object, read from where its header ends, as a dataset with that one element.
 
     Raises:
-        Whatever pydicom raises on a damaged file: `undamaged` refuses it.
+        Whatever pydicom raises on a damaged file: `refuse_damage` refuses it.
     """
     from pydicom.filereader import read_dataset
 
     implicit, little = header.dataset.original_encoding
-    with _open_dataset(header.path) as file, quiet():
+    with _open_dataset(header.path) as file, keep_quiet():
         file.seek(header.pixels_at)
         return read_dataset(file, bool(implicit), bool(little), stop_when=lambda tag, vr, length: tag > 0x7FE00010)
 
 
 def _open_dataset(path: Path) -> BinaryIO:
-    """The file, or if its dataset is deflated, what it would be if it were not."""
+    """Return the file, or if its dataset is deflated, what it would be if it were not."""
     file = path.open("rb")
     start = file.read(1024)
     file.seek(0)
@@ -235,7 +235,7 @@ def _open_dataset(path: Path) -> BinaryIO:
 
 
 def _inflate(path: Path, file: BinaryIO) -> bytes:
-    """The bytes of a deflated object, its dataset inflated and its transfer syntax that of the result.
+    """Return the bytes of a deflated object, its dataset inflated and its transfer syntax that of the result.
 
     Raises:
         InputError: it would become larger than any slice.
@@ -286,7 +286,7 @@ def _begins_with_element(start: bytes, size: int) -> bool:
 
 
 def _read_start(path: Path) -> bytes:
-    """The first bytes of a regular file; nothing of a pipe, which would keep the reader waiting."""
+    """Return the first bytes of a regular file; nothing of a pipe, which would keep the reader waiting."""
     try:
         if not path.is_file():
             return b""

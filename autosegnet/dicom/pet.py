@@ -162,7 +162,7 @@ def read_pet_header(headers: Sequence[Header]) -> PetHeader:
 
 
 def _find_dose(header: Header) -> "Header | InputError | None":
-    """The one radiopharmaceutical of a slice; items of equal content count once."""
+    """Return the one radiopharmaceutical of a slice; items of equal content count once."""
     try:
         items = header.items(_DOSE)
     except InputError as error:
@@ -192,7 +192,7 @@ def _read_text(attribute: Attribute, header: Header, dose: "Header | InputError 
 
 
 def _agree(texts: list[str], attribute: Attribute, name: str) -> str | float | None:
-    """The one value of all slices, compared as its kind of value.
+    """Return the one value of all slices, compared as its kind of value.
 
     Raises:
         InputError: a value that is no number, or values that differ.
@@ -228,7 +228,7 @@ def _to_number(text: str, name: str) -> float | None:
 
 
 def _normalise(text: str, kind: str) -> str:
-    """The text in one spelling: times without colons and trailing zeros."""
+    """Return the text in one spelling: times without colons and trailing zeros."""
     if kind == "text":
         return text.upper()
     whole, _, fraction = text.replace(":", "").partition(".")

@@ -113,9 +113,9 @@ def _make(mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResul
 
 
 def _encode(dataset: Dataset) -> bytes:
-    from autosegnet.dicom.header import quiet
+    from autosegnet.dicom.header import keep_quiet
 
     buffer = io.BytesIO()
-    with quiet():
+    with keep_quiet():
         dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from autosegnet import __version__
 from autosegnet.dicom.contours import Corner, trace_outlines
-from autosegnet.dicom.header import quiet
+from autosegnet.dicom.header import keep_quiet
 from autosegnet.dicom.segmentation import NAME, SERIES_NUMBER
 from autosegnet.dicom.source_references import Origin, copy_patient_and_study
 
@@ -42,7 +42,7 @@ def make_structure_set(labels: NDArray[Any], count: int, origin: Origin, grid: G
     made = _frame(origin)
     boxes = dict(enumerate(ndimage.find_objects(labels, max_label=max(count, 1)), start=1))
     names = [f"Lesion {number}" for number in range(1, count + 1)] or ["No lesion"]
-    with quiet():
+    with keep_quiet():
         made.ReferencedFrameOfReferenceSequence = Sequence([_referenced(origin)])
         made.StructureSetROISequence = Sequence(
             [_region(number, name, origin) for number, name in enumerate(names, start=1)]
@@ -129,7 +129,7 @@ def _observation(number: int) -> Dataset:
 def _outlined(
     labels: NDArray[Any], number: int, box: tuple[slice, slice, slice] | None
 ) -> Iterator[tuple[int, list[Corner]]]:
-    """The outlines of a lesion in its box, each with its slice; none of a lesion that is not there."""
+    """Return the outlines of a lesion in its box, each with its slice; none of a lesion that is not there."""
     if box is None:
         return
     z, y, x = (side.start for side in box)
@@ -165,6 +165,6 @@ def _positions(corners: list[Corner], z: int, grid: Grid) -> list[str]:
 
 
 def _decimal(value: float) -> str:
-    """A DS: at most 16 characters, to a thousandth of a micrometre."""
+    """Return a DS: at most 16 characters, to a thousandth of a micrometre."""
     text = f"{value:.6f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet import __version__
-from autosegnet.dicom.header import quiet
+from autosegnet.dicom.header import keep_quiet
 from autosegnet.dicom.source_references import Origin, copy_patient_and_study, make_lean_copies
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def make_segmentation(
 
     split = per_lesion and bool(tracking_uids)
     sources = make_lean_copies(origin)
-    with quiet():
+    with keep_quiet():
         made = hd.seg.Segmentation(
             source_images=sources,
             pixel_array=labels.astype(np.uint16) if split else (labels > 0).astype(np.uint8),

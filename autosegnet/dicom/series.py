@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autosegnet.dicom.header import Header, name_attribute, undamaged
+from autosegnet.dicom.header import Header, name_attribute, refuse_damage
 from autosegnet.dicom.kinds import (
     Verdict,
     find_class_fault,
@@ -112,7 +112,7 @@ def sort_series(headers: Iterable[Header]) -> list[Series]:
 
 
 def _drop_repeated(headers: Iterable[Header]) -> list[Header]:
-    """The headers without objects that are there twice: one SOPInstanceUID, equal attributes and equal pixels."""
+    """Return the headers, each object once: one SOPInstanceUID, equal attributes and equal pixels."""
     kept: dict[str, list[Header]] = {}
     order, repeated = [], 0
     for header in headers:
@@ -128,12 +128,12 @@ def _drop_repeated(headers: Iterable[Header]) -> list[Header]:
 
 
 def _is_equal(one: Header, other: Header) -> bool:
-    with undamaged(f"the DICOM object is damaged in {one.where}"):
+    with refuse_damage(f"the DICOM object is damaged in {one.where}"):
         return bool(one.dataset == other.dataset and read_pixels(one) == read_pixels(other))
 
 
 def _judge_or_fault(kind: str, uid: str, headers: Sequence[Header]) -> list[Series]:
-    """The series, with a fault if one of its headers is damaged, so that it does not stop the others."""
+    """Return the series, with a fault if one of its headers is damaged, so that it does not stop the others."""
     try:
         return _judge_group(kind, uid, headers)
     except InputError as error:
@@ -141,7 +141,7 @@ def _judge_or_fault(kind: str, uid: str, headers: Sequence[Header]) -> list[Seri
 
 
 def _judge_group(kind: str, uid: str, headers: Sequence[Header]) -> list[Series]:
-    """The series, or its parts, with one UID."""
+    """Return the series, or its parts, with one UID."""
     reasons = {id(header): find_other_kind(header) for header in headers}
     slices = [header for header in headers if not reasons[id(header)]]
     aside = Counter(reason for header in headers if (reason := reasons[id(header)]))
@@ -185,7 +185,7 @@ def _try_stack(headers: Sequence[Header]) -> Stack | str:
 
 
 def _split_by_geometry(headers: Sequence[Header]) -> list[list[Header]]:
-    """The slices by orientation and size, the largest group first."""
+    """Return the slices by orientation and size, the largest group first."""
     groups: list[tuple[tuple[str, str], np.ndarray, list[Header]]] = []
     for header in headers:
         size = (header.text("Rows"), header.text("Columns"))
@@ -206,7 +206,7 @@ def _tell_difference(header: Header, usual: Header) -> str:
 
 
 def _split_by_acquisition(headers: Sequence[Header], found: Stack | str) -> list[_Tried]:
-    """A CT as it is, or if it forms no stack, its acquisitions that form one each."""
+    """Return a CT as it is, or if it forms no stack, its acquisitions that form one each."""
     if not isinstance(found, str):
         return [(headers, found)]
     groups: dict[str, list[Header]] = {}

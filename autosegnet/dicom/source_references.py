@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from autosegnet.dicom.header import Header, name_attribute, parse_number, quiet
+from autosegnet.dicom.header import Header, keep_quiet, name_attribute, parse_number
 from autosegnet.errors import InputError
 from autosegnet.scan import ScanFacts
 
@@ -136,7 +136,7 @@ def copy_patient_and_study(origin: Origin, target: Dataset) -> None:
     """
     source, too_long = origin.first, _find_too_long(origin)
     copied = ("StudyInstanceUID",) if origin.is_anonymous else _PATIENT + _STUDY
-    with quiet():
+    with keep_quiet():
         for keyword in _PATIENT + _STUDY:
             if keyword in target:
                 delattr(target, keyword)
@@ -165,7 +165,7 @@ def _make_lean(header: Header, number: int, spacing_mm: float) -> Dataset:
     from pydicom import Dataset
 
     lean = Dataset()
-    with quiet():
+    with keep_quiet():
         for keyword in _IMAGE:
             if keyword in header.dataset:
                 lean[keyword] = copy.deepcopy(header.dataset[keyword])

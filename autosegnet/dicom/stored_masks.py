@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.dicom.header import undamaged
+from autosegnet.dicom.header import refuse_damage
 from autosegnet.dicom.objects import read_object
 from autosegnet.errors import InputError, format_path
 from autosegnet.geometry import Grid, image_on
@@ -50,7 +50,7 @@ def read_stored_mask(path: Path, pet: Grid) -> StoredMask:
     Raises:
         InputError: the file is neither, or damaged, or cannot be put onto a grid.
     """
-    with undamaged(f"the DICOM object is cut or damaged: {format_path(path.name, 80)}"):
+    with refuse_damage(f"the DICOM object is cut or damaged: {format_path(path.name, 80)}"):
         dataset = read_object(path)
         kind = str(dataset.get("SOPClassUID", ""))
         if kind in SEGMENTATION:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from autosegnet import __version__
-from autosegnet.dicom.header import quiet
+from autosegnet.dicom.header import keep_quiet
 from autosegnet.dicom.segmentation import NAME, SERIES_NUMBER
 from autosegnet.dicom.source_references import Origin, copy_patient_and_study, make_lean_copies
 
@@ -41,7 +41,7 @@ def make_measurement_report(
     import highdicom as hd
 
     sources = make_lean_copies(origin)
-    with quiet():
+    with keep_quiet():
         groups = [_make_body(table.body, segmentation)]
         for lesion, uid in zip(table.lesions, tracking_uids, strict=True):
             groups.append(_make_lesion(lesion, uid, hottest=sources[slice_of(lesion)], segmentation=segmentation))
@@ -63,7 +63,7 @@ def make_measurement_report(
 
 
 def _make_content(groups: list[Any], origin: Origin) -> Any:
-    """The report's tree; what was stated by the user and what is doubtful stand in it as comments."""
+    """Return the report's tree; what was stated by the user and what is doubtful stand in it as comments."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 

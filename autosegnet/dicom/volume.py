@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.dicom.codestream import read_frame_size
-from autosegnet.dicom.header import Header, name_attribute, undamaged
+from autosegnet.dicom.header import Header, name_attribute, refuse_damage
 from autosegnet.dicom.objects import read_pixels
 from autosegnet.dicom.stack import Stack
 from autosegnet.errors import InputError
@@ -92,7 +92,7 @@ def _read_rescale(header: Header) -> tuple[float, float]:
 
 
 def _read_scaled(header: Header, slope: float) -> NDArray[np.float64]:
-    """The stored values x slope; a slope of 0, as some scanners give an empty slice, only if all of them are 0."""
+    """Return the stored values x slope; a slope of 0, as some scanners give an empty slice, if all of them are 0."""
     stored = _read_stored(header)
     if slope == 0 and stored.any():
         raise InputError(f"{name_attribute('RescaleSlope')} is 0 and the slice is not empty, in {header.where}")
@@ -100,10 +100,10 @@ def _read_scaled(header: Header, slope: float) -> NDArray[np.float64]:
 
 
 def _read_stored(header: Header) -> NDArray[np.float64]:
-    """The stored values (rows, columns) of a slice."""
+    """Return the stored values (rows, columns) of a slice."""
     plugin = _choose_decoder(header)
     rows, columns = (int(header.number(keyword) or 0) for keyword in ("Rows", "Columns"))
-    with undamaged(f"the pixels cannot be decoded in {header.where}"):
+    with refuse_damage(f"the pixels cannot be decoded in {header.where}"):
         tail = read_pixels(header)
         if "FloatPixelData" in tail:
             return _read_floats(tail.FloatPixelData, header, rows, columns)
@@ -152,7 +152,7 @@ def _read_floats(data: bytes, header: Header, rows: int, columns: int) -> NDArra
 
 
 def _choose_decoder(header: Header) -> str:
-    """The decoder of a slice's pixels, '' if they need none.
+    """Return the decoder of a slice's pixels, '' if they need none.
 
     Raises:
         InputError: pixels of a kind that is not read.
@@ -167,7 +167,7 @@ def _choose_decoder(header: Header) -> str:
     if (header.number("NumberOfFrames") or 1) > 1:
         name = name_attribute("NumberOfFrames")
         raise InputError(f"{name} is more than 1 in {header.where}; expected one slice per file")
-    with undamaged(f"TransferSyntaxUID (0002,0010) is damaged in {header.where}"):
+    with refuse_damage(f"TransferSyntaxUID (0002,0010) is damaged in {header.where}"):
         return _find_plugin(header)
 
 

@@ -170,7 +170,7 @@ class Ledger:
 
 
 def _undated(name: str, value: Any, day_zero: date | None) -> Any:
-    """The value with its date replaced by the number of days from the reference time."""
+    """Return the value with its date replaced by the number of days from the reference time."""
     if name not in _DATES + _MOMENTS:
         return value
     text = str(value).strip()

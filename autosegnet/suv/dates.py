@@ -89,7 +89,7 @@ def is_in_another_zone(text: str, clock: time, *, utc_offset: str) -> bool:
     if not found or not states_only_foreign_zone(text, utc_offset=utc_offset):
         return False
     told = read_time(found[2] or "", "injection_datetime")
-    apart_s = 0.0 if told is None else seconds_of_day(told) - seconds_of_day(clock)
+    apart_s = 0.0 if told is None else count_seconds_of_day(told) - count_seconds_of_day(clock)
     from_quarter_s = (apart_s + 450.0) % 900.0 - 450.0  # zones differ by quarters of an hour
     return abs(apart_s) > 450.0 and abs(from_quarter_s) < 1.0
 
@@ -134,7 +134,7 @@ def _offset(text: str, field: str) -> timedelta:
     return timedelta(minutes=minutes if found[1] == "+" else -minutes)
 
 
-def seconds_of_day(clock: time) -> float:
+def count_seconds_of_day(clock: time) -> float:
     """Return the seconds since midnight."""
     return clock.hour * 3600.0 + clock.minute * 60.0 + clock.second + clock.microsecond * 1e-6
 

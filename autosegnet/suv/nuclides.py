@@ -144,7 +144,7 @@ def find_in_text(text: str) -> str | None:
     return next((name for name, pattern in _PATTERNS.items() if pattern.search(text)), None)
 
 
-def half_life_s_of(name: str) -> float:
+def get_half_life_s(name: str) -> float:
     """Return the half-life of a known nuclide in seconds."""
     return HALF_LIVES_S[name] if name in HALF_LIVES_S else WITHOUT_POSITRONS_S[name]
 
@@ -152,9 +152,9 @@ def half_life_s_of(name: str) -> float:
 def find_by_half_life(half_life_s: float) -> str | None:
     """Return the PET nuclide whose half-life is nearest to one, None if none agrees with it."""
     name = min(HALF_LIVES_S, key=lambda known: abs(half_life_s / HALF_LIVES_S[known] - 1.0))
-    return name if agrees(half_life_s, name) else None
+    return name if matches_half_life(half_life_s, name) else None
 
 
-def agrees(half_life_s: float, name: str, tolerance: float = _AGREEMENT) -> bool:
+def matches_half_life(half_life_s: float, name: str, tolerance: float = _AGREEMENT) -> bool:
     """Return whether a half-life is that of a nuclide, but for rounding."""
-    return abs(half_life_s / half_life_s_of(name) - 1.0) <= tolerance
+    return abs(half_life_s / get_half_life_s(name) - 1.0) <= tolerance

@@ -9,7 +9,7 @@ from autosegnet.suv.conversion import Ledger
 from autosegnet.suv.nuclides import find_by_code, find_in_text
 from autosegnet.suv.pet_header import PetSlice, name_field
 from autosegnet.suv.plausibility import judge_dose, judge_height, judge_weight
-from autosegnet.suv.tracer import Tracer, identify, name_tracer
+from autosegnet.suv.tracer import Tracer, identify_nuclide, name_tracer
 
 _LEAST_DOSE_BQ: Final = 1e4
 """Below it a dose is in MBq: 10 kBq is a thousandth of any that gives an image, 10 GBq a multiple of any."""
@@ -131,7 +131,7 @@ def _ask_witnesses(ledger: Ledger) -> tuple[Tracer, list[str]]:
     }
     stored = ledger.number("half_life_s")
     stated_s = stored if stored is not None and stored > 0 else None
-    return replace(identify(witnesses, stated_s, attribute=name_field("half_life_s")), name=name), doubts
+    return replace(identify_nuclide(witnesses, stated_s, attribute=name_field("half_life_s")), name=name), doubts
 
 
 def read_half_life_s(ledger: Ledger) -> float:

@@ -87,7 +87,7 @@ def _judge(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uptake:
+class UptakeTime:
     """An injection and the moment to which a PET is decay-corrected.
 
     Args:
@@ -108,7 +108,7 @@ class Uptake:
     reference: datetime | None = None
 
 
-def judge_uptake(uptake: Uptake) -> list[Finding]:
+def judge_uptake(uptake: UptakeTime) -> list[Finding]:
     """Return what is doubtful about the time from an injection to a scan."""
     seconds, half_lives = uptake.seconds, uptake.seconds / uptake.half_life_s
     lies = f"the injection, {uptake.source}, lies"
@@ -136,7 +136,7 @@ def judge_uptake(uptake: Uptake) -> list[Finding]:
     return []
 
 
-def _is_removed(uptake: Uptake) -> bool:
+def _is_removed(uptake: UptakeTime) -> bool:
     if uptake.injected is None or uptake.reference is None or uptake.is_stated:
         return False
     at_midnight = uptake.injected.time() == time(0)

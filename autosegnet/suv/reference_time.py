@@ -15,7 +15,7 @@ from autosegnet.suv.dates import (
     states_only_foreign_zone,
 )
 from autosegnet.suv.pet_header import PetSlice, name_field
-from autosegnet.suv.plausibility import Uptake, judge_uptake
+from autosegnet.suv.plausibility import UptakeTime, judge_uptake
 
 _APART_S: Final = 60.0  # candidates for t_ref further apart are worth a look: a minute is 0.6 % of F-18
 _AFTER_S: Final = 2.0  # so much after the first acquisition, clocks were rounded
@@ -51,7 +51,7 @@ def read_acquisition(ledger: Ledger, part: PetSlice) -> datetime | None:
 
 
 def _on_day_of_series(ledger: Ledger, clock: time) -> datetime:
-    """A time of day on the day of the series, or the day after if it lies more than 12 h before the series' time."""
+    """Return a time of day on the day of the series, or the day after if it is more than 12 h before the series."""
     name = next((n for n in ("series_date", "study_date") if read_date(ledger.text(n), n)), None)
     if name is not None:
         ledger.warn(f"{name_field('acquisition_date')} is missing; {name_field(name)} is taken for it")
@@ -63,7 +63,7 @@ def _on_day_of_series(ledger: Ledger, clock: time) -> datetime:
 
 
 def _read_series_day(ledger: Ledger) -> date:
-    """The day of the series, else of the study, else the one day of a scan without dates."""
+    """Return the day of the series, else of the study, else the one day of a scan without dates."""
     days = (read_date(ledger.text(name), name) for name in ("series_date", "study_date"))
     day = next((day for day in days if day is not None), None)
     return _NO_DAY if day is None else day
@@ -143,7 +143,7 @@ def _find_candidates(ledger: Ledger, half_life_s: float) -> dict[str, datetime]:
 
 
 def _read_series_time(ledger: Ledger, acquired: datetime | None) -> datetime | None:
-    """The series' date and time; on the day of the acquisition if the series has no date."""
+    """Return the series' date and time; on the day of the acquisition if the series has no date."""
     clock = read_time(ledger.text("series_time"), "series_time")
     if clock is None:
         return None
@@ -179,7 +179,7 @@ def compute_average_activity_s(duration_s: float, half_life_s: float) -> float:
 
 
 def _drop_impossible(ledger: Ledger, found: dict[str, datetime]) -> dict[str, datetime]:
-    """The candidates that are not after the first acquisition, nor a series time that was set to midnight."""
+    """Return the candidates that are not after the first acquisition, nor a series time that was set to midnight."""
     first = found.get("earliest acquisition")
     if first is None:
         ledger.warn(f"{name_field('acquisition_time')} is missing; the reference time cannot be checked against it")
@@ -225,7 +225,7 @@ def read_injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -
         moment, source = _read_injection(ledger, reference, half_life_s)
     ledger.times["injection"] = moment
     ledger.figures["uptake_s"] = (reference - moment).total_seconds()
-    uptake = Uptake(
+    uptake = UptakeTime(
         seconds=ledger.figures["uptake_s"],
         half_life_s=half_life_s,
         source=source,
@@ -239,7 +239,7 @@ def read_injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -
 
 
 def _read_injection(ledger: Ledger, reference: datetime, half_life_s: float) -> tuple[datetime, str]:
-    """The header's injection and the attribute that gave it."""
+    """Return the header's injection and the attribute that gave it."""
     offset, text = ledger.text("utc_offset"), ledger.text("injection_datetime")
     moment = read_datetime(text, "injection_datetime", utc_offset=offset)
     clock = read_time(ledger.text("injection_time"), "injection_time")
@@ -266,7 +266,7 @@ def _read_injection(ledger: Ledger, reference: datetime, half_life_s: float) -> 
 
 
 def _believe_moment(ledger: Ledger, moment: datetime, clock: time | None, reference: datetime) -> datetime:
-    """The injection's date-time, corrected by its time of day if that explains an odd one."""
+    """Return the injection's date-time, corrected by its time of day if that explains an odd one."""
     offset, text = ledger.text("utc_offset"), ledger.text("injection_datetime")
     of_moment, of_clock = name_field("injection_datetime"), name_field("injection_time")
     if clock is None:

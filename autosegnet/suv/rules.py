@@ -11,7 +11,7 @@ from typing import Final
 from autosegnet.errors import InputError
 from autosegnet.suv.body_size import SUV_TYPES, compute_body_surface_m2, compute_norm_kg
 from autosegnet.suv.conversion import MODES, Conversion, Ledger
-from autosegnet.suv.dates import read_datetime, read_stated_moment, read_time, seconds_of_day
+from autosegnet.suv.dates import count_seconds_of_day, read_datetime, read_stated_moment, read_time
 from autosegnet.suv.patient import (
     format_header_text,
     identify_tracer,
@@ -23,7 +23,7 @@ from autosegnet.suv.patient import (
     read_weight_kg,
 )
 from autosegnet.suv.pet_header import PetHeader, name_field
-from autosegnet.suv.plausibility import Uptake, judge_uptake
+from autosegnet.suv.plausibility import UptakeTime, judge_uptake
 from autosegnet.suv.reference_time import (
     find_start_reference,
     read_acquisition,
@@ -87,7 +87,7 @@ def find_units_fault(units: str, *, has_factor: bool) -> str:
 
 
 def _read_unused_height(ledger: Ledger) -> None:
-    """Reads the height for the report; what is wrong with it is no error."""
+    """Read the height for the report; what is wrong with it is no error."""
     if ledger.facts.height_cm is None:
         other = Ledger(ledger.header, ledger.facts)
         with suppress(InputError):
@@ -97,7 +97,7 @@ def _read_unused_height(ledger: Ledger) -> None:
 
 
 def _read_facts(ledger: Ledger) -> None:
-    """Reads what the rule did not need, for the balance of activity and the report; what is wrong is no error.
+    """Read what the rule did not need, for the balance of activity and the report; what is wrong is no error.
 
     The scanner divided by a weight and a dose before, so that those of the header change nothing.
     """
@@ -155,7 +155,7 @@ def _check_decay_claims(ledger: Ledger, correction: str) -> None:
 
 
 def _read_uptake_of_admin(ledger: Ledger) -> None:
-    """Reads tracer and uptake, which ADMIN does not need; an injection after the scan is refused all the same."""
+    """Read tracer and uptake, which ADMIN does not need; an injection after the scan is refused all the same."""
     half_life_s = identify_tracer(ledger, quietly=True)
     earliest = read_earliest_acquisition(ledger)
     if half_life_s is None or earliest is None:
@@ -204,12 +204,12 @@ def _as_autopet(ledger: Ledger) -> tuple[tuple[float, ...], str]:
     acquired, given = _read_clocks(ledger)
     per_dose = 1000.0 * read_weight_kg(ledger) / read_dose_bq(ledger)
     half_life_s = read_half_life_s(ledger)
-    uptake_s = seconds_of_day(acquired) - seconds_of_day(given)
+    uptake_s = count_seconds_of_day(acquired) - count_seconds_of_day(given)
     ledger.figures["uptake_s"] = uptake_s
     ledger.warn("tcia-compat: acquisition time of the first file, no dates, decay correction to the scan's start")
     ledger.judge(
         judge_uptake(
-            Uptake(
+            UptakeTime(
                 seconds=uptake_s,
                 half_life_s=half_life_s,
                 source="by times of day, as tcia-compat has it",
@@ -228,7 +228,7 @@ def _as_autopet(ledger: Ledger) -> tuple[tuple[float, ...], str]:
 
 
 def _read_clocks(ledger: Ledger) -> tuple[time, time]:
-    """The times of day of the first file's acquisition and of the injection."""
+    """Return the times of day of the first file's acquisition and of the injection."""
     facts, header = ledger.facts, ledger.header
     acquired = read_time(ledger.text("acquisition_time", header.slices[header.first]), "acquisition_time")
     given = read_time(ledger.text("injection_time"), "injection_time")

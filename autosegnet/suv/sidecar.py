@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from autosegnet.errors import InputError
 from autosegnet.suv.conversion import Conversion
-from autosegnet.suv.dates import read_stated_moment, read_time, seconds_of_day
+from autosegnet.suv.dates import count_seconds_of_day, read_stated_moment, read_time
 from autosegnet.suv.nuclides import find_in_text
-from autosegnet.suv.plausibility import Finding, Uptake, admit, judge_dose, judge_uptake, judge_weight
+from autosegnet.suv.plausibility import Finding, UptakeTime, admit, judge_dose, judge_uptake, judge_weight
 from autosegnet.suv.stated import StatedFacts
-from autosegnet.suv.tracer import Tracer, identify, name_tracer
+from autosegnet.suv.tracer import Tracer, identify_nuclide, name_tracer
 
 _BECQUEREL: Final = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "mci": 3.7e7, "uci": 3.7e4}
 _CONCENTRATION: Final = {"bq/ml": 1.0, "bqml": 1.0, "kbq/ml": 1e3, "mbq/ml": 1e6}
@@ -126,18 +126,18 @@ class _Page:
         texts = {name: str(self._sidecar.get(name, "")) for name in ("TracerName", "TracerRadionuclide")}
         name, doubts = name_tracer({"TracerName": texts["TracerName"]}, "")
         witnesses = {source: find_in_text(text) for source, text in texts.items()}
-        tracer = identify(witnesses, stated_s, attribute=_in_sidecar("RadionuclideHalfLife"))
+        tracer = identify_nuclide(witnesses, stated_s, attribute=_in_sidecar("RadionuclideHalfLife"))
         self.warnings += [*doubts, *tracer.warnings]
         return replace(tracer, name=name)
 
     def read_uptake_s(self, to: str, half_life_s: float) -> float:
-        """The seconds from the injection to the entry `to`, once they are judged."""
+        """Return the seconds from the injection to the entry `to`, once they are judged."""
         facts = self._facts
         given_s = self._read_seconds("injection_time", lambda: _number(self._sidecar, "InjectionStart"))
         held_s = self._read_seconds("scan_time", lambda: _frame(self._sidecar, to))
         if facts.injection_time and not facts.scan_time and given_s > held_s:
             given_s -= 86400.0  # the day before
-        uptake = Uptake(
+        uptake = UptakeTime(
             seconds=held_s - given_s,
             half_life_s=half_life_s,
             source="InjectionStart in the sidecar (seconds from TimeZero, less than 0 if TimeZero is the scan's start)",
@@ -148,7 +148,7 @@ class _Page:
         return uptake.seconds
 
     def _read_seconds(self, fact: str, read: Callable[[], float]) -> float:
-        """What the user states as a time of day, in seconds from TimeZero, else what the sidecar says."""
+        """Return what the user states as a time of day, in seconds from TimeZero, else what the sidecar says."""
         stated, way = getattr(self._facts, fact), self._facts.name_way(fact)
         if not stated:
             return read()
@@ -160,7 +160,7 @@ class _Page:
         if zero is None:
             raise InputError(f"TimeZero is missing in the sidecar or is not HH:MM:SS; {way} needs it")
         self._state(f"{fact.replace('_', ' ')} {clock:%H:%M:%S} was stated by {way}")
-        return seconds_of_day(clock) - seconds_of_day(zero)
+        return count_seconds_of_day(clock) - count_seconds_of_day(zero)
 
 
 def _in_sidecar(name: str) -> str:

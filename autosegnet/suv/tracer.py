@@ -124,7 +124,7 @@ def _is_specific(text: str) -> bool:
     return len(left) > 2
 
 
-def identify(witnesses: Mapping[str, str | None], stated_s: float | None, *, attribute: str) -> Tracer:
+def identify_nuclide(witnesses: Mapping[str, str | None], stated_s: float | None, *, attribute: str) -> Tracer:
     """Return nuclide and half-life as the witnesses say them together; the tracer's name is left empty.
 
     Args:
@@ -138,13 +138,13 @@ def identify(witnesses: Mapping[str, str | None], stated_s: float | None, *, att
     known = {source: name for source, name in witnesses.items() if name is not None}
     if stated_s is None:
         return _by_majority(known, attribute)
-    agreeing = [name for name in known.values() if nuclides.agrees(stated_s, name)]
+    agreeing = [name for name in known.values() if nuclides.matches_half_life(stated_s, name)]
     if agreeing or not known:
         name = agreeing[0] if agreeing else nuclides.find_by_half_life(stated_s) or ""
         return Tracer("", name, stated_s, _tell_others(known, name, f"half-life {stated_s:g} s"))
-    near = [name for name in known.values() if nuclides.agrees(stated_s, name, _ROUGH)]
+    near = [name for name in known.values() if nuclides.matches_half_life(stated_s, name, _ROUGH)]
     nearest = next(iter(near or known.values()))
-    found = f"{attribute} is {stated_s:g} s, but {nearest} has {nuclides.half_life_s_of(nearest):g} s"
+    found = f"{attribute} is {stated_s:g} s, but {nearest} has {nuclides.get_half_life_s(nearest):g} s"
     if not near:
         raise InputError(
             f"{found}, and nothing else that names the nuclide agrees with it; expected its half-life in seconds"
@@ -160,7 +160,7 @@ def _by_majority(known: Mapping[str, str], attribute: str) -> Tracer:
     if len(votes) > 1 and votes[1][1] == most:
         said = "; ".join(f"{source}: {other}" for source, other in known.items())
         raise InputError(f"{attribute} is missing, and the nuclide is told in several ways ({said}); expected one")
-    half_life_s = nuclides.half_life_s_of(name)
+    half_life_s = nuclides.get_half_life_s(name)
     missing = f"{attribute} is missing; {half_life_s:g} s of {name} was used"
     return Tracer("", name, half_life_s, (missing, *_tell_others(known, name, "most of the header")))
 
