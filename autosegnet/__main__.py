@@ -1,4 +1,4 @@
-"""The command line: `autosegnet predict | batch | suv | evaluate | rank | weights`."""
+"""The command line: `autosegnet predict | batch | summarize | suv | evaluate | rank | weights`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from autosegnet.cli.batch_command import add_batch_arguments, run_batch
 from autosegnet.cli.evaluate_command import add_evaluate_arguments, add_rank_arguments, run_evaluate, run_rank
 from autosegnet.cli.options import Parser
 from autosegnet.cli.predict_command import add_predict_arguments, run_predict
+from autosegnet.cli.summarize_command import add_summarize_arguments, run_summarize
 from autosegnet.cli.suv_command import add_suv_arguments, run_suv
 from autosegnet.cli.weights_command import add_weights_arguments
 from autosegnet.runtime.exit import run_program
@@ -31,6 +32,7 @@ def _command_line() -> None:
     for name, about, add_arguments, run in (
         ("predict", "segment the lesions of one study", add_predict_arguments, run_predict),
         ("batch", "segment every study below a folder, and resume", add_batch_arguments, run_batch),
+        ("summarize", "tables and overview of what batches did in a folder", add_summarize_arguments, run_summarize),
         ("suv", "PET of a DICOM folder in SUV, and how it was derived", add_suv_arguments, run_suv),
         ("evaluate", "DSC, FPV and FNV of masks against the truth", add_evaluate_arguments, run_evaluate),
         ("rank", "the challenge's ranking of several teams' metrics", add_rank_arguments, run_rank),

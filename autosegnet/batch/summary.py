@@ -32,17 +32,17 @@ class State:
             path: of `summary.csv`.
             rows: of all studies, in the order of their cases.
         """
-        self._path, self._rows, self._bugs = path, dict(rows), set[str]()
+        self._path, self.rows, self._bugs = path, dict(rows), set[str]()
 
     @property
     def counts(self) -> str:
         """How many are done, pending and failed."""
-        states = Counter(row.status for row in self._rows.values())
+        states = Counter(row.status for row in self.rows.values())
         return ", ".join(f"{states[status]} {status}" for status in ("done", "pending", "failed"))
 
     def open(self) -> None:
         """Write the rows of the studies that are not pending; raise OutputError if that is impossible."""
-        write_text(format_summary_csv(row for row in self._rows.values() if row.status != "pending"), self._path)
+        write_text(format_summary_csv(row for row in self.rows.values() if row.status != "pending"), self._path)
 
     def keep(self, result: StudyResult) -> None:
         """Take what became of a study, append its row and log it.
@@ -51,7 +51,7 @@ class State:
             OutputError: the row cannot be appended.
         """
         row = result.row
-        self._rows[row.case] = row
+        self.rows[row.case] = row
         if result.is_bug:
             self._bugs.add(row.case)
         try:
@@ -66,7 +66,7 @@ class State:
 
     def write(self) -> None:
         """Write all rows, also those of pending studies; raise OutputError if that is impossible."""
-        write_text(format_summary_csv(self._rows.values()), self._path)
+        write_text(format_summary_csv(self.rows.values()), self._path)
 
     def close(self) -> None:
         """Log how the studies stand, and each that failed with its reason.
@@ -76,14 +76,14 @@ class State:
             AutosegnetError: some failed by a bug.
         """
         where = format_path(self._path)
-        log.info("%d studies: %s; %s", len(self._rows), self.counts, where)
-        failed = [row for row in self._rows.values() if row.status == "failed"]
+        log.info("%d studies: %s; %s", len(self.rows), self.counts, where)
+        failed = [row for row in self.rows.values() if row.status == "failed"]
         for row in failed:
             log.error("failed: %s: %s", row.case, row.reason)
         if not failed:
             return
         cases = format_list([row.case for row in failed])
-        message = f"{len(failed)} of {len(self._rows)} studies failed, expected none: {cases}; {where} has the reasons"
+        message = f"{len(failed)} of {len(self.rows)} studies failed, expected none: {cases}; {where} has the reasons"
         if self._bugs:
             raise AutosegnetError(f"{message}; {format_list([*self._bugs])} by a bug, whose traceback is above")
         raise InputError(message)

@@ -84,6 +84,7 @@ def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
     from autosegnet.batch.record import Places
     from autosegnet.batch.study_table import read_study_table
     from autosegnet.batch.summary import State, name_summary
+    from autosegnet.batch.whole_cohort import write_cohort
     from autosegnet.io import probe_output, sweep_folder
 
     summary = args.output / name_summary(part)
@@ -101,7 +102,12 @@ def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
     state.open()
     try:
         _segment_all(tasks, weights, args.device, state, workers)
-    finally:
+    except BaseException:
+        state.write()
+        raise
+    if part.of == 1:
+        write_cohort(args.output, state.rows.values())
+    else:
         state.write()
     state.close()
 

@@ -3,7 +3,7 @@
 Importing this imports neither SimpleITK nor nibabel; they are imported when an image is read or written.
 """
 
-from autosegnet.io.atomic import probe_output, sweep_folder, write_bytes, write_text
+from autosegnet.io.atomic import encode_text, probe_output, sweep_folder, write_bytes, write_files, write_text
 from autosegnet.io.images import (
     IMAGE_SUFFIXES,
     encode_image,
@@ -19,6 +19,7 @@ from autosegnet.io.images import (
 __all__ = [
     "IMAGE_SUFFIXES",
     "encode_image",
+    "encode_text",
     "image_stem",
     "only_image",
     "probe_image",
@@ -28,6 +29,7 @@ __all__ = [
     "sweep_folder",
     "write_all",
     "write_bytes",
+    "write_files",
     "write_image",
     "write_text",
 ]
