@@ -166,10 +166,7 @@ def open_bodies(configuration: TrainingConfiguration, recipe: Recipe) -> Bodies 
             f"simulated patches have cubic voxels and a CT window of {CT_WINDOW_HU} HU, the prepared cases "
             f"{recipe.spacing_mm} mm and {recipe.ct_window_hu} HU; prepare them so, or leave out --simulated-patches"
         )
-    try:
-        volumes = read_label_volumes(Path(configuration.labels))
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    volumes = read_label_volumes(Path(configuration.labels))
     generator = BodyGenerator(
         volumes,
         patch=configuration.patch,

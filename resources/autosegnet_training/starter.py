@@ -120,10 +120,7 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
         raise UsageError("--device cuda, but no CUDA device can be used here; --device auto trains on the CPU")
     device = torch.device("cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True  # patches have few shapes
-    try:
-        bodies = read_label_volumes(args.labels)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    bodies = read_label_volumes(args.labels)
     held_out = [body.name for body in bodies if is_held_out(body.name)]
     if held_out:
         raise InputError(f"{args.labels} holds {held_out[0]}, which is kept for judging; make the volumes again")

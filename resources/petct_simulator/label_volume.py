@@ -7,12 +7,16 @@ Needs numpy alone.
 import functools
 import io
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from autosegnet.errors import InputError
 
 FORMAT = 1
 
@@ -95,17 +99,17 @@ def read_label_volume(path: Path) -> LabelVolume:
     """Return the volume of a file.
 
     Raises:
-        ValueError: the file is damaged, or of another format.
+        InputError: the file is damaged, or of another format.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             note = json.loads(str(file["note"]))
             labels, reference = file["labels"], file["reference"]
             from_map = file["from_map"] if "from_map" in file.files and len(file["from_map"]) else None
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is not a label volume ({error}); make it again with label-volumes") from error
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is not a label volume ({error}); make it again with label-volumes") from error
     if note["format"] != FORMAT:
-        raise ValueError(f"{path} has format {note['format']}, expected {FORMAT}; make it again with label-volumes")
+        raise InputError(f"{path} has format {note['format']}, expected {FORMAT}; make it again with label-volumes")
     x, y, z = (float(s) for s in note["spacing_mm"])
     return LabelVolume(note["name"], labels, (x, y, z), reference, float(note["weight_kg"]), from_map)
 
@@ -114,9 +118,9 @@ def read_label_volumes(folder: Path) -> list[LabelVolume]:
     """Return all volumes of a folder, sorted by name.
 
     Raises:
-        ValueError: the folder holds none, or one is damaged.
+        InputError: the folder holds none, or one is damaged.
     """
     paths = sorted(folder.glob("*.npz"))
     if not paths:
-        raise ValueError(f"found no label volumes (.npz) in {folder}; make them with label-volumes")
+        raise InputError(f"found no label volumes (.npz) in {folder}; make them with label-volumes")
     return [read_label_volume(path) for path in paths]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from autosegnet.errors import InputError
 from petct_simulator.bodies import make_body
 from petct_simulator.fields import blur, smooth_field
 from petct_simulator.generator import BodyGenerator, Patches
@@ -86,10 +87,11 @@ def test_a_label_volume_survives_its_file(body: LabelVolume, tmp_path: Path) -> 
     assert (found.name, found.spacing_mm, found.weight_kg) == (body.name, body.spacing_mm, body.weight_kg)
 
 
-def test_a_damaged_label_volume_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"no archive", b"PK\x03\x04 cut off", b""])
+def test_a_damaged_label_volume_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "one.npz"
-    path.write_bytes(b"no archive")
-    with pytest.raises(ValueError, match="is not a label volume"):
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a label volume"):
         read_label_volume(path)
 
 
