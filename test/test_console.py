@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from autosegnet import __version__
 from autosegnet.runtime.exit import attempt, is_lack_of_memory, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -132,3 +133,11 @@ def test_no_thread_is_started_for_blas(module: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert said.stdout.split() == ["1"]
+
+
+@pytest.mark.parametrize("program", [["-m", "autosegnet"], ["-m", "autosegnet_training"], ["process.py"]])
+def test_every_program_prints_its_version(program: list[str]) -> None:
+    command = [sys.executable, *program, "--version"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "resources")])}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == __version__

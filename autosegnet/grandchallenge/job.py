@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from autosegnet import __version__
 from autosegnet.cli.options import Parser, add_engine_arguments
 from autosegnet.errors import UsageError
 from autosegnet.grandchallenge.server import PORT
@@ -31,6 +32,7 @@ def parse_job(*, prog: str, about: str | None, words: Sequence[str] | None = Non
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--input", type=Path, default=Path("/input"), help="folder of the job's input sockets")
     parser.add_argument("--output", type=Path, default=Path("/output"), help="folder of the job's output sockets")
     parser.add_argument(

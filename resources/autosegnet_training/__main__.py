@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from autosegnet import __version__
 from autosegnet.cli.options import Parser
 from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.log import LogLines
@@ -29,6 +30,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of all sub-commands; of those in `COMMANDS`, only the chosen one has its arguments."""
     description = (__doc__ or "").split("\n", 1)[0]
     parser: argparse.ArgumentParser = Parser(prog="autosegnet-train", description=description)
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, what in COMMANDS.items():
         if name == chosen:
