@@ -223,22 +223,26 @@ def test_folds_in_8_bits_take_half_the_space_and_give_nearly_the_same_logits(tmp
         verify(weights)
         sizes.append((output / "fold_0.safetensors").stat().st_size)
         logits += [open_engine(weights, device=device).logit_difference(window, 0) for device in ("cpu", "reference")]
-    assert sizes[1] < 0.52 * sizes[0]
+    assert sizes[1] < 0.55 * sizes[0]
     spread = float(logits[0].std())
     assert np.abs(logits[2] - logits[0]).max() < 0.1 * spread
     np.testing.assert_allclose(logits[3], logits[2], atol=0.01 * spread)
 
 
-def test_no_weight_in_8_bits_is_off_by_more_than_half_a_step() -> None:
+def test_no_weight_in_8_bits_is_off_by_more_than_a_step() -> None:
     state = untrained_fold(0).state_dict()
     found = dequantise(quantise(state), where="test")
     assert found.keys() == state.keys()
     for key, tensor in state.items():
-        steps = tensor.float().flatten(1).abs().amax(dim=1) / 127 if tensor.ndim == 5 else torch.zeros(1)
-        off = (found[key].float() - tensor.float()).abs().flatten(1).amax(dim=1) if tensor.ndim == 5 else torch.zeros(1)
-        assert bool((off <= 0.5 * steps + 1e-7).all())
+        off = (found[key].float() - tensor.float()).abs()
+        if tensor.shape[2:] == (3, 3, 3):
+            step = tensor.abs().amax(dim=(2, 3, 4), keepdim=True) / 127
+            # Half a step, and 1/2048 of the largest weight: the scale is float16.
+            assert bool((off <= 0.5 * step + 127 * step / 2048 + 1e-7).all())
+        else:
+            assert float(off.max()) == 0.0
 
 
 def test_a_scale_without_its_tensor_is_refused() -> None:
     with pytest.raises(WeightsError, match="fits no tensor"):
-        dequantise({"a.scale": torch.ones(3)}, where="fold.safetensors")
+        dequantise({"a.scale": torch.ones(3, 2)}, where="fold.safetensors")

@@ -168,7 +168,7 @@ def fold_bytes(state: dict[str, torch.Tensor], *, where: str, storage: Storage =
 def _as_stored(key: str, tensor: torch.Tensor) -> torch.Tensor:
     if not tensor.is_floating_point():
         return tensor
-    return tensor.float() if key.endswith(("running_mean", "running_var", ".scale")) else tensor.half()
+    return tensor.float() if key.endswith(("running_mean", "running_var")) else tensor.half()
 
 
 def read_pth(path: Path) -> dict[str, torch.Tensor]:

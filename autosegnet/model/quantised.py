@@ -1,7 +1,7 @@
-"""Weights in 8 bits: half of float16's size, one scale per row of a tensor's first axis.
+"""Weights in 8 bits: little more than half of float16's size, one scale per kernel of a convolution.
 
-A tensor w of a convolution becomes `w`, int8, and `w.scale`, float32 (rows): w[r] ≈ int8[r] · scale[r], with the
-largest magnitude of a row at 127. Other tensors stay as they are. The network computes in float32 in any case.
+A tensor w (A, B, 3, 3, 3) becomes `w`, int8, and `w.scale`, (A, B): w[a, b] ≈ int8[a, b] · scale[a, b], with the
+largest magnitude of a kernel at 127. Other tensors stay as they are. The network computes in float32 in any case.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 _SCALE = ".scale"
 _LARGEST = 127
-_CONVOLUTION_AXES = 5
+_LEAST = 2.0**-24  # float16's smallest number above 0
+_KERNEL = (3, 3, 3)
 
 
 def quantise(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -26,12 +27,14 @@ def quantise(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
     stored: dict[str, torch.Tensor] = {}
     for key, tensor in state.items():
-        if tensor.ndim != _CONVOLUTION_AXES:
+        if tuple(tensor.shape[2:]) != _KERNEL:
             stored[key] = tensor
             continue
-        rows = tensor.float().flatten(1)
-        scale = rows.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / _LARGEST
-        stored[key] = (rows / scale[:, None]).round().to(torch.int8).reshape(tensor.shape)
+        kernels = tensor.float().flatten(2)  # (A, B, 27)
+        # As it is stored, so that rounding the scale costs nothing; never so small that the largest weight is cut.
+        scale = (kernels.abs().amax(dim=2) / _LARGEST + _LEAST).half()
+        whole = (kernels / scale.float()[..., None]).round().clamp(-_LARGEST, _LARGEST)
+        stored[key] = whole.to(torch.int8).reshape(tensor.shape)
         stored[key + _SCALE] = scale
     return stored
 
@@ -46,7 +49,9 @@ def dequantise(tensors: dict[str, T], *, where: str) -> dict[str, T]:
     state = {key: value for key, value in tensors.items() if not key.endswith(_SCALE)}
     for key in sorted(scales):
         value, scale = cast(Any, state.get(key)), cast(Any, tensors[key + _SCALE])
-        if value is None or scale.shape != value.shape[:1]:
-            raise WeightsError(f"{where}: {key}{_SCALE} fits no tensor; expected one number per row of {key}")
-        state[key] = value * scale.reshape((-1,) + (1,) * (value.ndim - 1))
+        if value is None or scale.shape != value.shape[:2]:
+            raise WeightsError(f"{where}: {key}{_SCALE} fits no tensor; expected one number per kernel of {key}")
+        # Numbers of 8 times 11 bits are exact in float32, in numpy as in torch.
+        single = scale.float() if hasattr(scale, "float") else scale.astype("float32")
+        state[key] = value * single[..., None, None, None]
     return state

@@ -148,7 +148,7 @@ def test_pieces_joined_are_the_folder(tmp_path: Path) -> None:
     assert (folder / "fold").read_bytes() == bytes(range(256)) * 900
 
 
-ARGUMENTS = ["--minutes", "0.05", "--device", "cpu", "--largest-patch", "16", "--pieces-mib", "0.01"]
+ARGUMENTS = ["--minutes", "0.02", "--device", "cpu", "--largest-patch", "16", "--pieces-mib", "0.01"]
 
 
 @pytest.fixture
