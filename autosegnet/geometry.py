@@ -126,6 +126,22 @@ def lattice_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Gri
     )
 
 
+def extend_to_blocks(grid: Grid, *, block: int) -> Grid:
+    """Return a `lattice_grid` that is extended so that it begins and ends with whole blocks of its lattice.
+
+    Args:
+        grid: as `lattice_grid` makes it.
+        block: voxels along each axis.
+    """
+    direction = np.reshape(grid.direction, (3, 3))
+    begin = np.rint(np.linalg.solve(direction, grid.origin_mm) / np.asarray(grid.spacing_mm)).astype(int)
+    end = begin + np.asarray(grid.size)
+    begin, end = begin // block * block, -(-end // block) * block
+    x, y, z = (end - begin).tolist()
+    origin = direction @ (begin * np.asarray(grid.spacing_mm))
+    return replace(grid, size=(x, y, z), origin_mm=tuple(origin.tolist()))
+
+
 def _anatomical_axes(region: Grid) -> tuple[tuple[int, ...], NDArray[np.float64], tuple[int, int, int]]:
     """Return the order of the axes nearest to (Superior, Anterior, Right), their directions as columns, first voxel."""
     axes = np.reshape(region.direction, (3, 3))

@@ -13,8 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import Grid, cut, lattice_grid, occupied_box, resample, same_grid, voxels, working_grid
-from autosegnet.model.recipe import CT_CHANNEL, PET_CHANNEL, Anchor, Recipe
+from autosegnet.geometry import (
+    Grid,
+    cut,
+    extend_to_blocks,
+    lattice_grid,
+    occupied_box,
+    resample,
+    same_grid,
+    voxels,
+    working_grid,
+)
+from autosegnet.model.recipe import BLOCK, CT_CHANNEL, PET_CHANNEL, Anchor, Recipe
 from autosegnet.study import AIR_HU, Study
 
 if TYPE_CHECKING:
@@ -53,13 +63,16 @@ def prepare(study: Study, recipe: Recipe) -> Prepared:
         region = find_body_region(study, anchor=recipe.anchor)
     else:
         region = _foreground_region(study, recipe.ct_window_hu[0])
-    grid = _anchored_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
-    array = np.empty((2, *grid.size[::-1]), dtype=np.float32)
+    measured = _anchored_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
+    grid = extend_to_blocks(measured, block=BLOCK) if recipe.anchor == "lattice" else measured
+    array = np.zeros((2, *grid.size[::-1]), dtype=np.float32)  # air, unless it was measured
+    z, y, x = (slice(*bounds) for bounds in grid.box_of(measured))
+    inside = array[:, x, y, z]
     # One channel after the other: in a large study, each intermediate image takes gigabytes.
-    array[CT_CHANNEL] = voxels(resample(_windowed_ct(region, study, recipe.ct_window_hu), grid, outside=None))
-    array[PET_CHANNEL] = voxels(resample(_clipped_pet(region, study), grid, outside=None))
+    inside[CT_CHANNEL] = voxels(resample(_windowed_ct(region, study, recipe.ct_window_hu), measured, outside=None))
+    inside[PET_CHANNEL] = voxels(resample(_clipped_pet(region, study), measured, outside=None))
     if recipe.suv_limit is not None:
-        np.minimum(array[PET_CHANNEL], np.float32(recipe.suv_limit), out=array[PET_CHANNEL])
+        np.minimum(inside[PET_CHANNEL], np.float32(recipe.suv_limit), out=inside[PET_CHANNEL])
     return Prepared(array, grid, region)
 
 

@@ -10,6 +10,7 @@ from phantoms import THRESHOLD_RECIPE, TINY
 from threshold import ThresholdEngine
 
 from autosegnet.errors import WeightsError
+from autosegnet.model import sliding_window
 from autosegnet.model.devices import open_engine
 from autosegnet.model.recipe import Fold, Recipe
 from autosegnet.model.sliding_window import count_voxels, find_window_starts, fit_window, predict_probability
@@ -124,3 +125,12 @@ def test_logits_that_are_not_finite_are_refused() -> None:
 
     with pytest.raises(WeightsError, match="not finite"):
         predict_probability(np.zeros((2, 16, 16, 16), np.float32), Broken(), THRESHOLD_RECIPE)
+
+
+def test_on_a_lattice_a_window_longer_than_the_study_starts_at_a_whole_block() -> None:
+    recipe = Recipe(patch=(128, 128, 128), anchor="lattice")
+    for n in (16, 48, 80, 112, 128):
+        (start,) = sliding_window._starts((n, n, n), recipe)[0]
+        assert start % 16 == 0
+        assert start <= 0
+        assert start + 128 >= n

@@ -19,6 +19,9 @@ Crop = Literal["body", "ct_foreground"]
 Passes = Literal["windows", "slabs"]
 Anchor = Literal["region", "lattice"]
 
+BLOCK = 16
+"""Voxels per axis that the deepest level of the network sees as one: four levels halve the resolution."""
+
 CT_CHANNEL = 0
 PET_CHANNEL = 1
 
@@ -58,9 +61,9 @@ class Recipe:
         crop: "body": the patient and a margin; "ct_foreground": the box of all voxels above the CT window's lower
             end, as the authors' published inference crops.
         anchor: where the network's voxels lie. "lattice": at multiples of the spacing, along the PET's axes, from the
-            origin of the patient's coordinates; outer slices without any uptake are left out first. Then neither
-            padding a study with air nor cutting air away moves a voxel. "region": from the first voxel of the cropped
-            PET, as in the authors' published inference.
+            origin of the patient's coordinates, in whole blocks of 16; outer slices without any uptake are left out
+            first. Then padding a study with air, or cutting air away, moves neither a voxel nor a window against the
+            patient. "region": from the first voxel of the cropped PET, as in the authors' published inference.
         passes: "windows": of the patch's size, overlapping, as in the paper; "slabs": the fast mode, through the whole
             body at once, or through as few slabs of it as memory allows (`sliding_window`).
         tracer: that the folds were trained on, as `suv.tracer` names it; a PET of another one is a warning.
@@ -86,7 +89,7 @@ class Recipe:
         _require(len(self.spacing_mm) == 3 and all(0.1 <= s <= 20 for s in self.spacing_mm), "spacing_mm", self)
         _require(len(self.ct_window_hu) == 2 and self.ct_window_hu[0] < self.ct_window_hu[1], "ct_window_hu", self)
         _require(self.suv_limit is None or 0 < self.suv_limit <= sys.float_info.max, "suv_limit", self)
-        _require(len(self.patch) == 3 and all(n > 0 and n % 16 == 0 for n in self.patch), "patch", self)
+        _require(len(self.patch) == 3 and all(n > 0 and n % BLOCK == 0 for n in self.patch), "patch", self)
         _require(0.0 <= self.overlap < 1.0, "overlap", self)
         _require(self.crop in get_args(Crop), "crop", self)
         _require(self.anchor in get_args(Anchor), "anchor", self)

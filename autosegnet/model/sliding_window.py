@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from autosegnet.errors import WeightsError
 from autosegnet.model.accumulator import Window, open_accumulator
 from autosegnet.model.engine import Engine
-from autosegnet.model.recipe import Recipe
+from autosegnet.model.recipe import BLOCK, Recipe
 
 Progress = Callable[[int, int], None]
 """Called with (passes done, passes in all), after one or after several at once; a pass is a window through a fold."""
@@ -69,17 +69,17 @@ def fit_window(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
     """
     if recipe.passes == "windows":
         return recipe
-    x, y, z = (_sixteens(n) for n in shape)
-    longest = max(2 * _HALO, _SLAB_VOXELS // (x * y) // 16 * 16)
+    x, y, z = (_whole_blocks(n) for n in shape)
+    longest = max(2 * _HALO, _SLAB_VOXELS // (x * y) // BLOCK * BLOCK)
     if z <= longest:
         return replace(recipe, patch=(x, y, z), overlap=0.0)
     slabs = -(-(z - _HALO) // (longest - _HALO))
-    length = _sixteens(-(-(z + (slabs - 1) * _HALO) // slabs))
+    length = _whole_blocks(-(-(z + (slabs - 1) * _HALO) // slabs))
     return replace(recipe, patch=(x, y, length), overlap=_HALO / length)
 
 
-def _sixteens(n: int) -> int:
-    return -(-n // 16) * 16
+def _whole_blocks(n: int) -> int:
+    return -(-n // BLOCK) * BLOCK
 
 
 def count_voxels(recipe: Recipe, shape: tuple[int, ...]) -> int:
@@ -155,9 +155,13 @@ def _walk(
 
 
 def _starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
-    """Return where windows start along each axis; a window longer than the study has the study in its middle."""
+    """Return where windows start along each axis; a window longer than the study has the study in its middle.
+
+    On a lattice, such a window starts at a whole block, so that the study's place in it does not move the blocks.
+    """
+    step = BLOCK if recipe.anchor == "lattice" else 1
     return [
-        find_window_starts(n, patch=p, overlap=recipe.overlap) if n >= p else (-((p - n) // 2),)
+        find_window_starts(n, patch=p, overlap=recipe.overlap) if n >= p else (-((p - n) // 2 // step * step),)
         for n, p in zip(shape, recipe.patch, strict=True)
     ]
 

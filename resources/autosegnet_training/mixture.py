@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from autosegnet.geometry import occupied_box
 from autosegnet.model.recipe import PET_CHANNEL
 from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import apply, draw
@@ -42,7 +43,9 @@ class Share:
 
 
 def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
-    """Return a prepared case as a crop that patches are cut from; a case without lesions counts as cold.
+    """Return a prepared case as a crop that patches are cut from, without the air that fills its blocks.
+
+    A case without lesions counts as cold.
 
     In a lesion whose median SUV is below 1.5, colder parts count little: its contour came from MRI, and at full weight
     it would teach that warm blood is a lesion. The cold core of a hot lesion counts in full.
@@ -51,7 +54,8 @@ def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
     suv = np.asarray(case.array[(PET_CHANNEL, *case.lesion.T)], dtype=np.float32)
     is_cold = len(suv) == 0 or float(np.median(suv)) < COLD_SUV
     truth = torch.from_numpy(case.truth().astype(np.uint8))[None]
-    return RealCrop(image.to(device), truth.to(device), is_cold)
+    part = (slice(None), *occupied_box(np.asarray(case.array).any(axis=0)))
+    return RealCrop(image[part].to(device), truth[part].to(device), is_cold)
 
 
 class Mixture:

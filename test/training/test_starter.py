@@ -87,6 +87,15 @@ def test_only_lesions_that_are_cold_weigh_little(body: LabelVolume, suv: float, 
     assert found == weights
 
 
+def test_a_crop_is_read_without_the_air_around_it() -> None:
+    case = sarcoma(6.0)
+    padded = np.zeros((2, 20, 16, 12), dtype=np.float32)
+    padded[:, 5:17, 2:14] = case.array
+    crop = read_crop(PreparedCase("padded", padded, case.lesion + np.array([5, 2, 0], dtype=np.int16)), CPU)
+    assert crop.image.shape == (2, 12, 12, 12)
+    assert torch.equal(crop.truth, read_crop(case, CPU).truth)
+
+
 def test_a_cut_leaves_air_beyond_the_end_of_the_field_of_view() -> None:
     image, label = torch.ones((1, 2, 8, 8, 8)), torch.ones((1, 1, 8, 8, 8), dtype=torch.uint8)
     cut, truth = apply([Draws(cut_axis=1, cut_share=-0.25)], image, label)
