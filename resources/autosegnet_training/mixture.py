@@ -54,7 +54,7 @@ def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
     suv = np.asarray(case.array[(PET_CHANNEL, *case.lesion.T)], dtype=np.float32)
     is_cold = len(suv) == 0 or float(np.median(suv)) < COLD_SUV
     truth = torch.from_numpy(case.truth().astype(np.uint8))[None]
-    part = (slice(None), *occupied_box(np.asarray(case.array).any(axis=0)))
+    part = (slice(None), *occupied_box(np.asarray(np.any(case.array, axis=0))))
     return RealCrop(image[part].to(device), truth[part].to(device), is_cold)
 
 
