@@ -20,7 +20,7 @@ Place = tuple[str, Points]
 """A site of `regions.SITES` and a voxel of the label volume."""
 _MARROW = (T.RED_MARROW,)
 _PLEURA = (T.FAT, T.MUSCLE, T.CORTEX, T.RED_MARROW, T.MEDIASTINUM, T.LUNG)
-_AIR = (T.GAS,)
+_PERITONEUM = (T.FAT, T.SMALL_BOWEL, T.MUSCLE, T.COLON_WALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,10 @@ def plan_lesions(
         lesions.append(_draw_lesion(site, centre, volume, suv, cohort, rng, varied=varied))
     if rng.random() < 0.05 and T.RED_MARROW in regions.tissue:
         lesions.append(_diffuse(regions, "bone", _MARROW, level, rng))
+    if rng.random() < 0.04 and "peritoneum" in regions.site:
+        lesions += _coat(regions, "peritoneum", _PERITONEUM, level, rng)
+    if cohort == "lung_cancer" and rng.random() < 0.05 and "pleura" in regions.site:
+        lesions += _coat(regions, "pleura", _PLEURA, level, rng)
     if cohort == "lymphoma" and rng.random() < 0.05 and T.SPLEEN in regions.tissue:
         lesions.append(_diffuse(regions, "spleen", (T.SPLEEN,), level, rng))
     return lesions
@@ -150,7 +154,7 @@ def _draw_lesion(
     flat = float(np.exp(abs(rng.normal(0.0, 0.25))))
     if site == "pleura" and rng.random() < 0.5:
         within, flat = _PLEURA, float(rng.uniform(1.5, 4.0))
-    elif site == "bone" and rng.random() < 0.4:  # the rest break the cortex
+    elif bony and rng.random() < 0.4:  # the rest break the cortex
         within = (T.RED_MARROW, T.CORTEX)
     elif site in ("liver", "spleen", "kidney", "brain", "prostate", "stomach"):
         within = (*SITES[site][0], T.FAT, T.RENAL_PELVIS)
@@ -189,6 +193,23 @@ def _diffuse(regions: Regions, site: str, within: tuple[Tissue, ...], level: flo
     suv = max(3.0, 0.7 * level)
     return Lesion(site, centre, np.zeros((1, 3)), np.array([extent]), np.ones(1), suv, None, grain=0.3, within=within,
                   diffuse=True)  # fmt: skip
+
+
+def _coat(
+    regions: Regions, site: str, within: tuple[Tissue, ...], level: float, rng: np.random.Generator
+) -> list[Lesion]:
+    """Return plaques on pleura or peritoneum: many, flat, in one part of it."""
+    voxels = regions.site[site].astype(np.float64)
+    middle = voxels[rng.integers(len(voxels))]
+    near = voxels[np.argsort(((voxels - middle) ** 2).sum(1))[: max(20, len(voxels) // int(rng.integers(2, 12)))]]
+    plaques = []
+    for _ in range(int(rng.integers(5, 40))):
+        radius = float(np.clip(6.0 * np.exp(rng.normal(0.0, 0.45)), 2.5, 20.0))
+        suv = max(2.2, level * float(rng.uniform(0.4, 1.0)))
+        centre = near[rng.integers(len(near))] + rng.uniform(-0.5, 0.5, 3)
+        plaques.append(Lesion(site, centre, np.zeros((1, 3)), np.array([radius]), np.ones(1), suv, None, irregular=0.3,
+                              flat=float(rng.uniform(1.5, 4.0)), within=within))  # fmt: skip
+    return plaques
 
 
 # Site or tissue, share of studies, median radius in mm, median SUV: this project's choice (Shreve et al. 1999 lists
