@@ -40,6 +40,9 @@ class TrainingConfiguration:
     )
     overlap: float = _setting(0.5, "of neighbouring windows; paper, section 2.5")
     lesion_patches: float = _setting(0.0, "fraction of patches that must hold a lesion voxel, where the case has one")
+    lesion_first: bool = _setting(
+        False, "draw a lesion, then its voxel, for these: small lesions come as often as large ones; not in the paper"
+    )
     hot_patches: float = _setting(0.0, "fraction of the other patches that must hold a voxel of SUV above 4")
     fill_probability: float = _setting(
         0.0, "of laying a case that is smaller than a patch over a patch of a larger case, in place of air around it"
@@ -153,6 +156,7 @@ PRESETS: dict[str, TrainingConfiguration] = {
         inference_patch=(128, 128, 128),
         epochs=100,
         lesion_patches=0.5,
+        lesion_first=True,
         hot_patches=0.4,
         fill_probability=0.5,
         optimiser="adamw",

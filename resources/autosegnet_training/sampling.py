@@ -16,6 +16,7 @@ from threading import Lock
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from autosegnet.errors import InputError
 from autosegnet.model.recipe import PET_CHANNEL, Recipe
@@ -136,6 +137,16 @@ def hot_voxel(case: PreparedCase, rng: np.random.Generator) -> tuple[int, ...] |
     return tuple(map(int, rng.choice(hot[hot[:, 2] == level])))
 
 
+def number_lesions(case: PreparedCase) -> NDArray[np.int32]:
+    """Return the number of the lesion that each voxel of `case.lesion` belongs to, from 1: (n,), 18-connectivity."""
+    first = case.lesion.min(axis=0)
+    mask = np.zeros(case.lesion.max(axis=0) - first + 1, dtype=np.bool_)
+    place = tuple((case.lesion - first).T)
+    mask[place] = True
+    labels, _ = ndimage.label(mask, ndimage.generate_binary_structure(3, 2))
+    return np.asarray(labels[place], dtype=np.int32)
+
+
 class Bodies:
     """Simulated patches, made one at a time: a body's volumes are shared by the threads that read patches."""
 
@@ -204,6 +215,7 @@ class Patches:
         self._configuration = configuration
         self._micro = configuration.micro_batch or configuration.batch // ranks
         assert configuration.batch % (self._micro * ranks) == 0, "whole micro-batches for every process"
+        self._numbers: dict[str, NDArray[np.int32]] = {}  # of the lesions of cases that were asked for
         self._first, self._stride = rank * self._micro, ranks * self._micro
 
     @property
@@ -248,13 +260,22 @@ class Patches:
             draws.append(draw(c, rng))
         return MicroBatch(torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(labels)), draws)
 
+    def _draw_lesion_voxel(self, case: PreparedCase, rng: np.random.Generator) -> tuple[int, ...]:
+        voxels = case.lesion
+        if self._configuration.lesion_first:
+            if case.name not in self._numbers:
+                self._numbers[case.name] = number_lesions(case)
+            numbers = self._numbers[case.name]
+            voxels = voxels[numbers == rng.integers(1, numbers.max(), endpoint=True)]
+        return tuple(map(int, voxels[rng.integers(len(voxels))]))
+
     def _read_patch(
         self, case: PreparedCase, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         c = self._configuration
         holding = None
         if rng.random() < c.lesion_patches and len(case.lesion) > 0:
-            holding = tuple(map(int, case.lesion[rng.integers(len(case.lesion))]))
+            holding = self._draw_lesion_voxel(case, rng)
         elif c.hot_patches > 0 and rng.random() < c.hot_patches:
             holding = hot_voxel(case, rng)
         start = start_of_patch(case.shape, c.patch, rng, holding=holding)

@@ -138,3 +138,18 @@ def test_a_hot_voxel_is_found_where_there_is_one() -> None:
     assert case.array[1, x, y, z] == 5
     for batch in Patches([case], replace(SETTINGS, patches_per_case=8, hot_patches=1.0)).epoch(0):
         assert all((p == 5).any() for p in batch.input[:, 1])
+
+
+def test_small_lesions_come_as_often_as_large_ones_if_a_lesion_is_drawn_first() -> None:
+    large = np.argwhere(np.ones((10, 10, 10)))
+    lesion = np.concatenate([large, [[40, 40, 40]]]).astype(np.int16)
+    array = np.zeros((2, 48, 48, 48), dtype=np.float32)
+    counts = {}
+    for first in (False, True):
+        settings = replace(
+            SETTINGS, batch=1, patches_per_case=100, lesion_patches=1.0, lesion_first=first, affine_probability=0.0
+        )
+        labels = [batch.label.sum() for batch in Patches([PreparedCase("c", array, lesion)], settings).epoch(0)]
+        counts[first] = sum(int(n) == 1 for n in labels)
+    assert counts[False] <= 3
+    assert 30 <= counts[True] <= 70
