@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from test_contours import filled
 from autosegnet.__main__ import _command_line
 from autosegnet.dicom.choice import choose_pet
 from autosegnet.dicom.pet import read_dicom_pet
-from autosegnet.dicom.results import DicomResults, encode_results
+from autosegnet.dicom.results import DicomResults, encode_results, try_results
 from autosegnet.dicom.series import gather_series
+from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, image_on, voxels
 from autosegnet.io import read_mask, write_all
 from autosegnet.lesions import measure_lesions, number_lesions
@@ -294,3 +296,105 @@ def test_no_output_has_the_place_of_a_slice(loaded, tmp_path, monkeypatch, capfd
     assert run(monkeypatch, *words) == 2
     assert "a file in the folder of --pet" in capfd.readouterr().err.splitlines()[-1]
     assert slice_file.read_bytes() == before
+
+
+# --- what results say, and what they leave out -----------------------------------------------------------------------
+
+
+def texts(made):
+    """Return every text of a report's tree."""
+    return [str(item.TextValue) for item in made.ContentSequence if "TextValue" in item]
+
+
+@pytest.mark.parametrize(
+    ("tracer", "procedure", "description"),
+    [
+        ("FDG", "443271005", "FDG PET/CT lesions, not reviewed by a person"),
+        ("PSMA", "44139-4", "PSMA PET/CT lesions, not reviewed by a person"),
+        ("", "44139-4", "PET/CT lesions, not reviewed by a person"),
+    ],
+)
+def test_results_say_fdg_only_if_the_header_does(loaded, tmp_path, tracer, procedure, description):
+    scan = replace(loaded.scan, tracer=tracer, warnings=("odd", "weight 1 kg"), stated=("weight 1 kg",))
+    made = write(replace(loaded, scan=scan), mask_of(loaded), tmp_path)
+    assert made["segmentation"].ContentDescription == made["structure_set"].StructureSetDescription == description
+    codes = [
+        item.ConceptCodeSequence[0].CodeValue for item in made["report"].ContentSequence if item.ValueType == "CODE"
+    ]
+    assert procedure in codes
+    assert texts(made["report"])[-2:] == ["Stated by the user: weight 1 kg", "Warning: odd"]
+    assert ("FDG" in str(made["report"])) == (tracer == "FDG")
+
+
+def referenced_segments(made):
+    """Return (SOPInstanceUID, number) of the segments that each group of a report refers to."""
+    groups = next(item for item in made.ContentSequence if item.ValueType == "CONTAINER").ContentSequence
+    images = [
+        [item.ReferencedSOPSequence[0] for item in g.ContentSequence if item.ValueType == "IMAGE"] for g in groups
+    ]
+    return [
+        [(i.ReferencedSOPInstanceUID, i.ReferencedSegmentNumber) for i in of_group if "ReferencedSegmentNumber" in i]
+        for of_group in images
+    ]
+
+
+def test_a_report_refers_to_the_segments_of_its_lesions(loaded, tmp_path):
+    made = write(loaded, mask_of(loaded), tmp_path, per_lesion=True)
+    uid = made["segmentation"].SOPInstanceUID
+    assert referenced_segments(made["report"]) == [[], [(uid, 1)], [(uid, 2)]]
+
+
+def test_a_report_refers_to_the_one_segment_of_all(loaded, tmp_path):
+    made = write(loaded, mask_of(loaded), tmp_path)
+    assert referenced_segments(made["report"]) == [[(made["segmentation"].SOPInstanceUID, 1)], [], []]
+    alone = write(loaded, mask_of(loaded), tmp_path, kinds=["report"])
+    assert referenced_segments(alone["report"]) == [[], [], []]
+
+
+def test_segments_have_a_colour_and_slices_a_thickness(loaded, tmp_path):
+    pet = lacking(loaded.source, tmp_path / "pet", "SliceThickness")
+    source = read_dicom_pet(choose_pet(gather_series(pet))).source
+    made = write(replace(loaded, source=source), mask_of(loaded), tmp_path)["segmentation"]
+    assert made.SegmentSequence[0].RecommendedDisplayCIELabValue
+    measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert measures.SliceThickness == pytest.approx(loaded.study.pet.GetSpacing()[2])
+    errors(tmp_path / "segmentation.dcm")
+
+
+def test_anonymous_results_hold_the_studys_uid_and_no_patient(loaded, tmp_path):
+    paths = {kind: tmp_path / f"{kind}.dcm" for kind in KINDS}
+    results = DicomResults(**paths, is_anonymous=True)
+    write_all(encode_results(mask_of(loaded), loaded.study.pet, loaded.source, loaded.scan, results))
+    for path in paths.values():
+        made = dcmread(path)
+        assert made.StudyInstanceUID == loaded.source.study_uid
+        assert made.PatientIdentityRemoved == "YES"
+        assert not [k for k in ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "StudyID") if made.get(k)]
+        assert "Doe" not in str(made)
+        errors(path)
+
+
+@pytest.mark.parametrize("thickness", [b"nan ", b"thin", b"3\\3 "])
+def test_a_thickness_that_is_no_number_makes_no_results_fail(loaded, tmp_path, thickness):
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    folder = tmp_path / "pet"
+    folder.mkdir()
+    for path in loaded.source.files:
+        dataset = dcmread(path)
+        tag = Tag(0x0018, 0x0050)
+        dataset[tag] = RawDataElement(tag, "DS", 4, thickness, 0, False, True)
+        dataset.save_as(folder / path.name)
+    pet = read_dicom_pet(choose_pet(gather_series(folder)))
+    try_results(pet.image, pet.source, pet.scan, DicomResults(segmentation=tmp_path / "seg.dcm"))
+
+
+def test_a_header_that_allows_no_results_is_refused_before_anything_is_computed(loaded, monkeypatch):
+    def fail(*_):
+        raise ValueError("DOE^JOHN")
+
+    monkeypatch.setattr("autosegnet.dicom.source_references._make_lean", fail)
+    with pytest.raises(InputError, match="DICOM results cannot be made from the PET's header") as error:
+        try_results(loaded.study.pet, loaded.source, loaded.scan, DicomResults(segmentation=Path("seg.dcm")))
+    assert "DOE" not in str(error.value)

@@ -42,12 +42,13 @@ COLUMNS_OF_STUDIES: Final = ("case", *_SERIES, *_FACTS)
 """Columns of the table; all but `case` may be missing."""
 
 
-def read_study_table(path: Path | None, cases: Collection[str]) -> dict[str, StudyEntry]:
+def read_study_table(path: Path | None, cases: Collection[str], *, is_list: bool = False) -> dict[str, StudyEntry]:
     """Return the entries of a table by case; none without a table.
 
     Args:
         path: CSV with some of `COLUMNS_OF_STUDIES`.
         cases: that were found; a row of another case is refused, because its name is probably misspelt.
+        is_list: the table is INPUT, which lists studies and their series, and may have any other columns.
 
     Raises:
         InputError: no such table, a column that is not known, a case that was not found or stands in two rows, a value
@@ -55,9 +56,9 @@ def read_study_table(path: Path | None, cases: Collection[str]) -> dict[str, Stu
     """
     if path is None:
         return {}
-    rows = read_table(path, what="the table of studies")
+    rows = [{k.lower(): v for k, v in row.items()} for row in read_table(path, what="the table of studies")]
     where = f"in {format_path(path)}"
-    unknown = [name for name in (rows[0] if rows else {}) if name not in COLUMNS_OF_STUDIES]
+    unknown = [name for name in (rows[0] if rows and not is_list else {}) if name not in COLUMNS_OF_STUDIES]
     if unknown or (rows and "case" not in rows[0]):
         found = f"the columns {format_list(unknown)}" if unknown else "no column case"
         raise InputError(f"found {found} {where}; expected case and any of {', '.join(COLUMNS_OF_STUDIES[1:])}")
@@ -70,7 +71,7 @@ def read_study_table(path: Path | None, cases: Collection[str]) -> dict[str, Stu
                 f"{format_path(case, 80)} {found}, line {number} {where}; the names are those in summary.csv"
             )
         try:
-            entries[case] = _read_row(row)
+            entries[case] = _read_row({**row, **dict.fromkeys(_SERIES, "")} if is_list else row)
         except UsageError as error:
             raise InputError(f"{error}, line {number} {where}") from error
     return entries

@@ -94,8 +94,10 @@ def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
             sweep_folder(folder)
     weights = choose_weights(args)
     studies = find_studies(args.input, leave_out=args.output, globs=_read_globs(args))
-    _warn_of_others(args.output, {study.case for study in studies})
-    entries = read_study_table(args.studies, {study.case for study in studies})
+    listed = args.input if args.studies is None and args.input.is_file() else None
+    cases = {study.case for study in studies}
+    entries = read_study_table(args.studies or listed, cases, is_list=listed is not None)
+    _warn_of_others(args.output, cases)
     rows, tasks = plan_studies(args, choose_part(studies, part), weights.recipe, entries)
     state = State(summary, rows)
     log.info("%d studies: %s", len(rows), state.counts)
