@@ -199,17 +199,18 @@ def test_a_liver_outside_1_3_to_3_is_a_warning(suv, warned) -> None:
 def test_the_deauville_suggestion_compares_with_blood_pool_and_liver(body, suv, score) -> None:
     mask = ball((0, 0, 700), 12.0)
     table = measure_lesions(mask, hot(body, mask, suv), Context(organs=body.organs))
-    assert suggest_deauville(table.lesions[0], table) == score
+    assert suggest_deauville(table.lesions[0], table.fdg_references) == score
     other_tracer = measure_lesions(mask, body.pet, Context(organs=body.organs, tracer="PSMA-1007"))
-    assert suggest_deauville(other_tracer.lesions[0], other_tracer) == ""
+    assert suggest_deauville(other_tracer.lesions[0], other_tracer.fdg_references) == ""
 
 
 def test_percist_asks_for_one_and_a_half_times_the_liver_and_two_sd(body) -> None:
     mask = ball((0, 0, 700), 12.0)
     table = measure_lesions(mask, hot(body, mask, 3.5), Context(organs=body.organs))
-    assert find_percist_threshold_suv(table) == pytest.approx(1.5 * LIVER_SUV, abs=1e-4)
-    assert count_measurable(table) == 1
-    assert count_measurable(measure_lesions(mask, hot(body, mask, 3.2), Context(organs=body.organs))) == 0
+    assert find_percist_threshold_suv(table.fdg_references) == pytest.approx(1.5 * LIVER_SUV, abs=1e-4)
+    assert count_measurable(table.lesions, table.fdg_references) == 1
+    faint = measure_lesions(mask, hot(body, mask, 3.2), Context(organs=body.organs))
+    assert count_measurable(faint.lesions, faint.fdg_references) == 0
 
 
 # --- body size, border, confidence -----------------------------------------------------------------------------------

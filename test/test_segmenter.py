@@ -101,6 +101,15 @@ def test_lesions_are_measured_and_saved_with_a_report(result: Result, tmp_path: 
     assert {"mask.nii.gz", "probability.nii.gz", "lesions.csv", "report.html"} <= names
 
 
+def test_lesions_become_a_frame_of_pandas(result: Result, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = result.lesions.to_frame()
+    saved = pandas.read_csv(result.save(tmp_path) / "lesions.csv")
+    assert list(frame.columns) == list(saved.columns)
+    numbers = saved.select_dtypes("number").columns
+    np.testing.assert_array_equal(frame[numbers].to_numpy(dtype=float), saved[numbers].to_numpy(dtype=float))
+
+
 def test_segment_opens_the_weights_for_one_study(files: Path, result: Result, tiny_weights: Weights) -> None:
     found = segment(files / "SUV.nii.gz", files / "CT.nii.gz", weights=tiny_weights.folder, uncertainty=True)
     np.testing.assert_array_equal(voxels(found.mask), voxels(result.mask))

@@ -12,14 +12,14 @@ from autosegnet.lesions.components import (
     voxel_volume_ml,
 )
 from autosegnet.lesions.context import BodySize, Context
-from autosegnet.lesions.figures import BodyFigures, LeftOut, Lesion, LesionTable
+from autosegnet.lesions.figures import BodyFigures, LeftOut, Lesion
 from autosegnet.lesions.measure import measure_lesions
 from autosegnet.lesions.numbering import number_lesions
 from autosegnet.lesions.organ_names import ORGAN_TABLES
 from autosegnet.lesions.organs import OrganMap
 from autosegnet.lesions.peak import PeakSphere, peak_sphere
 from autosegnet.lesions.selection import Selection, measure_selected
-from autosegnet.lesions.tables import LESION_COLUMNS, csv_text, json_text, lesion_row
+from autosegnet.lesions.tables import LESION_COLUMNS, LesionTable, csv_text, json_text, lesion_row
 
 __all__ = [
     "CONNECTIVITY",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from autosegnet.geometry import Box
 from autosegnet.lesions.position import Position
-from autosegnet.lesions.references import References
 from autosegnet.lesions.sites import Site
 
 
@@ -108,32 +106,3 @@ class LeftOut:
     reason: str
     lesions: int
     volume_ml: float
-
-
-@dataclass(frozen=True, slots=True)
-class LesionTable:
-    """Hold what a mask holds.
-
-    Args:
-        lesions: in the order of their numbers.
-        body: all of them together.
-        connectivity: neighbours that make one lesion.
-        voxel_volume_ml: of the PET's grid.
-        peak_voxels: voxels that stand for the sphere of 1 cm3.
-        references: uptake of liver and blood pool.
-        lean_factors: SUL per SUV by formula, 'janma' and 'james'; empty if the body's size is not known.
-        is_fdg: whether rules for FDG apply.
-        labelled: whether each label of the mask was one lesion, connected or not.
-        left_out: lesions of the mask that are not in the table, on request.
-    """
-
-    lesions: tuple[Lesion, ...]
-    body: BodyFigures
-    connectivity: int
-    voxel_volume_ml: float
-    peak_voxels: int
-    references: References = References()
-    lean_factors: Mapping[str, float] = field(default_factory=dict)
-    is_fdg: bool = True
-    labelled: bool = False
-    left_out: tuple[LeftOut, ...] = ()

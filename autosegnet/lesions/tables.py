@@ -1,22 +1,29 @@
-"""`lesions.csv` and `lesions.json`: every figure at full precision, its unit in its name."""
+"""The table of a mask's lesions, and its forms: `lesions.csv`, `lesions.json` and a pandas frame.
+
+Every figure has full precision, and its unit is in its name.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from dataclasses import asdict
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
-from autosegnet.lesions.figures import BodyFigures, Lesion, LesionTable
+from autosegnet.lesions.figures import BodyFigures, LeftOut, Lesion
 from autosegnet.lesions.peak import PEAK_RADIUS_MM
-from autosegnet.lesions.references import Reference, warn_of_liver
+from autosegnet.lesions.references import Reference, References, warn_of_liver
 from autosegnet.lesions.response import (
     count_measurable,
     find_percist_threshold_suv,
     suggest_body_deauville,
     suggest_deauville,
 )
+
+if TYPE_CHECKING:
+    import pandas
 
 _AXES = "xyz"
 _SUMMED = {
@@ -59,6 +66,51 @@ LESION_COLUMNS: Final = (
     "deauville_suggestion",
 )
 """Of `lesions.csv`. Positions are LPS; `box_*_end_voxel` is the first voxel behind the lesion. New ones come last."""
+
+
+@dataclass(frozen=True, slots=True)
+class LesionTable:
+    """The lesions of a mask, measured.
+
+    Args:
+        lesions: in the order of their numbers.
+        body: all of them together.
+        connectivity: neighbours that make one lesion.
+        voxel_volume_ml: of the PET's grid.
+        peak_voxels: voxels that stand for the sphere of 1 cm3.
+        references: uptake of liver and blood pool.
+        lean_factors: SUL per SUV by formula, 'janma' and 'james'; empty if the body's size is not known.
+        is_fdg: whether rules for FDG apply.
+        labelled: whether each label of the mask was one lesion, connected or not.
+        left_out: lesions of the mask that are not in the table, on request.
+    """
+
+    lesions: tuple[Lesion, ...]
+    body: BodyFigures
+    connectivity: int
+    voxel_volume_ml: float
+    peak_voxels: int
+    references: References = References()
+    lean_factors: Mapping[str, float] = field(default_factory=dict)
+    is_fdg: bool = True
+    labelled: bool = False
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def fdg_references(self) -> References:
+        """Return the references that rules for FDG may use: none for another tracer."""
+        return self.references if self.is_fdg else References()
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return the rows of `lesions.csv` as a pandas frame, with its columns.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas
+
+        rows = [lesion_row(lesion, self) for lesion in self.lesions]
+        return pandas.DataFrame(rows, columns=list(LESION_COLUMNS))
 
 
 def csv_text(table: LesionTable) -> str:
@@ -112,7 +164,7 @@ def lesion_row(lesion: Lesion, table: LesionTable) -> dict[str, Any]:
         factor = table.lean_factors.get(formula)
         values += [None if factor is None else factor * getattr(lesion, f"suv_{what}") for what in _UPTAKE]
     values += [find_ratio(lesion, table.references.liver), find_ratio(lesion, table.references.blood)]
-    values.append(suggest_deauville(lesion, table) or None)
+    values.append(suggest_deauville(lesion, table.fdg_references) or None)
     return dict(zip(LESION_COLUMNS, values, strict=True))
 
 
@@ -164,7 +216,7 @@ def _reference(reference: Reference | None, reason: str) -> dict[str, Any]:
 def _suggestions(table: LesionTable) -> dict[str, Any]:
     return {
         "note": "suggestions computed from the figures; a reader decides",
-        "deauville": suggest_body_deauville(table) or None,
-        "percist_threshold_suv_peak_g_per_ml": find_percist_threshold_suv(table),
-        "percist_measurable_lesions": count_measurable(table),
+        "deauville": suggest_body_deauville(table.lesions, table.fdg_references) or None,
+        "percist_threshold_suv_peak_g_per_ml": find_percist_threshold_suv(table.fdg_references),
+        "percist_measurable_lesions": count_measurable(table.lesions, table.fdg_references),
     }
