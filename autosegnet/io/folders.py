@@ -8,10 +8,10 @@ from autosegnet.errors import InputError, format_path
 
 
 def refuse_unlisted(error: OSError) -> None:
-    """Refuses a folder that cannot be listed.
+    """Refuse a folder that cannot be listed.
 
     Raises:
-        InputError: always.
+        InputError: always
     """
     raise InputError(
         f"cannot list the folder {format_path(Path(error.filename).name, 80)}: {error.strerror}"
@@ -21,34 +21,58 @@ def refuse_unlisted(error: OSError) -> None:
 def folders_below(
     root: Path, *, leave_out: Path | None = None, unlisted: Callable[[OSError], None] = refuse_unlisted
 ) -> Iterator[tuple[Path, list[str]]]:
-    """A folder and all below it, each with the names of its files; both are sorted, and hidden ones left out.
+    """Walk a folder and all below it, and yield each with the names of its files, both sorted, hidden ones left out.
 
-    Linked folders are followed, but for those that lead back to where they lie, which would never end.
+    Linked folders are followed. A folder to which several ways lead is listed once, on the first of them, so that links
+    that lead back end, and many links to one place cost nothing.
 
     Args:
-        leave_out: a folder that is not looked into.
-        unlisted: what to do about a folder that cannot be listed.
+        leave_out: a folder that is not looked into
+        unlisted: what to do about a folder that cannot be listed
     """
-    left_out = None if leave_out is None else leave_out.resolve()
-    for place, subfolders, names in os.walk(root, followlinks=True, onerror=unlisted):
-        folder = Path(place)
-        above = _down_to(folder, root)
-        subfolders[:] = sorted(
-            name
-            for name in subfolders
-            if not name.startswith(".")
-            and (real := (folder / name).resolve()) != left_out
-            and not any(known.is_relative_to(real) for known in above)
-        )
-        yield folder, sorted(name for name in names if not name.startswith("."))
+    seen: set[tuple[int, int] | None] = set() if leave_out is None else {_identity(leave_out)}
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        identity = _identity(folder)
+        if identity is not None and identity in seen:
+            continue
+        seen.add(identity)
+        try:
+            subfolders, names = _list(folder)
+        except OSError as error:
+            unlisted(error)
+            continue
+        yield folder, names
+        waiting += [folder / name for name in reversed(subfolders)]
 
 
 def case_of(parts: tuple[str, ...], root: Path) -> str:
-    """The name of what lies at a place below a folder; the folder's own name for what lies directly in it."""
+    """Return the name of what lies at a place below a folder; the folder's own for what lies directly in it."""
     return "_".join(parts) if parts else root.resolve().name
 
 
-def _down_to(folder: Path, root: Path) -> list[Path]:
-    """Where the folders from the root to a folder really lie."""
-    parts = folder.relative_to(root).parts
-    return [root.joinpath(*parts[:k]).resolve() for k in range(len(parts) + 1)]
+def _list(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of a folder's folders, and of its files."""
+    subfolders, names = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                (subfolders if _is_folder(entry) else names).append(entry.name)
+    return sorted(subfolders), sorted(names)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from every other, whatever it is called; None if it cannot be looked at."""
+    try:
+        status = os.stat(folder)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
