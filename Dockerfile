@@ -72,7 +72,7 @@ LABEL org.grand-challenge.api-method="invoke"
 EXPOSE 4743
 HEALTHCHECK --interval=10s --timeout=10s --start-period=300s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:4743/health', timeout=5)"]
-ENTRYPOINT ["python", "/opt/autosegnet/process.py", "--api", "invoke"]
+ENTRYPOINT ["python", "/opt/autosegnet/process.py", "--api", "invoke", "--host", "0.0.0.0"]
 
 # The default comes last: one job per run.
 FROM program AS exec

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 import zlib
 from collections.abc import Callable
@@ -18,11 +17,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import SimpleITK as sitk
 from evalutils import SegmentationAlgorithm
 from evalutils.io import ImageLoader
+from pandas import DataFrame
 
 from autosegnet.geometry import voxels
 from autosegnet.grandchallenge.job import parse_job, time_limit
 from autosegnet.grandchallenge.server import serve
-from autosegnet.grandchallenge.sockets import JobFiles, find_job_files
+from autosegnet.grandchallenge.sockets import JobFiles, clear_output, find_job_files
 from autosegnet.grandchallenge.time_limit import TimeLimit
 from autosegnet.io import probe_output, read_image, write_all
 from autosegnet.loading import LoadedStudy
@@ -61,9 +61,13 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
         self, files: JobFiles, segmenter: Segmenter, limit: TimeLimit | None, folder: Path, pool: Executor
     ) -> None:
         loaders = {"pet": StrictLoader(files.pet, pool), "ct": StrictLoader(files.ct, pool)}
-        filters = {key: re.compile(re.escape(str(getattr(files, key))) + r"\Z") for key in loaders}
-        super().__init__(index_key="ct", file_loaders=loaders, file_filters=filters, validators={}, input_path=folder)
+        super().__init__(index_key="ct", file_loaders=loaders, validators={}, input_path=folder)
         self._files, self._segmenter, self._limit = files, segmenter, limit
+
+    def load(self) -> None:
+        """Load the two images; evalutils would list all of the input folder for them."""
+        for key, loader in self._file_loaders.items():
+            self._cases[key] = DataFrame(loader.load(fname=getattr(self._files, key)))
 
     def process_case(self, *, idx: int, case: Any) -> dict[str, Any]:
         """Segment the case and return what `results.json` says of it; the mask is kept until `save`."""
@@ -88,8 +92,9 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
 def run_job(args: argparse.Namespace, open_segmenter: Callable[[], Segmenter]) -> None:
     """Run one job, from the input folder to the output folder."""
     limit = time_limit(args)
+    clear_output(args.output, edition_name=args.edition)
     files = find_job_files(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
-    for path in (files.mask, files.results):
+    for path in files.outputs:
         probe_output(path)
     with ThreadPoolExecutor(2, "ahead") as pool:
         # The folds are opened in the background; meanwhile PET and CT are read.
@@ -104,7 +109,7 @@ def main() -> None:
     job = partial(run_job, args, open_segmenter)
     if args.api == "invoke":
         open_segmenter().engine()
-        serve(job, port=args.port)
+        serve(job, host=args.host, port=args.port)
     else:
         job()
 

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from autosegnet.errors import InputError, UsageError, format_path
 from autosegnet.io import read_image
 from autosegnet.io.nifti_forms import Form
-from autosegnet.io.small_files import read_json
+from autosegnet.io.small_files import read_json, require_object
 from autosegnet.scan import ScanFacts
 from autosegnet.study import AIR_HU, Study, check_study
 from autosegnet.suv import Conversion, StatedFacts, convert_sidecar, weigh_activity
@@ -231,13 +231,7 @@ def _scale(image: sitk.Image, factor: float) -> sitk.Image:
 
 
 def _read_sidecar(path: Path) -> dict[str, object]:
-    return read_json(path, _require_object, what="the sidecar", expected="names and values as in PET-BIDS")
-
-
-def _require_object(value: Any) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise TypeError("no JSON object")
-    return value
+    return read_json(path, require_object, what="the sidecar", expected="names and values as in PET-BIDS")
 
 
 def _read_ct_folder(folder: Path, pet: sitk.Image, options: InputOptions) -> tuple[sitk.Image, str]:

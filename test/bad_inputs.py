@@ -639,12 +639,12 @@ rows(
 )
 rows(
     ("mask of unknown suffix", lambda job: setattr(job, "mask", job.output / "mask.png"), "unknown image format"),
-    ("mask in the place of the PET", lambda job: setattr(job, "mask", job.pet), "--pet", "another file"),
+    ("mask in the place of the PET", lambda job: setattr(job, "mask", job.pet), "--pet", "another place"),
     (
         "mask in the place of the CT",
         lambda job: setattr(job, "mask", job.pet.parent / "../ct/ct.mha"),
         "--ct",
-        "another file",
+        "another place",
     ),
     code=2,
     **ONLY_PREDICT,

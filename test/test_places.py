@@ -29,7 +29,7 @@ def test_an_output_in_the_place_of_an_input_file_is_refused(folder: Path, output
 
 @pytest.mark.parametrize("output", ["ct/1.dcm", "elsewhere/2.dcm"])
 def test_an_output_in_the_place_of_a_slice_is_refused(folder: Path, output: str) -> None:
-    with pytest.raises(UsageError, match="--output would replace --ct"):
+    with pytest.raises(UsageError, match="--output would replace a file in the folder of --ct"):
         check_outputs({"--output": folder / output}, inputs={"--ct": folder / "ct"})
 
 

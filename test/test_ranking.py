@@ -92,16 +92,17 @@ def test_a_csv_that_evaluate_wrote_is_read_back_to_the_last_digit(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no column case, dsc, fnv_ml, fpv_ml"),
-        ("case,dsc\na,1\n", "no column fnv_ml, fpv_ml"),
+        ("", "no column case, dsc, fpv_ml, fnv_ml"),
+        ("case,dsc\na,1\n", "no column fpv_ml, fnv_ml"),
         (HEADING, "no case"),
         (HEADING + "a,0.5,1,1\na,0.5,1,1\n", "case a stands twice"),
-        (HEADING + "a,0,5,1,1\n", "case 1 has no name or more cells than the heading"),
+        (HEADING + "a,0,5,1,1\n", "5 cells in line 2, expected 4"),
         (HEADING + ",0.5,1,1\n", "case 1 has no name"),
-        (HEADING + "a,0.5,1\n", "fnv_ml of case a is None"),
+        (HEADING + "a,0.5,1\n", "3 cells in line 2, expected 4"),
         (HEADING + "a,high,1,1\n", "dsc of case a is 'high'"),
         (HEADING + "a,1.5,1,1\n", "dsc of case a is '1.5'"),
         (HEADING + "a,0.5,-1,1\n", "fpv_ml of case a is '-1'"),
+        (HEADING + "a,0.5,1_0,1\n", "fpv_ml of case a is '1_0'"),
         (HEADING + "a,0.5,1,inf\n", "fnv_ml of case a is 'inf'"),
     ],
 )
@@ -115,7 +116,7 @@ def test_a_csv_that_cannot_be_trusted_is_refused(tmp_path, text, message):
 def test_a_file_that_is_no_text_or_absent_is_refused(tmp_path):
     (tmp_path / "A.csv").write_bytes(b"\xff\xfe\x00\x81")
     for name in ("A.csv", "absent.csv"):
-        with pytest.raises(InputError, match=f"{name} cannot be read as CSV"):
+        with pytest.raises(InputError, match=f"{name} cannot be read as a CSV"):
             rank_teams({"A": tmp_path / name})
 
 

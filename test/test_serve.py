@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -235,6 +236,83 @@ def test_sigterm_that_another_thread_takes_ends_the_server() -> None:
         assert server.wait(60) == 0
 
 
+def test_a_call_from_a_web_page_is_refused(serving: Serve) -> None:
+    done: list[int] = []
+    port = serving(lambda: done.append(1))
+    assert request(port, "/health")[0] == 200
+    call = urllib.request.Request(f"http://127.0.0.1:{port}/invoke", method="POST", headers={"Origin": "http://x"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(call, timeout=60)
+    assert done == []
+
+
+def test_a_slow_call_is_closed_however_steadily_it_comes(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autosegnet.grandchallenge.server._SECONDS_TO_CALL", 2)
+    port = serving(lambda: None)
+    assert request(port, "/health")[0] == 200
+    end = time.monotonic() + 20
+    with socket.create_connection(("127.0.0.1", port)) as slow, suppress(ConnectionError):
+        while time.monotonic() < end:
+            slow.send(b"G")
+            time.sleep(0.05)
+    assert time.monotonic() < end
+    assert request(port, "/health")[0] == 200
+
+
+def test_120_slow_calls_leave_health_answering(serving: Serve) -> None:
+    port = serving(lambda: None)
+    assert request(port, "/health")[0] == 200
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(120)]
+    for connection in slow:
+        connection.send(b"GET /hea")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20) as answer:
+        assert answer.status == 200
+    for connection in slow:
+        connection.close()
+
+
+def test_a_stop_that_the_other_thread_has_seen_already_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have closed everything before it is woken up."""
+    from waitress.server import TcpWSGIServer
+
+    def closed(server: TcpWSGIServer) -> None:
+        raise OSError(9, "Bad file descriptor")
+
+    def stop() -> None:
+        monkeypatch.setattr(TcpWSGIServer, "pull_trigger", closed)
+        raise SystemExit(143)
+
+    port = free_port()
+    server = Thread(target=serve, args=[stop], kwargs={"port": port})
+    with warnings_of_threads() as raised:
+        server.start()
+        with suppress(OSError):  # the answer may be lost with the trigger
+            urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/invoke", method="POST"), timeout=5)
+        server.join(60)
+    assert (server.is_alive(), raised) == (False, [])
+
+
+@contextmanager
+def warnings_of_threads() -> Iterator[list[BaseException | None]]:
+    """What threads raise meanwhile."""
+    raised: list[BaseException | None] = []
+    before, threading.excepthook = threading.excepthook, lambda args: raised.append(args.exc_value)
+    try:
+        yield raised
+    finally:
+        threading.excepthook = before
+
+
+def test_the_server_listens_on_this_machine_alone_unless_told_otherwise() -> None:
+    assert parse_job(prog="", about=None, words=[]).host == "127.0.0.1"
+    assert parse_job(prog="", about=None, words=["--host", "0.0.0.0"]).host == "0.0.0.0"
+
+
+def test_a_host_that_cannot_be_is_wrong_usage() -> None:
+    with pytest.raises(UsageError, match="cannot listen on"):
+        serve(lambda: None, host="a" * 300, port=0)
+
+
 # The entry point's own job.
 
 
@@ -282,6 +360,26 @@ def test_nothing_of_one_case_is_in_the_next(serving: Serve, tmp_path: Path, monk
         assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert masks[0].any()
     np.testing.assert_array_equal(masks[1], masks[0][:, :, ::-1])
+
+
+def test_a_refused_job_leaves_nothing_of_the_job_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_of(monkeypatch, tmp_path, "--edition", "autopet3")
+    provide(tmp_path / "in", moved=False)
+    job()
+    (tmp_path / "in/images/pet/pet.mha").unlink()
+    with pytest.raises(InputError):
+        job()
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def test_a_job_with_another_ct_leaves_one_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform takes exactly one image from the socket's folder."""
+    job = job_of(monkeypatch, tmp_path)
+    provide(tmp_path / "in", moved=False)
+    job()
+    (tmp_path / "in/images/ct/ct.mha").rename(tmp_path / "in/images/ct/other.mha")
+    job()
+    assert [path.name for path in (tmp_path / "out" / MASK).parent.iterdir()] == ["other.mha"]
 
 
 @pytest.mark.parametrize("edition", ["autopet1", "autopet2", "autopet3", "autopet4", "autopet5"])

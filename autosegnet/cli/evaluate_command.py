@@ -1,19 +1,20 @@
 """The commands `evaluate` and `rank`: their arguments and what they print and write."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from autosegnet.errors import InputError, UsageError, format_list
 from autosegnet.evaluation.case_result import ANY_LABEL, CaseResult, EvaluationOptions
 from autosegnet.evaluation.detection import IOU_THRESHOLDS
-from autosegnet.evaluation.mask_folders import evaluate_cases, format_results
+from autosegnet.evaluation.mask_folders import evaluate_cases, format_results, is_mask_file
 from autosegnet.evaluation.metrics import CONVENTIONS
 from autosegnet.evaluation.ranking import EDITIONS, format_standings, format_standings_csv, rank_teams
 from autosegnet.evaluation.statistics import format_summary
 from autosegnet.evaluation.summary_of_results import format_intervals
 from autosegnet.evaluation.surface import NSD_TOLERANCE_MM
 from autosegnet.io import probe_output, write_text
+from autosegnet.io.places import check_outputs, remove_older
+from autosegnet.runtime.standard_streams import print_result
 from autosegnet.runtime.workers import add_worker_arguments, choose_workers
 
 
@@ -56,7 +57,11 @@ def run_evaluate(args: argparse.Namespace) -> None:
         UsageError: an option is out of range    OutputError: the CSV cannot be written
     """
     options, workers = _options(args), choose_workers(args)
+    output = {"--output": args.output}
+    folders = {"--truth": args.truth, "--pet": args.pet, **{f"--prediction {path}": path for path in args.prediction}}
+    check_outputs(output, inputs=folders, is_read=is_mask_file)
     probe_output(args.output)
+    remove_older(output)
     results = evaluate_cases(args.prediction, args.truth, pet=args.pet, options=options, workers=workers)
     write_text(format_results(results, options), args.output)
     _print_summary(results, options)
@@ -71,7 +76,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
 
 def _print_summary(results: dict[str, CaseResult], options: EvaluationOptions) -> None:
     measured = {case: result.metrics for case, result in results.items() if result.metrics is not None}
-    sys.stdout.write(
+    print_result(
         f"{format_summary(measured)}\n\n{format_intervals([*results.values()], options)}\n\n"
         f"An empty truth is scored as in {options.convention}. Intervals: bootstrap over cases. "
         f"NSD: within {options.nsd_tolerance_mm:g} mm.\n"
@@ -111,10 +116,13 @@ def run_rank(args: argparse.Namespace) -> None:
         InputError: the CSVs cannot be compared    OutputError: the CSV cannot be written
     """
     files = _team_files(args.teams)
+    output = {"--output": args.output}
+    check_outputs(output, inputs={f"the table of {team}": path for team, path in files.items()})
     probe_output(args.output)
+    remove_older(output)
     standings = rank_teams(files, edition=args.edition)
     write_text(format_standings_csv(standings), args.output)
-    sys.stdout.write(f"{format_standings(standings)}\n")
+    print_result(f"{format_standings(standings)}\n")
 
 
 def _team_files(arguments: list[str]) -> dict[str, Path]:

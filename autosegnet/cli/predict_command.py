@@ -48,7 +48,7 @@ def run_predict(args: argparse.Namespace) -> None:
     from autosegnet.segmenter import Segmenter
 
     results = collect_results(args)
-    _probe_outputs(args, results)
+    _prepare_outputs(args, results)
     segmenter = Segmenter(args.weights, device=args.device, fast=args.fast)
     if args.uncertainty and len(segmenter.weights.recipe.folds) < 2:
         raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
@@ -71,23 +71,25 @@ def run_predict(args: argparse.Namespace) -> None:
     log_lesions(result.mask)
 
 
-def _probe_outputs(args: argparse.Namespace, results: DicomResults) -> None:
+def _prepare_outputs(args: argparse.Namespace, results: DicomResults) -> None:
+    """Refuse outputs that cannot be written or would replace something, and remove those of an earlier run."""
     from autosegnet.io import probe_image, probe_output
-    from autosegnet.report import REPORT_PAGE
+    from autosegnet.io.places import OutputFolder, check_outputs, remove_older
+    from autosegnet.model.weights import find_or_none
+    from autosegnet.report import REPORT_PAGE, is_report_file
 
-    images = [path for path in (args.output, args.probability, args.uncertainty) if path is not None]
-    outputs = [path.resolve() for path in (*images, *results.paths)]
-    if len(set(outputs)) < len(outputs):
-        raise UsageError("two outputs (such as --output and --probability) name the same file; expected one each")
-    for name, path in (("--pet", args.pet), ("--ct", args.ct)):
-        place = path.resolve()
-        if place in outputs:
-            raise UsageError(f"an output of predict has the place of {name}, which it would replace; name another file")
-        if any(output.exists() for output in outputs if output.is_relative_to(place)):
-            raise UsageError(f"an output of predict has the place of a file in the folder of {name}; name another file")
-    for path in images:
-        probe_image(path)
+    images = {"--output": args.output, "--probability": args.probability, "--uncertainty": args.uncertainty}
+    objects = {"--dicom-seg": args.dicom_seg, "--dicom-sr": args.dicom_sr, "--rtstruct": args.rtstruct}
+    report = None if args.report is None else OutputFolder(args.report, is_report_file)
+    outputs = {**images, **objects, "--report": report}
+    weights = find_or_none(args.weights)
+    inputs = {"--pet": args.pet, "--ct": args.ct, "--pet-sidecar": args.pet_sidecar, "--weights": weights}
+    check_outputs(outputs, inputs=inputs)
+    for path in images.values():
+        if path is not None:
+            probe_image(path)
     for path in results.paths:
         probe_output(path)
     if args.report is not None:
         probe_output(args.report / REPORT_PAGE)
+    remove_older(outputs)

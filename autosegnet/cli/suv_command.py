@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from autosegnet.loading import InputOptions, log_conversion
+from autosegnet.runtime.standard_streams import print_result
 from autosegnet.suv import MODES, StatedFacts
 
 
@@ -26,14 +26,18 @@ def run_suv(args: argparse.Namespace) -> None:
     from autosegnet.dicom.pet import read_dicom_pet
     from autosegnet.dicom.series import gather_series
     from autosegnet.io import probe_image, write_image
+    from autosegnet.io.places import check_outputs, remove_older
 
+    output = {"--output": args.output}
+    check_outputs(output, inputs={"DICOM_FOLDER": args.folder})
     probe_image(args.output)
+    remove_older(output)
     facts = collect_facts(args)
     series = choose_pet(gather_series(args.folder), Chooser(pet_uid=args.pet_series, facts=facts))
     pet = read_dicom_pet(series, mode=args.suv_mode, facts=facts)
     log_conversion(pet.conversion)
     write_image(pet.image, args.output)
-    sys.stdout.write(json.dumps(pet.conversion.describe(), indent=2) + "\n")
+    print_result(json.dumps(pet.conversion.describe(), indent=2) + "\n")
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import sys
 from pathlib import Path
 
 from autosegnet.errors import UsageError
 from autosegnet.model.recipe import Recipe, to_json
+from autosegnet.runtime.standard_streams import print_result
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +44,14 @@ def _verify(args: argparse.Namespace) -> None:
 
     weights = open_weights(args.weights)
     verify(weights)
-    sys.stdout.write(f"{len(weights.recipe.folds)} folds verified in {weights.folder}\n")
+    print_result(f"{len(weights.recipe.folds)} folds verified in {weights.folder}\n")
 
 
 def _info(args: argparse.Namespace) -> None:
     from autosegnet.model.weights import digest, open_weights
 
     weights = open_weights(args.weights)
-    sys.stdout.write(to_json(weights.recipe))
+    print_result(to_json(weights.recipe))
     log.info("weights %s in %s", digest(weights)[:12], weights.folder)
 
 
@@ -71,4 +71,4 @@ def _import(args: argparse.Namespace) -> None:
         validation_dsc=args.validation_dsc,
         storage=args.storage,
     )
-    sys.stdout.write(f"{len(recipe.folds)} folds imported into {args.output}\n")
+    print_result(f"{len(recipe.folds)} folds imported into {args.output}\n")

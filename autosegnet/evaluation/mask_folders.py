@@ -6,10 +6,9 @@ A SEG directly in the folder is called after the folder. `labelsTr` and `labelsT
 Parts are joined by "_" and not by "/", so that a flat folder of predictions can carry the same names.
 """
 
-import csv
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from autosegnet.evaluation.metrics import CaseMetrics, Convention
 from autosegnet.io import IMAGE_SUFFIXES, image_stem
 from autosegnet.io.folders import case_of, folders_below
 from autosegnet.io.layout_names import LABEL_FOLDERS, MASK_STEM, TREE_PET
+from autosegnet.io.tables import format_table_csv
 from autosegnet.runtime.distribute import run
 from autosegnet.runtime.work import Apply, Lost
 from autosegnet.runtime.workers import Workers
@@ -115,7 +115,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: no folder, no mask in it, or two masks for one case
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(
             f"{format_path(folder)} is not a folder; expected one with masks ({', '.join(IMAGE_SUFFIXES)})"
         )
@@ -133,6 +133,11 @@ def find_masks(folder: Path) -> dict[str, Path]:
     if not masks:
         raise InputError(f"no mask ({', '.join(IMAGE_SUFFIXES)}) below {format_path(folder)}; expected one per case")
     return dict(sorted(masks.items()))
+
+
+def is_mask_file(name: str) -> bool:
+    """Return whether a file of this name is read as a mask."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def format_csv(table: Mapping[str, CaseMetrics]) -> str:
@@ -153,11 +158,8 @@ def format_results(results: Mapping[str, CaseResult], options: EvaluationOptions
 
 def _write_rows(columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a CSV of cases with a heading."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", *columns])
-    writer.writerows([case, *(row[name] for name in columns)] for case, row in rows.items())
-    return text.getvalue()
+    cells = ([case, *(row[name] for name in columns)] for case, row in rows.items())
+    return format_table_csv(["case", *columns], cells)
 
 
 def _images_below(root: Path) -> list[Path]:

@@ -11,11 +11,9 @@ alone, every team must hold it in the same cases. Means are correctly rounded su
 the cases never breaks a tie.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from io import StringIO
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -23,6 +21,8 @@ import numpy as np
 
 from autosegnet.errors import InputError, format_list, format_path
 from autosegnet.evaluation.statistics import format_markdown
+from autosegnet.io.small_files import read_table
+from autosegnet.io.tables import format_table_csv
 
 Edition = Literal["autopet2", "autopet3"]
 EDITIONS: tuple[Edition, ...] = get_args(Edition)
@@ -94,32 +94,18 @@ def read_scores(path: Path) -> _Scores:
     Raises:
         InputError: no file, a column or a value is missing, a value is impossible, a case stands twice
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = {"case", *_METRICS} - set(reader.fieldnames or ())
-            if missing:
-                raise InputError(
-                    f"no column {', '.join(sorted(missing))} in {format_path(path)}; expected case, dsc, fpv_ml, fnv_ml"
-                )
-            rows = list(reader)
-            failed = [row["case"] or "" for row in rows if row.get("error")]
-            if failed:
-                raise InputError(
-                    f"{len(failed)} cases could not be measured in {format_path(path)}: {format_list(failed)}; "
-                    "expected metrics of every case"
-                )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    rows = read_table(path, what="a CSV as evaluate writes it", columns=("case", *_METRICS))
+    failed = [row["case"] for row in rows if row.get("error")]
+    if failed:
         raise InputError(
-            f"{format_path(path)} cannot be read as CSV ({error}); expected one as evaluate writes it"
-        ) from error
+            f"{len(failed)} cases could not be measured in {format_path(path)}: {format_list(failed)}; "
+            "expected metrics of every case"
+        )
     scores: dict[str, Sequence[float]] = {}
     for line, row in enumerate(rows, start=1):
         case = row["case"]
-        if not case or None in row:  # None: cells beyond the heading, as decimal commas make them
-            raise InputError(
-                f"case {line} has no name or more cells than the heading in {format_path(path)}; expected as many"
-            )
+        if not case:
+            raise InputError(f"case {line} has no name in {format_path(path)}; expected one")
         if case in scores:
             raise InputError(f"case {format_path(case)} stands twice in {format_path(path)}; expected once")
         scores[case] = [_value(row[metric], metric, f"case {format_path(case)}", path) for metric in _METRICS]
@@ -141,16 +127,12 @@ def format_standings(standings: Sequence[Standing]) -> str:
 
 def format_standings_csv(standings: Sequence[Standing]) -> str:
     """Return the standings as CSV with a heading, with all digits."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Standing))
-    writer.writerows(astuple(standing) for standing in standings)
-    return text.getvalue()
+    return format_table_csv([field.name for field in fields(Standing)], map(astuple, standings))
 
 
-def _value(text: str | None, metric: str, case: str, path: Path) -> float:
+def _value(text: str, metric: str, case: str, path: Path) -> float:
     try:
-        value = float(text or "nan") if text is not None else math.inf
+        value = math.inf if "_" in text else float(text or "nan")
     except ValueError:
         value = math.inf
     if math.isinf(value) or value < 0 or (metric == "dsc" and value > 1):

@@ -43,6 +43,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--api", choices=["exec", "invoke"], default="exec", help="one job, or an HTTP server (default: %(default)s)"
     )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address that the server listens on; 0.0.0.0: every one, as the image does (default: %(default)s)",
+    )
     parser.add_argument("--port", type=_port, default=PORT, help="of the server (default: %(default)s)")
     parser.add_argument(
         "--time-limit",

@@ -11,15 +11,19 @@ Source: grand-challenge.org, algorithms with the image label `org.grand-challeng
 from __future__ import annotations
 
 import logging
+import select
 import socket
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from http import HTTPStatus
 from queue import Empty, SimpleQueue
 from threading import BoundedSemaphore, Event, Thread
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from autosegnet.errors import InputError, UsageError
+from autosegnet.errors import InputError, UsageError, format_path
 from autosegnet.runtime.exit import RunResult, attempt
 
 if TYPE_CHECKING:
@@ -35,16 +39,18 @@ _LARGEST_BODY_BYTES = 1 << 20  # of a call; what it says is not used
 _STATUS = {0: HTTPStatus.CREATED, InputError.exit_code: HTTPStatus.UNPROCESSABLE_ENTITY}
 _SECONDS_TO_SEE_A_SIGNAL = 0.5
 _SECONDS_TO_END = 2.0
+_SECONDS_TO_CALL = 20  # from the first byte of a call to its last
+_MOST_CONNECTIONS = 1000
 
 Calls = SimpleQueue[Future[RunResult]]
 
 
-def serve(job: Callable[[], None], *, host: str = "0.0.0.0", port: int = PORT) -> None:
-    """Answers calls until SIGTERM or Ctrl-C, which end a running job and answer 503 to whoever waits.
+def serve(job: Callable[[], None], *, host: str = "127.0.0.1", port: int = PORT) -> None:
+    """Answer calls until SIGTERM or Ctrl-C, which end a running job and answer 503 to whoever waits.
 
     Args:
         job: what a call runs; its errors are answered and do not end the server.
-        host: address to listen on.
+        host: address to listen on; "0.0.0.0" for all.
         port: to listen on; 0 for any free one.
 
     Raises:
@@ -56,14 +62,18 @@ def serve(job: Callable[[], None], *, host: str = "0.0.0.0", port: int = PORT) -
     connections: dict[int, Any] = {}
     try:
         listener = socket.create_server((host, port))
-    except OSError as error:
-        raise UsageError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or "no such address").split(" (while")[0]
+        raise UsageError(f"cannot listen on {format_path(host)}, port {port}: {reason}") from error
     server: Any = create_server(
         _application(calls),
         map=connections,
         sockets=[listener],
         threads=_THREADS,
         max_request_body_size=_LARGEST_BODY_BYTES,
+        connection_limit=_MOST_CONNECTIONS,
+        channel_timeout=_SECONDS_TO_CALL,  # without a byte
+        cleanup_interval=_SECONDS_TO_CALL,
     )
     ended = Event()
     traffic = Thread(target=_carry, args=[connections, ended], daemon=True)
@@ -77,21 +87,37 @@ def serve(job: Callable[[], None], *, host: str = "0.0.0.0", port: int = PORT) -
         _refuse(calls)
         server.task_dispatcher.shutdown(timeout=_SECONDS_TO_END)  # every answer is on its way then
         ended.set()
-        server.pull_trigger()
+        with suppress(OSError):  # closed by the other thread, which has seen the end already
+            server.pull_trigger()
         traffic.join(timeout=_SECONDS_TO_END)
 
 
 def _carry(connections: dict[int, Any], ended: Event) -> None:
-    """Sends and receives until the end, then what is left to send, and closes everything."""
+    """Send and receive until the end, then what is left to send, and close everything."""
     from waitress import wasyncore
 
+    begun: MutableMapping[Any, float] = WeakKeyDictionary()
     while not ended.is_set() or any(connection.writable() for connection in list(connections.values())):
-        wasyncore.loop(timeout=1, use_poll=True, map=connections, count=1)
+        wasyncore.loop(timeout=1, use_poll=hasattr(select, "poll"), map=connections, count=1)
+        _close_slow(connections, begun)
     wasyncore.close_all(connections)
 
 
+def _close_slow(connections: Mapping[int, Any], begun: MutableMapping[Any, float]) -> None:
+    """Close every connection whose call has been under way for too long, however steadily its bytes come.
+
+    Args:
+        begun: when each unfinished call was first seen.
+    """
+    now = time.monotonic()
+    for channel in list(connections.values()):
+        call = getattr(channel, "request", None)
+        if call is not None and now - begun.setdefault(call, now) > _SECONDS_TO_CALL:
+            channel.handle_close()
+
+
 def _run_calls(job: Callable[[], None], calls: Calls) -> None:
-    """Runs the job for every call, until an exception that is no error of the job."""
+    """Run the job for every call, until an exception that is no error of the job."""
     while True:
         try:
             # A signal that comes just before the wait, or to another thread, is seen only when the wait is over.
@@ -110,13 +136,15 @@ def _refuse(calls: Calls) -> None:
 
 
 def _application(calls: Calls) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
-    """The WSGI application whose calls the queue takes."""
+    """Return the WSGI application whose calls the queue takes."""
     free = BoundedSemaphore(_MOST_CALLS)
 
     def application(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         match environment["REQUEST_METHOD"], environment["PATH_INFO"]:
             case "GET", "/health":
                 status, text = HTTPStatus.OK, "ready"
+            case "POST", "/invoke" if "HTTP_ORIGIN" in environment:
+                status, text = HTTPStatus.FORBIDDEN, "calls from web pages are refused"
             case "POST", "/invoke":
                 status, text = _answer(calls, free)
             case _, "/health" | "/invoke":
@@ -132,7 +160,7 @@ def _application(calls: Calls) -> Callable[[WSGIEnvironment, StartResponse], Ite
 
 
 def _answer(calls: Calls, free: BoundedSemaphore) -> tuple[HTTPStatus, str]:
-    """Waits for the job of a call; the status and the line to answer with.
+    """Wait for the job of a call; return the status and the line to answer with.
 
     Args:
         free: places for calls that wait.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io import image_stem, only_image
+from autosegnet.io.places import remove_file
+from autosegnet.io.small_files import read_json
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLICKS = "lesion-clicks.json"
+_RESULTS = "results.json"
+_DATA_CENTRIC = "data-centric-model.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ class JobFiles:
             **remarks,
         }
 
+    @property
+    def outputs(self) -> list[Path]:
+        """Return every file that the job writes."""
+        return [path for path in (self.mask, self.results, self.data_centric) if path is not None]
+
     def contents(self, mask: sitk.Image, results: list[dict[str, Any]]) -> dict[Path, sitk.Image | str]:
         """Every file of the output, by path."""
         files: dict[Path, sitk.Image | str] = {self.mask: mask, self.results: json.dumps(results)}
@@ -101,15 +110,38 @@ def find_job_files(*, input_folder: Path, output_folder: Path, edition_name: str
     year = edition(edition_name)
     listed = _listed(input_folder)
     pet, ct = (_input_image(name, input_folder, listed) for name in ("pet", "ct"))
-    if (input_folder / CLICKS).exists():
+    if os.path.lexists(input_folder / CLICKS):
         log.info("%s is not used: the method is automatic", CLICKS)
     return JobFiles(
         pet,
         ct,
         output_folder / "images" / year.output_socket / f"{image_stem(ct)}.mha",
-        output_folder / "results.json",
-        output_folder / "data-centric-model.json" if year.data_centric else None,
+        output_folder / _RESULTS,
+        output_folder / _DATA_CENTRIC if year.data_centric else None,
     )
+
+
+def clear_output(output_folder: Path, *, edition_name: str) -> None:
+    """Remove what an earlier job left in the platform's output folder: every mask of the socket, and the JSON.
+
+    The platform takes exactly one image there, and a job that is refused must not show an earlier one's.
+
+    Raises:
+        OutputError: something cannot be removed.
+    """
+    place = edition(edition_name)
+    socket = output_folder / "images" / place.output_socket
+    masks = [socket / name for name in _names(socket) if name.lower().endswith(".mha")]
+    for path in (*masks, output_folder / _RESULTS, output_folder / _DATA_CENTRIC):
+        if os.path.isfile(path):
+            remove_file(path)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:  # no such folder yet, or one that cannot be used, as is said when it is written to
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +156,14 @@ class _Listed:
 def _listed(input_folder: Path) -> list[_Listed] | None:
     """The sockets that `inputs.json` lists; None where there is no such file: test folders of older years lack it."""
     path = input_folder / "inputs.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        return [_socket(entry) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path} cannot be read as the platform's list of sockets, "
-            f'[{{"socket": {{"slug": …, "relative_path": …}}, …}}, …]: {type(error).__name__} {error}'
-        ) from error
+    return read_json(
+        path,
+        lambda entries: [_socket(entry) for entry in entries],
+        what="the platform's list of sockets",
+        expected='[{"socket": {"slug": …, "relative_path": …}, …}, …]',
+    )
 
 
 def _socket(entry: Any) -> _Listed:
@@ -158,7 +188,7 @@ def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) ->
         raise InputError(f"{input_folder / 'inputs.json'} names {relative}, expected a path below the input folder")
     named = found[0].image_name
     # The name may be the image's title on the platform rather than a file's.
-    if named and PurePosixPath(named).name == named and (input_folder / relative / named).is_file():
+    if named and PurePosixPath(named).name == named and os.path.isfile(input_folder / relative / named):
         return _in_place(input_folder / relative / named, input_folder)
     return _in_place(only_image(input_folder / relative), input_folder)
 

@@ -54,7 +54,8 @@ def case_of(parts: tuple[str, ...], root: Path) -> str:
 
 def _list(folder: Path) -> tuple[list[str], list[str]]:
     """Return the names of a folder's folders, and of its files."""
-    subfolders, names = [], []
+    subfolders: list[str] = []
+    names: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.name.startswith("."):

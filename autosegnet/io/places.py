@@ -1,4 +1,4 @@
-"""The places of a command's outputs: none of them replaces an input or another output, and none keeps an older result."""
+"""Keeps outputs from replacing inputs or one another, and removes older results from their places."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def check_outputs(
     for name, output in outputs.items():
         for of, path in inputs.items():
             if path is not None and _replaces(output, path, is_read):
-                raise UsageError(f"{name} would replace {of}, or a file in its folder; choose another place")
+                what = f"a file in the folder of {of}" if os.path.isdir(path) else of
+                raise UsageError(f"{name} would replace {what}; choose another place")
 
 
 def remove_older(outputs: Mapping[str, Output]) -> None:

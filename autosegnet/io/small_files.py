@@ -7,11 +7,11 @@ too deeply.
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from autosegnet.errors import AutosegnetError, InputError, format_path
+from autosegnet.errors import AutosegnetError, InputError, escape, format_path
 from autosegnet.io.regular_files import open_regular_file
 from autosegnet.io.tables import undo_guard
 
@@ -41,15 +41,13 @@ def read_small_text(
         with open_regular_file(path) as file:
             data = _read(file, most_bytes + 1)
     except OSError as fault:
-        raise error(f"cannot read {what} {format_path(path)}: {fault.strerror or 'input error'}") from fault
+        raise error(f"{format_path(path)} cannot be read as {what}: {fault.strerror or 'input error'}") from fault
     if len(data) > most_bytes:
-        raise error(f"cannot read {what} {format_path(path)}: it has more than {most_bytes} bytes")
+        raise error(f"{format_path(path)} cannot be read as {what}: it has more than {most_bytes} bytes")
     try:
         return data.decode("utf-8-sig", other_bytes)
     except UnicodeDecodeError as fault:
-        raise error(
-            f"cannot read {what} {format_path(path)}: byte {fault.start} is not UTF-8; expected text"
-        ) from fault
+        raise error(f"{format_path(path)} cannot be read as {what}: byte {fault.start} is not UTF-8") from fault
 
 
 def _read(file: io.FileIO, most: int) -> bytes:
@@ -78,39 +76,56 @@ def read_json(
     """
     text = read_small_text(path, what=what, error=error, most_bytes=most_bytes)
     try:
-        return parse(json.loads(text))
-    except AutosegnetError:
-        raise
+        value = json.loads(text)
+    except (ValueError, RecursionError) as fault:
+        raise error(f"{format_path(path)} cannot be read as {what}: not JSON ({str(fault)[:200]})") from fault
+    try:
+        return parse(value)
     except _FAULTS as fault:
-        raise error(
-            f"{format_path(path)} cannot be read as {what}, expected {expected}: {type(fault).__name__} {fault}"[:600]
-        ) from fault
+        found = f"{type(fault).__name__} {fault}"[:200]
+        raise error(f"{format_path(path)} cannot be read as {what}: {found}; expected {expected}") from fault
+
+
+def require_object(value: Any) -> dict[str, Any]:
+    """Return the value if it is an object of JSON; raise TypeError if not."""
+    if not isinstance(value, dict):
+        raise TypeError(f"found {type(value).__name__}, not an object")
+    return value
 
 
 def read_table(
     path: Path,
     *,
     what: str,
+    columns: Collection[str] = (),
     error: type[AutosegnetError] = InputError,
     most_bytes: int = MOST_BYTES,
     other_bytes: Literal["strict", "surrogateescape"] = "strict",
 ) -> list[dict[str, str]]:
-    """Return the rows of a CSV file by its heading, names and values stripped; a cell that is not there is empty.
+    """Return the rows of a CSV file by its heading, names and values stripped.
 
     The apostrophe that `tables` puts before a formula is taken off.
 
     Args:
+        columns: that the heading must have
         what, error, most_bytes, other_bytes: as for `read_small_text`
 
     Raises:
-        AutosegnetError: as `error` says: no file, no table, or a row with more cells than the heading
+        AutosegnetError: as `error` says: no file, no table, no such column, or a row with more or
+            fewer cells than the heading
     """
     text = read_small_text(path, what=what, error=error, most_bytes=most_bytes, other_bytes=other_bytes)
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), restval=""))
+        reader = csv.reader(io.StringIO(text, newline=""))
+        rows = [(reader.line_num, [undo_guard(cell.strip()) for cell in row]) for row in reader if row]
     except csv.Error as fault:
         raise error(f"{format_path(path)} cannot be read as {what}: {fault}") from fault
-    for number, row in enumerate(rows, start=2):
-        if None in row:  # as decimal commas make them
-            raise error(f"line {number} of {format_path(path)} has more cells than the heading; expected as many")
-    return [{undo_guard(name.strip()): undo_guard(value.strip()) for name, value in row.items()} for row in rows]
+    heading = rows[0][1] if rows else []
+    missing = [name for name in columns if name not in heading]
+    if missing:
+        found = escape(", ".join(heading[:10])) or "nothing"
+        raise error(f"no column {', '.join(missing)} in {format_path(path)}; found {found}")
+    for line, cells in rows:
+        if len(cells) != len(heading):  # more, as decimal commas make them; fewer in a file that was cut
+            raise error(f"{len(cells)} cells in line {line}, expected {len(heading)}, in {format_path(path)}")
+    return [dict(zip(heading, cells, strict=True)) for _, cells in rows[1:]]

@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autosegnet.errors import WeightsError
+from autosegnet.io.places import check_outputs
+from autosegnet.io.small_files import read_small_text
 from autosegnet.model.network import Storage, fold_bytes, read_pth
 from autosegnet.model.recipe import Fold, Recipe, from_json, to_json
 
 log = logging.getLogger(__name__)
 
 RECIPE = "recipe.json"
+_MOST_BYTES = 16 << 20  # of a recipe, whose notes on training may be long
 _PLATFORM_MODEL = Path("/opt/ml/model")  # where the platform unpacks an algorithm's model tarball
 _PACKAGE = Path(__file__).resolve().parents[1]
 _IN_WHEEL = _PACKAGE / "bundled_weights"
@@ -58,6 +61,14 @@ def find(folder: Path | None) -> Path:
     raise WeightsError(f"no weights: neither {_PLATFORM_MODEL} nor {BUNDLED} holds {RECIPE}; see --weights")
 
 
+def find_or_none(folder: Path | None) -> Path | None:
+    """Return the folder of weights to use, as `find` does; None if there is none."""
+    try:
+        return find(folder)
+    except WeightsError:
+        return None
+
+
 def open_weights(folder: Path | None = None) -> Weights:
     """The weights of a folder, its recipe read; the folds are verified when they are loaded.
 
@@ -66,10 +77,7 @@ def open_weights(folder: Path | None = None) -> Weights:
     """
     folder = find(folder)
     path = folder / RECIPE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"no weights in {folder}: {RECIPE} cannot be read there ({error})") from error
+    text = read_small_text(path, what="the recipe of the weights", error=WeightsError, most_bytes=_MOST_BYTES)
     recipe = from_json(text, where=str(path))
     if not recipe.folds:
         raise WeightsError(f"{path} names no fold: the folds are still to be trained or imported")
@@ -107,6 +115,9 @@ def import_folds(
         OutputError: the folder cannot be written.
     """
     from autosegnet.io import write_all
+
+    outputs = {name: output / name for name in (*(f"fold_{k}.safetensors" for k in range(len(sources))), RECIPE)}
+    check_outputs(outputs, inputs={source.name: source for source in sources})
 
     data = {
         f"fold_{k}.safetensors": fold_bytes(read_pth(p), where=p.name, storage=storage) for k, p in enumerate(sources)

@@ -5,6 +5,6 @@ of coronal and axial pictures (radiological), and the patient faces left on sagi
 """
 
 from autosegnet.report.page import Provenance
-from autosegnet.report.report_files import REPORT_PAGE, remove_outdated, report_files
+from autosegnet.report.report_files import REPORT_PAGE, is_report_file, remove_outdated, report_files
 
-__all__ = ["REPORT_PAGE", "Provenance", "remove_outdated", "report_files"]
+__all__ = ["REPORT_PAGE", "Provenance", "is_report_file", "remove_outdated", "report_files"]

@@ -26,10 +26,15 @@ SHOWN: Final = 30
 _OF_A_REPORT: Final = re.compile(r"lesion_\d+\.png|mip_(coronal|sagittal)\.png|lesions\.(csv|json)|report\.html")
 
 
+def is_report_file(name: str) -> bool:
+    """Return whether a file of this name is one of a report."""
+    return _OF_A_REPORT.fullmatch(name) is not None
+
+
 def remove_outdated(folder: Path, current: Collection[str]) -> None:
-    """Removes the files of an earlier report that are none of the current one's; there may be no such folder."""
+    """Remove the files of an earlier report that are none of the current one's; there may be no such folder."""
     for path in folder.glob("*"):
-        if _OF_A_REPORT.fullmatch(path.name) and path.name not in current:
+        if is_report_file(path.name) and path.name not in current:
             path.unlink(missing_ok=True)
 
 
