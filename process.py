@@ -29,7 +29,7 @@ from autosegnet.loading import LoadedStudy
 from autosegnet.model.sliding_window import run_walk
 from autosegnet.outputs import log_lesions
 from autosegnet.runtime.exit import run_program
-from autosegnet.runtime.log import log_to
+from autosegnet.runtime.log import keep_study_warnings, log_to
 from autosegnet.runtime.progress import show_passes
 from autosegnet.segmenter import Segmenter
 from autosegnet.study import check_study
@@ -72,14 +72,21 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
     def process_case(self, *, idx: int, case: Any) -> dict[str, Any]:
         """Segment the case and return what `results.json` says of it; the mask is kept until `save`."""
         self._mask = self.predict(input_image=self._file_loaders["ct"].load_image(case["path"]))
-        return self._files.result({} if self._limit is None else {"time_limit": self._limit.record})
+        more: dict[str, Any] = {} if self._limit is None else {"time_limit": self._limit.record}
+        if self._warnings:
+            more["warnings"] = self._warnings
+        return self._files.result(more)
 
     def predict(self, *, input_image: sitk.Image) -> sitk.Image:
         """Return the lesion mask on the PET's grid, for a CT."""
-        study = check_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
+        with keep_study_warnings() as warnings:
+            study = check_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
         run = run_walk if self._limit is None else self._limit.run
         with show_passes(sys.stdout) as progress:
-            result = self._segmenter.segment_loaded(LoadedStudy(study), progress=progress, run_walk=run)
+            result = self._segmenter.segment_loaded(
+                LoadedStudy(study), warnings=tuple(warnings), progress=progress, run_walk=run
+            )
+        self._warnings = list(result.warnings)
         mask: sitk.Image = result.mask
         log_lesions(mask)
         return mask

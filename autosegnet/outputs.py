@@ -80,11 +80,17 @@ def write_results(
 
 
 def _suv_lines(loaded: LoadedStudy) -> tuple[str, ...]:
+    judged = loaded.study.judgement
+    amount = () if judged is None else (f"Mean SUV {judged.mean_suv:.2f} over {judged.body_l:.1f} l of imaged tissue.",)
     if loaded.conversion is None:
-        return ("The PET was given in SUV (body weight, g/ml); nothing was converted.",)
+        return ("The PET was given in SUV (body weight, g/ml); nothing was converted.", *amount)
     low, high = min(loaded.conversion.factors), max(loaded.conversion.factors)
     factor = f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
-    return (f"Rule: {loaded.conversion.rule}.", f"Factor from the stored unit to SUV (body weight, g/ml): {factor}.")
+    rule, scale = (
+        f"Rule: {loaded.conversion.rule}.",
+        f"Factor from the stored unit to SUV (body weight, g/ml): {factor}.",
+    )
+    return (rule, scale, *amount)
 
 
 def log_lesions(mask: sitk.Image) -> None:

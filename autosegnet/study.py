@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autosegnet.alignment import find_best_rival
 from autosegnet.errors import InputError
-from autosegnet.geometry import voxels
+from autosegnet.geometry import Grid, resample, voxels
+from autosegnet.judgement import Judgement, find_doubts, measure_images
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -28,6 +31,7 @@ _HIGHEST_SUV = 1000.0  # 99.9th percentile [196]; Bq/ml is about 3000 times the 
 _TISSUE_SUV = (0.05, 50.0)  # median over tissue [0.40 to 6.1]
 _NARROWEST_HU = 100.0  # from lowest to highest [1600]; scaled CTs span 1, 2 or 255
 _BODY_HU = 500.0  # median over what takes up tracer [-500 to 50]
+_UNCOVERED = -1e6  # HU that marks what the CT does not cover
 _COARSE_MM = 8.0  # averages noise, keeps the checks below a second
 _BODY_SUV = 0.3  # fat and lung, the coldest tissues, measure 0.3 and 0.5 SUV; air without noise is below 0.1
 _LIKE_BQML = "which looks like Bq/ml or counts; expected SUV (g/ml)"
@@ -41,17 +45,20 @@ class Study:
     Args:
         pet: PET in SUV (body weight, g/ml), any grid.
         ct: CT in HU, any grid in the same physical space.
+        judgement: the figures by which it was judged; None if it was not.
     """
 
     pet: sitk.Image
     ct: sitk.Image
+    judgement: Judgement | None = field(default=None, compare=False)
 
 
 def check_study(*, pet: sitk.Image, ct: sitk.Image) -> Study:
-    """The study of a PET and a CT that look like what they claim to be.
+    """Return the study of a PET and a CT that look like what they claim to be.
 
     Geometry and finiteness of each image are checked where files are read; here are the mistakes of which each file
-    alone looks fine: swapped images, wrong units, and images that do not overlap.
+    alone looks fine: swapped images, wrong units, and images that do not overlap. What looks wrong but may be right
+    is warned of. What lies below air in the CT, the padding of scanners, becomes air.
 
     Args:
         pet: in SUV, with noise below 0 at most.
@@ -70,9 +77,34 @@ def check_study(*, pet: sitk.Image, ct: sitk.Image) -> Study:
     _check_pet_unit(pet_sample, ct_sample)
     _check_lowest(pet)
     _check_ct_unit(ct_sample)
-    study = Study(pet, ct)
-    _check_together(study)
-    return study
+    ct = _lift_padding(ct)
+    coarse = _average(pet)
+    suv, hu, covered = voxels(coarse), *_sample_at(coarse, ct)
+    _check_together(suv, hu)
+    rival = find_best_rival(coarse, ct)
+    judged = measure_images(suv, hu, covered, voxel_mm3=math.prod(coarse.GetSpacing()), rival=rival)
+    log.info("%s", judged.summary)
+    _tell_doubts(judged)
+    return Study(pet, ct, judged)
+
+
+def _lift_padding(ct: sitk.Image) -> sitk.Image:
+    """Return a CT without values below air; interpolated, they would darken the edge of the patient."""
+    import SimpleITK as sitk
+
+    lowest = float(voxels(ct).min())
+    if lowest >= AIR_HU:
+        return ct
+    log.info("CT has values down to %g HU; what lies below %g is read as air", lowest, AIR_HU)
+    lifted: sitk.Image = sitk.Clamp(ct, ct.GetPixelID(), AIR_HU)
+    return lifted
+
+
+def _tell_doubts(judged: Judgement) -> None:
+    for doubt in find_doubts(judged):
+        if doubt.is_certain:
+            raise InputError(doubt.text)
+        log.warning("%s", doubt.text)
 
 
 def _sample(image: sitk.Image) -> NDArray[Any]:
@@ -122,9 +154,8 @@ def _check_ct_unit(ct: NDArray[Any]) -> None:
         )
 
 
-def _check_together(study: Study) -> None:
-    """Compares both on a coarse grid: what takes up tracer should be in the CT, with the SUV and HU of tissue."""
-    suv, hu = _coarse(study)
+def _check_together(suv: NDArray[np.float32], hu: NDArray[np.float32]) -> None:
+    """Compare both on a coarse grid: what takes up tracer should be in the CT, with the SUV and HU of tissue."""
     outside = hu <= -950.0
     typical_suv = float(np.median(suv[hu > -300.0])) if (hu > -300.0).any() else None
     if typical_suv is not None and typical_suv > _TISSUE_SUV[1]:
@@ -143,26 +174,31 @@ def _check_together(study: Study) -> None:
         )
     if typical_suv is not None and typical_suv < _TISSUE_SUV[0]:
         raise InputError(
-            f"PET has a median of {typical_suv:g} over the CT's tissue, which looks like scaled values, or like "
-            "another patient's CT; expected SUV (g/ml), about 0.5 there"
+            f"PET has a median of {typical_suv:g} over the CT's tissue, which looks like scaled values, another "
+            "patient's CT, or a CT that is inverted or padded with another value than air; expected SUV (g/ml), "
+            "about 0.5 there"
         )
 
 
-def _coarse(study: Study) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """PET and CT on a grid of about 8 mm, the PET averaged; (z, y, x) SUV and HU."""
+def _average(pet: sitk.Image) -> sitk.Image:
+    """Return the PET averaged to voxels of about 8 mm, float32."""
     import SimpleITK as sitk
 
-    factors = [
-        max(1, min(n, round(_COARSE_MM / s))) for n, s in zip(study.pet.GetSize(), study.pet.GetSpacing(), strict=True)
-    ]
-    stored = study.pet if study.pet.GetPixelID() == sitk.sitkFloat32 else sitk.Cast(study.pet, sitk.sitkFloat32)
-    pet = sitk.BinShrink(stored, factors)
-    ct = sitk.Resample(study.ct, pet, sitk.Transform(), sitk.sitkLinear, AIR_HU, sitk.sitkFloat32)
-    return voxels(pet), voxels(ct)
+    factors = [max(1, min(n, round(_COARSE_MM / s))) for n, s in zip(pet.GetSize(), pet.GetSpacing(), strict=True)]
+    stored = pet if pet.GetPixelID() == sitk.sitkFloat32 else sitk.Cast(pet, sitk.sitkFloat32)
+    averaged: sitk.Image = sitk.BinShrink(stored, factors)
+    return averaged
+
+
+def _sample_at(coarse: sitk.Image, ct: sitk.Image) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the HU at the voxels (z, y, x) of a coarse image, and whether the CT covers them; the others are air."""
+    hu = voxels(resample(ct, Grid.of(coarse), outside=_UNCOVERED))
+    covered = hu > _UNCOVERED / 2
+    return np.where(covered, hu, np.float32(AIR_HU)), covered
 
 
 def _noise_suv(air: NDArray[np.float32]) -> float:
-    """What noise in air stays below, by median and median absolute deviation, hardly moved by a limb beyond the CT."""
+    """Return what noise in air stays below, by median and median absolute deviation: a limb hardly moves them."""
     if air.size == 0:
         return 0.0
     middle = float(np.median(air))

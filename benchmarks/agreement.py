@@ -85,7 +85,7 @@ def agreements(name: str, study: Study, weights: Weights, engine: Engine) -> lis
         for image, path in zip((study.pet, study.ct), paths, strict=True):
             sitk.WriteImage(image, str(path))
         # Both read the same files, so that float32 in a NIfTI header is no difference.
-        same = Study(*(read_image(path) for path in paths))
+        same = Study(read_image(paths[0]), read_image(paths[1]))
         theirs = voxels(segment_as_published(*paths, weights)) > 0
     found = []
     for crop in ("ct_foreground", "body"):

@@ -465,7 +465,7 @@ rows(
     (".nii.gz checksum wrong", with_nifti_bytes(lambda data: flipped(data[:-6]) + data[-6:]), "pet.nii.gz"),
     (".nii.gz length wrong", with_nifti_bytes(lambda data: data[:-1] + b"\x55"), "damaged", "pet.nii.gz"),
     (".nii.gz with garbage behind", with_nifti_bytes(lambda data: data + b"garbage"), "pet.nii.gz"),
-    (".nii.gz not compressed", with_nifti_bytes(gzip.decompress), "damaged", "pet.nii.gz"),
+    (".nii.gz not compressed", with_nifti_bytes(gzip.decompress), "NIfTI image that is not compressed", "name it .nii"),
     (".nii compressed", with_nifti_bytes(gzip.compress, "pet.nii"), "no NIfTI header", "pet.nii"),
     (
         ".nii.gz bomb", with_nifti_bytes(lambda data: gzip.compress(gzip.decompress(data) + bytes(300_000_000), 1)),

@@ -326,22 +326,22 @@ def test_many_empty_gzip_streams_are_refused(tmp_path):
     assert np.array_equal(values_of(read_image(tmp_path / "ends.nii.gz")), VALUES)
 
 
-@pytest.mark.parametrize("name", ["image.nii.gz", "image.mha", "image.img", "image"])
-def test_plain_nifti_is_read_whatever_its_name(tmp_path, name):
-    (tmp_path / name).write_bytes(content(header_of()))
-    assert np.array_equal(values_of(read_image(tmp_path / name)), VALUES)
-
-
-@pytest.mark.parametrize("name", ["image.nii", "image.mha", "image.gz"])
-def test_compressed_nifti_is_read_whatever_its_name(tmp_path, name):
-    (tmp_path / name).write_bytes(gzip.compress(content(header_of())))
-    assert np.array_equal(values_of(read_image(tmp_path / name)), VALUES)
-
-
-def test_metaimage_is_read_whatever_its_name(tmp_path):
-    write_image(SimpleITK.Image(3, 4, 5, SimpleITK.sitkUInt8), tmp_path / "a.mha")
-    (tmp_path / "a.mha").rename(tmp_path / "a.nii.gz")
-    assert read_image(tmp_path / "a.nii.gz").GetSize() == (3, 4, 5)
+@pytest.mark.parametrize(
+    ("name", "data", "found"),
+    [
+        ("image.nii.gz", content(header_of()), "a NIfTI image that is not compressed"),
+        ("image.mha", content(header_of()), "no MetaImage header but a NIfTI image that is not compressed"),
+        ("image.img", content(header_of()), "a NIfTI image that is not compressed"),
+        ("image.nii", gzip.compress(content(header_of()), mtime=0), "gzip-compressed data"),
+        ("image.mha", gzip.compress(content(header_of()), mtime=0), "gzip-compressed data"),
+        ("image.nii", b"ObjectType = Image\nNDims = 3\n", "a MetaImage"),
+        ("image.nii.gz", gzip.compress(b"NDims = 3\nDimSize = 1 1 1\n", mtime=0), "a MetaImage, compressed by gzip"),
+    ],
+)
+def test_a_misnamed_image_is_refused_with_its_right_name(tmp_path, name, data, found):
+    message = refusal(tmp_path / name, data)
+    assert found in message
+    assert "name it" in message
 
 
 FOREIGN = {

@@ -1,6 +1,7 @@
-"""Tell from a file's first bytes what it holds: an image that is read, or what else, and what to do about that."""
+"""Tell from a file's first bytes what it holds, and what to do about it."""
 
 import re
+from dataclasses import dataclass
 
 _SAVE_AS = "save the image as .mha or .nii.gz"
 _UNPACK = "unpack it and give the image inside"
@@ -29,36 +30,50 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
 )
 _WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 SIGNATURE_BYTES = 512
-
 # A header's length and the magic of NIfTI in a single file, and where it stands (nifti1.h, nifti2.h).
 _NIFTI = ((348, 344, b"n+1\0"), (540, 4, b"n+2\0"))
 # Keys with which programs begin a MetaImage header.
 _METAIMAGE = re.compile(rb"[ \t]*(ObjectType|NDims|Comment|Name|ID)[ \t]*[=:]")
 
 
-def is_nifti(head: bytes) -> bool:
-    """Whether a file begins as NIfTI in a single file, not compressed."""
-    lengths = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
-    return any(length in lengths and head[at:].startswith(magic) for length, at, magic in _NIFTI)
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file holds.
+
+    Args:
+        name: with its article.
+        advice: what to do if something else was expected.
+        suffixes: the names that fit it, of those that are read.
+    """
+
+    name: str
+    advice: str
+    suffixes: tuple[str, ...] = ()
 
 
-def is_metaimage(head: bytes) -> bool:
-    """Whether a file begins as a MetaImage header."""
-    return _METAIMAGE.match(head) is not None
-
-
-def name_foreign(head: bytes) -> str | None:
-    """Return what a file's first bytes belong to, with advice; None if they belong to nothing that is known.
+def name_content(head: bytes) -> Content | None:
+    """Return what a file's first bytes belong to; None if they belong to nothing that is known.
 
     Args:
         head: the first `SIGNATURE_BYTES` bytes, or fewer if there are no more.
     """
+    if _is_nifti(head):
+        return Content("a NIfTI image that is not compressed", "name it .nii", (".nii",))
+    if head.startswith(b"\x1f\x8b"):
+        return Content("gzip-compressed data", "name it .nii.gz if it is a NIfTI image", (".nii.gz",))
+    if _METAIMAGE.match(head):
+        return Content("a MetaImage", "name it .mha", (".mha",))
     for at, signature, name, advice in _SIGNATURES:
         if head[at:].startswith(signature):
-            return f"{name}; {advice}"
+            return Content(name, advice)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.lower().startswith(_WEB_PAGE):
-        return "a web page or XML, not an image; download the image again"
+        return Content("a web page or XML", "download the image again")
     if text.startswith((b"{", b"[")):
-        return "JSON, not an image; give the image itself"
+        return Content("JSON", "give the image itself")
     return None
+
+
+def _is_nifti(head: bytes) -> bool:
+    lengths = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
+    return any(length in lengths and head[at:].startswith(magic) for length, at, magic in _NIFTI)

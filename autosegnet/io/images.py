@@ -1,4 +1,4 @@
-"""Reads one image by its content, writes one by its suffix, and finds the one image of a folder.
+"""Reads and writes one image by its suffix, and finds the one image of a folder.
 
 MetaImage (`.mha`) and NIfTI (`.nii`, `.nii.gz`); images are `SimpleITK.Image` in LPS, mm.
 """
@@ -12,11 +12,10 @@ import numpy as np
 
 from autosegnet.errors import InputError, UsageError, format_list, format_path
 from autosegnet.io.atomic import encode_text, probe_output, write_files
-from autosegnet.io.content import SIGNATURE_BYTES, is_metaimage, is_nifti, name_foreign
+from autosegnet.io.content import SIGNATURE_BYTES, name_content
 from autosegnet.io.decoded import DecodedImage, check_finite, empty_voxels, fill_nonfinite, keep_type, make_image
 from autosegnet.io.image_files import opened_image
 from autosegnet.io.nifti_forms import Form
-from autosegnet.io.streams import GZIP_MAGIC
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES: Final = (".mha", ".nii", ".nii.gz")
 """Of the files that are read and written, in lower case."""
 _ACCEPTED = "expected .mha, .nii or .nii.gz"
+_EXPECTED = {".mha": "MetaImage header", ".nii": "NIfTI header", ".nii.gz": "gzip-compressed NIfTI image"}
 # Images that people put there and that are not read, with what to do about them.
 _UNSUPPORTED = {
     ".mhd": "MetaImage in two files (.mhd) is not read; save it as .mha",
@@ -41,7 +41,7 @@ def read_image(path: Path, *, form: Form = "both", air: float | None = None) -> 
     8- and 16-bit integers and float32 keep their type, every other type becomes float32.
 
     Args:
-        path: of the file; its format is seen in its content.
+        path: of the file, whose content is what its name says.
         form: which of the sform and the qform of a NIfTI file counts if both are set.
         air: what voxels become that are NaN or infinite; None refuses them.
 
@@ -182,19 +182,18 @@ def image_stem(path: Path) -> str:
 
 
 def _decode(path: Path, form: Form) -> DecodedImage:
-    """Read a file by its content, or by its suffix if its content says nothing; then the reader tells what is wrong."""
-    with opened_image(path) as file:
-        head = file.read(SIGNATURE_BYTES)
     suffix = _suffix(path)
-    if is_nifti(head) or head.startswith(GZIP_MAGIC):
-        suffix = ".nii"
-    elif is_metaimage(head):
-        suffix = ".mha"
-    elif held := name_foreign(head):
-        raise InputError(f"found {held}; {_ACCEPTED}, at {format_path(path)}")
+    with opened_image(path) as file:
+        held = name_content(file.read(SIGNATURE_BYTES))
     if suffix not in IMAGE_SUFFIXES:
         reason = _UNSUPPORTED.get(suffix, "not an image format that is read")
-        raise InputError(f"cannot read {format_path(path)}: {reason}, {_ACCEPTED}")
+        holds = "" if held is None else f" (it holds {held.name}; {held.advice})"
+        raise InputError(f"cannot read {format_path(path)}: {reason}, {_ACCEPTED}{holds}")
+    if held is not None and suffix not in held.suffixes:
+        raise InputError(
+            f"found no {_EXPECTED[suffix]} but {held.name}, expected what the name says, at {format_path(path)}; "
+            f"{held.advice}"
+        )
     if suffix == ".mha":
         from autosegnet.io.metaimage import read_metaimage
 

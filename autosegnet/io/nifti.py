@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError, format_path
-from autosegnet.io.content import SIGNATURE_BYTES, name_foreign
+from autosegnet.io.content import SIGNATURE_BYTES, name_content
 from autosegnet.io.decoded import DecodedImage, check_bytes, empty_voxels
 from autosegnet.io.image_files import file_size, opened_image
 from autosegnet.io.nifti_forms import FORMS_TOLERANCE_VOXELS, Form, measure_voxels_apart
@@ -45,8 +45,11 @@ def read_nifti(path: Path, *, form: Form = "both") -> DecodedImage:
         packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
         head = inflate_first(file, LONGEST_HEADER, wbits=GZIP, path=path) if packed else file.read(LONGEST_HEADER)
-        if packed and (held := name_foreign(head[:SIGNATURE_BYTES])):
-            raise InputError(f"found gzip-compressed data that hold {held}, at {format_path(path)}")
+        held = name_content(head[:SIGNATURE_BYTES]) if packed else None
+        if held is not None and ".nii" not in held.suffixes:
+            raise InputError(
+                f"found no NIfTI header but {held.name}, compressed by gzip, at {format_path(path)}; {held.advice}"
+            )
         header = parse_nifti_header(head, path, form)
         check_bytes(header.grid.size, header.dtype.itemsize, path)
         total = header.start + math.prod(header.grid.size) * header.dtype.itemsize

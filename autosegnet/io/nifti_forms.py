@@ -28,6 +28,9 @@ FORMS_TOLERANCE_VOXELS = 0.25
 # Of a stored quaternion against the sform's: twice the step of float32 at 1. Files of SimpleITK and nibabel, tilted
 # by 0.001 to 180 degrees, lie within 6e-8 (test_nifti.py).
 _QUATERNION_TOLERANCE = 2.4e-7
+# pixdim and the length of the sform's columns are one number; nibabel and ITK each take another one of them. 1e-4 is
+# a tenth of a voxel after a thousand, and a thousand times what float32 rounds.
+PIXDIM_TOLERANCE = 1e-4
 # How far a stored quaternion may be longer than 1: other writers round coarser than float32.
 _LENGTH_TOLERANCE = 2e-5
 # nifti1.h, NIFTI_XFORM_*: unknown, scanner, aligned, Talairach, MNI 152, other template.
@@ -116,14 +119,13 @@ def _decode_qform(fields: Any, quaternion: NDArray[np.float64], qfac: float) -> 
 def _is_stored_alike(
     sform: NDArray[np.float64], qform: NDArray[np.float64], stored: NDArray[np.float64], qfac: float
 ) -> bool:
-    """Whether the sform, written as a qform, gives the numbers that the qform stores.
-
-    The spacings are compared elsewhere.
-    """
+    """Whether the sform, written as a qform, gives the numbers that the qform stores."""
     from nibabel.quaternions import mat2quat
 
     spacing_mm = np.linalg.norm(sform[:3, :3], axis=0)
     if not (np.isfinite(sform).all() and np.isfinite(qform).all() and spacing_mm.all()):
+        return False
+    if np.abs(np.linalg.norm(qform[:3, :3], axis=0) / spacing_mm - 1).max() > PIXDIM_TOLERANCE:
         return False
     if np.linalg.norm(sform[:3, 3] - qform[:3, 3]) > FORMS_TOLERANCE_VOXELS * spacing_mm.min():
         return False

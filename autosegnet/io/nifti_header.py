@@ -13,7 +13,7 @@ import numpy as np
 from autosegnet.errors import InputError, format_path
 from autosegnet.geometry import Grid
 from autosegnet.io.decoded import check_geometry, check_size, check_spacing
-from autosegnet.io.nifti_forms import Form, choose_affine
+from autosegnet.io.nifti_forms import PIXDIM_TOLERANCE, Form, choose_affine
 
 # NIfTI-1 and NIfTI-2: bytes of the header, and the magic of a single file (nifti1.h, nifti2.h).
 _MAGIC = {348: b"n+1\x00", 540: b"n+2\x00\r\n\x1a\n"}
@@ -23,9 +23,6 @@ LONGEST_HEADER = 540
 _TYPES = {2: "u1", 256: "i1", 4: "i2", 512: "u2", 8: "i4", 768: "u4", 1024: "i8", 1280: "u8", 16: "f4", 64: "f8"}
 # Header extensions (comments, DICOM) lie between header and voxels; they take kilobytes.
 _MOST_BEFORE_VOXELS = 64 << 20
-# pixdim and the length of the sform's columns are one number; nibabel and ITK each take another one of them. 1e-4 is
-# a tenth of a voxel after a thousand, and a thousand times what float32 rounds.
-_PIXDIM_TOLERANCE = 1e-4
 # ITK ignores a smaller slope or intercept (itkNiftiImageIO.cxx, epsilon of double), nibabel applies it.
 _SMALLEST_SCALING = float(np.finfo(np.float64).eps)
 _MILLIMETRE, _UNKNOWN_UNIT = 2, 0
@@ -146,7 +143,7 @@ def _read_grid(fields: Any, size: tuple[int, int, int], path: Path, form: Form) 
     left, posterior, superior = (LPS_FROM_RAS @ affine[:3, 3]).tolist()
     grid = Grid(size, (x, y, z), (left, posterior, superior), tuple(direction.ravel().tolist()))
     check_geometry(grid, path)
-    if form != "sform" and np.abs(columns / pixdim - 1).max() > _PIXDIM_TOLERANCE:
+    if form != "sform" and np.abs(columns / pixdim - 1).max() > PIXDIM_TOLERANCE:
         raise InputError(
             f"pixdim says {', '.join(f'{value:g}' for value in pixdim)} mm but the sform "
             f"{', '.join(f'{value:g}' for value in grid.spacing_mm)} mm, expected one spacing, in {format_path(path)}"
