@@ -75,7 +75,7 @@ def part(study: Study, x: slice, y: slice, z: slice) -> Study:
 
 
 def with_bladder(suv: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a PET with SUV 196, the highest measured in a bladder, in a box of some 60 ml: more would be half of the injected dose."""
+    """Return a PET with SUV 196, the highest measured in a bladder, in some 60 ml: more is half of the dose."""
     z, y, x = suv.shape
     hot = suv.copy()
     hot[z // 4 : z // 4 + 8, y // 2 - 4 : y // 2 + 4, x // 2 - 4 : x // 2 + 4] = 196
