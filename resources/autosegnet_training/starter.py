@@ -78,6 +78,10 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="a network that has seen no patient (.pt, .safetensors), to start the common one from; or a folder of "
         "folds of the same split, each of which goes on alone, without a common network",
     )
+    parser.add_argument(
+        "--folds", type=int, nargs="*", choices=range(FOLDS), default=list(range(FOLDS)), metavar="K",
+        help="only these, so that processes can train folds side by side; none: only the common network",
+    )  # fmt: skip
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="default: %(default)s")
     parser.add_argument("--largest-patch", type=int, default=PHASES[-1].size, help="voxels; default: %(default)s")
     parser.add_argument(
@@ -99,17 +103,18 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"--minutes is {args.minutes:g}; expected more than 0")
     inputs = read_inputs(args)
     _write_or_check(args, inputs)
-    starts: list[Path] = []
-    share = 0.0
     if args.initial is not None and args.initial.is_dir():
-        starts = [args.initial / f"fold_{fold}.safetensors" for fold in range(FOLDS)]
+        share, starts = 0.0, [args.initial / f"fold_{fold}.safetensors" for fold in range(FOLDS)]
     else:
-        share = COMMON_SHARE
-        common = train_common(inputs, share * args.minutes, initial=args.initial)
-        starts = [common] * FOLDS
-    minutes = (1.0 - share) * args.minutes / FOLDS
-    scores = [train_fold(inputs, fold, minutes, initial=start) for fold, start in enumerate(starts)]
-    weights = export(inputs, scores, minutes=args.minutes)
+        common = train_common(inputs, COMMON_SHARE * args.minutes, initial=args.initial)
+        share, starts = COMMON_SHARE, [common] * FOLDS
+    for fold in args.folds:
+        train_fold(inputs, fold, (1.0 - share) * args.minutes / FOLDS, initial=starts[fold])
+    missing = [fold for fold in range(FOLDS) if not fold_path(inputs, fold).exists()]
+    if missing:
+        sys.stdout.write(f"folds {', '.join(map(str, missing))} are still to be trained in {args.output}\n")
+        return
+    weights = export(inputs, [measure_fold(inputs, fold) for fold in range(FOLDS)], minutes=args.minutes)
     pieces = split_folder(weights, args.output / "pieces", args.pieces_mib) if args.pieces_mib else []
     sys.stdout.write(f"{FOLDS} folds in {weights}" + (f", {len(pieces)} pieces beside it" if pieces else "") + "\n")
 
@@ -165,16 +170,26 @@ def train_common(inputs: Inputs, minutes: float, *, initial: Path | None) -> Pat
     return path
 
 
-def train_fold(inputs: Inputs, fold: int, minutes: float, *, initial: Path) -> float:
-    """Train a fold with the crops of its training patients; return the mean Dice of its validation patients."""
-    path = inputs.output / f"fold_{fold}.pt"
-    training, validation = split_fold(inputs.prepared.cases, fold)
+def fold_path(inputs: Inputs, fold: int) -> Path:
+    """Return the file of a trained fold."""
+    return inputs.output / f"fold_{fold}.pt"
+
+
+def train_fold(inputs: Inputs, fold: int, minutes: float, *, initial: Path) -> None:
+    """Train a fold with the crops of its training patients, unless that is done."""
+    path = fold_path(inputs, fold)
     if not path.exists():
         network = read_network(initial)
+        training, _ = split_fold(inputs.prepared.cases, fold)
         cases = [load(inputs.prepared.folder, case.name) for case in training]
         _train(inputs, network, f"fold_{fold}", minutes, rate=FOLD_RATE, cases=cases)
         _write_network(network, path)
-    network = read_network(path).to(inputs.device)
+
+
+def measure_fold(inputs: Inputs, fold: int) -> float:
+    """Return the mean Dice of a fold's validation patients."""
+    network = read_network(fold_path(inputs, fold)).to(inputs.device)
+    _, validation = split_fold(inputs.prepared.cases, fold)
     cases = [load(inputs.prepared.folder, case.name) for case in validation]
     score = measure_dice(network, cases, inputs)
     log.info("fold_%d: mean Dice %.3f of %d validation cases, on the working grid", fold, score, len(cases))
@@ -271,6 +286,6 @@ def export(inputs: Inputs, scores: Sequence[float], *, minutes: float) -> Path:
         },
     )
     folder = inputs.output / "weights"
-    sources = [inputs.output / f"fold_{fold}.pt" for fold in range(FOLDS)]
+    sources = [fold_path(inputs, fold) for fold in range(FOLDS)]
     import_folds(sources, folder, recipe=recipe, weights=[], validation_dsc=list(scores), storage=inputs.storage)
     return folder

@@ -180,6 +180,12 @@ def test_label_volumes_and_real_crops_become_five_folds(labels: Path, real: Path
     assert (tmp_path / "fold_4.pt").read_bytes() == trained
     begun = json.loads((tmp_path / "starter.json").read_text())
     assert begun["cases"] == [f"patient{k}_study0" for k in range(5)]
+    # Processes may train folds side by side; the last one exports.
+    apart = [*arguments[:5], "--output", str(tmp_path / "apart"), *ARGUMENTS, "--initial", str(tmp_path / "weights")]
+    for folds in (["0", "3"], ["1", "2", "4"]):
+        assert not (tmp_path / "apart" / "weights").exists()
+        assert main([*apart, "--folds", *folds]) == 0
+    assert (tmp_path / "apart" / "weights" / "recipe.json").exists()
     # Folds may go on from folds of the same split, without a common network.
     more = [*arguments[:5], "--output", str(tmp_path / "more"), *ARGUMENTS, "--initial", str(tmp_path / "weights")]
     assert main(more) == 0
