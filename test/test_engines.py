@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from phantoms import THRESHOLD_RECIPE, phantom
 from threshold import ThresholdEngine
 
-from autosegnet.dicom.header import quiet
+from autosegnet.dicom.header import keep_quiet
 from autosegnet.errors import UsageError, WeightsError
 from autosegnet.model import devices
 from autosegnet.model.accumulator import HostAccumulator, LogitAccumulator, Window
@@ -192,7 +192,7 @@ def test_an_old_driver_is_named_while_dicom_is_read(
     monkeypatch.setattr(devices, "_GPU_NODES", ("/",))
     before = warnings.filters[:]
     with ThreadPoolExecutor(1) as pool:
-        with quiet():
+        with keep_quiet():
             opening = pool.submit(open_engine, tiny_weights, device="auto")
             looking.wait(1)
         read.set()
@@ -408,3 +408,38 @@ print(sorted({"torch", "monai", "pandas", "scipy"} & set(sys.modules)))
         [sys.executable, "-c", code, str(tiny_weights.folder)], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_whatever_openvino_raises_torch_runs(tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its import looks for a home and a user, among other things."""
+    name = "autosegnet.model.openvino_engine"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [_Failing(name), *sys.meta_path])
+    assert open_engine(tiny_weights, device="cpu").name.startswith("torch")
+
+
+class _Failing:
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == self._module:
+            raise KeyError("getpwuid(): uid not found")
+
+
+def test_an_apple_gpu_that_is_not_there_is_wrong_usage(tiny_weights: Weights) -> None:
+    import torch
+
+    if torch.backends.mps.is_available():
+        pytest.skip("torch finds an Apple GPU here")
+    with pytest.raises(UsageError, match="no GPU of Apple here"):
+        open_engine(tiny_weights, device="mps")
+
+
+def test_a_reference_engine_computes_on_the_device_it_is_given(tiny_weights: Weights) -> None:
+    """With torch's device for shapes alone: every weight and window goes there."""
+    from autosegnet.model.torch_engine import ReferenceEngine
+
+    engine = ReferenceEngine(tiny_weights, device="meta")
+    with pytest.raises(NotImplementedError, match="meta"):
+        engine.logit_difference(np.zeros((2, 32, 32, 32), np.float32), 0)

@@ -33,7 +33,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--device",
         choices=DEVICES,
         default="auto",
-        help="auto: cuda if there is one, else cpu; reference: plain torch on the CPU (default: %(default)s)",
+        help="auto: cuda if there is one, else cpu; mps: Apple GPU; reference: plain torch, CPU (default: %(default)s)",
     )
     parser.add_argument(
         "--fast",

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _GPU_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu")  # Linux, Windows' subsystem for it, and Jetson
 
-DEVICES = ("auto", "cpu", "cuda", "reference")
+DEVICES = ("auto", "cpu", "cuda", "mps", "reference")
 
 
 def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
@@ -25,11 +25,12 @@ def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
     Args:
         weights: an ensemble.
         device: "cpu": OpenVINO, or torch if that cannot be loaded; "cuda"; "auto": CUDA if there is a usable device,
-            else the CPU; "reference": the network in plain torch on the CPU. If CUDA runs out of memory, the run
+            else the CPU; "reference": the network in plain torch on the CPU; "mps": the same on
+            an Apple GPU. If CUDA runs out of memory, the run
             continues (`out_of_memory`). A device that was asked for and cannot be used is named in one line.
 
     Raises:
-        UsageError: "cuda", and no CUDA device can be used.
+        UsageError: "cuda" or "mps", and no such device can be used.
         WeightsError: a fold that is missing, altered or of another network.
     """
     if device not in DEVICES:
@@ -38,6 +39,8 @@ def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
         return _reference(weights)
     if device == "cpu":
         return _on_cpu(weights)
+    if device == "mps":
+        return _on_mps(weights)
     unusable = _why_cuda_is_unusable()
     if unusable is None:
         from autosegnet.model.out_of_memory import FallbackEngine
@@ -53,10 +56,20 @@ def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
 def _on_cpu(weights: Weights) -> Engine:
     try:
         from autosegnet.model.openvino_engine import OpenvinoEngine
-    except (ImportError, OSError) as error:  # not installed, or built for another processor or C library
+    except Exception as error:  # not installed, built for another processor or C library, or whatever its import does
         log.warning("OpenVINO cannot be loaded (%s): running in torch, which is slower", " ".join(str(error).split()))
         return _reference(weights)
     return OpenvinoEngine.of(weights)
+
+
+def _on_mps(weights: Weights) -> Engine:
+    import torch
+
+    if not torch.backends.mps.is_available():
+        raise UsageError("--device mps, but torch finds no GPU of Apple here; --device auto runs on the CPU")
+    from autosegnet.model.torch_engine import ReferenceEngine
+
+    return ReferenceEngine(weights, device="mps")
 
 
 def _reference(weights: Weights) -> Engine:

@@ -24,16 +24,18 @@ _BYTES_PER_VOXEL = 100
 
 
 class ReferenceEngine:
-    """The network as it was trained, in float32 on the CPU. The other engines are compared with it."""
+    """The network as it was trained, in float32. On the CPU, the other engines are compared with it."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, *, device: str = "cpu") -> None:
         """Load and verify every fold; raise WeightsError if one cannot be trusted."""
-        self._networks = [load_fold(weights.path_of(f), f) for f in weights.recipe.folds]
+        self._device = torch.device(device)
+        self._networks = [load_fold(weights.path_of(f), f).to(self._device) for f in weights.recipe.folds]
 
     @property
     def name(self) -> str:
-        """Return version and threads."""
-        return f"torch {torch.__version__}, CPU, {torch.get_num_threads()} threads"
+        """Return version and device, and threads of the CPU."""
+        threads = f", {torch.get_num_threads()} threads" if self._device.type == "cpu" else ""
+        return f"torch {torch.__version__}, {self._device.type.upper()}{threads}"
 
     @property
     def folds(self) -> int:
@@ -43,9 +45,9 @@ class ReferenceEngine:
     @torch.inference_mode()
     def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         """See `Engine.logit_difference`."""
-        batch = torch.from_numpy(np.ascontiguousarray(window))[None]  # (1, 2, X, Y, Z)
+        batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self._device)  # (1, 2, X, Y, Z)
         logits = self._networks[fold](batch)[0]  # (2, X, Y, Z)
-        difference: NDArray[np.float32] = (logits[1] - logits[0]).numpy()
+        difference: NDArray[np.float32] = (logits[1] - logits[0]).cpu().numpy()
         return difference
 
 
