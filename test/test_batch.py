@@ -94,9 +94,9 @@ def write_weights(folder: Path, recipe: Recipe) -> Path:
 def batch(tmp_path, weights, monkeypatch, capfd):
     """Run the command in this process with a fake engine; return its exit code and what it logged."""
 
-    def run(*arguments, engine=open_threshold, source=None):
+    def run(*arguments, engine=open_threshold, source=None, output=None):
         monkeypatch.setattr("autosegnet.model.devices.open_engine", engine)
-        folders = (source or tmp_path / "in", tmp_path / "out", "--weights", weights)
+        folders = (source or tmp_path / "in", output or tmp_path / "out", "--weights", weights)
         monkeypatch.setattr(sys, "argv", ["autosegnet", "batch", *map(str, (*folders, *arguments))])
         code = run_program(_command_line)
         return SimpleNamespace(code=code, log=capfd.readouterr().err)

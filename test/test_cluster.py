@@ -119,11 +119,11 @@ def test_a_full_disk_at_the_output_ends_the_run_with_whole_masks(tmp_path, batch
     expected = contents(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     (tmp_path / "out").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=144k", "tmpfs", str(tmp_path / "out")]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(tmp_path / "out")]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("cannot mount a small file system here")
     try:
-        (tmp_path / "out" / "filler").write_bytes(bytes(60_000))
+        (tmp_path / "out" / "filler").write_bytes(bytes(290_000))
         done = batch("--scheduler-file", cluster.file)
         assert done.code == 5, done.log
         assert "No space left on device" in done.log.splitlines()[-1]

@@ -35,7 +35,9 @@ _EXPECTED = (
 _LONGEST_CASE = 200  # bytes; file systems allow 255 for a name with its suffix
 
 
-def find_studies(root: Path, *, leave_out: Path, globs: tuple[str, str] | None = None) -> list[CohortStudy]:
+def find_studies(
+    root: Path, *, leave_out: Path, globs: tuple[str, str] | None = None, is_mirror: bool = False
+) -> list[CohortStudy]:
     """Return every study of a cohort, the faulty ones too, in the order of their names, which are unique.
 
     Hidden files and folders are left alone; linked folders are followed.
@@ -44,6 +46,7 @@ def find_studies(root: Path, *, leave_out: Path, globs: tuple[str, str] | None =
         root: a folder, or a CSV that lists the studies.
         leave_out: a folder that is not looked into.
         globs: of PET and CT images, if the user says how they are called.
+        is_mirror: whether files are there in name alone, so that none can be searched for DICOM.
 
     Raises:
         InputError: no such folder, or no study in it.
@@ -57,7 +60,7 @@ def find_studies(root: Path, *, leave_out: Path, globs: tuple[str, str] | None =
         if not studies:
             raise InputError(f"--pet-glob {globs[0]!r} finds no image below {format_path(root)}")
         return _name_once(studies)
-    walk = _Walk(root, leave_out)
+    walk = _Walk(root, leave_out, is_mirror=is_mirror)
     studies = walk.find_studies()
     if not studies:
         raise InputError(f"found no study in {format_path(root)}; {_EXPECTED}")
@@ -71,9 +74,9 @@ def find_studies(root: Path, *, leave_out: Path, globs: tuple[str, str] | None =
 class _Walk:
     """One pass over the folders."""
 
-    def __init__(self, root: Path, leave_out: Path) -> None:
+    def __init__(self, root: Path, leave_out: Path, *, is_mirror: bool) -> None:
         self.left_alone: list[str] = []
-        self._root, self._leave_out = root, leave_out
+        self._root, self._leave_out, self._is_mirror = root, leave_out, is_mirror
         self._found: list[CohortStudy] = []
         self._sockets: dict[Path, dict[str, list[Path]]] = {}
         self._sessions: dict[tuple[tuple[str, ...], str, str], BidsSession] = {}
@@ -91,6 +94,13 @@ class _Walk:
         for session in self._sessions.values():
             self._found += session.find_studies()
             self.left_alone += [str(path.relative_to(self._root)) for path in session.unpaired]
+        if self._is_mirror:
+            if self._others:
+                log.warning(
+                    "%d files in the store may be DICOM, which is not searched for there; list such studies in a CSV",
+                    len(self._others),
+                )
+            return self._found
         log.info("looking for DICOM in %d files", len(self._others))  # about a millisecond each, on a local disk
         cases = {study.case for study in self._found}  # beside images, a file that cannot be read is no study
         dicom = group_dicom_studies(self._others, self._root)

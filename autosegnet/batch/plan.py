@@ -100,7 +100,7 @@ def _check_study(
         remove_recorded_results(places)
         return make_failed_row(study.case, str(error))
     try:
-        before = "" if args.overwrite else read_finished_row(places, task.depends_on)
+        before = "" if args.overwrite else read_finished_row(places, task.depends_on, is_mirror=args.output_is_mirror)
     except InputError as error:
         return make_failed_row(study.case, str(error))
     if isinstance(before, StudyRow):

@@ -72,6 +72,7 @@ class Record:
         depends_on: what the mask was made from.
         made_by: `report.Provenance` in values of JSON.
         mask_sha256: of the mask's file.
+        mask_bytes: its size.
         body: whole-body figures by name, as in `lesions.json`.
         lesions: figures of each lesion by name, as in `lesions.csv`.
     """
@@ -80,6 +81,7 @@ class Record:
     depends_on: DependsOn
     made_by: Mapping[str, Any]
     mask_sha256: str = ""
+    mask_bytes: int = 0
     body: Mapping[str, Any] | None = None
     lesions: Sequence[Mapping[str, Any]] = ()
 
@@ -150,6 +152,7 @@ def format_record(record: Record) -> str:
         "made_by": dict(record.made_by),
         "row": asdict(record.row),
         "mask_sha256": record.mask_sha256,
+        "mask_bytes": record.mask_bytes,
         "body": None if record.body is None else dict(record.body),
     }
     lesions = {"columns": columns, "rows": [[lesion[name] for name in columns] for lesion in record.lesions]}
@@ -169,6 +172,7 @@ def read_record(path: Path) -> Record | None:
             depends_on=dict(content["depends_on"]),
             made_by=dict(content["made_by"]),
             mask_sha256=str(content.get("mask_sha256", "")),
+            mask_bytes=int(content.get("mask_bytes", 0)),
             body=content.get("body"),
             lesions=[dict(zip(table["columns"], row, strict=True)) for row in table["rows"]],
         )
@@ -176,8 +180,13 @@ def read_record(path: Path) -> Record | None:
         return None
 
 
-def read_finished_row(places: Places, depends_on: DependsOn) -> StudyRow | str:
+def read_finished_row(places: Places, depends_on: DependsOn, *, is_mirror: bool = False) -> StudyRow | str:
     """Return the row of a study that is done, or why it is to be done: '' if nothing was done before.
+
+    Args:
+        places: of the study.
+        depends_on: what its mask would be made from now.
+        is_mirror: whether masks are there in name and size alone, so that only their sizes can be compared.
 
     Raises:
         InputError: a mask is in place that no record describes.
@@ -197,13 +206,15 @@ def read_finished_row(places: Places, depends_on: DependsOn) -> StudyRow | str:
     changed = [name for name, value in depends_on.items() if record.depends_on.get(name) != value]
     if changed:
         return f"changed since: {', '.join(changed)}"
-    return record.row if _is_intact(masks[0], record) else "its mask is not the one that was written"
+    return record.row if _is_intact(masks[0], record, is_mirror) else "its mask is not the one that was written"
 
 
-def _is_intact(mask: Path, record: Record) -> bool:
+def _is_intact(mask: Path, record: Record, is_mirror: bool) -> bool:
     """Return whether a mask is the one of its record; old records have no digest, so their masks only have content."""
     digest = hashlib.sha256()
     try:
+        if is_mirror:
+            return mask.stat().st_size == record.mask_bytes
         if not record.mask_sha256:
             return mask.stat().st_size > 0
         with mask.open("rb") as file:

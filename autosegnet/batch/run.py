@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from autosegnet.batch.record import (
     make_failed_row,
     remove_results,
 )
+from autosegnet.batch.staging import Mirror
 from autosegnet.batch.thumbnail import draw_thumbnail
 from autosegnet.errors import AutosegnetError, InputError
 from autosegnet.loading import LoadedStudy, load_dicom, load_study
@@ -63,11 +65,15 @@ class SegmentStudies:
         weights: of the folds.
         device: for `open_engine`.
         open_engine: called with the weights and the device, and again if a study moved the engine off the GPU.
+        source: of INPUT, if it lies in a store.
+        target: of OUTPUT, likewise.
     """
 
     weights: Weights
     device: str
     open_engine: Callable[..., Engine]
+    source: Mirror | None = None
+    target: Mirror | None = None
 
     def open(self) -> Callable[[], Engine]:
         """Return what gives the engine, with the folds loaded and logged."""
@@ -86,14 +92,10 @@ class SegmentStudies:
         Raises:
             InputError: it cannot be read, paired, converted or believed.
         """
-        study, start = task.study, time.perf_counter()
-        with log_about(study.case), keep_study_warnings() as warnings:
-            if study.dicom:
-                loaded = load_dicom(study.dicom, task.options)
-            else:
-                assert study.pet is not None
-                assert study.ct is not None
-                loaded = load_study(pet=study.pet, ct=study.ct, options=task.options)
+        start = time.perf_counter()
+        staging = self.source.stage(task) if self.source else nullcontext(task)
+        with log_about(task.study.case), keep_study_warnings() as warnings, staging as staged:
+            loaded = _load(staged)
         return _Reading(loaded, warnings, time.perf_counter() - start)
 
     def do(
@@ -116,8 +118,14 @@ class SegmentStudies:
     ) -> StudyResult:
         case = task.study.case
         try:
-            remove_results(Places(task.mask.parent, case))  # if the study fails now, what is outdated would belie it
-            return StudyResult(_segment(task, reading.result(), engine, self.weights, progress))
+            places = Places(task.mask.parent, case)
+            remove_results(places)  # if the study fails now, what is outdated would belie it
+            if self.target:
+                self.target.remove_results(places)
+            row = _segment(task, reading.result(), engine, self.weights, progress)
+            if self.target:
+                self.target.put_results(places, task.mask)
+            return StudyResult(row)
         except InputError as error:
             return StudyResult(make_failed_row(case, str(error)))
         except AutosegnetError:
@@ -129,6 +137,15 @@ class SegmentStudies:
             log.exception("unexpected error")
             reason = f"unexpected {type(error).__name__}, a bug; the log has its traceback"
             return StudyResult(make_failed_row(case, reason), is_bug=True)
+
+
+def _load(task: Task) -> LoadedStudy:
+    study = task.study
+    if study.dicom:
+        return load_dicom(study.dicom, task.options)
+    assert study.pet is not None
+    assert study.ct is not None
+    return load_study(pet=study.pet, ct=study.ct, options=task.options)
 
 
 def _segment(
@@ -153,6 +170,7 @@ def _segment(
         depends_on=task.depends_on,
         made_by={**asdict(made_by), "made": made_by.made.isoformat()},
         mask_sha256=hashlib.sha256(written).hexdigest(),
+        mask_bytes=len(written),
         body=figures["body"],
         lesions=figures["lesions"],
     )

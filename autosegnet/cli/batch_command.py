@@ -16,8 +16,9 @@ from autosegnet.runtime.workers import Workers, add_worker_arguments, choose_wor
 if TYPE_CHECKING:
     from autosegnet.batch.output_lock import Part
     from autosegnet.batch.plan import Task
+    from autosegnet.batch.run import SegmentStudies
+    from autosegnet.batch.staging import Mirror
     from autosegnet.batch.summary import State
-    from autosegnet.model.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +27,10 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `autosegnet batch`."""
     parser.add_argument(
         "input",
-        type=Path,
         metavar="INPUT",
-        help="folder with studies in any mix of layouts, or a CSV with the columns case,pet,ct",
+        help="folder or URL (s3://…) with studies in any mix of layouts, or a CSV with the columns case,pet,ct",
     )
-    parser.add_argument("output", type=Path, metavar="OUTPUT", help="folder for <case> masks, records and summary.csv")
+    parser.add_argument("output", metavar="OUTPUT", help="folder or URL for <case> masks, records and summary.csv")
     parser.add_argument("--format", choices=["mha", "nii.gz"], help="of the masks (default: the PET's; DICOM: nii.gz)")
     parser.add_argument("--report", action="store_true", help="also a report per study, in OUTPUT/reports/<case>")
     parser.add_argument("--overwrite", action="store_true", help="do finished studies again, replace any mask")
@@ -68,24 +68,31 @@ def run_batch(args: argparse.Namespace) -> None:
         InputError: some studies failed.
     """
     from autosegnet.batch.output_lock import lock_output
+    from autosegnet.batch.staging import open_place
 
     workers, part = choose_workers(args), _read_part(args.part)
-    if args.input.resolve().is_relative_to(args.output.resolve()):
-        raise UsageError(f"OUTPUT {format_path(args.output)} must not be INPUT or contain it; choose another folder")
-    if workers.are_elsewhere:  # where another folder is the current one
-        args.input, args.output = args.input.absolute(), args.output.absolute()
-    with lock_output(args.output, part):
-        _run_locked(args, workers, part)
+    with open_place(args.input) as (source, mirror), open_place(args.output, for_results=True) as (output, target):
+        if source.resolve().is_relative_to(output.resolve()):
+            raise UsageError(f"OUTPUT {format_path(output)} must not be INPUT or contain it; choose another folder")
+        args.input, args.output, args.output_is_mirror = source, output, target is not None
+        if workers.are_elsewhere:  # where another folder is the current one
+            args.input, args.output = args.input.absolute(), args.output.absolute()
+        with lock_output(args.output, part):
+            _run_locked(args, workers, part, mirror, target)
 
 
-def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
+def _run_locked(
+    args: argparse.Namespace, workers: Workers, part: Part, source: Mirror | None, target: Mirror | None
+) -> None:
     from autosegnet.batch.find import find_studies
     from autosegnet.batch.plan import choose_part, plan_studies
     from autosegnet.batch.record import Places
+    from autosegnet.batch.run import SegmentStudies
     from autosegnet.batch.study_table import read_study_table
     from autosegnet.batch.summary import State, name_summary
     from autosegnet.batch.whole_cohort import write_cohort
     from autosegnet.io import probe_output, sweep_folder
+    from autosegnet.model.devices import open_engine
 
     summary = args.output / name_summary(part)
     probe_output(summary)
@@ -93,7 +100,7 @@ def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
         if folder.is_dir():
             sweep_folder(folder)
     weights = choose_weights(args)
-    studies = find_studies(args.input, leave_out=args.output, globs=_read_globs(args))
+    studies = find_studies(args.input, leave_out=args.output, globs=_read_globs(args), is_mirror=source is not None)
     listed = args.input if args.studies is None and args.input.is_file() else None
     cases = {study.case for study in studies}
     entries = read_study_table(args.studies or listed, cases, is_list=listed is not None)
@@ -103,14 +110,19 @@ def _run_locked(args: argparse.Namespace, workers: Workers, part: Part) -> None:
     log.info("%d studies: %s", len(rows), state.counts)
     state.open()
     try:
-        _segment_all(tasks, weights, args.device, state, workers)
+        work = SegmentStudies(weights, args.device, open_engine, source, target)
+        _segment_all(work, tasks, state, workers)
     except BaseException:
         state.write()
         raise
+    if target:
+        target.fetch_records(state.rows.values())
     if part.of == 1:
         write_cohort(args.output, state.rows.values())
     else:
         state.write()
+    if target:
+        target.put_cohort()
     state.close()
 
 
@@ -135,14 +147,11 @@ def _warn_of_others(output: Path, cases: set[str]) -> None:
         log.warning("%d masks in OUTPUT are of studies no longer in INPUT: %s", len(others), format_list([*others]))
 
 
-def _segment_all(tasks: list[Task], weights: Weights, device: str, state: State, workers: Workers) -> None:
+def _segment_all(work: SegmentStudies, tasks: list[Task], state: State, workers: Workers) -> None:
     from autosegnet.batch.record import StudyResult, make_failed_row
-    from autosegnet.batch.run import SegmentStudies
-    from autosegnet.model.devices import open_engine
     from autosegnet.runtime.distribute import run
     from autosegnet.runtime.work import Lost
 
-    work = SegmentStudies(weights, device, open_engine)
     with closing(run(work, tasks, workers=workers, unit="study")) as results:
         for number, result in results:
             if isinstance(result, Lost):

@@ -1,0 +1,120 @@
+"""INPUT and OUTPUT in an object store: each study is copied to scratch, read there by the strict readers, and put back.
+
+A mirror stands for a folder of the store: a file of the same name, size and time for each of its files, without their
+content. Studies are found and planned on it as on any folder. The record is put before the mask, as on a disk: a run
+that is killed in between does the study again. A store has no locks, so it is up to the user that no two batches write
+to one OUTPUT.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from autosegnet.batch.plan import Task
+from autosegnet.batch.record import Places, StudyRow
+from autosegnet.errors import InputError
+from autosegnet.io import IMAGE_SUFFIXES
+from autosegnet.io.remote import RemoteFile, RemoteFolder, is_url
+
+_READ_IN_PLANNING = (".json", ".csv")
+
+
+@contextmanager
+def open_place(text: str, *, for_results: bool = False) -> Iterator[tuple[Path, Mirror | None]]:
+    """Yield the path of INPUT or OUTPUT and, if it lies in a store, the mirror that the path is in.
+
+    Args:
+        text: a path, or a URL of a folder, or of a CSV whose folder is then mirrored.
+        for_results: whether results are written there, so that nothing need be there yet.
+
+    Raises:
+        InputError: nothing is there, or it cannot be listed.
+    """
+    if not is_url(text):
+        yield Path(text), None
+        return
+    with TemporaryDirectory(prefix="autosegnet-") as scratch:
+        url, _, name = text.rstrip("/").rpartition("/") if text.lower().endswith(".csv") else (text.rstrip("/"), "", "")
+        mirror = Mirror(Path(scratch) / PurePosixPath(url).name, RemoteFolder(url))
+        files = mirror.remote.list_files()
+        if not files and not for_results:
+            raise InputError(f"found nothing at {text}; expected a folder with studies, or a CSV that lists them")
+        mirror.folder.mkdir()
+        mirror.fill(files)
+        yield mirror.folder / name, mirror
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A local folder that stands for one in a store.
+
+    Args:
+        folder: local; the same path on every machine of a cluster.
+        remote: in the store.
+    """
+
+    folder: Path
+    remote: RemoteFolder
+
+    def fill(self, files: Mapping[str, RemoteFile]) -> None:
+        """Make a file for each one in the store; small texts that planning reads have their content."""
+        for name, file in files.items():
+            if name.endswith(_READ_IN_PLANNING):
+                continue
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            os.truncate(path, file.size)  # without content, so without blocks on the disk
+        self.remote.fetch([name for name in files if name.endswith(_READ_IN_PLANNING)], self.folder)
+        for name, file in files.items():
+            os.utime(self.folder / name, ns=(file.changed_ns, file.changed_ns))
+
+    def name(self, path: Path) -> str:
+        """Return the place of a local path in the folder of the store."""
+        return PurePosixPath(path.relative_to(self.folder)).as_posix()
+
+    @contextmanager
+    def stage(self, task: Task) -> Iterator[Task]:
+        """Yield the task with its study's files copied to scratch, which go at the end."""
+        study, sidecar = task.study, task.options.pet_sidecar
+        wanted = [*study.files, *([sidecar] if sidecar else [])]
+        with TemporaryDirectory(prefix="autosegnet-") as scratch:
+            self.remote.fetch(map(self.name, wanted), Path(scratch))
+
+            def move(path: Path) -> Path:
+                return Path(scratch) / self.name(path)
+
+            pet, ct = (None if path is None else move(path) for path in (study.pet, study.ct))
+            moved = replace(study, pet=pet, ct=ct, dicom=tuple(map(move, study.dicom)))
+            options = replace(task.options, pet_sidecar=None if sidecar is None else move(sidecar))
+            yield replace(task, study=moved, options=options)
+
+    def put_results(self, places: Places, mask: Path) -> None:
+        """Put what a study left: pictures and report, then its record, then its mask; remove them from scratch."""
+        report = sorted(path for path in places.report.glob("*") if path.is_file())
+        written = [*report, places.thumbnail, places.record, mask]
+        for path in written:
+            self.remote.put(path, self.name(path))
+        for path in (*report, places.thumbnail, mask):
+            path.unlink()
+
+    def remove_results(self, places: Places) -> None:
+        """Remove what is outdated of a study from the store, before it is done again."""
+        masks = [places.output / f"{places.case}{suffix}" for suffix in IMAGE_SUFFIXES]
+        self.remote.remove(self.name(path) for path in (*masks, places.thumbnail))
+
+    def fetch_records(self, rows: Iterable[StudyRow]) -> None:
+        """Fetch the records that other machines put."""
+        places = [Places(self.folder, row.case).record for row in rows if row.status == "done"]
+        self.remote.fetch([self.name(path) for path in places if not path.exists()], self.folder)
+
+    def put_cohort(self) -> None:
+        """Put the summary, the tables and the overview."""
+        for pattern in ("summary*.csv", "tables/*", "overview.html"):
+            for path in sorted(self.folder.glob(pattern)):
+                self.remote.put(path, self.name(path))
