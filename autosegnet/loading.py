@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from autosegnet.errors import InputError, UsageError, format_path
 from autosegnet.io import read_image
+from autosegnet.io.folders import refuse_archive
 from autosegnet.io.nifti_forms import Form
 from autosegnet.io.small_files import read_json, require_object
 from autosegnet.scan import ScanFacts
@@ -134,8 +135,6 @@ def _is_folder(path: Path) -> bool:
     Raises:
         InputError: the system does not say, or the path is an archive's.
     """
-    from autosegnet.dicom.objects import refuse_archive
-
     try:
         is_folder = path.is_dir()
         if not is_folder:

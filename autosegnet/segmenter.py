@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -183,8 +183,12 @@ class Segmenter:
             WeightsError: a fold is missing, altered or of another network.
         """
         with keep_study_warnings() as warnings:
-            loaded, from_sitk = _load(pet, ct, options, tracer=self.weights.recipe.tracer)
-            check(loaded)
+            try:
+                loaded, from_sitk = _load(pet, ct, options, tracer=self.weights.recipe.tracer)
+                check(loaded)
+            except Exception:
+                wait([self._opening])  # what opening logs must not follow the message that ends the run
+                raise
         maps: Maps = "probability and uncertainty" if uncertainty else "probability" if probability else "none"
         result = self.segment_loaded(loaded, maps=maps, progress=progress, warnings=tuple(warnings))
         return replace(result, from_sitk=from_sitk)

@@ -10,6 +10,7 @@ from autosegnet.dicom.objects import find_headers
 from autosegnet.errors import InputError
 from autosegnet.evaluation.mask_folders import find_masks
 from autosegnet.io.folders import folders_below
+from autosegnet.loading import load_study
 
 
 @pytest.fixture
@@ -53,3 +54,13 @@ def test_a_series_that_is_linked_twice_is_read_once(root: Path) -> None:
 def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot list the folder absent: No such file"):
         list(folders_below(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("name", ["study.zip", "study.ZIP", "study.tar.gz", "study.7z"])
+def test_an_archive_is_to_be_unzipped(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\3\4")
+    for read in (lambda path: load_study(pet=path, ct=path), lambda path: find_studies(path, leave_out=tmp_path / "o")):
+        with pytest.raises(InputError, match=f"found an archive, {name}; unzip it and name the folder"):
+            read(tmp_path / name)
+    with pytest.raises(InputError, match=f"found no study .*; unzip {name} first"):
+        find_studies(tmp_path, leave_out=tmp_path / "o")

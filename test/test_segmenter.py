@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -178,3 +179,20 @@ def test_an_engine_that_a_study_moved_to_the_cpu_is_opened_anew(tiny_weights: We
     assert segmenter.engine() is segmenter.engine() is opened[0]
     opened[0].name = "cpu"
     assert segmenter.engine() is segmenter.engine() is opened[1]
+
+
+def test_nothing_is_logged_after_the_error_of_a_study_that_cannot_be_read(
+    tiny_weights: Weights, tmp_path: Path
+) -> None:
+    """The last line of a run is its error, although the folds are opened meanwhile."""
+    opened = []
+
+    def open_slowly(weights: Weights) -> Any:
+        time.sleep(0.2)
+        opened.append(weights)
+        return SimpleNamespace(name="cpu")
+
+    segmenter = Segmenter.from_engine(open_slowly, tiny_weights)
+    with pytest.raises(InputError):
+        segmenter(tmp_path / "none.mha", tmp_path / "none.mha")
+    assert opened

@@ -20,7 +20,7 @@ from autosegnet.batch.layouts import (
 )
 from autosegnet.errors import InputError, format_list, format_path
 from autosegnet.io import IMAGE_SUFFIXES, image_stem
-from autosegnet.io.folders import case_of, folders_below
+from autosegnet.io.folders import advise_to_unzip, case_of, folders_below, refuse_archive
 from autosegnet.io.layout_names import LABEL_FOLDERS, MASK_STEM, TREE_STEMS
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ def find_studies(
     Raises:
         InputError: no such folder, or no study in it.
     """
+    refuse_archive(root)
     if root.is_file():
         return _name_once(read_case_list(root))
     if not root.is_dir():
@@ -63,7 +64,7 @@ def find_studies(
     walk = _Walk(root, leave_out, is_mirror=is_mirror)
     studies = walk.find_studies()
     if not studies:
-        raise InputError(f"found no study in {format_path(root)}; {_EXPECTED}")
+        raise InputError(f"found no study in {format_path(root)}; {_EXPECTED}{advise_to_unzip(walk.others)}")
     if walk.left_alone:
         log.warning(
             "%d images in no known layout are left alone: %s", len(walk.left_alone), format_list(walk.left_alone)
@@ -80,12 +81,12 @@ class _Walk:
         self._found: list[CohortStudy] = []
         self._sockets: dict[Path, dict[str, list[Path]]] = {}
         self._sessions: dict[tuple[tuple[str, ...], str, str], BidsSession] = {}
-        self._others: list[Path] = []
+        self.others: list[Path] = []
 
     def find_studies(self) -> list[CohortStudy]:
         for folder, names in folders_below(self._root, leave_out=self._leave_out, unlisted=self._keep_unlisted):
             images = [folder / name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-            self._others += [folder / name for name in names if not name.lower().endswith(_NO_DICOM)]
+            self.others += [folder / name for name in names if not name.lower().endswith(_NO_DICOM)]
             if images:
                 self._sort_images(folder, images)
         for folder, sockets in self._sockets.items():
@@ -95,15 +96,15 @@ class _Walk:
             self._found += session.find_studies()
             self.left_alone += [str(path.relative_to(self._root)) for path in session.unpaired]
         if self._is_mirror:
-            if self._others:
+            if self.others:
                 log.warning(
                     "%d files in the store may be DICOM, which is not searched for there; list such studies in a CSV",
-                    len(self._others),
+                    len(self.others),
                 )
             return self._found
-        log.info("looking for DICOM in %d files", len(self._others))  # about a millisecond each, on a local disk
+        log.info("looking for DICOM in %d files", len(self.others))  # about a millisecond each, on a local disk
         cases = {study.case for study in self._found}  # beside images, a file that cannot be read is no study
-        dicom = group_dicom_studies(self._others, self._root)
+        dicom = group_dicom_studies(self.others, self._root)
         return self._found + [study for study in dicom if study.files or study.case not in cases]
 
     def _keep_unlisted(self, error: OSError) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from autosegnet.dicom.header import Header, name_attribute, read_private
+from autosegnet.dicom.header import Header, name_attribute, parse_number, read_private
 from autosegnet.suv.pet_header import ATTRIBUTES
 from autosegnet.suv.rules import find_units_fault
 
@@ -122,13 +122,14 @@ def is_in_motion(headers: Sequence[Header]) -> str:
 def _judge_units(first: Header) -> str:
     units = first.text("Units").upper()
     names = ("philips_suv_factor", "philips_activity_factor")
-    return find_units_fault(units, has_factor=units == "CNTS" and any(_has_private(first, name) for name in names))
+    return find_units_fault(units, has_factor=units == "CNTS" and any(_has_factor(first, name) for name in names))
 
 
-def _has_private(header: Header, field: str) -> bool:
+def _has_factor(header: Header, field: str) -> bool:
     attribute = ATTRIBUTES[field]
     group, element = (int(part, 16) for part in attribute.number.strip("()").split(","))
-    return read_private(header, group, attribute.creator, element & 0xFF) is not None
+    value = read_private(header, group, attribute.creator, element & 0xFF)
+    return value is not None and (parse_number(str(value)) or 0.0) > 0.0
 
 
 def _judge_attenuation(headers: Sequence[Header]) -> Verdict:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
 from autosegnet.dicom.header import Header, keep_quiet, refuse_damage
 from autosegnet.errors import InputError, format_path
-from autosegnet.io.folders import folders_below
+from autosegnet.io.folders import advise_to_unzip, folders_below, refuse_archive
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -28,7 +28,6 @@ _SHORT_VRS: Final = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI U
 _LONG_VRS: Final = b"OB OD OF OL OV OW SQ UC UN UR UT SV UV".split()
 _SAME_SIZE: Final = 0.01  # of the neighbours' median: slices of one series differ in a few characters
 _NAMES_OF_DICOM: Final = (".dcm", ".dicom", ".dic", ".ima")
-_ARCHIVES: Final = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".iso")
 
 
 def find_headers(folder: Path) -> list[Header]:
@@ -49,22 +48,12 @@ def find_headers(folder: Path) -> list[Header]:
     known = {header.path for header in headers}
     others = [path for path in paths if path not in known]
     if not headers:
-        archives = [path.name for path in paths if path.suffix.lower() in _ARCHIVES]
-        advice = f"; unzip {format_path(archives[0], 80)} first" if archives else ""
-        raise InputError(f"found {len(paths)} files and no DICOM object among them, in {format_path(folder)}{advice}")
+        raise InputError(
+            f"found {len(paths)} files and no DICOM object among them, in {format_path(folder)}{advise_to_unzip(paths)}"
+        )
     for path in find_lost(known, others):
         raise InputError(describe_lost(path))
     return headers
-
-
-def refuse_archive(path: Path) -> None:
-    """Refuse an archive where a folder is expected.
-
-    Raises:
-        InputError: the path is an archive's.
-    """
-    if path.suffix.lower() in _ARCHIVES and not path.name.lower().endswith(".nii.gz") and path.is_file():
-        raise InputError(f"found an archive, {format_path(path.name, 80)}; unzip it and name the folder instead")
 
 
 def find_lost(objects: Collection[Path], others: Iterable[Path]) -> list[Path]:

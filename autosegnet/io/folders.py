@@ -1,8 +1,9 @@
 """Walks folders, and names what lies in them: in the same way for every command, whatever it looks for."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from autosegnet.errors import InputError, format_path
 
@@ -77,3 +78,23 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
+
+
+_ARCHIVES: Final = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".iso")
+
+
+def refuse_archive(path: Path) -> None:
+    """Refuse an archive where a folder is expected.
+
+    Raises:
+        InputError: the path is an archive's.
+    """
+    if advise_to_unzip([path]) and path.is_file():
+        raise InputError(f"found an archive, {format_path(path.name, 80)}; unzip it and name the folder instead")
+
+
+def advise_to_unzip(paths: Iterable[Path]) -> str:
+    """Return the end of a message that says which archive to unzip, '' if none of the files is one."""
+    names = [path.name for path in paths if path.name.lower().endswith(_ARCHIVES)]
+    archives = [name for name in names if not name.lower().endswith(".nii.gz")]
+    return f"; unzip {format_path(archives[0], 80)} first" if archives else ""
