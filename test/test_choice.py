@@ -235,7 +235,21 @@ def test_acquisitions_that_form_no_stack_together_are_judged_one_by_one(study):
     write_series(study / "ct" / "second", kind="CT", edit=later)
     _, ct = pair(study)
     assert len(ct.headers) == SLICES
-    assert ct.part == "part 1 of 2"
+    assert ct.part == 1
+
+
+def test_acquisitions_of_one_place_are_told_apart_and_one_is_chosen(study):
+    def again(dataset, k):
+        dataset.AcquisitionNumber = "7"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+
+    write_series(study / "ct" / "second", kind="CT", edit=again)
+    with pytest.raises(
+        InputError, match=f"slices of part 1, UID ...{CT_SERIES[-12:]}#1.* slices of acquisition 7, .*#2"
+    ):
+        pair(study)
+    _, ct = pair(study, ct_uid=f"{CT_SERIES[-12:]}#2")
+    assert ct.headers[0].text("AcquisitionNumber") == "7"
 
 
 # --- frames of reference and studies ------------------------------------------------------------------------------

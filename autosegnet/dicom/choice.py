@@ -7,6 +7,7 @@ docs/how-to/dicom.md.
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +37,7 @@ class Chooser:
     """What a person says about which series are meant.
 
     Args:
-        pet_uid, ct_uid: SeriesInstanceUID or its end, '' for any.
+        pet_uid, ct_uid: SeriesInstanceUID or its end, and #2 for its second part; '' for any.
         facts: stated facts that admit a series, and how options are called in messages.
     """
 
@@ -103,6 +104,9 @@ def choose_ct(
 def _named(candidates: list[Series], uid: str) -> list[Series]:
     if not uid:
         return candidates
+    uid, _, part = uid.partition("#")
+    if part:
+        candidates = [s for s in candidates if str(s.part) == part]
     return [s for s in candidates if s.uid == uid] or [s for s in candidates if s.uid.endswith(uid)]
 
 
@@ -250,5 +254,4 @@ def _describe(series: Series, grid: Grid | None = None) -> str:
 
 def describe_ct(series: Series) -> str:
     """Return a CT for a report, without its UID."""
-    text = _describe(series)
-    return text.replace(f", UID ...{series.uid[-12:]}", "")
+    return re.sub(r", UID [^,(]*", "", _describe(series))

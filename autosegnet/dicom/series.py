@@ -38,7 +38,7 @@ class Series:
         stacked: the slices as a volume; None if they form none.
         verdict: what is to be said against it or about it.
         aside: images of the same series that are no slices, by the reason.
-        part: what tells it from the other parts of its series, or ''.
+        part: its number among the parts of its series, 0 if it is the whole of it.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Series:
     stacked: Stack | None
     verdict: Verdict
     aside: tuple[tuple[str, int], ...] = ()
-    part: str = ""
+    part: int = 0
 
     @property
     def fault(self) -> str:
@@ -70,8 +70,11 @@ class Series:
         number = "".join(c for c in self.headers[0].text("SeriesNumber")[:8] if c.isdigit()) or "none"
         end = self.uid[-12:]
         uid = f"UID ...{end}" if re.fullmatch(r"[0-9.]+", end) else "UID that is none"
-        part = f", {self.part}" if self.part else ""
-        return f"{self.kind} number {number}, {len(self.headers)} slices{part}, {uid}"
+        if not self.part:
+            return f"{self.kind} number {number}, {len(self.headers)} slices, {uid}"
+        acquisition = self.headers[0].text("AcquisitionNumber")
+        part = f"acquisition {acquisition}" if acquisition.isdigit() else f"part {self.part}"
+        return f"{self.kind} number {number}, {len(self.headers)} slices of {part}, {uid}#{self.part}"
 
     @property
     def summary(self) -> str:
@@ -160,21 +163,21 @@ def _judge_group(kind: str, uid: str, headers: Sequence[Header]) -> list[Series]
         stacks = [piece for part, found in stacks for piece in _split_by_acquisition(part, found)]
     several = len(stacks) > 1
     return [
-        _judge_part(kind, uid, part, found, aside, f"part {k} of {len(stacks)}" if several else "")
+        _judge_part(kind, uid, part, found, aside, k if several else 0)
         for k, (part, found) in enumerate(stacks, start=1)
     ]
 
 
 def _judge_part(
-    kind: str, uid: str, part: Sequence[Header], found: Stack | str, aside: Counter[str], name: str
+    kind: str, uid: str, part: Sequence[Header], found: Stack | str, aside: Counter[str], number: int
 ) -> Series:
     rest = tuple(aside.items())
     if isinstance(found, str):
         motion = is_in_motion(part) if kind == "PET" else ""
         verdict = Verdict(motion if motion and "place of another" in found else found)
-        return Series(kind, uid, tuple(part), None, verdict, rest, name)
+        return Series(kind, uid, tuple(part), None, verdict, rest, number)
     verdict = judge_pet(part) if kind == "PET" else Verdict()
-    return Series(kind, uid, tuple(part), found, verdict, rest, name)
+    return Series(kind, uid, tuple(part), found, verdict, rest, number)
 
 
 def _try_stack(headers: Sequence[Header]) -> Stack | str:
