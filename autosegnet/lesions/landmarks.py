@@ -3,7 +3,7 @@
 Everything lies on one coarse upright grid (LPS). A landmark that cannot be found is None, and sites say less then.
 From the CT, the rules are (docs/reference/lesions.md):
 
-- lungs: voxels of lung density (-950 to -500 HU) inside the body, in pieces of at least 0.2 l, 0.8 l in all;
+- lungs: voxels of lung density (-950 to -500 HU) inside the body, in pieces of at least 60 ml, 300 ml in all;
 - skull base: the lowest of the slices above the lungs in which bone encloses at least 40 cm2 of soft tissue;
 - pelvis: from 220 mm above the perineum, the highest slice below the lungs that parts into two legs.
 """
@@ -27,7 +27,7 @@ _AIR_HU = -1024.0
 _LUNG_HU = (-950.0, -500.0)
 _BODY_HU = -300.0
 _BONE_HU = 200.0
-_LEAST_LUNG_ML, _LEAST_LUNGS_ML = 200.0, 800.0
+_LEAST_LUNG_ML, _LEAST_LUNGS_ML = 60.0, 300.0  # of a small child
 _LEAST_BRAIN_CM2 = 40.0
 _LEAST_LEG_CM2 = 40.0
 _PELVIS_MM = 220.0  # from the perineum to the iliac crest of an adult

@@ -17,30 +17,30 @@ WHITE: Final = (255, 255, 255)
 CYAN: Final = (0, 225, 255)
 
 
-def scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
-    """Values as a fraction of a window, cut off at its ends."""
+def scale(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
+    """Return values as a fraction of a window, cut off at its ends."""
     fraction: NDArray[np.float32] = np.clip((values.astype(np.float32) - low) / (high - low), 0.0, 1.0)
     return fraction
 
 
-def inverted_grey(fraction: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(..., 3) in [0, 1]: white for 0, black for 1."""
+def paint_inverted_grey(fraction: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (..., 3) in [0, 1]: white for 0, black for 1."""
     return np.repeat(1.0 - fraction[..., None], 3, axis=-1)
 
 
-def hot(fraction: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(..., 3) in [0, 1]: black, red, yellow, white."""
+def paint_hot(fraction: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (..., 3) in [0, 1]: black, red, yellow, white."""
     colours: NDArray[np.float32] = np.clip(3.0 * fraction[..., None] - np.array([0, 1, 2], np.float32), 0.0, 1.0)
     return colours
 
 
-def picture(colours: NDArray[Any]) -> Image.Image:
-    """A picture of (rows, columns, 3) in [0, 1]."""
+def make_picture(colours: NDArray[Any]) -> Image.Image:
+    """Return a picture of (rows, columns), (…, 3) or, with opacity, (…, 4) in [0, 1]."""
     return Image.fromarray((colours * 255.0 + 0.5).astype(np.uint8))
 
 
-def edge(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """The pixels of each label beside a pixel of another one, or of none."""
+def find_edge(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the pixels of each label beside a pixel of another one, or of none."""
     inner = np.ones(labels.shape, bool)
     inner[1:] &= labels[1:] == labels[:-1]
     inner[:-1] &= labels[:-1] == labels[1:]
@@ -49,8 +49,8 @@ def edge(labels: NDArray[Any]) -> NDArray[np.bool_]:
     return (labels > 0) & ~inner
 
 
-def rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The two pixels around a region, none of its own."""
+def find_rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the two pixels around a region, none of its own."""
     grown = inside
     for _ in range(2):
         last, grown = grown, grown.copy()
@@ -62,12 +62,12 @@ def rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 @lru_cache
-def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """The typeface that Pillow brings along."""
+def load_font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Return the typeface that Pillow brings along."""
     return ImageFont.load_default(size)
 
 
-def text(
+def write_words(
     draw: ImageDraw.ImageDraw,
     at: tuple[float, float],
     words: str,
@@ -76,12 +76,12 @@ def text(
     colour: Any = INK,
     size: int = 13,
 ) -> None:
-    """Writes words; anchor as Pillow's: l, m, r across and t, m, b down."""
-    draw.text(at, words, fill=colour, font=font(size), anchor=anchor)
+    """Write words; anchor as Pillow's: l, m, r across and t, m, b down."""
+    draw.text(at, words, fill=colour, font=load_font(size), anchor=anchor)
 
 
-def png(image: Image.Image) -> bytes:
-    """A PNG file, without a date or anything else beside the pixels."""
+def encode_png(image: Image.Image) -> bytes:
+    """Return a PNG file, without a date or anything else beside the pixels."""
     data = io.BytesIO()
     image.save(data, "PNG", compress_level=6)
     return data.getvalue()

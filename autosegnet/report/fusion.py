@@ -1,8 +1,9 @@
-"""Axial PET/CT fusion through each lesion's hottest voxel."""
+"""Draws axial PET, CT and their fusion through each lesion's hottest voxel."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -11,10 +12,11 @@ from PIL import Image, ImageDraw
 
 from autosegnet.geometry import Grid, resample, voxels
 from autosegnet.lesions import Lesion
-from autosegnet.report.draw import CYAN, WHITE, hot, picture, rim, scaled, text
+from autosegnet.report.draw import CYAN, WHITE, find_rim, make_picture, paint_hot, scale, write_words
+from autosegnet.report.projection import SUV_WIDEST
 from autosegnet.study import AIR_HU, Study
 
-CT_WINDOW_HU: Final = (-160.0, 240.0)
+SOFT_TISSUE_HU: Final = (-160.0, 240.0)
 """Soft tissue: width 400, level 40."""
 
 SUV_WHITE: Final = 10.0
@@ -25,33 +27,70 @@ _OPAQUE_SUV = 4.0  # below, the CT shines through the more the colder
 _OPACITY = 0.7
 
 
-def fusion_pictures(
-    case: Study, labels: NDArray[Any], lesions: Sequence[Lesion]
-) -> Iterator[tuple[Lesion, Image.Image]]:
-    """A square axial picture of each lesion, the patient's right on the left and the front at the top.
+@dataclass(frozen=True, slots=True)
+class AxialPictures:
+    """The axial slice of a lesion as pictures of one size.
 
     Args:
-        case: PET in SUV, CT in HU.
+        lesion: shown.
+        fusion: PET over CT, with the lesion's contour.
+        ct: alone.
+        pet: alone, white for SUV 0 and black for `SUV_WIDEST`.
+        hot: the PET in colours that let the CT through where it is cold.
+        contour: of the lesions, transparent elsewhere.
+    """
+
+    lesion: Lesion
+    fusion: Image.Image
+    ct: Image.Image
+    pet: Image.Image
+    hot: Image.Image
+    contour: Image.Image
+
+
+def make_axial_pictures(study: Study, labels: NDArray[Any], lesions: Sequence[Lesion]) -> Iterator[AxialPictures]:
+    """Return square axial pictures of each lesion, the patient's right on the left and the front at the top.
+
+    Args:
+        study: PET in SUV, CT in HU.
         labels: (z, y, x) on the PET's grid.
         lesions: to be shown.
     """
     for lesion in lesions:
         plane = axial_plane(lesion)
-        suv = voxels(resample(case.pet, plane, outside=0.0))[0]
-        hu = voxels(resample(case.ct, plane, outside=AIR_HU))[0]
-        grey = np.repeat(scaled(hu, *CT_WINDOW_HU)[..., None], 3, axis=-1)
-        opacity = (_OPACITY * scaled(suv, 0.0, _OPAQUE_SUV))[..., None]
-        colours = (1 - opacity) * grey + opacity * hot(scaled(suv, 0.0, SUV_WHITE))
-        colours[rim(_labels_on(plane, labels, Grid.of(case.pet)) > 0)] = np.array(CYAN) / 255.0
-        done = picture(colours)
-        draw = ImageDraw.Draw(done)
-        for words, x in (("R", 12), ("L", _PIXELS - 12)):
-            text(draw, (x, _PIXELS / 2), words, colour=WHITE, size=18)
-        yield lesion, done
+        suv = voxels(resample(study.pet, plane, outside=0.0))[0]
+        hu = voxels(resample(study.ct, plane, outside=AIR_HU))[0]
+        ct = make_picture(scale(hu, *SOFT_TISSUE_HU))
+        hot = _paint_see_through(suv)
+        contour = np.zeros((*suv.shape, 4), np.float32)
+        contour[find_rim(_labels_on(plane, labels, Grid.of(study.pet)) > 0)] = [*(c / 255.0 for c in CYAN), 1.0]
+        contours = make_picture(contour)
+        fusion = ct.convert("RGB")
+        for layer in (hot.convert("RGBA"), contours):
+            fusion.paste(layer, (0, 0), layer)
+        _write_sides(fusion)
+        pet = make_picture(1.0 - scale(suv, 0.0, SUV_WIDEST))
+        yield AxialPictures(lesion, fusion, ct, pet, hot, contours)
+
+
+def _paint_see_through(suv: NDArray[Any]) -> Image.Image:
+    """Return a PET in colours as a palette picture, the less opaque the colder."""
+    levels = np.arange(256) / 255.0
+    opacity = _OPACITY * scale(levels * SUV_WHITE, 0.0, _OPAQUE_SUV)
+    colours = np.concatenate([paint_hot(levels.astype(np.float32)), opacity[:, None]], axis=1)
+    picture = Image.fromarray((scale(suv, 0.0, SUV_WHITE) * 255.0 + 0.5).astype(np.uint8)).convert("P")
+    picture.putpalette((colours * 255.0 + 0.5).astype(np.uint8).tobytes(), "RGBA")
+    return picture
+
+
+def _write_sides(picture: Image.Image) -> None:
+    draw = ImageDraw.Draw(picture)
+    for words, x in (("R", 12), ("L", _PIXELS - 12)):
+        write_words(draw, (x, _PIXELS / 2), words, colour=WHITE, size=18)
 
 
 def axial_plane(lesion: Lesion) -> Grid:
-    """The plane of the picture: across the body at the hottest voxel, around the middle of the lesion."""
+    """Return the plane of the picture: across the body at the hottest voxel, around the middle of the lesion."""
     (left, right), (front, back), _ = lesion.box_mm
     side_mm = max(_FIELD_MM, max(right - left, back - front) + _AROUND_MM)
     step = side_mm / _PIXELS
@@ -62,7 +101,7 @@ def axial_plane(lesion: Lesion) -> Grid:
 
 
 def _labels_on(plane: Grid, labels: NDArray[Any], grid: Grid) -> NDArray[Any]:
-    """(rows, columns): the label of the voxel that each pixel of a plane lies in."""
+    """Return (rows, columns): the label of the voxel that each pixel of a plane lies in."""
     # A pixel's voxel index is linear in its column and row.
     to_index = np.linalg.inv(grid.steps_mm)
     first = to_index @ (np.asarray(plane.origin_mm) - np.asarray(grid.origin_mm))

@@ -1,16 +1,34 @@
-"""The page of a report: one HTML file that needs nothing else, on screen and on paper."""
+"""The page of a report: one HTML file that needs nothing else, on screen and on paper, with or without scripts.
+
+Its policy lets the page load nothing, and run only its own script, which is named by its hash.
+"""
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
+from hashlib import sha256
 from importlib.resources import files
-from string import Template
+from typing import Any
 
-from autosegnet.lesions import BodyFigures, Lesion, LesionTable
+from autosegnet.lesions import Lesion, LesionTable
+from autosegnet.report.annotate import SUV_BLACK
+from autosegnet.report.page_tables import (
+    MORE_COLUMNS,
+    choose_columns,
+    describe_body,
+    describe_references,
+    describe_rest,
+    describe_suggestions,
+    explain_references,
+    format_row,
+    format_suv,
+    format_volume,
+    list_warnings,
+)
+from autosegnet.report.projection import SUV_WIDEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +43,7 @@ class Provenance:
         suv: how SUV was derived, a line each.
         warnings: what the reader must know of the study, a line each.
         made: when the report was made.
+        scan: how the PET was made, name and value each.
     """
 
     software: str
@@ -34,151 +53,158 @@ class Provenance:
     suv: tuple[str, ...]
     warnings: tuple[str, ...]
     made: datetime
+    scan: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """PNG files of one size that lie over each other.
+
+    Args:
+        name: of the view, or its direction in degrees.
+        base: the PET.
+        overlay: what is drawn on it.
+    """
+
+    name: str
+    base: bytes
+    overlay: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AxialLayers:
+    """PNG files of the axial slice of a lesion.
+
+    Args:
+        number: of the lesion.
+        ct, hot, pet, contour: as in `fusion.AxialPictures`.
+    """
+
+    number: int
+    ct: bytes
+    hot: bytes
+    pet: bytes
+    contour: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """PNG files, and the pixels of the projections, which are of one height and one scale.
+    """All pictures of a page.
 
     Args:
-        coronal: projection.
-        sagittal: projection.
-        widths: of coronal and sagittal, in pixels.
-        height: of both.
-        fusion: of each shown lesion by its number.
+        projections: coronal and sagittal, of one height and one scale.
+        turned: the same body from all around.
+        slices: of each shown lesion.
+        height_and_widths: of both projections, and of each, in pixels.
     """
 
-    coronal: bytes
-    sagittal: bytes
-    widths: tuple[int, int]
-    height: int
-    fusion: dict[int, bytes]
+    projections: tuple[Layers, Layers]
+    turned: tuple[Layers, ...]
+    slices: tuple[AxialLayers, ...]
+    height_and_widths: tuple[int, int, int]
 
 
-_NBSP = "\u00a0"
-_HEADINGS = (
-    ("Lesion", "number, by volume"),
-    ("Volume", "ml"),
-    ("SUVmax", ""),
-    ("SUVmean", ""),
-    ("SUVpeak", "1 cm³"),
-    ("TLG", "g"),
-    ("SUV ≥ 4", "ml in the mask"),
-    ("SUV ≥ 2.5", "ml in the mask"),
-    ("≥ 41 %", "ml in the mask"),
-    ("Centroid", "L, P, S in mm"),
-)
-
-
-def page(table: LesionTable, shown: Sequence[Lesion], pictures: Pictures, provenance: Provenance) -> str:
-    """The text of `report.html`.
+def make_page(
+    table: LesionTable, shown: Sequence[Lesion], pictures: Pictures, provenance: Provenance, *, title: str = ""
+) -> str:
+    """Return the text of `report.html`.
 
     Args:
         table: all lesions.
         shown: those with a row and a picture, the first of the table.
         pictures: of those.
         provenance: what made the mask.
+        title: of the page; '' names no patient.
     """
-    template = Template((files("autosegnet.report") / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        coronal=_source(pictures.coronal),
-        sagittal=_source(pictures.sagittal),
-        coronal_width=pictures.widths[0],
-        sagittal_width=pictures.widths[1],
-        ratio=f"{sum(pictures.widths) / pictures.height:.4f}",
-        body=_body(table.body),
-        warnings=_warnings(provenance.warnings),
-        table=_table(table, shown),
-        fusion=_fusion(shown, pictures),
-        suv=_lines(provenance.suv),
-        software=escape(provenance.software),
-        engine=escape(provenance.engine),
-        weights=escape(provenance.weights[:12]),
-        description=escape(provenance.description or "not described"),
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    texts = {name: (files("autosegnet.report") / f"page.{name}").read_text("utf-8") for name in ("html", "css", "js")}
+    texts["css"] += _scale_projections(pictures)
+    template = Environment(autoescape=True, trim_blocks=False).from_string(texts["html"])
+    return template.render(
+        style=Markup(texts["css"]),
+        script=Markup(texts["js"]),
+        style_hash=_hash_source(texts["css"]),
+        script_hash=_hash_source(texts["js"]),
+        facts=_list_facts,
+        title=title,
+        widest=int(SUV_WIDEST),
+        suv_black=int(SUV_BLACK),
+        **_fill_pictures(pictures, shown),
+        **_fill_tables(table, shown),
+        warnings=[*list_warnings(table), *provenance.warnings],
+        scan=provenance.scan,
+        suv=provenance.suv,
+        software=provenance.software,
+        engine=provenance.engine,
+        weights=provenance.weights[:12],
+        description=provenance.description or "not described",
         made=provenance.made.strftime("%Y-%m-%d %H:%M %Z").strip(),
-        connectivity=table.connectivity,
-        peak=f"{table.peak_voxels} voxels, {table.peak_voxels * table.voxel_volume_ml:.2f} ml",
     )
 
 
-def _body(body: BodyFigures) -> str:
-    rows = (
-        ("Lesions", str(body.lesions), ""),
-        ("TMTV", _volume(body.tmtv_ml), "ml"),
-        ("TLG", _volume(body.tlg_g), "g"),
-        ("SUVmax", _suv(body.suv_max), ""),
-        ("SUVpeak", _suv(body.suv_peak), ""),
-        ("Dmax, centroids", _mm(body.dmax_centroids_mm), "mm"),
-        ("Dmax, voxels", _mm(body.dmax_voxels_mm), "mm"),
-    )
-    return "".join(
-        f"<div><dt>{name}</dt><dd>{value}{f' <small>{unit}</small>' if unit and value != '–' else ''}</dd></div>"
-        for name, value, unit in rows
-    )
+def _scale_projections(pictures: Pictures) -> str:
+    """Return rules that show both projections at one scale, and at most 620 px or half a printed page high."""
+    height, *widths = pictures.height_and_widths
+    ratio = sum(widths) / height
+    rules = [f".{view.name} {{ flex: {width} 1 0; }}" for view, width in zip(pictures.projections, widths, strict=True)]
+    rules.append(f".mips {{ max-width: calc({ratio:.4f} * 620px); }}")
+    rules.append(f"@media print {{ .mips {{ max-width: calc({ratio:.4f} * 106mm); }} }}")
+    return "\n".join(rules) + "\n"
 
 
-def _table(table: LesionTable, shown: Sequence[Lesion]) -> str:
-    if not table.lesions:
-        return '<p class="none">No lesion was found.</p>'
-    head = "".join(f"<th>{name}<small>{unit or _NBSP}</small></th>" for name, unit in _HEADINGS)
-    rows = "".join(_row(lesion) for lesion in shown)
-    rest = table.lesions[len(shown) :]
-    if rest:
-        rows += (
-            f'<tr class="rest"><td colspan="{len(_HEADINGS)}">and {len(rest)} smaller lesions, '
-            f"{_volume(sum(lesion.volume_ml for lesion in rest))} ml together, SUVmax up to "
-            f"{_suv(max(lesion.suv_max for lesion in rest))}: see lesions.csv</td></tr>"
-        )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+def _fill_pictures(pictures: Pictures, shown: Sequence[Lesion]) -> dict[str, Any]:
+    captions = {m.number: f"{format_volume(m.volume_ml)} ml · SUV {format_suv(m.suv_max)}" for m in shown}
+    return {
+        "projections": [_fill_layers(view) for view in pictures.projections],
+        "turned": [_fill_layers(view) | {"degrees": view.name} for view in pictures.turned],
+        "slices": [
+            {
+                "number": axial.number,
+                "caption": captions[axial.number],
+                **{name: _encode_source(getattr(axial, name)) for name in ("ct", "hot", "pet", "contour")},
+            }
+            for axial in pictures.slices
+        ],
+    }
 
 
-def _row(lesion: Lesion) -> str:
-    number = lesion.number
-    cells = (
-        f'<a href="#lesion-{number}">{number}</a>',
-        _volume(lesion.volume_ml),
-        _suv(lesion.suv_max),
-        _suv(lesion.suv_mean),
-        _suv(lesion.suv_peak),
-        _volume(lesion.tlg_g),
-        _volume(lesion.suv_4_ml),
-        _volume(lesion.suv_2_5_ml),
-        _volume(lesion.percent_41_ml),
-        ", ".join(f"{round(v)}".replace("-", "\u2212") for v in lesion.centroid_mm),
-    )
-    return f'<tr id="row-{number}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+def _fill_tables(table: LesionTable, shown: Sequence[Lesion]) -> dict[str, Any]:
+    return {
+        "body": describe_body(table),
+        "references": describe_references(table),
+        "reference_notes": explain_references(table),
+        "suggestions": describe_suggestions(table),
+        "columns": choose_columns(table),
+        "more_columns": MORE_COLUMNS,
+        "rows": [format_row(lesion, table) for lesion in shown],
+        "rest": describe_rest(table, len(shown)),
+        "labelled": table.labelled,
+        "connectivity": table.connectivity,
+        "peak": f"{table.peak_voxels} voxels, {table.peak_voxels * table.voxel_volume_ml:.2f} ml",
+    }
 
 
-def _fusion(shown: Sequence[Lesion], pictures: Pictures) -> str:
-    """Captions give number, volume and SUVmax."""
-    return "".join(
-        f'<figure id="lesion-{lesion.number}"><a href="#row-{lesion.number}">'
-        f'<img src="{_source(pictures.fusion[lesion.number])}" alt="axial PET/CT of lesion {lesion.number}"></a>'
-        f"<figcaption><b>{lesion.number}</b> {_volume(lesion.volume_ml)} ml · SUV {_suv(lesion.suv_max)}</figcaption>"
-        "</figure>"
-        for lesion in shown
-    )
+def _fill_layers(layers: Layers) -> dict[str, str]:
+    return {
+        "name": layers.name,
+        "base": _encode_source(layers.base),
+        "overlay": _encode_source(layers.overlay),
+    }
 
 
-def _warnings(warnings: Sequence[str]) -> str:
-    return f'<div class="warnings"><h2>Warnings</h2>{_lines(warnings)}</div>' if warnings else ""
+def _list_facts(pairs: Sequence[tuple[str, str]]) -> Any:
+    """Return a list of names and values; a value may end in a unit after a space that does not break."""
+    from markupsafe import Markup
+
+    item = Markup("<div><dt>{}</dt><dd>{}</dd></div>")
+    return Markup("<dl>{}</dl>").format(Markup("").join(item.format(name, value) for name, value in pairs))
 
 
-def _lines(lines: Iterable[str]) -> str:
-    return "".join(f"<p>{escape(line)}</p>" for line in lines)
-
-
-def _source(png: bytes) -> str:
+def _encode_source(png: bytes) -> str:
     return "data:image/png;base64," + b64encode(png).decode("ascii")
 
 
-def _volume(value: float) -> str:
-    return f"{value:.2f}" if value < 9.995 else f"{value:,.1f}".replace(",", "\u202f")
-
-
-def _suv(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _mm(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f}"
+def _hash_source(text: str) -> str:
+    return "sha256-" + b64encode(sha256(text.encode("utf-8")).digest()).decode("ascii")

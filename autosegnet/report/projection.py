@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,15 @@ from PIL import Image
 
 from autosegnet.geometry import Grid, resample, voxels
 from autosegnet.lesions import Lesion
-from autosegnet.report.annotate import SUV_BLACK, annotated
-from autosegnet.report.draw import RED, edge, inverted_grey, picture, scaled
-from autosegnet.report.view import View, shadow
+from autosegnet.report.annotate import SUV_BLACK, frame_projection, make_overlay, write_suv_scale
+from autosegnet.report.draw import RED, find_edge, make_picture, paint_inverted_grey, scale
+from autosegnet.report.view import View, project_labels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+SUV_WIDEST: Final = 20.0
+"""Where the grey scale of the page's projections ends; the page shows a part of it."""
 
 _SAMPLED_MM = 2.0  # as fine as PETs are; a whole body has 20 million such voxels
 _SLAB = 64  # planes resampled at once
@@ -31,10 +35,25 @@ _ACROSS = {"coronal": 0, "sagittal": 1}  # the LPS axis that runs from left to r
 _MARKS = {"coronal": ("R", "L"), "sagittal": ("A", "P")}
 
 
-def projection_pictures(
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """One projection as pictures of one size.
+
+    Args:
+        base: the PET alone, white for SUV 0 and black for `SUV_WIDEST`.
+        overlay: outlines and numbers of the lesions, transparent elsewhere.
+        whole: both together, black for `SUV_BLACK`.
+    """
+
+    base: Image.Image
+    overlay: Image.Image
+    whole: Image.Image
+
+
+def project(
     pet: sitk.Image, labels: NDArray[Any], named: Sequence[Lesion], lesions: Sequence[Lesion]
-) -> tuple[Image.Image, Image.Image]:
-    """The coronal and the sagittal projection.
+) -> tuple[Projected, Projected]:
+    """Return the coronal and the sagittal projection.
 
     Args:
         pet: in SUV.
@@ -42,24 +61,48 @@ def projection_pictures(
         named: lesions whose numbers are written.
         lesions: all of them.
     """
-    upright = upright_grid(pet, lesions)
-    coronal, sagittal = projections(pet, upright)
+    upright = body_grid(pet, lesions)
+    projected = project_maxima(pet, upright)
     extent_mm = [n * _SAMPLED_MM for n in upright.size]
     pixel_mm = max(extent_mm[2] / _HEIGHT, extent_mm[0] / _WIDTH, extent_mm[1] / _WIDTH)
     done = []
-    for name, projected in (("coronal", coronal), ("sagittal", sagittal)):
-        across = _ACROSS[name]
-        size = (round(extent_mm[across] / pixel_mm), round(extent_mm[2] / pixel_mm))
-        left_mm = upright.origin_mm[across] - _SAMPLED_MM / 2
-        top_mm = upright.origin_mm[2] + extent_mm[2] - _SAMPLED_MM / 2
-        view = View(across, left_mm, top_mm, pixel_mm, size)
-        flat = shadow(labels, Grid.of(pet), view)
-        done.append(annotated(_tinted(projected, flat, view), view, named, _MARKS[name]))
+    for name, values in zip(("coronal", "sagittal"), projected, strict=True):
+        view = view_of(upright, _ACROSS[name], pixel_mm)
+        flat = project_labels(labels, Grid.of(pet), view)
+        base = frame_projection(make_base(values, view, SUV_WIDEST), view, _MARKS[name])
+        whole = frame_projection(make_base(values, view, SUV_BLACK), view, _MARKS[name])
+        write_suv_scale(whole, view)
+        overlay = make_overlay(make_outlines(flat), view, named)
+        whole.paste(overlay, (0, 0), overlay)
+        done.append(Projected(base.convert("L"), overlay, whole))
     return done[0], done[1]
 
 
-def upright_grid(pet: sitk.Image, lesions: Sequence[Lesion]) -> Grid:
-    """A grid of 2 mm along the patient's axes that holds the body and every lesion, and little of the air around."""
+def view_of(upright: Grid, across: int, pixel_mm: float) -> View:
+    """Return the plane of a projection of an upright grid along one of its axes."""
+    spacing_mm = upright.spacing_mm[0]
+    extent_mm = [n * spacing_mm for n in upright.size]
+    size = (max(1, round(extent_mm[across] / pixel_mm)), max(1, round(extent_mm[2] / pixel_mm)))
+    top_mm = upright.origin_mm[2] + extent_mm[2] - spacing_mm / 2
+    return View(across, upright.origin_mm[across] - spacing_mm / 2, top_mm, pixel_mm, size)
+
+
+def make_base(projected: NDArray[np.float32], view: View, suv_black: float) -> Image.Image:
+    """Return a projection as a grey picture of the view's size: white for SUV 0."""
+    large = Image.fromarray(projected).resize(view.size, Image.Resampling.BICUBIC)
+    return make_picture(paint_inverted_grey(scale(np.asarray(large), 0.0, suv_black)))
+
+
+def make_outlines(flat: NDArray[np.int32]) -> Image.Image:
+    """Return a transparent picture of the lesions' shadows: tinted inside, with an edge."""
+    colours = np.zeros((*flat.shape, 4), np.float32)
+    colours[..., :3] = np.array(RED, np.float32) / 255.0
+    colours[..., 3] = np.where(find_edge(flat), 1.0, np.where(flat > 0, _TINT, 0.0))
+    return make_picture(colours)
+
+
+def body_grid(pet: sitk.Image, lesions: Sequence[Lesion]) -> Grid:
+    """Return a grid of 2 mm along the patient's axes that holds the body, every lesion and little air."""
     whole = Grid.of(pet)
     stride = np.array([max(1, round(4.0 / s)) for s in whole.spacing_mm])
     inside = voxels(pet)[:: stride[2], :: stride[1], :: stride[0]] > _BODY_SUV
@@ -84,8 +127,8 @@ def upright_grid(pet: sitk.Image, lesions: Sequence[Lesion]) -> Grid:
     )
 
 
-def projections(pet: sitk.Image, upright: Grid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The highest SUV along A-P and along R-L, each with the head at the top: (z, x) and (z, y).
+def project_maxima(pet: sitk.Image, upright: Grid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the highest SUV along A-P and along R-L, each with the head at the top: (z, x) and (z, y).
 
     Interpolated linearly, slab by slab, so that no second PET is held; 0 outside the PET.
     """
@@ -97,13 +140,3 @@ def projections(pet: sitk.Image, upright: Grid) -> tuple[NDArray[np.float32], ND
         slab.max(axis=1, out=coronal[low:high])
         slab.max(axis=2, out=sagittal[low:high])
     return coronal[::-1], sagittal[::-1]
-
-
-def _tinted(projected: NDArray[np.float32], flat: NDArray[np.int32], view: View) -> Image.Image:
-    large = Image.fromarray(projected).resize(view.size, Image.Resampling.BICUBIC)
-    colours = inverted_grey(scaled(np.asarray(large), 0.0, SUV_BLACK))
-    red = np.array(RED, np.float32) / 255.0
-    inside = flat > 0
-    colours[inside] = (1 - _TINT) * colours[inside] + _TINT * red
-    colours[edge(flat)] = red
-    return picture(colours)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from autosegnet.lesions import LesionTable, csv_text, json_text, number_lesions
-from autosegnet.report.draw import png
-from autosegnet.report.fusion import fusion_pictures
-from autosegnet.report.page import Pictures, Provenance, page
-from autosegnet.report.projection import projection_pictures
+from autosegnet.report.draw import encode_png
+from autosegnet.report.fusion import AxialPictures, make_axial_pictures
+from autosegnet.report.page import AxialLayers, Layers, Pictures, Provenance, make_page
+from autosegnet.report.projection import Projected, project
+from autosegnet.report.rotation import TurnedView, turn_around
 from autosegnet.study import Study
 
 if TYPE_CHECKING:
@@ -38,26 +39,45 @@ def remove_outdated(folder: Path, current: Collection[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def report_files(case: Study, mask: sitk.Image, table: LesionTable, provenance: Provenance) -> dict[str, bytes | str]:
-    """The content of every file of a report: the page, its pictures, the tables.
+def report_files(
+    study: Study, mask: sitk.Image, table: LesionTable, provenance: Provenance, *, title: str = ""
+) -> dict[str, bytes | str]:
+    """Return the content of every file of a report: the page, its pictures, the tables.
 
     Args:
-        case: PET in SUV, and CT in HU on any grid.
+        study: PET in SUV, and CT in HU on any grid.
         mask: of the lesions, on the PET's grid.
         table: the mask's, as `measure_lesions` makes it.
         provenance: what made the mask.
+        title: of the page; '' names nobody.
     """
-    labels, _ = number_lesions(mask)
+    labels, _ = number_lesions(mask, labelled=table.labelled)
     shown = table.lesions[:SHOWN]
-    coronal, sagittal = projection_pictures(case.pet, labels, shown, table.lesions)
-    fusion = {lesion.number: png(picture) for lesion, picture in fusion_pictures(case, labels, shown)}
-    widths = (coronal.width, sagittal.width)
-    pictures = Pictures(png(coronal), png(sagittal), widths, coronal.height, fusion)
+    coronal, sagittal = project(study.pet, labels, shown, table.lesions)
+    axial = list(make_axial_pictures(study, labels, shown))
+    turned = turn_around(study.pet, labels, table.lesions)
+    pictures = Pictures(
+        (_encode_layers("coronal", coronal), _encode_layers("sagittal", sagittal)),
+        tuple(_encode_layers(str(view.degrees), view) for view in turned),
+        tuple(_encode_axial(slice_) for slice_ in axial),
+        (coronal.whole.height, coronal.whole.width, sagittal.whole.width),
+    )
     return {
         "lesions.csv": csv_text(table),
         "lesions.json": json_text(table),
-        "mip_coronal.png": pictures.coronal,
-        "mip_sagittal.png": pictures.sagittal,
-        **{f"lesion_{number}.png": picture for number, picture in fusion.items()},
-        REPORT_PAGE: page(table, shown, pictures, provenance),
+        "mip_coronal.png": encode_png(coronal.whole),
+        "mip_sagittal.png": encode_png(sagittal.whole),
+        **{f"lesion_{slice_.lesion.number}.png": encode_png(slice_.fusion) for slice_ in axial},
+        REPORT_PAGE: make_page(table, shown, pictures, provenance, title=title),
     }
+
+
+def _encode_layers(name: str, view: Projected | TurnedView) -> Layers:
+    return Layers(name, encode_png(view.base), encode_png(view.overlay))
+
+
+def _encode_axial(axial: AxialPictures) -> AxialLayers:
+    return AxialLayers(
+        axial.lesion.number,
+        *(encode_png(picture) for picture in (axial.ct, axial.hot, axial.pet, axial.contour)),
+    )

@@ -14,7 +14,7 @@ from autosegnet.geometry import Grid
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Where the pixels of a picture lie.
+    """Say where the pixels of a picture lie.
 
     Args:
         across: LPS axis that runs from left to right.
@@ -30,14 +30,14 @@ class View:
     pixel_mm: float
     size: tuple[int, int]
 
-    def pixels(self, positions_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, 2) columns and rows, as fractions, of (N, 3) positions."""
+    def find_pixels(self, positions_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (N, 2) columns and rows, as fractions, of (N, 3) positions."""
         columns = (positions_mm[:, self.across] - self.left_mm) / self.pixel_mm
         return np.stack([columns, (self.top_mm - positions_mm[:, 2]) / self.pixel_mm], axis=1)
 
 
-def shadow(labels: NDArray[Any], grid: Grid, view: View) -> NDArray[np.int32]:
-    """(rows, columns): the number of the smallest lesion that the line of sight meets, else 0.
+def project_labels(labels: NDArray[Any], grid: Grid, view: View) -> NDArray[np.int32]:
+    """Return (rows, columns): the number of the smallest lesion that the line of sight meets, else 0.
 
     Every voxel is drawn with its whole body, on pixels of at least 1 mm.
     """
@@ -52,7 +52,7 @@ def shadow(labels: NDArray[Any], grid: Grid, view: View) -> NDArray[np.int32]:
     for chunk in np.array_split(flat, max(1, flat.size * len(spots) // 2_000_000)):
         index = np.stack(np.unravel_index(chunk, labels.shape)[::-1], axis=1)
         centres_mm = index @ grid.steps_mm.T + grid.origin_mm
-        at = view.pixels((centres_mm[:, None] + spots_mm).reshape(-1, 3)) / coarse
+        at = view.find_pixels((centres_mm[:, None] + spots_mm).reshape(-1, 3)) / coarse
         column, row = np.floor(at).astype(int).T
         there = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
         numbers = np.repeat(labels.reshape(-1)[chunk], len(spots))
