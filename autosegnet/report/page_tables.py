@@ -110,7 +110,7 @@ def describe_rest(table: LesionTable, shown: int) -> str:
     if not rest:
         return ""
     return (
-        f"and {len(rest)} smaller lesion{'s' if len(rest) > 1 else ''}, {format_volume(sum(lesion.volume_ml for lesion in rest))} ml together, "
+        f"and {format_count(len(rest), 'smaller lesion')}, {format_volume(sum(lesion.volume_ml for lesion in rest))} ml together, "
         f"SUVmax up to {format_suv(max(lesion.suv_max for lesion in rest))}: see lesions.csv"
     )
 
@@ -195,9 +195,9 @@ def list_warnings(table: LesionTable) -> list[str]:
     return [*lines, *([f"{doubt[0].upper()}{doubt[1:]}."] if doubt else [])]
 
 
-def format_count(lesions: int) -> str:
-    """Return a number of lesions in words."""
-    return f"{lesions} lesion{'' if lesions == 1 else 's'}"
+def format_count(number: int, noun: str = "lesion") -> str:
+    """Return a number and its noun, in the plural if there are several."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def format_volume(value: float) -> str:
