@@ -11,6 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from autosegnet import __version__
 from autosegnet.cli.batch_command import add_batch_arguments, run_batch
 from autosegnet.cli.evaluate_command import add_evaluate_arguments, add_rank_arguments, run_evaluate, run_rank
+from autosegnet.cli.measure_command import add_measure_arguments, run_measure
 from autosegnet.cli.options import Parser
 from autosegnet.cli.predict_command import add_predict_arguments, run_predict
 from autosegnet.cli.summarize_command import add_summarize_arguments, run_summarize
@@ -33,6 +34,7 @@ def _command_line() -> None:
         ("predict", "segment the lesions of one study", add_predict_arguments, run_predict),
         ("batch", "segment every study below a folder, and resume", add_batch_arguments, run_batch),
         ("summarize", "tables and overview of what batches did in a folder", add_summarize_arguments, run_summarize),
+        ("measure", "table, report and DICOM results of a mask that exists", add_measure_arguments, run_measure),
         ("suv", "PET of a DICOM folder in SUV, and how it was derived", add_suv_arguments, run_suv),
         ("evaluate", "DSC, FPV and FNV of masks against the truth", add_evaluate_arguments, run_evaluate),
         ("rank", "the challenge's ranking of several teams' metrics", add_rank_arguments, run_rank),

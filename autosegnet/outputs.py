@@ -13,17 +13,18 @@ from autosegnet import __version__
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-    from autosegnet.lesions import LesionTable
+    from autosegnet.lesions import BodySize, Context, LesionTable, OrganMap
     from autosegnet.loading import LoadedStudy
     from autosegnet.model.engine import Engine
     from autosegnet.model.weights import Weights
     from autosegnet.report import Provenance
+    from autosegnet.scan import ScanFacts
 
 log = logging.getLogger(__name__)
 
 
-def provenance(loaded: LoadedStudy, engine: Engine, weights: Weights, warnings: list[str]) -> Provenance:
-    """What made the mask of a study."""
+def describe_origin(loaded: LoadedStudy, engine: Engine, weights: Weights, warnings: list[str]) -> Provenance:
+    """Return what made the mask of a study."""
     from autosegnet.model.weights import digest
     from autosegnet.report import Provenance
 
@@ -32,25 +33,58 @@ def provenance(loaded: LoadedStudy, engine: Engine, weights: Weights, warnings: 
         engine=engine.name + (", fast mode" if weights.recipe.passes == "slabs" else ""),
         weights=digest(weights),
         description=weights.recipe.description,
-        suv=_suv_lines(loaded),
+        suv=describe_suv(loaded),
         warnings=tuple(warnings),
         made=datetime.now().astimezone(),
+        scan=describe_scan_rows(loaded.scan),
     )
 
 
-def pages_of(
-    mask: sitk.Image, loaded: LoadedStudy, made_by: Provenance, *, table: LesionTable | None = None
+def make_report(
+    mask: sitk.Image, loaded: LoadedStudy, made_by: Provenance, table: LesionTable, *, title: str = ""
 ) -> dict[str, bytes | str]:
-    """The files of the report, by name.
+    """Return the files of the report, by name.
 
     Args:
-        table: the mask's figures, where they are measured already.
+        mask: on the PET's grid.
+        loaded: the study.
+        made_by: what made the mask.
+        table: the mask's figures.
+        title: of the page; '' names nobody.
     """
-    from autosegnet.lesions import measure_lesions
     from autosegnet.report import report_files
 
-    table = table or measure_lesions(mask, loaded.study.pet)
-    return report_files(loaded.study, mask, table, made_by)
+    return report_files(loaded.study, mask, table, made_by, title=title)
+
+
+def make_context(
+    loaded: LoadedStudy,
+    *,
+    organs: OrganMap | None = None,
+    probability: sitk.Image | None = None,
+    uncertainty: sitk.Image | None = None,
+    size: BodySize | None = None,
+) -> Context:
+    """Return what a study says of its lesions beside mask and PET.
+
+    Args:
+        loaded: the study.
+        organs: an organ map of the patient.
+        probability: of lesion.
+        uncertainty: standard deviation of the folds' probabilities.
+        size: of the patient, instead of what the files say.
+    """
+    from autosegnet.lesions import BodySize, Context
+
+    scan = loaded.scan
+    return Context(
+        ct=loaded.study.ct,
+        organs=organs,
+        probability=probability,
+        disagreement=uncertainty,
+        size=size or BodySize(scan.weight_kg, scan.height_cm, scan.sex),
+        tracer=loaded.conversion.tracer if loaded.conversion is not None else scan.tracer,
+    )
 
 
 def write_results(
@@ -60,10 +94,10 @@ def write_results(
     *,
     swept: Collection[Path] = (),
 ) -> None:
-    """Writes the report and then the other files in their order, all or none.
+    """Write the report and then the other files in their order, all or none.
 
     Args:
-        report: folder of the pages, None where there are none.
+        report: folder of the pages, None if there are none.
         swept: as for `io.atomic.write_files`.
 
     Raises:
@@ -79,7 +113,26 @@ def write_results(
     remove_outdated(report, pages)
 
 
-def _suv_lines(loaded: LoadedStudy) -> tuple[str, ...]:
+def describe_scan_rows(scan: ScanFacts) -> tuple[tuple[str, str], ...]:
+    """Return how a PET was made, name and value, as far as it is known."""
+    voxel = scan.voxel_mm and " x ".join(f"{edge:.4g}" for edge in scan.voxel_mm)
+    rows = (
+        ("Tracer", " ".join(part for part in (scan.nuclide, scan.tracer) if part)),
+        ("Uptake time", scan.uptake_min and f"{scan.uptake_min:.0f} min"),
+        ("Dose", scan.dose_mbq and f"{scan.dose_mbq:.0f} MBq"),
+        ("Weight", scan.weight_kg and f"{scan.weight_kg:g} kg"),
+        ("Height", scan.height_cm and f"{scan.height_cm:.0f} cm"),
+        ("Scanner", scan.scanner),
+        ("Reconstruction", scan.reconstruction),
+        ("Voxel", voxel and f"{voxel} mm"),
+        ("CT", scan.ct),
+        ("Stated by the user", " ".join(scan.stated)),
+    )
+    return tuple((name, str(value)) for name, value in rows if value)
+
+
+def describe_suv(loaded: LoadedStudy) -> tuple[str, ...]:
+    """Return how SUV was derived, a line each."""
     judged = loaded.study.judgement
     amount = () if judged is None else (f"Mean SUV {judged.mean_suv:.2f} over {judged.body_l:.1f} l of imaged tissue.",)
     if loaded.conversion is None:
@@ -94,7 +147,7 @@ def _suv_lines(loaded: LoadedStudy) -> tuple[str, ...]:
 
 
 def log_lesions(mask: sitk.Image) -> None:
-    """Logs how many lesions a mask holds, and their volume."""
+    """Log how many lesions a mask holds, and their volume."""
     from autosegnet.geometry import occupied_box, voxels
     from autosegnet.lesions import label_lesions, lesion_volumes_ml
 

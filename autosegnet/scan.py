@@ -11,6 +11,7 @@ class ScanFacts:
         uptake_min: from the injection to the time to which the PET is corrected.
         dose_mbq: activity at the injection.
         weight_kg, height_cm: of the patient.
+        sex: "M", "F", "O" or "".
         tracer: "FDG", "PSMA" and the like if the header names one that is known, else "".
         nuclide: as "F-18".
         scanner: manufacturer and model.
@@ -26,6 +27,7 @@ class ScanFacts:
     dose_mbq: float | None = None
     weight_kg: float | None = None
     height_cm: float | None = None
+    sex: str = ""
     tracer: str = ""
     nuclide: str = ""
     scanner: str = ""

@@ -17,7 +17,7 @@ from autosegnet.model.devices import log_engine, open_engine
 from autosegnet.model.reopening import keep_engine_open
 from autosegnet.model.sliding_window import Progress, RunWalk, run_walk
 from autosegnet.model.weights import Weights, open_weights
-from autosegnet.outputs import pages_of, provenance, write_results
+from autosegnet.outputs import describe_origin, make_context, make_report, write_results
 from autosegnet.pipeline import Maps, Segmentation, segment_study
 from autosegnet.runtime.log import keep_study_warnings
 from autosegnet.study import check_study
@@ -71,10 +71,12 @@ class Result:
 
     @cached_property
     def lesions(self) -> LesionTable:
-        """Return the figures of every lesion and of the body; `lesions.to_frame()` makes a pandas frame of them."""
+        """Return the figures of every lesion and of the body; `make_frame(lesions)` makes a pandas frame of them."""
         from autosegnet.lesions import measure_lesions
 
-        return measure_lesions(self.segmentation.mask, self.loaded.study.pet)
+        found = self.segmentation
+        context = make_context(self.loaded, probability=found.probability, uncertainty=found.uncertainty)
+        return measure_lesions(found.mask, self.loaded.study.pet, context)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -108,7 +110,7 @@ class Result:
 
     def report_files(self) -> dict[str, bytes | str]:
         """Return the report's files by name."""
-        return pages_of(self.segmentation.mask, self.loaded, self.provenance, table=self.lesions)
+        return make_report(self.segmentation.mask, self.loaded, self.provenance, self.lesions)
 
     def _map(self, image: sitk.Image | None) -> Any:
         return None if image is None else self.from_sitk(image)
@@ -218,7 +220,7 @@ class Segmenter:
             found = segment_study(
                 loaded.study, engine, self.weights.recipe, maps=maps, progress=progress, run_walk=run_walk
             )
-        made_by = provenance(loaded, engine, self.weights, [*warnings, *more])
+        made_by = describe_origin(loaded, engine, self.weights, [*warnings, *more])
         return Result(loaded, found, made_by, lambda image: image)
 
     def engine(self) -> Engine:

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "dicom": {"errors", "geometry", "scan", "io", "suv", "lesions", "runtime"},
     "model": {"errors", "io", "runtime"},
     "interchange": {"errors", "geometry"},
+    "label_files": {"errors", "geometry", "io", "dicom", "lesions"},
     "loading": {"errors", "geometry", "io", "dicom", "suv", "scan", "study"},
     "preprocess": {"geometry", "study", "model"},
     "postprocess": {"geometry"},
@@ -42,8 +43,8 @@ MAY_IMPORT = {
         "suv",
     },
     "cli": {
-        "errors", "io", "dicom", "suv", "loading", "model", "report", "evaluation", "outputs", "batch", "runtime",
-        "segmenter",
+        "batch", "dicom", "errors", "evaluation", "geometry", "io", "label_files", "lesions", "loading", "model",
+        "outputs", "report", "runtime", "segmenter", "suv",
     },
     "grandchallenge": {"errors", "io", "model", "cli", "runtime"},
     "__main__": {"cli", "runtime"},

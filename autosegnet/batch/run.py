@@ -29,7 +29,7 @@ from autosegnet.errors import AutosegnetError, InputError
 from autosegnet.loading import LoadedStudy, load_dicom, load_study
 from autosegnet.model.devices import log_engine
 from autosegnet.model.reopening import keep_engine_open
-from autosegnet.outputs import pages_of, provenance, write_results
+from autosegnet.outputs import describe_origin, make_context, make_report, write_results
 from autosegnet.runtime.exit import OUT_OF_MEMORY, is_lack_of_memory
 from autosegnet.runtime.log import keep_study_warnings, log_about
 
@@ -158,10 +158,10 @@ def _segment(
     start, loaded = time.perf_counter(), reading.loaded
     with keep_study_warnings() as warnings:
         mask = segment_study(loaded.study, engine, weights.recipe, progress=progress).mask
-    table = measure_lesions(mask, loaded.study.pet)
-    made_by = provenance(loaded, engine, weights, reading.warnings + warnings)
+    table = measure_lesions(mask, loaded.study.pet, make_context(loaded))
+    made_by = describe_origin(loaded, engine, weights, reading.warnings + warnings)
     places = Places(task.mask.parent, task.study.case)
-    pages = pages_of(mask, loaded, made_by, table=table) if task.report else {}
+    pages = make_report(mask, loaded, made_by, table) if task.report else {}
     seconds = round(reading.seconds + time.perf_counter() - start, 3)
     row = _make_row(task, table.body, seconds)
     written, figures = encode_image(mask, task.mask), json.loads(json_text(table))

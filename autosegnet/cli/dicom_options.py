@@ -12,6 +12,7 @@ from autosegnet.errors import UsageError
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from autosegnet.lesions import LesionTable
     from autosegnet.loading import LoadedStudy
 
 
@@ -68,11 +69,17 @@ def check_results(loaded: LoadedStudy, results: DicomResults) -> None:
         try_results(loaded.study.pet, loaded.source, loaded.scan, results)
 
 
-def make_result_files(mask: sitk.Image, loaded: LoadedStudy, results: DicomResults) -> dict[Path, bytes]:
-    """Return the files of the results asked for, by path."""
+def make_result_files(
+    mask: sitk.Image, loaded: LoadedStudy, results: DicomResults, table: LesionTable | None = None
+) -> dict[Path, bytes]:
+    """Return the files of the results asked for, by path.
+
+    Args:
+        table: the mask's figures, if they are measured already.
+    """
     if not results.paths:
         return {}
     from autosegnet.dicom.results import encode_results
 
     assert loaded.source is not None
-    return encode_results(mask, loaded.study.pet, loaded.source, loaded.scan, results)
+    return encode_results(mask, loaded.study.pet, loaded.source, loaded.scan, results, table)

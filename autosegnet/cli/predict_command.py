@@ -9,16 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet.cli.dicom_options import add_result_arguments, check_results, collect_results, make_result_files
+from autosegnet.cli.lesion_options import (
+    add_lesion_arguments,
+    check_lesion_arguments,
+    collect_selection,
+    collect_size,
+    log_selection,
+    read_organs,
+)
 from autosegnet.cli.options import add_engine_arguments
 from autosegnet.cli.suv_command import add_input_arguments, collect_input_options
 from autosegnet.errors import UsageError
-from autosegnet.outputs import log_lesions, write_results
+from autosegnet.outputs import log_lesions, make_context, make_report, write_results
 from autosegnet.runtime.progress import show_passes
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from autosegnet.dicom.results import DicomResults
+    from autosegnet.lesions import LesionTable, OrganMap
+    from autosegnet.segmenter import Result
 
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +48,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also the standard deviation between the folds' probabilities; takes 4 bytes x voxels x folds more memory",
     )
+    add_lesion_arguments(parser)
     add_input_arguments(parser)
     add_result_arguments(parser)
     add_engine_arguments(parser)
@@ -48,6 +59,8 @@ def run_predict(args: argparse.Namespace) -> None:
     from autosegnet.segmenter import Segmenter
 
     results = collect_results(args)
+    check_lesion_arguments(args)
+    organs = read_organs(args)
     _prepare_outputs(args, results)
     segmenter = Segmenter(args.weights, device=args.device, fast=args.fast)
     if args.uncertainty and len(segmenter.weights.recipe.folds) < 2:
@@ -57,18 +70,42 @@ def run_predict(args: argparse.Namespace) -> None:
             args.pet,
             args.ct,
             options=collect_input_options(args),
-            probability=args.probability is not None,
+            probability=args.probability is not None or args.report is not None,
             uncertainty=args.uncertainty is not None,
             progress=progress,
             check=partial(check_results, results=results),
         )
-    files: dict[Path, sitk.Image | str | bytes] = {args.output: result.mask}
+    mask, table = _measure(args, result, organs) if _wants_figures(args, results) else (result.mask, None)
+    files: dict[Path, sitk.Image | str | bytes] = {args.output: mask}
     for path, image in ((args.probability, result.probability), (args.uncertainty, result.uncertainty)):
         if path is not None:
             files[path] = image
-    files.update(make_result_files(result.mask, result.loaded, results))
-    write_results(files, args.report, result.report_files() if args.report else {})
-    log_lesions(result.mask)
+    files.update(make_result_files(mask, result.loaded, results, table))
+    pages: dict[str, bytes | str] = {}
+    if args.report is not None and table is not None:
+        pages = make_report(mask, result.loaded, result.provenance, table, title=args.title)
+    write_results(files, args.report, pages)
+    log_lesions(mask)
+
+
+def _wants_figures(args: argparse.Namespace, results: DicomResults) -> bool:
+    return args.report is not None or results.report is not None or args.drop_flagged or args.min_volume > 0
+
+
+def _measure(args: argparse.Namespace, result: Result, organs: OrganMap | None) -> tuple[sitk.Image, LesionTable]:
+    """Return the mask without what is left out, and its figures."""
+    from autosegnet.lesions import measure_selected
+
+    context = make_context(
+        result.loaded,
+        organs=organs,
+        probability=result.probability,
+        uncertainty=result.uncertainty,
+        size=collect_size(args),
+    )
+    mask, table = measure_selected(result.mask, result.loaded.study.pet, context, collect_selection(args))
+    log_selection(table)
+    return mask, table
 
 
 def _prepare_outputs(args: argparse.Namespace, results: DicomResults) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from autosegnet.dicom.pet import DicomSource
     from autosegnet.dicom.source_references import Origin
+    from autosegnet.lesions import LesionTable
     from autosegnet.scan import ScanFacts
 
 
@@ -62,7 +63,12 @@ def try_results(suv: sitk.Image, source: DicomSource, scan: ScanFacts, results: 
 
 
 def encode_results(
-    mask: sitk.Image, suv: sitk.Image, source: DicomSource, scan: ScanFacts, results: DicomResults
+    mask: sitk.Image,
+    suv: sitk.Image,
+    source: DicomSource,
+    scan: ScanFacts,
+    results: DicomResults,
+    table: LesionTable | None = None,
 ) -> dict[Path, bytes]:
     """Return the wanted results of a mask as the bytes of their files.
 
@@ -70,6 +76,7 @@ def encode_results(
         mask: on the PET's grid, whose z axis runs along `source.headers`.
         suv: the PET.
         scan: how it was made.
+        table: the mask's figures, if they are measured already.
 
     Raises:
         InputError: the PET lacks a UID that results need.
@@ -78,16 +85,19 @@ def encode_results(
 
     origin = Origin(source.headers, float(mask.GetSpacing()[2]), scan, results.is_anonymous)
     check_origin(origin)
-    return {path: _encode(dataset) for path, dataset in _make(mask, suv, origin, results).items()}
+    return {path: _encode(dataset) for path, dataset in _make(mask, suv, origin, results, table).items()}
 
 
-def _make(mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResults) -> dict[Path, Dataset]:
+def _make(
+    mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResults, table: LesionTable | None
+) -> dict[Path, Dataset]:
     from pydicom.uid import generate_uid
 
     from autosegnet.geometry import Grid
     from autosegnet.lesions import measure_lesions, number_lesions
 
-    labels, count = number_lesions(mask)
+    table = table or measure_lesions(mask, suv)
+    labels, count = number_lesions(mask, labelled=table.labelled)
     uids = tuple(str(generate_uid()) for _ in range(count))
     made: dict[Path, Dataset] = {}
     if results.segmentation is not None:
@@ -99,7 +109,7 @@ def _make(mask: sitk.Image, suv: sitk.Image, origin: Origin, results: DicomResul
         from autosegnet.dicom.structured_report import make_measurement_report
 
         made[results.report] = make_measurement_report(
-            measure_lesions(mask, suv),
+            table,
             origin,
             tracking_uids=uids,
             slice_of=lambda lesion: mask.TransformPhysicalPointToIndex(lesion.suv_max_mm)[2],

@@ -94,12 +94,13 @@ def _fill_frames(
     pixels = np.asarray(dataset.pixel_array).reshape(len(frames), size[1], size[0])
     kind = str(dataset.get("SegmentationType", "BINARY"))
     labels, overlaps = np.zeros(size[::-1], np.uint16), False
+    shared = dataset.SharedFunctionalGroupsSequence[0]
     least = _LEAST_FRACTION * float(dataset.get("MaximumFractionalValue", 1)) if kind == "FRACTIONAL" else 1.0
     for frame, z, plane in zip(frames, index.tolist(), pixels, strict=True):
         if kind == "LABELMAP":
             labels[z] = plane
             continue
-        number = int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        number = int(_group(shared, frame, "SegmentIdentificationSequence").ReferencedSegmentNumber)
         inside = plane >= least
         overlaps = overlaps or bool((labels[z][inside] != 0).any())
         labels[z][inside] = number
@@ -127,7 +128,7 @@ def _group(shared: Dataset, frame: Dataset, keyword: str) -> Any:
     for groups in (frame, shared):
         if keyword in groups:
             return groups[keyword][0]
-    raise InputError(f"{keyword} is missing in the Segmentation; expected the place of every frame")
+    raise InputError(f"{keyword} is missing in the Segmentation; expected place and segment of every frame")
 
 
 def _slice_step(heights: NDArray[np.float64], stated_mm: float | None) -> float:

@@ -47,7 +47,7 @@ def make_measurement_report(
             groups.append(_make_lesion(lesion, uid, hottest=sources[slice_of(lesion)], segmentation=segmentation))
         made = hd.sr.ComprehensiveSR(
             evidence=[*sources, *([] if segmentation is None else [segmentation])],
-            content=_make_content(groups, origin),
+            content=_make_content(groups, origin, table),
             series_instance_uid=hd.UID(),
             series_number=SERIES_NUMBER + 1,
             sop_instance_uid=hd.UID(),
@@ -62,7 +62,7 @@ def make_measurement_report(
     return made
 
 
-def _make_content(groups: list[Any], origin: Origin) -> Any:
+def _make_content(groups: list[Any], origin: Origin, table: LesionTable) -> Any:
     """Return the report's tree; what was stated by the user and what is doubtful stand in it as comments."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
@@ -82,7 +82,7 @@ def _make_content(groups: list[Any], origin: Origin) -> Any:
         imaging_measurements=groups,
         title=codes.cid7021.PETMeasurementReport,
     )[0]
-    for text in _list_comments(origin):
+    for text in _list_comments(origin, table):
         content.ContentSequence.append(
             hd.sr.TextContentItem(
                 name=codes.DCM.Comment, value=text, relationship_type=hd.sr.RelationshipTypeValues.CONTAINS
@@ -91,11 +91,32 @@ def _make_content(groups: list[Any], origin: Origin) -> Any:
     return content
 
 
-def _list_comments(origin: Origin) -> list[str]:
+def _list_comments(origin: Origin, table: LesionTable) -> list[str]:
     scan = origin.scan
     tracer = f"Tracer: {scan.tracer or 'not known from the header'}; nuclide: {scan.nuclide or 'not known'}"
     stated = [f"Stated by the user: {text}" for text in scan.stated]
-    return [tracer, *stated, *(f"Warning: {text}" for text in scan.warnings if text not in scan.stated)]
+    warnings = [f"Warning: {text}" for text in scan.warnings if text not in scan.stated]
+    return [tracer, *stated, *warnings, *_list_findings(table)]
+
+
+def _list_findings(table: LesionTable) -> list[str]:
+    """Return what standard codes do not carry: references, sites, doubts, and what was left out."""
+    lines = [
+        f"Reference, {reference.organ}: SUVmean {reference.suv_mean:.2f}, SD {reference.suv_sd:.2f}; {reference.source}"
+        for reference in (table.references.liver, table.references.blood)
+        if reference is not None
+    ]
+    for lesion in table.lesions:
+        site = ", ".join(part for part in (lesion.site.name, lesion.site.side) if part)
+        doubt = f"; may be physiological uptake: {lesion.site.flag}" if lesion.site.flag else ""
+        border = "; at the border of the PET, may be cut" if lesion.touches_border else ""
+        if site or doubt or border:
+            lines.append(f"Lesion {lesion.number}: {site or 'site not known'}{doubt}{border}")
+    lines += [
+        f"Left out on request: {left.lesions} lesions, {left.volume_ml:.2f} ml, {left.reason}"
+        for left in table.left_out
+    ]
+    return lines
 
 
 def _number(name: Any, value: float, unit: Any, derivation: Any = None) -> Any:

@@ -109,9 +109,10 @@ def describe_rest(table: LesionTable, shown: int) -> str:
     rest = table.lesions[shown:]
     if not rest:
         return ""
+    volume_ml, highest = sum(lesion.volume_ml for lesion in rest), max(lesion.suv_max for lesion in rest)
     return (
-        f"and {format_count(len(rest), 'smaller lesion')}, {format_volume(sum(lesion.volume_ml for lesion in rest))} ml together, "
-        f"SUVmax up to {format_suv(max(lesion.suv_max for lesion in rest))}: see lesions.csv"
+        f"and {format_count(len(rest), 'smaller lesion')}, {format_volume(volume_ml)} ml together, "
+        f"SUVmax up to {format_suv(highest)}: see lesions.csv"
     )
 
 

@@ -1,0 +1,105 @@
+"""The options of `predict` and `measure` that say what is told of lesions, and which are left out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autosegnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from autosegnet.lesions import BodySize, LesionTable, OrganMap, Selection
+
+log = logging.getLogger(__name__)
+
+
+def add_lesion_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options on lesions and the report."""
+    group = parser.add_argument_group("lesions and report")
+    group.add_argument(
+        "--organs", type=Path, metavar="FILE",
+        help="organ map of the same patient (TotalSegmentator, MOOSE, DICOM SEG), on any grid: for sites, liver and "
+        "blood pool, and for lesions that may be physiological",
+    )  # fmt: skip
+    group.add_argument(
+        "--organ-table", default="", metavar="NAME|JSON",
+        help="names of its labels, if the file has none: totalsegmentator, totalsegmentator-v1, moose, autopet3, or a "
+        "JSON file",
+    )  # fmt: skip
+    group.add_argument(
+        "--drop-flagged", action="store_true",
+        help="leave out lesions that lie mostly in an organ that takes up FDG in health; mask and report say so",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-volume", type=float, default=0.0, metavar="ML", help="leave out smaller lesions (default: 0, none)"
+    )
+    group.add_argument("--title", default="", help="title of the report; without it, it names nobody")
+    group.add_argument(
+        "--patient-size", nargs=3, metavar=("KG", "CM", "SEX"),
+        help="weight, height and M or F, for SUL and SDmax, if the header does not say",
+    )  # fmt: skip
+
+
+def check_lesion_arguments(args: argparse.Namespace) -> None:
+    """Refuse options that cannot be meant, before anything is read.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if args.organ_table and args.organs is None:
+        raise UsageError("--organ-table names the labels of --organs, which is missing")
+    if args.drop_flagged and args.organs is None:
+        raise UsageError("--drop-flagged needs to know where organs lie; give --organs FILE")
+    if not args.min_volume >= 0:
+        raise UsageError(f"--min-volume is {args.min_volume:g} ml; expected 0 or more")
+    collect_size(args)
+
+
+def collect_size(args: argparse.Namespace) -> BodySize | None:
+    """Return the size of the patient that the options state, None if they do not."""
+    from autosegnet.lesions import BodySize
+
+    if args.patient_size is None:
+        return None
+    try:
+        weight_kg, height_cm = (float(value) for value in args.patient_size[:2])
+    except ValueError:
+        weight_kg = height_cm = 0.0
+    sex = args.patient_size[2].upper()
+    if not 1 < weight_kg < 500 or not 30 < height_cm < 260 or sex not in ("M", "F", "O"):
+        raise UsageError(f"--patient-size is {' '.join(args.patient_size)}; expected kg, cm and M or F, as in 75 172 F")
+    return BodySize(weight_kg, height_cm, sex)
+
+
+def read_organs(args: argparse.Namespace) -> OrganMap | None:
+    """Return the organ map that the options name, None if they name none."""
+    if args.organs is None:
+        return None
+    from autosegnet.label_files import read_organ_map
+
+    return read_organ_map(args.organs, args.organ_table)
+
+
+def collect_selection(args: argparse.Namespace) -> Selection:
+    """Return which lesions are left out."""
+    from autosegnet.lesions import Selection
+
+    return Selection(
+        min_volume_ml=args.min_volume, drop_flagged=args.drop_flagged, labelled=getattr(args, "labelled", False)
+    )
+
+
+def log_selection(table: LesionTable) -> None:
+    """Log what was left out, what is doubtful, and a liver out of range."""
+    from autosegnet.lesions.references import warn_of_liver
+
+    for left in table.left_out:
+        log.info("left out: %d lesions, %.2f ml, %s", left.lesions, left.volume_ml, left.reason)
+    for lesion in table.lesions:
+        if lesion.site.flag:
+            log.info("lesion %d may be physiological: %s", lesion.number, lesion.site.flag)
+    doubt = warn_of_liver(table.references.liver) if table.is_fdg else ""
+    if doubt:
+        log.warning("%s", doubt)

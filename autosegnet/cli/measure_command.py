@@ -1,0 +1,128 @@
+"""`autosegnet measure`: a mask that exists and its PET, to the table, report and DICOM results of `predict`."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autosegnet import __version__
+from autosegnet.cli.dicom_options import add_result_arguments, check_results, collect_results, make_result_files
+from autosegnet.cli.lesion_options import (
+    add_lesion_arguments,
+    check_lesion_arguments,
+    collect_selection,
+    collect_size,
+    log_selection,
+    read_organs,
+)
+from autosegnet.cli.suv_command import add_input_arguments, collect_input_options
+from autosegnet.errors import UsageError
+from autosegnet.outputs import describe_scan_rows, describe_suv, make_context, make_report, write_results
+from autosegnet.runtime.log import keep_study_warnings
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from autosegnet.loading import LoadedStudy
+    from autosegnet.report import Provenance
+
+
+def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `autosegnet measure`."""
+    parser.add_argument(
+        "--mask", type=Path, required=True, help="lesions: .nii, .nii.gz, .mha, DICOM SEG or RTSTRUCT file"
+    )
+    parser.add_argument("--pet", type=Path, required=True, help="PET in SUV, .mha, .nii or .nii.gz, or a DICOM folder")
+    parser.add_argument("--ct", type=Path, required=True, help="CT in HU, likewise; may be the same folder")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="report.html, its pictures, lesions.csv and .json")
+    parser.add_argument("--output", type=Path, metavar="MASK", help="the mask on the PET's grid, as measured")
+    parser.add_argument(
+        "--label", nargs="+", default=(), metavar="N|NAME", help="labels, segments or regions that are lesions"
+    )
+    parser.add_argument("--labelled", action="store_true", help="each label is one lesion, connected or not")
+    parser.add_argument(
+        "--resample-mask", action="store_true", help="take a mask on another grid: the nearest voxel counts"
+    )
+    add_lesion_arguments(parser)
+    add_input_arguments(parser)
+    add_result_arguments(parser)
+
+
+def run_measure(args: argparse.Namespace) -> None:
+    """Measure a mask and write all outputs, or none."""
+    from autosegnet.geometry import Grid
+    from autosegnet.label_files import read_lesion_mask
+    from autosegnet.lesions import measure_selected
+    from autosegnet.loading import load_study
+
+    results = collect_results(args)
+    _check_outputs(args, has_results=bool(results.paths))
+    with keep_study_warnings() as warnings:
+        loaded = load_study(pet=args.pet, ct=args.ct, options=collect_input_options(args))
+        check_results(loaded, results)
+    grid = Grid.of(loaded.study.pet)
+    mask = read_lesion_mask(args.mask, grid, labels=args.label, resample=args.resample_mask)
+    context = make_context(loaded, organs=read_organs(args), size=collect_size(args))
+    mask, table = measure_selected(mask, loaded.study.pet, context, collect_selection(args))
+    log_selection(table)
+    files: dict[Path, sitk.Image | str | bytes] = {}
+    if args.output is not None:
+        files[args.output] = _as_bytes(mask)
+    files.update(make_result_files(mask, loaded, results, table))
+    pages = make_report(mask, loaded, _describe(loaded, warnings), table, title=args.title) if args.report else {}
+    write_results(files, args.report, pages)
+    _print_body(args, table.body.lesions, table.body.tmtv_ml, table.body.tlg_g)
+
+
+def _check_outputs(args: argparse.Namespace, *, has_results: bool) -> None:
+    from autosegnet.io import probe_image, probe_output
+    from autosegnet.report import REPORT_PAGE
+
+    check_lesion_arguments(args)
+    if args.report is None and args.output is None and not has_results:
+        raise UsageError("measure would write nothing; give --report, --output, --dicom-seg, --dicom-sr or --rtstruct")
+    if args.output is not None:
+        if args.output.resolve() in {path.resolve() for path in (args.mask, args.pet, args.ct)}:
+            raise UsageError("--output would replace an input; name another file")
+        probe_image(args.output)
+    for path in (args.dicom_seg, args.dicom_sr, args.rtstruct):
+        if path is not None:
+            probe_output(path)
+    if args.report is not None:
+        probe_output(args.report / REPORT_PAGE)
+
+
+def _as_bytes(mask: sitk.Image) -> sitk.Image:
+    """Return a mask as uint8, its labels kept if they fit."""
+    import numpy as np
+
+    from autosegnet.geometry import Grid, image_on, voxels
+
+    values = voxels(mask)
+    return image_on((values if values.max(initial=0) < 256 else values != 0).astype(np.uint8), Grid.of(mask))
+
+
+def _describe(loaded: LoadedStudy, warnings: list[str]) -> Provenance:
+    from autosegnet.report import Provenance
+
+    return Provenance(
+        software=f"autosegnet {__version__}",
+        engine="the mask was given, no network was run",
+        weights="none",
+        description="none were used",
+        suv=describe_suv(loaded),
+        warnings=tuple(warnings),
+        made=datetime.now().astimezone(),
+        scan=describe_scan_rows(loaded.scan),
+    )
+
+
+def _print_body(args: argparse.Namespace, lesions: int, tmtv_ml: float, tlg_g: float) -> None:
+    import logging
+
+    log = logging.getLogger(__name__)
+    log.info("%d lesions, %.2f ml, TLG %.2f g", lesions, tmtv_ml, tlg_g)
+    if args.report is not None:
+        log.info("report: %s", args.report)

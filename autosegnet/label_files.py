@@ -1,0 +1,171 @@
+"""Reads files of labels: organ maps with the names of their organs, and masks of lesions that exist already.
+
+NIfTI, .mha, DICOM Segmentation and structure set. Labels are whole numbers, 0 outside.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from html import unescape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autosegnet.errors import InputError, UsageError, format_list, format_path
+from autosegnet.geometry import Grid, image_on, is_part_of, resample_labels, same_grid, voxels
+from autosegnet.lesions import ORGAN_TABLES, OrganMap
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+_IMAGES = (".mha", ".nii", ".nii.gz")
+_LABEL = re.compile(r'<Label\b[^>]*\bKey="(\d+)"[^>]*>([^<]*)</Label>')
+
+
+def read_organ_map(path: Path, table: str = "") -> OrganMap:
+    """Return the organ map in a file, with names from a table or from the file.
+
+    Args:
+        path: NIfTI, .mha, or DICOM Segmentation.
+        table: a name of `ORGAN_TABLES`, or a JSON file with {"1": "spleen"} or nnU-Net's {"labels": {"spleen": 1}}; ''
+            takes the names that a NIfTI by TotalSegmentator or a DICOM Segmentation holds.
+
+    Raises:
+        InputError: it cannot be read, or names no label.
+        UsageError: there is no such table.
+    """
+    if _is_image(path):
+        labels, names = _read_labels(path), _read_nifti_names(path)
+    else:
+        from autosegnet.dicom.stored_masks import read_stored_mask
+
+        stored = read_stored_mask(path, Grid((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+        labels, names = stored.labels, dict(stored.names)
+    if table:
+        names = dict(_open_table(table))
+    if not names:
+        raise InputError(
+            f"the organ map {format_path(path)} does not name its labels; say what made it: "
+            f"--organ-table {' | '.join(ORGAN_TABLES)} | FILE.json"
+        )
+    return OrganMap(labels, names)
+
+
+def read_lesion_mask(path: Path, pet: Grid, *, labels: Sequence[str] = (), resample: bool = False) -> sitk.Image:
+    """Return a mask of lesions on the PET's grid, with its labels.
+
+    Args:
+        path: NIfTI, .mha, DICOM Segmentation or structure set.
+        pet: the PET's grid.
+        labels: numbers, or names in a DICOM object, of those to take; empty for all.
+        resample: take a mask on another grid, each voxel from the nearest one.
+
+    Raises:
+        InputError: it cannot be read, is on another grid, or holds none of the labels.
+    """
+    names: Mapping[int, str] = {}
+    if _is_image(path):
+        mask = _read_labels(path)
+    else:
+        from autosegnet.dicom.stored_masks import read_stored_mask
+
+        stored = read_stored_mask(path, pet)
+        if stored.overlaps and not labels:
+            raise InputError(
+                f"segments of {format_path(path.name, 80)} overlap ({format_list([*stored.names.values()])}); "
+                "choose with --label which are lesions"
+            )
+        mask, names = stored.labels, stored.names
+    mask = _put_on(mask, pet, path, resample=resample)
+    return _choose_labels(mask, names, labels, path) if labels else mask
+
+
+def _put_on(mask: sitk.Image, pet: Grid, path: Path, *, resample: bool) -> sitk.Image:
+    own = Grid.of(mask)
+    if same_grid(own, pet):
+        return mask
+    if not is_part_of(own, pet) and not resample:
+        raise InputError(
+            f"the mask {format_path(path.name, 80)} of {own.size} voxels of {_list_mm(own.spacing_mm)} mm is not on "
+            f"the grid of the PET, {pet.size} voxels of {_list_mm(pet.spacing_mm)} mm; draw it on the PET, or take the "
+            "nearest voxels with --resample-mask"
+        )
+    placed = resample_labels(mask, pet)
+    if voxels(mask).any() and not voxels(placed).any():
+        raise InputError(f"no voxel of the mask {format_path(path.name, 80)} lies inside the PET; expected one patient")
+    return placed
+
+
+def _choose_labels(mask: sitk.Image, names: Mapping[int, str], labels: Sequence[str], path: Path) -> sitk.Image:
+    numbers = {int(label) for label in labels if label.isdecimal()}
+    numbers |= {number for number, name in names.items() if name in labels}
+    known = {str(number) for number in np.unique(voxels(mask)).tolist() if number} | set(names.values())
+    missing = [label for label in labels if label not in known]
+    if missing:
+        raise InputError(
+            f"no label {format_list(missing)} in {format_path(path.name, 80)}, which holds {format_list(sorted(known))}"
+        )
+    values = voxels(mask)
+    return image_on(np.where(np.isin(values, list(numbers)), values, 0).astype(values.dtype), Grid.of(mask))
+
+
+def _is_image(path: Path) -> bool:
+    return path.name.lower().endswith(_IMAGES)
+
+
+def _read_labels(path: Path) -> sitk.Image:
+    """Return the labels of an image as unsigned 16-bit numbers.
+
+    Raises:
+        InputError: it cannot be read, or a voxel is no whole number from 0 to 65535.
+    """
+    from autosegnet.io import read_image
+
+    image = read_image(path)
+    values = voxels(image)
+    if values.min(initial=0) < 0 or values.max(initial=0) > np.iinfo(np.uint16).max:
+        raise InputError(f"{format_path(path)} holds values outside 0 to 65535; expected labels")
+    whole = values.astype(np.uint16)
+    if values.dtype.kind == "f" and not np.array_equal(whole, values):
+        raise InputError(f"{format_path(path)} holds values that are not whole numbers; expected labels")
+    return image_on(whole, Grid.of(image))
+
+
+def _read_nifti_names(path: Path) -> dict[int, str]:
+    """Return the names in a NIfTI's extension, as TotalSegmentator writes them (Caret's label table)."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return {}
+    import nibabel
+
+    header: Any = nibabel.load(path).header
+    texts = [bytes(extension.get_content()).decode("utf-8", "replace") for extension in header.extensions
+             if isinstance(extension.get_content(), bytes)]  # fmt: skip
+    return {int(key): unescape(name).strip() for text in texts for key, name in _LABEL.findall(text) if name.strip()}
+
+
+def _open_table(table: str) -> Mapping[int, str]:
+    if table in ORGAN_TABLES:
+        return ORGAN_TABLES[table]
+    path = Path(table)
+    if not path.is_file():
+        raise UsageError(f"--organ-table {table} is neither {', '.join(ORGAN_TABLES)} nor a file")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        pairs = content.get("labels", content).items()
+        return dict(_number_first(pairs))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(
+            f'{format_path(path)} is no table of labels; expected JSON such as {{"1": "spleen"}} or {{"spleen": 1}}'
+        ) from error
+
+
+def _number_first(pairs: Any) -> list[tuple[int, str]]:
+    """Return (number, name) of pairs that come in either order."""
+    return [(int(a), str(b)) if str(a).isdecimal() else (int(b), str(a)) for a, b in pairs]
+
+
+def _list_mm(spacing_mm: tuple[float, ...]) -> str:
+    return " x ".join(f"{edge:.4g}" for edge in spacing_mm)
