@@ -71,7 +71,7 @@ class Result:
 
     @cached_property
     def lesions(self) -> LesionTable:
-        """Return the figures of every lesion and of the body; `make_frame(lesions)` makes a pandas frame of them."""
+        """Return the figures of every lesion and of the body; `lesions.to_frame()` makes a pandas frame of them."""
         from autosegnet.lesions import measure_lesions
 
         found = self.segmentation

@@ -83,7 +83,7 @@ def format_row(lesion: Lesion, table: LesionTable) -> dict[str, str]:
         "tlg": format_volume(lesion.tlg_g),
         "diameter": _format_mm(lesion.diameter_mm),
         "ratio": _NONE if ratio is None else f"{ratio:.1f}",
-        "deauville": suggest_deauville(lesion, table) or _NONE,
+        "deauville": suggest_deauville(lesion, table.fdg_references) or _NONE,
         "probability": format_suv(lesion.probability),
         "disagreement": format_suv(lesion.disagreement),
         "remarks": "; ".join(_list_remarks(lesion, table)),
@@ -174,9 +174,12 @@ def _explain(reference: Reference) -> str:
 def describe_suggestions(table: LesionTable) -> list[tuple[str, str]]:
     """Return what the figures suggest, name and value; empty without a reference or with another tracer than FDG."""
     rows = []
-    if score := suggest_body_deauville(table):
+    if score := suggest_body_deauville(table.lesions, table.fdg_references):
         rows.append(("Deauville, hottest lesion", score))
-    threshold, measurable = find_percist_threshold_suv(table), count_measurable(table)
+    threshold, measurable = (
+        find_percist_threshold_suv(table.fdg_references),
+        count_measurable(table.lesions, table.fdg_references),
+    )
     if threshold is not None and measurable is not None:
         rows.append(("PERCIST, SUVpeak needed", f"{threshold:.2f}"))
         rows.append(("PERCIST, measurable lesions", str(measurable)))
