@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from autosegnet.errors import AutosegnetError, InputError, UsageError
 from autosegnet.geometry import Grid, voxels
 from autosegnet.io import probe_output, write_text
-from autosegnet.model.recipe import Recipe, to_json
+from autosegnet.model.recipe import Recipe, from_json, to_json
 from autosegnet.preprocess import prepare
 from autosegnet.runtime.distribute import run_each
 from autosegnet.runtime.workers import add_worker_arguments, choose_workers
@@ -56,6 +56,12 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--suv-limit", type=float, metavar="SUV", help="of the PET (default: none, as in the paper)")
     parser.add_argument("--crop", choices=["body", "ct_foreground"], default=default.crop)
     parser.add_argument(
+        "--anchor",
+        choices=["region", "lattice"],
+        default=default.anchor,
+        help="lattice: masks of the trained folds do not change if air is added or cut away; default: %(default)s",
+    )
+    parser.add_argument(
         "--dtype",
         choices=["float32", "float16"],
         default="float32",
@@ -75,7 +81,11 @@ def run(args: argparse.Namespace) -> None:
     if workers.are_elsewhere:  # where another folder is the current one
         args.cases, args.output = args.cases.absolute(), args.output.absolute()
     recipe = Recipe(
-        spacing_mm=tuple(args.spacing), ct_window_hu=tuple(args.ct_window), suv_limit=args.suv_limit, crop=args.crop
+        spacing_mm=tuple(args.spacing),
+        ct_window_hu=tuple(args.ct_window),
+        suv_limit=args.suv_limit,
+        crop=args.crop,
+        anchor=args.anchor,
     )
     cases = read_cases(args.cases)
     refuse_shared_patients(cases, where=str(args.cases))  # before the hours that preparing takes
@@ -99,7 +109,7 @@ def _claim(output: Path, recipe: Recipe) -> None:
     path = output / arrays.RECIPE
     if not path.exists():
         write_text(to_json(recipe), path)
-    elif path.read_text(encoding="utf-8") != to_json(recipe):
+    elif from_json(path.read_text(encoding="utf-8"), where=str(path)) != recipe:
         raise UsageError(f"{path} is another recipe than this run's; use its settings or another --output")
 
 

@@ -106,7 +106,9 @@ def _description(run: Run) -> dict[str, Any]:
 
 
 def _differences(begun: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    names = [key for key in wanted if key != "settings" and begun.get(key) != wanted[key]]
+    names = [key for key in wanted if key not in ("settings", "recipe") and begun.get(key) != wanted[key]]
+    recipes = [from_json(json.dumps(run.get("recipe")), where=RUN) for run in (begun, wanted)]
+    names += ["recipe"] if recipes[0] != recipes[1] else []
     settings: dict[str, Any] = begun.get("settings", {})
     free = {"workers", "checkpoint_minutes"}  # change nothing in the result
     defaults = to_json(TrainingConfiguration())  # a setting that an older version did not know

@@ -264,9 +264,12 @@ def measure_dice(network: nn.Module, cases: Sequence[PreparedCase], inputs: Inpu
 
 
 def make_recipe(inputs: Inputs) -> Recipe:
-    """Return the recipe of the folds, still without them: its windows are as large as the last patches."""
+    """Return the recipe of the folds, still without them: its windows are as large as the last patches.
+
+    Patches lie anywhere, so that the folds do not depend on how the real crops' own grids were anchored.
+    """
     size = inputs.phases[-1].size
-    return replace(inputs.prepared.recipe, patch=(size, size, size), overlap=0.5)
+    return replace(inputs.prepared.recipe, patch=(size, size, size), overlap=0.5, anchor="lattice")
 
 
 def export(inputs: Inputs, scores: Sequence[float], *, minutes: float) -> Path:

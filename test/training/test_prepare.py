@@ -134,6 +134,12 @@ def test_preparing_goes_on_after_a_bad_case_and_later_does_only_what_is_missing(
     assert (tmp_path / "out" / cases[0].name / "input.npy").stat().st_mtime_ns == kept
     assert len(open_prepared(tmp_path / "out").cases) == 3
     assert main([*command[:-3], "4", "4", "4"]) == 2  # another recipe does not mix with this one
+    assert main([*command, "--anchor", "lattice"]) == 2
+    recipe = tmp_path / "out" / "recipe.json"
+    text = recipe.read_text()
+    recipe.write_text(text.replace('  "anchor": "region",\n', ""))  # as version 0.1.0 wrote it
+    assert recipe.read_text() != text
+    assert main(command) == 0
 
 
 @pytest.mark.parametrize("other", [1, 5])

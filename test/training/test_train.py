@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,19 @@ def test_a_run_leaves_what_it_promises(uninterrupted: Path) -> None:
 def test_the_learning_rate_is_a_cosine_to_zero(uninterrupted: Path) -> None:
     rates = [float(row["learning_rate"]) for row in history_of(uninterrupted)]
     assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * k / 3)) / 2 for k in range(3)])
+
+
+@pytest.mark.usefixtures("small")
+def test_a_run_of_a_version_without_newer_settings_goes_on(uninterrupted: Path, prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(uninterrupted, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "fold_0" / "run.json"
+    begun = json.loads(path.read_text())
+    del begun["recipe"]["anchor"]
+    for name in ("minutes", "false_volume", "lesion_first", "labels", "simulated_patches", "blur_probability"):
+        del begun["settings"][name]
+    path.write_text(json.dumps(begun))
+    assert main(train_arguments(prepared, tmp_path)) == 0
+    assert_same(best_of(tmp_path), best_of(uninterrupted))
 
 
 @pytest.mark.usefixtures("small")
