@@ -9,11 +9,14 @@ import json
 import math
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from operator import index
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Any, Literal, TypeVar, get_args
 
 from autosegnet.errors import WeightsError
+
+T = TypeVar("T")
 
 Crop = Literal["body", "ct_foreground"]
 Passes = Literal["windows", "slabs"]
@@ -26,18 +29,24 @@ CT_CHANNEL = 0
 PET_CHANNEL = 1
 
 _FORMAT = 1
+# Beyond these, nothing but memory ends: at 0.5 mm a body has 1e9 voxels, and a window of 400 voxels needs 100 GB.
+_SPACING_LIMITS_MM = (0.5, 20.0)
+_MOST_PATCH_VOXELS = 400**3
+_MOST_FOLDS = 64
+_MOST_HU = 1e5
+_LONGEST_SHOWN = 80
 _TRACER = "FDG"
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One trained network of the ensemble.
+    """Name one trained network of the ensemble.
 
     Args:
         file: name of its file, beside `recipe.json`.
         sha256: of the file, 64 hexadecimal digits.
         weight: its share in the weighted mean of logits, relative to the other folds; 1 for all is the plain mean.
-        validation_dsc: mean DSC on the fold's validation cases, where it was measured.
+        validation_dsc: mean DSC on the fold's validation cases, if it was measured.
     """
 
     file: str
@@ -48,7 +57,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a study becomes the input of the folds, and how their outputs become one.
+    """Say how a study becomes the input of the folds, and how their outputs become one.
 
     Args:
         folds: the ensemble; empty while the folds are still to be trained.
@@ -85,17 +94,23 @@ class Recipe:
     training: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        """Raises WeightsError where a value cannot be run with."""
-        _require(len(self.spacing_mm) == 3 and all(0.1 <= s <= 20 for s in self.spacing_mm), "spacing_mm", self)
+        """Raise WeightsError if a value cannot be run with."""
+        low, high = _SPACING_LIMITS_MM
+        _require(len(self.spacing_mm) == 3 and all(low <= s <= high for s in self.spacing_mm), "spacing_mm", self)
         _require(len(self.ct_window_hu) == 2 and self.ct_window_hu[0] < self.ct_window_hu[1], "ct_window_hu", self)
+        _require(all(abs(hu) <= _MOST_HU for hu in self.ct_window_hu), "ct_window_hu", self)
         _require(self.suv_limit is None or 0 < self.suv_limit <= sys.float_info.max, "suv_limit", self)
         _require(len(self.patch) == 3 and all(n > 0 and n % BLOCK == 0 for n in self.patch), "patch", self)
+        _require(math.prod(self.patch) <= _MOST_PATCH_VOXELS, "patch", self)
         _require(0.0 <= self.overlap < 1.0, "overlap", self)
         _require(self.crop in get_args(Crop), "crop", self)
         _require(self.anchor in get_args(Anchor), "anchor", self)
         _require(self.passes in get_args(Passes), "passes", self)
         _require(isinstance(self.tracer, str) and self.tracer.isprintable(), "tracer", self)
         _require(all(0 < fold.weight < math.inf for fold in self.folds), "folds", self)
+        _require(len(self.folds) <= _MOST_FOLDS and math.fsum(f.weight for f in self.folds) < math.inf, "folds", self)
+        _require(len({fold.file for fold in self.folds}) == len(self.folds), "folds", self)
+        _require(_is_text(self.description), "description", self)
         # A plain name: nothing that a recipe says leads out of its folder.
         _require(all(re.fullmatch(r"\w[\w.-]*", fold.file) for fold in self.folds), "folds", self)
 
@@ -108,19 +123,31 @@ class Recipe:
 
 def _require(holds: object, name: str, recipe: Recipe) -> None:
     if not holds:
-        raise WeightsError(f"recipe: {name} is {getattr(recipe, name)!r}, which no network can be run with")
+        found = repr(getattr(recipe, name))
+        shown = found if len(found) <= _LONGEST_SHOWN else f"{found[:_LONGEST_SHOWN]}…"
+        raise WeightsError(f"recipe: {name} is {shown}, which no network can be run with")
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is text that a file can hold."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def to_json(recipe: Recipe) -> str:
-    """The text of `recipe.json`."""
-    values = asdict(recipe)
-    if recipe.tracer == _TRACER:  # recipes of before tracers were named keep their digest
-        del values["tracer"]
-    return json.dumps({"format": _FORMAT, **values}, indent=2) + "\n"
+    """Return the text of `recipe.json`.
+
+    What version 0.1.0 did not know is left out if it says what 0.1.0 did: its recipes keep their text, by which batches
+    know their masks.
+    """
+    values = {"format": _FORMAT, **asdict(recipe)}
+    for name in _ADDED:
+        if values[name] == getattr(_DEFAULT, name):
+            del values[name]
+    return json.dumps(values, indent=2) + "\n"
 
 
 def from_json(text: str, *, where: str) -> Recipe:
-    """The recipe in the text of a `recipe.json`.
+    """Return the recipe in the text of a `recipe.json`.
 
     Args:
         text: JSON.
@@ -131,29 +158,75 @@ def from_json(text: str, *, where: str) -> Recipe:
     """
     try:
         values = json.loads(text)
-        if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
+        if not isinstance(values, dict) or type(values.get("format")) is not int or values.pop("format") != _FORMAT:
             raise WeightsError(f"{where} is not a recipe of format {_FORMAT}")
         _refuse_unknown(values, Recipe, where)
-        folds = values.get("folds", [])
-        for fold in folds:
-            _refuse_unknown(fold, Fold, where)
-        values["folds"] = tuple(_fold(fold) for fold in folds)
-        for name, kind in (("spacing_mm", float), ("ct_window_hu", float), ("patch", index)):
-            if name in values:
-                values[name] = tuple(kind(v) for v in values[name])
-        return Recipe(**values)
+        recipe = Recipe(**{name: _PARSERS[name](value) for name, value in values.items()})
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError) as error:
         raise WeightsError(f"{where} cannot be read as a recipe: {error}") from error
+    missing = [f.name for f in fields(Recipe) if f.name not in values and f.name not in _OPTIONAL]
+    if missing:
+        # With the paper's value instead, folds of another recipe would run, and give another mask without a word.
+        raise WeightsError(f"{where} names no {', '.join(missing)}, which a recipe of format {_FORMAT} needs")
+    return recipe
 
 
-def _fold(values: dict[str, Any]) -> Fold:
+def _parse_folds(values: object) -> tuple[Fold, ...]:
+    return tuple(_parse_fold(value) for value in _as(list, values))
+
+
+def _parse_fold(value: object) -> Fold:
+    values = _as(dict, value)
+    _refuse_unknown(values, Fold, "a fold")
     dsc = values.get("validation_dsc")
     return Fold(
-        str(values["file"]),
-        str(values["sha256"]).lower(),
-        float(values.get("weight", 1.0)),
-        None if dsc is None else float(dsc),
+        _as(str, values["file"]),
+        _as(str, values["sha256"]).lower(),
+        _parse_number(values.get("weight", 1.0)),
+        None if dsc is None else _parse_number(dsc),
     )
+
+
+def _parse_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{value!r:.40} is not a finite number")
+    return float(value)
+
+
+def _parse_numbers(values: object) -> Any:
+    return tuple(_parse_number(value) for value in _as(list, values))
+
+
+def _parse_counts(values: object) -> Any:
+    numbers = _as(list, values)
+    if any(type(number) is not int for number in numbers):
+        raise ValueError(f"{numbers!r:.40} are not whole numbers")
+    return tuple(numbers)
+
+
+def _as(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.40} is not of type {kind.__name__}")
+    return value
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "folds": _parse_folds,
+    "spacing_mm": _parse_numbers,
+    "ct_window_hu": _parse_numbers,
+    "suv_limit": lambda value: None if value is None else _parse_number(value),
+    "patch": _parse_counts,
+    "overlap": _parse_number,
+    "crop": partial(_as, str),
+    "anchor": partial(_as, str),
+    "passes": partial(_as, str),
+    "tracer": partial(_as, str),
+    "description": partial(_as, str),
+    "training": lambda value: None if value is None else _as(dict, value),
+}
+_DEFAULT = Recipe()
+_ADDED = ("anchor", "tracer")
+_OPTIONAL = (*_ADDED, "description", "training")
 
 
 def _refuse_unknown(values: dict[str, Any], kind: type, where: str) -> None:
