@@ -70,3 +70,69 @@ def test_what_no_network_runs_with_is_refused(values: dict[str, object]) -> None
 def test_what_is_no_recipe_is_refused(text: str) -> None:
     with pytest.raises(WeightsError, match=r"recipe\.json"):
         from_json(text, where="recipe.json")
+
+
+COMPLETE = {
+    "format": 1,
+    "folds": [{"file": "a", "sha256": "ab"}],
+    "spacing_mm": [4.0, 4.0, 4.0],
+    "ct_window_hu": [-1024, 1024],
+    "suv_limit": None,
+    "patch": [128, 128, 128],
+    "overlap": 0.5,
+    "crop": "body",
+    "passes": "windows",
+}
+
+
+def test_a_recipe_of_the_first_version_is_read_as_it_was_meant() -> None:
+    recipe = from_json(json.dumps(COMPLETE), where="recipe.json")
+    assert recipe.anchor == "region"
+    assert from_json(to_json(recipe), where="recipe.json") == recipe
+
+
+def test_a_recipe_that_says_nothing_new_keeps_the_first_versions_text() -> None:
+    assert not {"anchor", "tracer"} & json.loads(to_json(Recipe())).keys()
+    assert json.loads(to_json(Recipe(anchor="lattice")))["anchor"] == "lattice"
+
+
+@pytest.mark.parametrize("name", [name for name in COMPLETE if name != "format"])
+def test_a_recipe_that_lacks_a_key_is_refused(name: str) -> None:
+    text = json.dumps({key: value for key, value in COMPLETE.items() if key != name})
+    with pytest.raises(WeightsError, match=name):
+        from_json(text, where="recipe.json")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"suv_limit": True},
+        {"overlap": False},
+        {"patch": [True, 16, 16]},
+        {"patch": [128.0, 128, 128]},
+        {"patch": [1600, 1600, 1600]},
+        {"patch": [16 * 10**30, 16, 16]},
+        {"patch": "128"},
+        {"spacing_mm": [0.1, 0.1, 0.1]},
+        {"spacing_mm": {"x": 1}},
+        {"spacing_mm": "222"},
+        {"ct_window_hu": [-1e300, 1e300]},
+        {"description": 5},
+        {"description": "half \ud800"},
+        {"training": []},
+        {"format": True},
+        {"format": 1.0},
+        {"folds": [{"file": f"f{k}", "sha256": "ab"} for k in range(1000)]},
+        {"folds": [{"file": "a", "sha256": "ab"}] * 2},
+        {"folds": [{"file": f"f{k}", "sha256": "ab", "weight": 1e308} for k in range(5)]},
+        {"folds": [{"file": 3, "sha256": "ab"}]},
+        {"folds": [{"file": "a", "sha256": None}]},
+        {"folds": [{"file": "a", "sha256": "ab", "weight": "1"}]},
+        {"folds": [["a", "ab"]]},
+        {"folds": {"file": "a", "sha256": "ab"}},
+    ],
+)
+def test_values_of_another_type_or_an_absurd_size_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(WeightsError) as caught:
+        from_json(json.dumps(COMPLETE | values), where="recipe.json")
+    assert len(str(caught.value)) < 300

@@ -1,6 +1,10 @@
+import argparse
 import hashlib
 import json
+import os
 import shutil
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +14,10 @@ from phantoms import TINY
 from safetensors.torch import load_file, save_file
 from untrained_folds import untrained_fold
 
+from autosegnet.__main__ import main
 from autosegnet.errors import WeightsError
 from autosegnet.model.folded import verify
-from autosegnet.model.network import build_network
+from autosegnet.model.network import build_network, read_pth
 from autosegnet.model.quantised import dequantise, quantise
 from autosegnet.model.weights import Weights, find, import_folds, open_weights
 
@@ -140,7 +145,6 @@ class Malicious:
     ("save", "reason"),
     [
         (lambda p: torch.save({"model": Malicious()}, p), "more than tensors"),
-        (lambda p: torch.save({"state_dict": build_network().state_dict()}, p), "plain state_dict"),
         (lambda p: torch.save([1, 2], p), "plain state_dict"),
         (lambda p: torch.save({"a": torch.zeros(1), 2: torch.zeros(1)}, p), "plain state_dict"),
         (lambda p: torch.save({"a": torch.zeros(2).to_sparse()}, p), "plain state_dict"),
@@ -160,6 +164,110 @@ def test_import_refuses_what_is_no_state_dict(tmp_path: Path, save, reason: str)
         import_folds([tmp_path / "fold.pth"], tmp_path / "out", recipe=TINY, weights=[], validation_dsc=[])
     assert not (tmp_path / "out").exists()
     assert not Path("/tmp/autosegnet-was-here").exists()
+
+
+def wrapped(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + key: value for key, value in state.items()}
+
+
+WRAPPED = {
+    "plain": lambda s: s,
+    "beside an epoch": lambda s: {"epoch": 3, "best": 0.6, "state_dict": s},
+    "beside an optimiser": lambda s: {"model": s, "optimizer": {"state": {0: {"step": torch.zeros(1)}}}},
+    "of nnU-Net": lambda s: {"network_weights": s, "optimizer_state": {}, "init_args": {"a": None}},
+    "of Lightning": lambda s: {"state_dict": {**wrapped(s, "net."), "loss.weight": torch.zeros(2)}, "callbacks": {}},
+    "of DataParallel": lambda s: wrapped(s, "module."),
+    "of torch.compile": lambda s: wrapped(s, "_orig_mod."),
+    "of both": lambda s: {"model": {"state_dict": wrapped(s, "module._orig_mod.")}},
+    "averaged": lambda s: {"n_averaged": torch.tensor(3), **wrapped(s, "module.")},
+    "profiled": lambda s: {**s, "total_ops": torch.zeros(1), "model.0.total_params": torch.zeros(1)},
+    "with NumPy's numbers": lambda s: {"state_dict": s, "best": np.float64(0.6), "epoch": np.int64(3)},
+    "with arguments": lambda s: {"state_dict": s, "args": argparse.Namespace(lr=0.1), "folder": Path("/x")},
+    "without counters": lambda s: {k: v for k, v in s.items() if "num_batches" not in k},
+    "as parameters": lambda s: {k: torch.nn.Parameter(v) if v.is_floating_point() else v for k, v in s.items()},
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_the_networks_tensors_are_found_in_what_people_save(tmp_path: Path, name: str) -> None:
+    state = untrained_fold(0).state_dict()
+    torch.save(WRAPPED[name](state), tmp_path / "fold.pth")
+    found = read_pth(tmp_path / "fold.pth")
+    assert found.keys() == state.keys()
+    for key, value in state.items():
+        assert "num_batches" in key or torch.equal(found[key], value)
+
+
+def test_a_safetensors_file_is_imported(tmp_path: Path) -> None:
+    state = untrained_fold(0).state_dict()
+    save_file(wrapped(state, "module."), tmp_path / "fold.safetensors")
+    assert torch.equal(read_pth(tmp_path / "fold.safetensors")[min(state)], state[min(state)])
+
+
+def test_what_was_done_to_the_tensors_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = {k: v for k, v in build_network().state_dict().items() if "num_batches" not in k}
+    torch.save({"state_dict": wrapped(state, "module.")}, tmp_path / "fold.pth")
+    with caplog.at_level("INFO", "autosegnet"):
+        read_pth(tmp_path / "fold.pth")
+    assert "took the prefix module. off" in caplog.text
+    assert "num_batches_tracked to 0" in caplog.text
+
+
+def zipped(path: Path, **members: bytes) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(f"fold/{name}.pkl", data)
+
+
+@pytest.mark.parametrize(
+    ("save", "advice"),
+    [
+        (lambda p: p.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
+        (lambda p: p.write_bytes(b"\n<!DOCTYPE html><html>quota exceeded</html>"), "web page"),
+        (lambda p: p.write_bytes(b"\x1f\x8b\x08 and more"), "gzip; unpack it"),
+        (lambda p: zipped(p, readme=b"x"), "zip archive.*unpack it"),
+        (lambda p: zipped(p, data=bytes(50_000_000)), "would inflate"),
+        (lambda p: zipped(p, data=b"x", constants=b"x"), "TorchScript.*torch.jit.load"),
+        (lambda p: torch.save(torch.nn.Linear(1, 1), p), r"more than tensors.*Linear.*model\.state_dict"),
+        (lambda p: torch.save({"a": wrapped(build_network().state_dict(), "m.") | {"ema": 1}} | {
+            "b": build_network().state_dict()}, p), "2 networks"),
+        (lambda p: torch.save(build_network().state_dict() | {"model.9.weight": torch.zeros(1)}, p), "1 unexpected"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_wrong_file_has_its_own_advice(tmp_path: Path, save, advice: str) -> None:
+    save(tmp_path / "fold.pth")
+    with pytest.raises(WeightsError, match=advice):
+        import_folds([tmp_path / "fold.pth"], tmp_path / "out", recipe=TINY, weights=[], validation_dsc=[])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fold.pth")
+    with pytest.raises(WeightsError, match="pipe"):
+        read_pth(tmp_path / "fold.pth")
+
+
+def test_one_fold_given_twice_is_refused(tmp_path: Path) -> None:
+    state = untrained_fold(0).state_dict()
+    torch.save(state, tmp_path / "a.pth")
+    torch.save({"state_dict": wrapped(state, "module.")}, tmp_path / "b.pth")
+    for twice in (["a.pth", "a.pth"], ["a.pth", "b.pth"]):
+        with pytest.raises(WeightsError, match="same weights"):
+            import_folds([tmp_path / p for p in twice], tmp_path / "out", recipe=TINY, weights=[], validation_dsc=[])
+    assert not (tmp_path / "out").exists()
+
+
+def test_folds_of_another_recipe_are_imported_with_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(untrained_fold(0).state_dict(), tmp_path / "a.pth")
+    words = ["--spacing", "4", "4", "3", "--patch", "96", "96", "64", "--ct-window", "-150", "250", "--suv-limit", "30"]
+    command = ["autosegnet", "weights", "import", str(tmp_path / "a.pth"), "--output", str(tmp_path / "out"), *words]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    recipe = open_weights(tmp_path / "out").recipe
+    assert (recipe.spacing_mm, recipe.patch) == ((4.0, 4.0, 3.0), (96, 96, 64))
+    assert (recipe.ct_window_hu, recipe.suv_limit) == ((-150.0, 250.0), 30.0)
 
 
 def test_a_variance_beyond_float16_survives(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 import math
 from pathlib import Path
 
-from autosegnet.errors import UsageError
+from autosegnet.errors import UsageError, WeightsError
 from autosegnet.model.recipe import Recipe, to_json
 from autosegnet.runtime.standard_streams import print_result
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the three actions."""
+    """Add the three actions."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     verify = actions.add_parser("verify", help="check every fold: SHA-256, keys, shapes, finite values")
     verify.set_defaults(run=_verify)
@@ -23,13 +23,41 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
     info.set_defaults(run=_info)
     for action in (verify, info):
         action.add_argument("--weights", type=Path, metavar="DIR", help="default: as for predict")
-    imported = actions.add_parser("import", help="make a folder of weights from plain .pth state dicts, one a fold")
+    imported = actions.add_parser("import", help="make a folder of weights from files of torch.save, one per fold")
     imported.add_argument("folds", type=Path, nargs="+", metavar="FOLD.pth")
     imported.add_argument("--output", type=Path, required=True, metavar="DIR")
     imported.add_argument("--fold-weights", type=float, nargs="+", default=[], metavar="W", help="default: plain mean")
     imported.add_argument("--validation-dsc", type=float, nargs="+", default=[], metavar="DSC")
     imported.add_argument(
         "--crop", choices=["body", "ct_foreground"], default="ct_foreground", help="%(default)s fits the authors' folds"
+    )
+    default = Recipe()
+    imported.add_argument(
+        "--spacing",
+        type=float,
+        nargs=3,
+        default=default.spacing_mm,
+        metavar=("X", "Y", "Z"),
+        help="mm, as the folds were trained (default: %(default)s)",
+    )
+    imported.add_argument(
+        "--patch",
+        type=int,
+        nargs=3,
+        default=default.patch,
+        metavar=("X", "Y", "Z"),
+        help="window in voxels, multiples of 16 (default: %(default)s)",
+    )
+    imported.add_argument(
+        "--ct-window",
+        type=float,
+        nargs=2,
+        default=default.ct_window_hu,
+        metavar=("LOW", "HIGH"),
+        help="HU that the CT was clipped to in training (default: %(default)s)",
+    )
+    imported.add_argument(
+        "--suv-limit", type=float, metavar="SUV", help="what the PET was clipped to in training (default: not clipped)"
     )
     imported.add_argument(
         "--storage", choices=["float16", "int8"], default="float16", help="int8: half the space; default: %(default)s"
@@ -66,9 +94,23 @@ def _import(args: argparse.Namespace) -> None:
     recipe = import_folds(
         args.folds,
         args.output,
-        recipe=Recipe(crop=args.crop, description=args.description),
+        recipe=_recipe_of(args),
         weights=args.fold_weights,
         validation_dsc=args.validation_dsc,
         storage=args.storage,
     )
     print_result(f"{len(recipe.folds)} folds imported into {args.output}\n")
+
+
+def _recipe_of(args: argparse.Namespace) -> Recipe:
+    try:
+        return Recipe(
+            spacing_mm=tuple(args.spacing),
+            patch=tuple(args.patch),
+            ct_window_hu=tuple(args.ct_window),
+            suv_limit=args.suv_limit,
+            crop=args.crop,
+            description=args.description,
+        )
+    except WeightsError as error:
+        raise UsageError(str(error)) from error

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from autosegnet.errors import WeightsError
 from autosegnet.model.quantised import dequantise, quantise
 from autosegnet.model.recipe import Fold
+from autosegnet.model.state_dicts import read_state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -172,37 +174,17 @@ def _as_stored(key: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def read_pth(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a plain `state_dict` that `torch.save` wrote; nothing in the file is executed.
+    """Return the tensors of this network in a file of `torch.save`, of whatever wrapping; nothing in it is executed.
 
     Raises:
-        WeightsError: missing, damaged, or anything but a flat mapping of names to tensors of numbers.
+        WeightsError: as `read_state_dict`.
     """
-    import pickle
+    return read_state_dict(path, _network_keys())
 
+
+@cache
+def _network_keys() -> frozenset[str]:
     import torch
 
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error.strerror})") from error
-    except pickle.UnpicklingError as error:
-        raise WeightsError(f"{path.name} holds more than tensors and is refused: save a plain state_dict") from error
-    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, AssertionError) as error:
-        # What torch's unpickler, which checks little, comes to with bytes that torch.save did not write.
-        raise WeightsError(f"{path.name} is not a file of torch.save, or it is damaged") from error
-    if not isinstance(state, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in state.items()):
-        raise WeightsError(f"{path.name} is not a plain state_dict: expected a mapping of names to tensors of numbers")
-    return dict(state)
-
-
-def _is_plain(value: object) -> bool:
-    """Whether it is a tensor of real numbers, each of them in the file."""
-    import torch
-
-    kinds = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64)
-    return (
-        isinstance(value, torch.Tensor)
-        and value.dtype in kinds
-        and value.layout is torch.strided
-        and value.device.type == "cpu"
-    )
+    with torch.device("meta"):
+        return frozenset(build_network().state_dict())

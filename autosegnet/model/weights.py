@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def import_folds(
     """Write a folder of weights from plain state dicts, all files or none, and returns its recipe.
 
     Args:
-        sources: `.pth` files, one a fold, in the order of the folds.
+        sources: files of `torch.save` or safetensors, one per fold, in the order of the folds.
         output: the folder; files in it of the same names are replaced, once every source is read and found good. Folds
             of a larger set that was there stay, unused, with a warning.
         recipe: how the folds were trained to see their input; its folds are set here.
@@ -111,7 +111,7 @@ def import_folds(
         storage: how the files hold the weights; "int8" takes half the space.
 
     Raises:
-        WeightsError: a file that is not this network's plain state dict, or a weight that is not positive and finite.
+        WeightsError: a file without this network's tensors, one fold twice, or a weight that is not positive or finite.
         OutputError: the folder cannot be written.
     """
     from autosegnet.io import write_all
@@ -122,6 +122,7 @@ def import_folds(
     data = {
         f"fold_{k}.safetensors": fold_bytes(read_pth(p), where=p.name, storage=storage) for k, p in enumerate(sources)
     }
+    _refuse_twins(sources, data)
     folds = tuple(
         Fold(
             name,
@@ -137,6 +138,15 @@ def import_folds(
     if unused:
         log.warning("%s also holds %s, which its new recipe does not name", output, ", ".join(unused))
     return done
+
+
+def _refuse_twins(sources: Sequence[Path], data: Mapping[str, bytes]) -> None:
+    """Refuse one fold given twice: it would count twice, and the folds would seem to agree."""
+    first: dict[str, Path] = {}
+    for source, fold in zip(sources, data.values(), strict=True):
+        twin = first.setdefault(hashlib.sha256(fold).hexdigest(), source)
+        if twin is not source:
+            raise WeightsError(f"{source} and {twin} hold the same weights; expected another file for every fold")
 
 
 def digest(weights: Weights) -> str:
