@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
 from autosegnet.io import write_bytes, write_text
+from autosegnet.io.small_files import read_json, require_object
 from autosegnet.model.recipe import Recipe, from_json
 from autosegnet_training.cases import Case, read_cases
 from autosegnet_training.splits import refuse_shared_patients
@@ -32,6 +34,7 @@ NOTE = "prepared.json"
 INPUT = "input.npy"
 LESION = "lesion.npy"
 FORMAT = 1
+_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,12 @@ class PreparedCase:
 def save(folder: Path, *, array: NDArray[Any], truth: NDArray[np.bool_], note: dict[str, Any]) -> None:
     """Write a case; the note goes last and marks it as complete."""
     assert array.shape[1:] == truth.shape, "input and truth share a grid"
-    write_bytes(_npy(array.transpose(0, 3, 2, 1)), folder / INPUT)
-    write_bytes(_npy(np.argwhere(truth).astype(np.int16)), folder / LESION)
-    write_text(json.dumps({"format": FORMAT, **note}, indent=1) + "\n", folder / NOTE)
+    sums = {}
+    for name, values in ((INPUT, array.transpose(0, 3, 2, 1)), (LESION, np.argwhere(truth).astype(np.int16))):
+        data = _npy(values)
+        sums[name] = zlib.crc32(data)
+        write_bytes(data, folder / name)
+    write_text(json.dumps({"format": FORMAT, "crc32": sums, **note}, indent=1) + "\n", folder / NOTE)
 
 
 def _npy(array: NDArray[Any]) -> bytes:
@@ -78,10 +84,34 @@ def _npy(array: NDArray[Any]) -> bytes:
 def note_of(folder: Path) -> dict[str, Any] | None:
     """Return what a case was prepared from; None if it is not complete, or of another format."""
     try:
-        note: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = _read_note(folder)
+    except InputError:
         return None
+    note.pop("crc32", None)
     return note if note.pop("format", None) == FORMAT else None
+
+
+def _read_note(folder: Path) -> dict[str, Any]:
+    return read_json(folder / NOTE, require_object, what="the note of a prepared case", expected="what prepare writes")
+
+
+def check_sums(folder: Path) -> None:
+    """Read the arrays of a case and compare them with the checksums of its note; older notes have none.
+
+    Raises:
+        InputError: they cannot be read, or are not what `save` wrote.
+    """
+    sums = _read_note(folder).get("crc32", {})
+    for name, expected in sums.items() if isinstance(sums, dict) else ():
+        try:
+            with (folder / name).open("rb") as file:
+                found = 0
+                while chunk := file.read(_READ_BYTES):
+                    found = zlib.crc32(chunk, found)
+        except OSError as error:
+            raise InputError(f"{folder / name} cannot be read ({error.strerror}); remove it and run prepare") from error
+        if found != expected:
+            raise InputError(f"{folder / name} is damaged: its checksum is not that of its note; run prepare again")
 
 
 def load(folder: Path, name: str) -> PreparedCase:
@@ -93,10 +123,12 @@ def load(folder: Path, name: str) -> PreparedCase:
     try:
         array = np.load(folder / name / INPUT, mmap_mode="r").transpose(0, 3, 2, 1)
         lesion = np.load(folder / name / LESION)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"case {name} is not prepared in {folder} ({error}); run prepare again") from error
     if array.ndim != 4 or array.shape[0] != 2 or lesion.ndim != 2 or lesion.shape[1] != 3:
         raise InputError(f"case {name} in {folder} has arrays of shapes {array.shape} and {lesion.shape}")
+    if lesion.dtype.kind not in "iu" or (lesion < 0).any() or (lesion >= array.shape[1:]).any():
+        raise InputError(f"case {name} in {folder} has lesion voxels outside of its array; run prepare again")
     return PreparedCase(name, array, lesion)
 
 

@@ -8,8 +8,6 @@ balance. A case whose fold is none of those trained (5, where there are five) is
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,8 @@ from pathlib import Path
 
 from autosegnet.errors import InputError
 from autosegnet.geometry import Box
+from autosegnet.io.small_files import read_table
+from autosegnet.io.tables import format_table_csv
 
 COLUMNS = ("case", "patient", "cohort", "fold", "pet", "ct", "mask", "box", "repeat")
 UNKNOWN = "unknown"
@@ -55,14 +55,12 @@ def write_cases(cases: Sequence[Case], path: Path) -> None:
     """Write the table; paths below its folder are written relative to it."""
     from autosegnet.io import write_text
 
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    rows = []
     for case in cases:
         fold = "" if case.fold is None else case.fold
         files = [_relative(file, path.parent) for file in (case.pet, case.ct, case.mask)]
-        table.writerow([case.name, case.patient, case.cohort, fold, *files, box_text(case.box), case.repeat])
-    write_text(text.getvalue(), path)
+        rows.append([case.name, case.patient, case.cohort, fold, *files, box_text(case.box), case.repeat])
+    write_text(format_table_csv(COLUMNS, rows, show=str), path)
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -73,10 +71,7 @@ def read_cases(path: Path) -> list[Case]:
     Raises:
         InputError: no such file, a column missing, a case named twice, or a value that cannot be read.
     """
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table of cases ({error})") from error
+    rows = read_table(path, what="a table of cases", other_bytes="surrogateescape")
     cases = [_case(row, path, line) for line, row in enumerate(rows, start=2)]
     if not cases:
         raise InputError(f"{path} lists no case")
@@ -101,10 +96,10 @@ def _case(row: Mapping[str, str | None], path: Path, line: int) -> Case:
         raise InputError(f"column case holds {name!r} in {where}; expected a name without slashes")
     pet, ct, mask = (path.parent / _column(values, column, where) for column in ("pet", "ct", "mask"))
     fold = values.get("fold", "")
-    if fold and not fold.isdigit():
+    if fold and not _is_count(fold):
         raise InputError(f"column fold holds {fold!r} in {where}; expected a number or nothing")
     repeat = values.get("repeat") or "1"
-    if not repeat.isdigit() or int(repeat) < 1:
+    if not _is_count(repeat) or int(repeat) < 1:
         raise InputError(f"column repeat holds {repeat!r} in {where}; expected a number from 1")
     return Case(
         name=name,
@@ -117,6 +112,10 @@ def _case(row: Mapping[str, str | None], path: Path, line: int) -> Case:
         box=parse_box(values.get("box", ""), where=where),
         repeat=int(repeat),
     )
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 6
 
 
 def _column(values: Mapping[str, str], column: str, where: str) -> str:

@@ -7,8 +7,8 @@ original grids where it has been run, else those of model selection.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autosegnet.errors import InputError
+from autosegnet.io.small_files import read_json
 from autosegnet.model.recipe import Recipe
 from autosegnet.model.weights import import_folds
 from autosegnet_training import runs
@@ -74,13 +75,17 @@ def _shared_recipe(folds: Sequence[Trained]) -> Recipe:
 
 
 def _validation_dsc(folder: Path, folds: Sequence[Trained]) -> tuple[list[float], str]:
-    try:
-        summary: list[dict[str, Any]] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(folder / SUMMARY):
         return [float(trained.result["dsc"] or 0.0) for trained in folds], "model selection"
-    if [entry.get("sha256") for entry in summary] != [trained.sha256() for trained in folds]:
+    summary = read_json(
+        folder / SUMMARY,
+        lambda entries: [(entry.get("sha256"), float(entry["dsc"])) for entry in entries],
+        what="the summary of cross-validate",
+        expected='[{"sha256": ..., "dsc": ...}, ...]',
+    )
+    if [sha256 for sha256, _ in summary] != [trained.sha256() for trained in folds]:
         raise InputError(f"{folder / SUMMARY} is of other weights than the folds' {BEST}; run cross-validate again")
-    return [float(entry["dsc"]) for entry in summary], "cross-validation"
+    return [dsc for _, dsc in summary], "cross-validation"
 
 
 def _training(folds: Sequence[Trained], source: str) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from a metadata CSV, if given.
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +17,7 @@ from autosegnet.errors import InputError, format_list
 from autosegnet.evaluation import find_masks
 from autosegnet.io import image_stem
 from autosegnet.io.layout_names import IMAGE_FOLDERS, MASK_STEM
+from autosegnet.io.small_files import read_table
 from autosegnet_training.cases import UNKNOWN, Case, read_cases, refuse_doubles
 
 log = logging.getLogger(__name__)
@@ -91,10 +90,7 @@ def with_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
     Raises:
         InputError: no column cohort or diagnosis, no row for any case, or rows that disagree.
     """
-    try:
-        rows = list(csv.DictReader(io.StringIO(metadata.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{metadata} cannot be read as a table ({error})") from error
+    rows = read_table(metadata, what="a table of cohorts", other_bytes="surrogateescape")
     heading = next((h for h in (rows[0] if rows else ()) if h and h.strip().lower() in _COHORT_HEADINGS), None)
     if heading is None:
         raise InputError(f"{metadata} has no column {' or '.join(_COHORT_HEADINGS)}; expected one with the cohorts")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autosegnet.errors import InputError
+from autosegnet.io.small_files import read_json
 from autosegnet_training.cases import FOLDS, UNKNOWN, Case, parse_box, write_cases
 from autosegnet_training.find_cases import find_cases, with_cohorts
 from autosegnet_training.splits import counts, refuse_shared_patients, split, split_as
@@ -81,11 +81,12 @@ def with_boxes(cases: Sequence[Case], path: Path) -> list[Case]:
     Raises:
         InputError: not such a file, or no box for a case.
     """
-    try:
-        boxes = json.loads(path.read_text(encoding="utf-8"))
-        texts = {str(case): ",".join(f"{int(a)}:{int(b)}" for a, b in box) for case, box in boxes.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read as boxes of cases ({error})") from error
+    texts = read_json(
+        path,
+        lambda boxes: {str(case): ",".join(f"{int(a)}:{int(b)}" for a, b in box) for case, box in boxes.items()},
+        what="boxes of cases",
+        expected="{case: [[x0, x1], [y0, y1], [z0, z1]]}",
+    )
     missing = [case.name for case in cases if case.name not in texts]
     if missing:
         raise InputError(f"{path} has no box for {len(missing)} cases, {missing[0]} among them; expected one for each")

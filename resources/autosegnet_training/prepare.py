@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
     _claim(args.output, recipe)
     write_cases(cases, args.output / arrays.CASES)
     jobs = [Job(case, args.output, recipe, args.dtype) for case in cases]
-    waiting = [job for job in jobs if arrays.note_of(args.output / job.case.name) != _note(job)]
+    waiting = [job for job in jobs if not _is_done(job)]
     log.info("%d of %d cases to prepare", len(waiting), len(jobs))
     messages = run_each(_attempt, waiting, workers=workers, unit="case")
     failures = [message for message in messages if message]
@@ -117,6 +117,19 @@ def _note(job: Job) -> dict[str, Any]:
     case = job.case
     files = {kind: str(file.absolute()) for kind, file in (("pet", case.pet), ("ct", case.ct), ("mask", case.mask))}
     return {**files, "box": box_text(case.box), "dtype": job.dtype}
+
+
+def _is_done(job: Job) -> bool:
+    """Return whether the case is prepared from the same input, and its arrays are what was written."""
+    folder = job.output / job.case.name
+    if arrays.note_of(folder) != _note(job):
+        return False
+    try:
+        arrays.check_sums(folder)
+    except InputError as error:
+        log.warning("%s", error)
+        return False
+    return True
 
 
 def _attempt(job: Job) -> str:

@@ -21,6 +21,7 @@ import torch
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io import write_bytes, write_text
+from autosegnet.io.small_files import read_json, require_object
 from autosegnet.model.recipe import Recipe, from_json
 from autosegnet.model.recipe import to_json as recipe_json
 from autosegnet_training.arrays import PreparedFolder
@@ -117,11 +118,7 @@ def _differences(begun: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); expected a run of train") from error
-    return values
+    return read_json(path, require_object, what="a run of train", expected="what train writes")
 
 
 def write_best(run: Run, network: torch.nn.Module) -> None:
@@ -180,5 +177,13 @@ def open_trained(runs: Path, fold: int) -> Trained:
     description, result = _read(folder / RUN), _read(folder / RESULT)
     if not result.get("finished"):
         raise InputError(f"training in {folder} is not finished (epoch {result.get('epoch')}); run train again")
+    _check_shape(description, {"recipe": dict, "settings": dict, "training": list, "validation": list}, folder / RUN)
+    _check_shape(result, {"epoch": int, "dsc": (int, float, type(None))}, folder / RESULT)
     recipe = from_json(json.dumps(description["recipe"]), where=str(folder / RUN))
     return Trained(folder, description, result, recipe)
+
+
+def _check_shape(values: dict[str, Any], kinds: dict[str, Any], path: Path) -> None:
+    wrong = [name for name, kind in kinds.items() if not isinstance(values.get(name), kind)]
+    if wrong:
+        raise InputError(f"{path} lacks {', '.join(wrong)}, or holds something else there; run train again")

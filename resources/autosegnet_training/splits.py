@@ -5,7 +5,6 @@ Source: paper, section 2.1 (each cohort split into five folds); grouping by pati
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from autosegnet.errors import InputError
+from autosegnet.io.small_files import read_json
 from autosegnet_training.cases import FOLDS, Case
 
 
@@ -63,10 +63,12 @@ def split_as(cases: Sequence[Case], path: Path) -> list[Case]:
     Raises:
         InputError: not such a file; a case in none or in two of its validation lists; a patient in two folds.
     """
-    try:
-        lists = [set(map(str, fold["val"])) for fold in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as splits_final.json of nnU-Net ({error})") from error
+    lists = read_json(
+        path,
+        lambda folds: [set(map(str, fold["val"])) for fold in folds],
+        what="splits_final.json of nnU-Net",
+        expected='[{"train": [...], "val": [...]}, ...]',
+    )
     done = []
     for case in cases:
         found = [fold for fold, names in enumerate(lists) if case.name in names]
