@@ -72,8 +72,8 @@ def choose_affine(fields: Any, size: tuple[int, int, int], path: Path, form: For
     if not apart <= FORMS_TOLERANCE_VOXELS and not _is_stored_alike(sform, qform, quaternion[1:], qfac):
         raise InputError(
             f"sform and qform place a corner {apart:.3g} voxels apart, expected at most {FORMS_TOLERANCE_VOXELS:g}, "
-            f"in {format_path(path)}; write the image again with the right one in both, or name the right one "
-            "(--nifti-form sform or qform)"
+            f"in {format_path(path)}; write the image again with the right one in both; predict and batch "
+            "can be told the right one (--nifti-form sform or qform)"
         )
     return sform
 
