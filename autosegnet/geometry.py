@@ -43,7 +43,7 @@ class Grid:
 
     @classmethod
     def of(cls, image: sitk.Image) -> Grid:
-        """The grid of an image."""
+        """Return the grid of an image."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
     @property
@@ -63,12 +63,12 @@ class Grid:
         return steps
 
     def position_mm(self, index: tuple[float, float, float]) -> tuple[float, float, float]:
-        """The LPS position of a continuous voxel index (x, y, z)."""
+        """Return the LPS position of a continuous voxel index (x, y, z)."""
         x, y, z = np.asarray(self.origin_mm) + self.steps_mm @ np.asarray(index, dtype=float)
         return (float(x), float(y), float(z))
 
     def crop(self, box: Box) -> Grid:
-        """The part of this grid inside a box of its voxels."""
+        """Return the part of this grid inside a box of its voxels."""
         start = (box[0][0], box[1][0], box[2][0])
         size = (box[0][1] - box[0][0], box[1][1] - box[1][0], box[2][1] - box[2][0])
         return replace(self, size=size, origin_mm=self.position_mm(start))
@@ -82,7 +82,7 @@ class Grid:
 
 
 def working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Grid:
-    """The grid on which the network sees a region, with axes along (Superior, Anterior, Right).
+    """Return the grid on which the network sees a region, with axes along (Superior, Anterior, Right).
 
     An image on it has an array in the network's order: x towards the patient's Right, y Anterior, z Superior. The axes
     are the region's own, permuted and flipped to the nearest anatomical ones: an oblique region stays oblique. The
@@ -156,7 +156,7 @@ def _anatomical_axes(region: Grid) -> tuple[tuple[int, ...], NDArray[np.float64]
 
 
 def resample(image: sitk.Image, grid: Grid, *, outside: float | None) -> sitk.Image:
-    """The image, interpolated linearly in physical space, as float32 on a grid.
+    """Return the image, interpolated linearly in physical space, as float32 on a grid.
 
     Args:
         image: any scalar image.
@@ -227,7 +227,7 @@ def _extend_border(image: sitk.Image, grid: Grid) -> sitk.Image:
 
 
 def cut(image: sitk.Image, region: Grid) -> sitk.Image:
-    """The voxels of an image inside a region that `Grid.crop` made of its grid; the image itself where that is all."""
+    """Return the voxels of an image inside a region that `Grid.crop` made of its grid; the image itself if that is all."""
     import SimpleITK as sitk
 
     if region == Grid.of(image):
@@ -238,7 +238,7 @@ def cut(image: sitk.Image, region: Grid) -> sitk.Image:
 
 
 def voxels(image: sitk.Image) -> NDArray[Any]:
-    """A read-only view (z, y, x) of an image's voxels, without a copy, that keeps the image alive.
+    """Return a read-only view (z, y, x) of an image's voxels, without a copy, that keeps the image alive.
 
     `SimpleITK.GetArrayViewFromImage` alone does not: once its image is gone, its view silently shows whatever memory
     comes next.
@@ -258,7 +258,7 @@ class _Buffer:
 
 
 def image_on(array: NDArray[Any], grid: Grid) -> sitk.Image:
-    """An image from an array in SimpleITK's order, axes reversed: (grid z, grid y, grid x)."""
+    """Return an image from an array in SimpleITK's order, axes reversed: (grid z, grid y, grid x)."""
     import SimpleITK as sitk
 
     assert array.shape == grid.size[::-1]
@@ -276,7 +276,7 @@ def place_on(image: sitk.Image, grid: Grid) -> None:
 
 
 def occupied_box(mask: NDArray[Any]) -> tuple[slice, slice, slice]:
-    """The smallest part of an array (three axes, any order) that holds all that is not 0; empty where all is."""
+    """Return the smallest part of an array (three axes, any order) that holds all that is not 0; empty if all is."""
     across = np.any(mask, axis=0)
     found = [np.flatnonzero(hits) for hits in (np.any(mask, axis=(1, 2)), across.any(axis=1), across.any(axis=0))]
     first, second, third = (slice(int(f[0]), int(f[-1]) + 1) if f.size else slice(0, 0) for f in found)

@@ -141,7 +141,7 @@ def _encode(content: "SimpleITK.Image | str | bytes", path: Path) -> Iterable[by
 
 
 def only_image(folder: Path) -> Path:
-    """The one image in a folder, as the platform provides it; its path inside `folder`.
+    """Return the one image in a folder, as the platform provides it; its path inside `folder`.
 
     Hidden files are left alone (editors and macOS leave them). Files of other kinds, such as a README, are no obstacle
     beside one image, for they cannot be meant instead of it; images that are not read (.mhd, .tif, .dcm) are one, for
@@ -177,7 +177,7 @@ def only_image(folder: Path) -> Path:
 
 
 def image_stem(path: Path) -> str:
-    """The name of an image without its suffix: 'a' for a.mha, a.nii and a.nii.gz."""
+    """Return the name of an image without its suffix: 'a' for a.mha, a.nii and a.nii.gz."""
     return path.name[: len(path.name) - len(_suffix(path))]
 
 
@@ -209,5 +209,5 @@ def _check_suffix(path: Path) -> None:
 
 
 def _suffix(path: Path) -> str:
-    """The suffix in lower case, '.nii.gz' in one."""
+    """Return the suffix in lower case, '.nii.gz' in one."""
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()

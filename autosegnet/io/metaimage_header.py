@@ -65,7 +65,7 @@ KNOWN_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class MetaHeader:
-    """What a header says about its voxels.
+    """Describe the voxels that a header announces.
 
     Args:
         grid: where the voxels lie.

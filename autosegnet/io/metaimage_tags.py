@@ -44,11 +44,11 @@ class Tags:
     path: Path
 
     def text(self, key: str, default: str) -> str:
-        """The value of a key as it stands."""
+        """Return the value of a key as it stands."""
         return self.values.get(key, default)
 
     def floats(self, key: str, count: int) -> list[float]:
-        """The `count` finite numbers of a key that has to be there."""
+        """Return the `count` finite numbers of a key that has to be there."""
         words = _WORD.findall(self.values.get(key, ""))
         if len(words) != count or not all(_NUMBER.fullmatch(word) for word in words):
             raise self.refusal(f"the header has no valid {key}, expected {count} finite numbers")
@@ -58,25 +58,25 @@ class Tags:
         return values
 
     def integers(self, key: str, count: int) -> list[int]:
-        """The `count` whole numbers of a key that has to be there."""
+        """Return the `count` whole numbers of a key that has to be there."""
         words = _WORD.findall(self.values.get(key, ""))
         if len(words) != count or not all(_INTEGER.fullmatch(word) for word in words):
             raise self.refusal(f"the header has no valid {key}, expected {count} whole numbers")
         return [int(word) for word in words]
 
     def integer(self, key: str, default: int) -> int:
-        """The whole number of a key, or the default where the key is missing."""
+        """Return the whole number of a key, or the default if the key is missing."""
         return self.integers(key, 1)[0] if key in self.values else default
 
     def boolean(self, *keys: str, default: bool) -> bool:
-        """True or False under keys of one meaning, or the default where all of them are missing."""
+        """Return True or False under keys of one meaning, or the default if all of them are missing."""
         found = {_BOOLEANS.get(self.values[key].lower()) for key in keys if key in self.values}
         if None in found or len(found) > 1:
             raise self.refusal(f"{' and '.join(keys)} have no clear value, expected True or False")
         return bool(found.pop()) if found else default
 
     def agreed(self, keys: tuple[str, ...], count: int) -> list[float]:
-        """The numbers under keys of one meaning, at least one of them there and no two different."""
+        """Return the numbers under keys of one meaning, at least one of them there and no two different."""
         found = {key: self.floats(key, count) for key in keys if key in self.values}
         if not found:
             raise self.refusal(f"the header has no {keys[0]}, expected {count} numbers")
@@ -86,12 +86,12 @@ class Tags:
         return values
 
     def refusal(self, reason: str) -> InputError:
-        """The error that says `reason` of this file."""
+        """Return the error that says `reason` of this file."""
         return InputError(f"{reason}, in {format_path(self.path)}")
 
 
 def parse_tags(head: bytes, known: frozenset[str], path: Path) -> Tags:
-    """The tags in the first bytes of a file.
+    """Return the tags in the first bytes of a file.
 
     Args:
         head: the first `LONGEST_HEADER` bytes, or the whole file where that is shorter

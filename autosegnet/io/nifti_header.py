@@ -31,7 +31,7 @@ LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
 
 @dataclass(frozen=True, slots=True)
 class NiftiHeader:
-    """What a header says about its voxels.
+    """Describe the voxels that a header announces.
 
     Args:
         grid: where they lie, in LPS.

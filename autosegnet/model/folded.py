@@ -77,7 +77,7 @@ class Arithmetic(Protocol[T]):
     """What an engine has to offer."""
 
     def convolve(self, x: T, by: Convolution) -> T:
-        """The convolution of x, with its bias and PReLU."""
+        """Return the convolution of x, with its bias and PReLU."""
         ...
 
     def add(self, x: T, y: T) -> T:
@@ -85,7 +85,7 @@ class Arithmetic(Protocol[T]):
         ...
 
     def join(self, x: T, y: T) -> T:
-        """The channels of x, then those of y."""
+        """Return the channels of x, then those of y."""
         ...
 
 
@@ -110,13 +110,13 @@ def _residual(block: Residual, x: T, arithmetic: Arithmetic[T]) -> T:
 
 
 def verify(weights: Weights) -> None:
-    """Raises WeightsError unless every fold is there, unaltered, and this network's, for every engine."""
+    """Raise WeightsError unless every fold is there, unaltered, and this network's, for every engine."""
     for fold in weights.recipe.folds:
         load_folded(weights.path_of(fold), fold)
 
 
 def load_folded(path: Path, fold: Fold) -> FoldedNetwork:
-    """A fold, after every check of `network.load_fold`.
+    """Return a fold, after every check of `network.load_fold`.
 
     Raises:
         WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys, shapes or types, or holds NaN
@@ -129,7 +129,7 @@ def load_folded(path: Path, fold: Fold) -> FoldedNetwork:
 
 
 def fold_batch_norm(state: dict[str, NDArray[Any]], *, where: str) -> FoldedNetwork:
-    """The network with a state dict's weights.
+    """Return the network with a state dict's weights.
 
     Raises:
         WeightsError: keys, shapes or types are not the network's, or a value is NaN or infinite.
@@ -178,7 +178,7 @@ class _Reader:
         return Residual(tuple(units), shortcut)
 
     def plain(self, prefix: str, channels: tuple[int, int], *, size: int, stride: int = 1) -> Convolution:
-        """A convolution that nothing follows."""
+        """Return a convolution that nothing follows."""
         into, out = channels
         weight = self._take(prefix + "weight", (out, into, size, size, size), np.float32)
         bias = self._take(prefix + "bias", (out,), np.float32)
@@ -187,7 +187,7 @@ class _Reader:
     def normed(
         self, prefix: str, channels: tuple[int, int], *, stride: int = 1, transposed: bool = False
     ) -> Convolution:
-        """A convolution with batch norm and PReLU after it, batch norm folded into it; the factors in float64."""
+        """Return a convolution with PReLU after it and batch norm folded into it; the factors in float64."""
         into, out = channels
         shape = (into, out) if transposed else (out, into)
         weight = self._take(f"{prefix}conv.weight", (*shape, 3, 3, 3), np.float32)
@@ -211,11 +211,11 @@ class _Reader:
         )
 
     def finish(self) -> None:
-        """Raises WeightsError where something was missing, or is left that is not the network's."""
+        """Raise WeightsError if something was missing, or is left that is not the network's."""
         refuse_keys(missing=self._missing, unexpected=self._state, where=self._where)
 
     def _take(self, key: str, shape: tuple[int, ...], dtype: type[Any] = np.float64) -> NDArray[Any]:
-        """A copy of a tensor, in another type."""
+        """Return a copy of a tensor, in another type."""
         if key not in self._state:
             self._missing.append(key)
             return np.zeros(shape, dtype)

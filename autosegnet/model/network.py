@@ -43,7 +43,7 @@ def build_network() -> nn.Module:
 
 
 def load_fold(path: Path, fold: Fold) -> nn.Module:
-    """The network with the weights of one fold, in float32 and evaluation mode, after every check.
+    """Return the network with the weights of one fold, in float32 and evaluation mode, after every check.
 
     Raises:
         WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys or shapes, or holds NaN or
@@ -56,7 +56,7 @@ def load_fold(path: Path, fold: Fold) -> nn.Module:
 
 
 def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) -> dict[str, T]:
-    """The tensors of a fold's file, as safetensors' `load` for torch or for numpy makes them.
+    """Return the tensors of a fold's file, as safetensors' `load` for torch or for numpy makes them.
 
     Raises:
         WeightsError: the file is missing, altered (SHA-256) or unreadable, or of numbers that `load` has no type for.
@@ -65,7 +65,7 @@ def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) ->
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file that no recipe vouches for, such as one to go on training from.
+    """Return the tensors of a safetensors file that no recipe vouches for, such as one to go on training from.
 
     Raises:
         WeightsError: missing, or damaged.
@@ -89,7 +89,7 @@ def _parsed(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path) -> d
 
 
 def network_of(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
-    """The network with a state dict's weights, in float32 and evaluation mode.
+    """Return the network with a state dict's weights, in float32 and evaluation mode.
 
     Raises:
         WeightsError: keys or shapes are not the network's, or a value is NaN or infinite.
@@ -109,7 +109,7 @@ def network_of(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
 
 
 def refuse_keys(*, missing: Collection[str], unexpected: Collection[str], where: str) -> None:
-    """Raises WeightsError where a state dict lacks keys of the network, or has others."""
+    """Raise WeightsError if a state dict lacks keys of the network, or has others."""
     if missing or unexpected:
         raise WeightsError(
             f"{where} is not this network: {len(missing)} keys missing{_example(missing)}, "
@@ -122,7 +122,7 @@ def _example(keys: Collection[str]) -> str:
 
 
 def read_verified(path: Path, sha256: str) -> bytes:
-    """The bytes of a file whose SHA-256 is the expected one.
+    """Return the bytes of a file whose SHA-256 is the expected one.
 
     Raises:
         WeightsError: no such file, or another sum.

@@ -37,12 +37,12 @@ class Weights:
         return self.folder / fold.file
 
     def in_fast_mode(self) -> Weights:
-        """The same folds, run in whole-body passes."""
+        """Return the same folds, run in whole-body passes."""
         return replace(self, recipe=replace(self.recipe, passes="slabs"))
 
 
 def find(folder: Path | None) -> Path:
-    """The folder of weights to use: the given one, `$AUTOSEGNET_WEIGHTS`, `/opt/ml/model`, or the bundled `weights/`.
+    """Return the folder of weights: the given one, `$AUTOSEGNET_WEIGHTS`, `/opt/ml/model`, or the bundled `weights/`.
 
     Raises:
         WeightsError: none of them holds a recipe.
@@ -70,7 +70,7 @@ def find_or_none(folder: Path | None) -> Path | None:
 
 
 def open_weights(folder: Path | None = None) -> Weights:
-    """The weights of a folder, its recipe read; the folds are verified when they are loaded.
+    """Return the weights of a folder, its recipe read; the folds are verified when they are loaded.
 
     Raises:
         WeightsError: no recipe, a recipe that cannot be read, or one that names no fold.
