@@ -227,7 +227,7 @@ def _extend_border(image: sitk.Image, grid: Grid) -> sitk.Image:
 
 
 def cut(image: sitk.Image, region: Grid) -> sitk.Image:
-    """Return the voxels of an image inside a region that `Grid.crop` made of its grid; the image itself if that is all."""
+    """Return the voxels of an image in a region that `Grid.crop` made of its grid; the image itself if it is all."""
     import SimpleITK as sitk
 
     if region == Grid.of(image):
