@@ -14,9 +14,12 @@ import pytest
 from test_batch import batch, masks, rows, run_apart, tree, weights  # noqa: F401  (fixtures)
 from threshold import open_deadly, open_deadly_once, open_nothing
 
+from autosegnet.__main__ import _command_line
 from autosegnet.errors import UsageError
 from autosegnet.runtime.distribute import run_each
+from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.workers import Workers
+from autosegnet_training.__main__ import main as train
 
 distributed = pytest.importorskip("distributed", reason="needs autosegnet[cluster]")
 
@@ -140,6 +143,25 @@ def test_an_error_of_a_task_reaches_the_client(cluster) -> None:
     assert run_each(abs, [-3, 2, -1], workers=workers, unit="number") == [3, 2, 1]
     with pytest.raises(TypeError, match="bad operand"):
         run_each(abs, [1, "x"], workers=workers, unit="number")
+
+
+@pytest.mark.slow
+def test_a_cluster_evaluates_and_simulates_as_one_process_does(tmp_path, batch, cluster, monkeypatch) -> None:  # noqa: F811
+    source = tree(tmp_path / "in", a=1.0, b=1.2)
+    assert batch().code == 0
+    tables, studies = [], []
+    for name, options in (("here", []), ("there", ["--scheduler-file", str(cluster.file)])):
+        table = tmp_path / f"{name}.csv"
+        command = ["--prediction", tmp_path / "out", "--truth", source, "--output", table, *options]
+        monkeypatch.setattr(sys, "argv", ["autosegnet", "evaluate", *map(str, command)])
+        assert run_program(_command_line) == 0
+        tables.append(table.read_bytes())
+        command = ["simulate", "--output", tmp_path / name, "--number", 2, "--spacing", 12, 12, 12, *options]
+        assert train(list(map(str, command))) == 0
+        studies.append({path.name: path.read_bytes() for path in sorted((tmp_path / name).rglob("*.nii.gz"))})
+    assert tables[0] == tables[1]
+    assert studies[0] == studies[1]
+    assert studies[0]
 
 
 def test_weights_that_a_worker_cannot_open_end_the_run(tmp_path, batch, cluster) -> None:  # noqa: F811

@@ -154,7 +154,7 @@ def test_a_table_lists_studies_wherever_they_lie(tmp_path: Path) -> None:
         ("case,pet,ct\n", "lists no study"),
         ("case,pet,ct\na,b,c\na,b,c\n", "case a appears 2 times"),
         ("case,pet,ct\n../a,b,c\n", "expected a name that can be a file's"),
-        ("case,pet,ct\na,b,c,d\n", "more cells"),
+        ("case,pet,ct\na,b,c,d\n", "4 cells in line 2"),
     ],
 )
 def test_a_table_that_cannot_be_trusted_is_refused(tmp_path: Path, text: str, message: str) -> None:

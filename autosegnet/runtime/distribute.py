@@ -58,8 +58,24 @@ def run_each(function: Callable[[T], R], tasks: Sequence[T], *, workers: Workers
         InputError: a task whose process ended each time.
         Exception: what the function raised; tasks under way are cut off.
     """
+    return run_all(Apply(function), tasks, workers=workers, unit=unit)
+
+
+def run_all(work: Work[T, R], tasks: Sequence[T], *, workers: Workers, unit: str) -> list[R]:
+    """Do every task and return their results, in the order of the tasks.
+
+    Args:
+        work: as for `run`.
+        tasks: as for `run`.
+        workers: as for `run`.
+        unit: as for `run`.
+
+    Raises:
+        InputError: a task whose process ended each time.
+        Exception: what `work` raised; tasks under way are cut off.
+    """
     results: dict[int, R] = {}
-    with closing(run(Apply(function), tasks, workers=workers, unit=unit)) as done:
+    with closing(run(work, tasks, workers=workers, unit=unit)) as done:
         for number, result in done:
             if isinstance(result, Lost):
                 raise InputError(f"{unit} {number + 1} of {len(tasks)} could not be done: {result.reason}")

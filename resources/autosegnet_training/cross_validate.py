@@ -12,15 +12,15 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, fields
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from autosegnet.errors import InputError
 from autosegnet.evaluation import CaseMetrics, format_table, measure_masks
@@ -29,7 +29,10 @@ from autosegnet.io import probe_output, write_text
 from autosegnet.model.engine import Engine
 from autosegnet.model.folded import fold_batch_norm
 from autosegnet.model.network import network_of, read_pth
+from autosegnet.model.recipe import Recipe
 from autosegnet.pipeline import segment_study
+from autosegnet.runtime.distribute import run_all
+from autosegnet.runtime.workers import Workers, add_worker_arguments, choose_workers
 from autosegnet_training import configuration as settings
 from autosegnet_training import runs
 from autosegnet_training.arrays import open_prepared
@@ -58,6 +61,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--train", action="store_true", help="first train what is not finished, with the settings below"
     )
+    add_worker_arguments(parser.add_argument_group("where the cases are evaluated"))
     settings.add_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -68,6 +72,9 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         InputError: a fold that is not trained, or a case that cannot be read.
     """
+    workers = choose_workers(args)
+    if workers.are_elsewhere:  # where another folder is the current one
+        args.prepared = args.prepared.absolute()
     probe_output(args.runs / TABLE)
     logging.getLogger("autosegnet.pipeline").setLevel(logging.WARNING)  # the bar tells enough
     prepared = open_prepared(args.prepared)
@@ -77,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
         if processes.writes:  # the others share the training alone, and end it before its last file is there
             folds = [runs.open_trained(args.runs, fold) for fold in range(args.folds)]
             sums = [t.sha256() for t in folds]  # before the hours in which a fold may be trained anew
-            evaluated = [evaluate_fold(t, prepared.cases, processes.device) for t in folds]
+            evaluated = [evaluate_fold(t, prepared.cases, processes.device, workers) for t in folds]
             _write(evaluated, args.runs, sums)
 
 
@@ -99,8 +106,51 @@ class Evaluated:
         self.cases: list[Case] = []
 
 
-def evaluate_fold(trained: Trained, cases: Sequence[Case], device: torch.device) -> Evaluated:
+@dataclass(frozen=True, slots=True)
+class EvaluateCases:
+    """The work of one fold (`autosegnet.runtime.work.Work`), which any process can do.
+
+    Args:
+        best: the fold's weights.
+        recipe: of the fold.
+        device: where the network runs.
+    """
+
+    best: Path
+    recipe: Recipe
+    device: torch.device
+
+    def open(self) -> Engine:
+        """Return the engine with the fold loaded."""
+        return _engine(self.best, self.device)
+
+    def read(self, task: Case) -> Labelled:
+        """Return the study and the truth of a case; raise InputError if it cannot be trusted."""
+        return read_labelled(task)
+
+    def do(
+        self, opened: Engine, task: Case, reading: Future[Labelled], tell: Callable[[float], None]
+    ) -> tuple[CaseMetrics, list[CaseMetrics], Counts]:
+        """Return the metrics of the network and of each threshold, and the counts for the best threshold."""
+        labelled = reading.result()
+        found = segment_study(labelled.study, opened, self.recipe, progress=lambda done, total: tell(done / total)).mask
+        suv, truth = _arrays(labelled)
+        spacing_mm = labelled.truth.GetSpacing()
+        masks = (fixed(suv, 4.0), fixed(suv, 2.5), fraction_of_maximum(suv))
+        thresholds = [_measured(mask, truth, spacing_mm) for mask in masks]
+        return _measured(voxels(found) != 0, truth, spacing_mm), thresholds, count(suv, truth)
+
+
+def evaluate_fold(
+    trained: Trained, cases: Sequence[Case], device: torch.device, workers: Workers | None = None
+) -> Evaluated:
     """Return the metrics of a fold's validation cases, on their original grids.
+
+    Args:
+        trained: the fold.
+        cases: of the prepared folder, with the fold's validation cases among them.
+        device: where the network runs.
+        workers: where the cases are done; None for this process.
 
     Raises:
         InputError: a validation case of the run is not in the table, or cannot be read.
@@ -109,19 +159,15 @@ def evaluate_fold(trained: Trained, cases: Sequence[Case], device: torch.device)
     missing = [name for name in trained.description["validation"] if name not in by_name]
     if missing:
         raise InputError(f"{trained.folder} was validated on {missing[0]}, which is not among the prepared cases")
-    engine, recipe = _engine(trained.best, device), one_fold(trained.recipe)
     evaluated = Evaluated()
     evaluated.cases = [by_name[name] for name in trained.description["validation"]]
-    for case in tqdm(evaluated.cases, desc=trained.folder.name, unit="case", disable=None):
-        labelled = read_labelled(case)
-        found = segment_study(labelled.study, engine, recipe).mask
-        suv, truth = _arrays(labelled)
-        spacing_mm = labelled.truth.GetSpacing()
-        evaluated.network[case.name] = _measured(voxels(found) != 0, truth, spacing_mm)
-        masks = (fixed(suv, 4.0), fixed(suv, 2.5), fraction_of_maximum(suv))
-        for name, mask in zip(evaluated.thresholds, masks, strict=True):
-            evaluated.thresholds[name][case.name] = _measured(mask, truth, spacing_mm)
-        evaluated.counts[case.name] = count(suv, truth)
+    work = EvaluateCases(trained.best.absolute(), one_fold(trained.recipe), device)
+    results = run_all(work, evaluated.cases, workers=workers or Workers(), unit="case")
+    for case, (network, thresholds, counts) in zip(evaluated.cases, results, strict=True):
+        evaluated.network[case.name] = network
+        for name, metrics in zip(evaluated.thresholds, thresholds, strict=True):
+            evaluated.thresholds[name][case.name] = metrics
+        evaluated.counts[case.name] = counts
     return evaluated
 
 
