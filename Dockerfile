@@ -1,7 +1,9 @@
 # The algorithm's image. `./build.sh` builds it; `docker build .` works as well.
 # The base brings torch and CUDA; the requirements bring everything else. CUDA 12.6 runs on the platform's T4, whose driver
 # does not support CUDA 13. The default tag follows the naming of the PyTorch images on Docker Hub. It was not pulled where
-# this file was written (docs/get-started/first-submission.md says what was tested).
+# this file was written (docs/get-started/first-submission.md says what was tested). A tag can be moved: for a build that can be
+# repeated, pull the base once, read its digest with `docker image inspect --format '{{index .RepoDigests 0}}' NAME`, and pass
+# NAME@sha256:... by `./build.sh --base`.
 ARG BASE_IMAGE=pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime
 
 FROM ${BASE_IMAGE} AS program
@@ -19,13 +21,12 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /opt/autosegnet
 
-# Every package is pinned, so no dependency is resolved here. All are compiled now, because a read-only image cannot do it
-# later. SOURCE_DATE_EPOCH makes pip write bytecode that depends on the source alone, not on its time.
-COPY --chmod=755 requirements.txt ./
-RUN grep -v '^torch==' requirements.txt > /tmp/others.txt; \
-    PIP_BREAK_SYSTEM_PACKAGES=1 SOURCE_DATE_EPOCH=315532800 \
-        python -m pip install --no-cache-dir --no-deps --root-user-action=ignore --requirement /tmp/others.txt; \
-    rm /tmp/others.txt; \
+# Every package is pinned to one version and to the SHA-256 of its files, so no dependency is resolved here and no other file
+# is taken. All are compiled now, because a read-only image cannot do it later. SOURCE_DATE_EPOCH makes pip write bytecode that
+# depends on the source alone, not on its time.
+COPY --chmod=755 requirements.txt requirements-hashes.txt ./
+RUN PIP_BREAK_SYSTEM_PACKAGES=1 SOURCE_DATE_EPOCH=315532800 python -m pip install --no-cache-dir --no-deps --require-hashes \
+        --root-user-action=ignore --requirement requirements-hashes.txt; \
     python -c 'import re, sys, torch; pin = re.search(r"^torch==(\S+)$", open("requirements.txt").read(), re.M)[1]; \
 found = torch.__version__.partition("+")[0]; \
 sys.exit(None if found == pin else f"the base has torch {found}, expected {pin}")'

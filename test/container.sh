@@ -144,7 +144,7 @@ END
 make_context() {
     # Copies the repository's files, with untrained folds in weights/.
     mkdir -p "$work/context/test" "$work/context/weights"
-    cp -r autosegnet process.py requirements.txt pyproject.toml Dockerfile .dockerignore build.sh export.sh "$work/context"
+    cp -r autosegnet process.py requirements.txt requirements-hashes.txt pyproject.toml Dockerfile .dockerignore build.sh export.sh "$work/context"
     cp test/engine.sh "$work/context/test"
     cp weights/README.md "$work/context/weights"
     PYTHONPATH=test python - "$work/context/weights" <<'END'

@@ -1,6 +1,8 @@
 """Every package is pinned to one version, and the lists say the same."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -77,6 +79,37 @@ def test_lists_name_no_other_source_of_packages() -> None:
 def test_no_package_that_reports_usage_is_pinned() -> None:
     for name in ("requirements.txt", "requirements-dev.txt"):
         assert not [package for package in compiled(name) if "telemetry" in package]
+
+
+def hashed() -> dict[str, list[str]]:
+    """The SHA-256 of the files of every package in the list with hashes, by `name==version`."""
+    found: dict[str, list[str]] = {}
+    lines = (ROOT / "requirements-hashes.txt").read_text().replace("\\\n", " ").splitlines()
+    for block in [line for line in lines if line.strip() and not line.startswith("#")]:
+        package, *hashes = block.split()
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", text) for text in hashes), package
+        found[package] = hashes
+    return found
+
+
+def test_every_file_of_the_image_has_a_hash() -> None:
+    without_torch = {name: version for name, version in compiled("requirements.txt").items() if name != "torch"}
+    assert pins([*hashed()]) == without_torch
+    assert all(hashed().values())
+
+
+def test_the_image_runs_without_the_packages_that_it_leaves_out() -> None:
+    """Such as what evalutils needs to make new projects."""
+    blocked = f"""
+import importlib.metadata, re, sys
+kept = {sorted(compiled("requirements.txt"))!r}
+for module, packages in importlib.metadata.packages_distributions().items():
+    if not any(re.sub(r"[-_.]+", "-", package).lower() in kept for package in packages):
+        sys.modules.setdefault(module, None)
+import process, autosegnet.segmenter, autosegnet.report, autosegnet.dicom.results, autosegnet.model.openvino_engine
+import autosegnet.__main__, autosegnet.model.torch_engine, waitress.server
+"""
+    subprocess.run([sys.executable, "-c", blocked], cwd=ROOT, check=True)
 
 
 def test_an_open_pin_would_be_noticed() -> None:
