@@ -333,7 +333,7 @@ def test_scan_references_flags_and_what_was_left_out_are_told() -> None:
     made_by = replace(PROVENANCE, scan=(("Uptake time", "64 min"),))
     text = Page(report_files(Study(body.pet, body.ct), kept, table, made_by)["report.html"]).text
     for words in (
-        "Uptake time 64 min", "Liver, SUVmean ± SD 2.20 ± 0.00", "Blood pool, SUVmax 1.60", "SULpeak",
+        "Uptake time 64 min", "Liver, mean ± SD 2.20 ± 0.00", "Blood pool, max 1.60", "SULpeak",
         "physiological? kidney (100% inside)", "Left out on request: 1 lesion, ",
         "Deauville", "PERCIST, SUVpeak needed 3.30", "SDmax",
     ):  # fmt: skip

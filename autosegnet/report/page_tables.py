@@ -141,13 +141,13 @@ def describe_references(table: LesionTable) -> list[tuple[str, str]]:
     for name, reference in (("Liver", references.liver), ("Blood pool", references.blood)):
         if reference is not None:
             rows += [
-                (f"{name}, SUVmean ± SD", f"{reference.suv_mean:.2f} ± {reference.suv_sd:.2f}"),
-                (f"{name}, SUVmax", f"{reference.suv_max:.2f}"),
-                (f"{name}, SUVpeak", f"{reference.suv_peak:.2f}"),
+                (f"{name}, mean ± SD", f"{reference.suv_mean:.2f}\u00a0±\u00a0{reference.suv_sd:.2f}"),
+                (f"{name}, max", f"{reference.suv_max:.2f}"),
+                (f"{name}, peak", f"{reference.suv_peak:.2f}"),
             ]
             factor = table.lean_factors.get("janma")
             if factor is not None:
-                rows.append((f"{name}, SULmean", f"{factor * reference.suv_mean:.2f}"))
+                rows.append((f"{name}, SUL mean", f"{factor * reference.suv_mean:.2f}"))
         elif references.liver is not None or references.blood is not None:
             rows.append((name, "not measured"))
     return rows
