@@ -60,7 +60,10 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         "--suv-limit", type=float, metavar="SUV", help="what the PET was clipped to in training (default: not clipped)"
     )
     imported.add_argument(
-        "--storage", choices=["float16", "int8"], default="float16", help="int8: half the space; default: %(default)s"
+        "--storage",
+        choices=["float16", "int8"],
+        default="float16",
+        help="int8: three fifths of the space; default: %(default)s",
     )
     imported.add_argument("--description", default="", help="what the folds were trained on, in one sentence")
     imported.set_defaults(run=_import)

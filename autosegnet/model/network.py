@@ -147,7 +147,7 @@ def _read(path: Path) -> bytes:
 
 
 def fold_bytes(state: dict[str, torch.Tensor], *, where: str, storage: Storage = "float16") -> bytes:
-    """Return a fold as the bytes of a safetensors file, in float16 or, at half the size, convolutions in 8 bits.
+    """Return a fold as the bytes of a safetensors file, in float16, or with large convolutions in 8 bits.
 
     Integer buffers keep their type. Batch norm's running statistics are float32: they are few, and a variance may pass
     float16's 65504 in a network that is otherwise well.

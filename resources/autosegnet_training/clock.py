@@ -26,6 +26,9 @@ from autosegnet_training.validation import autocast
 log = logging.getLogger(__name__)
 
 _WARM_UP_STEPS = 20
+_TRAINED = 0.95  # share of the time after which the weights stay as they are, and batch norm's statistics are measured
+_SETTLING_BATCHES = (4, 64)  # that measure them: at least, and at most
+_UNSEEN = 2**40  # number of the first step that only measures
 _LOG_SECONDS = 30.0  # reading the loss waits for the device; it is read this seldom
 
 
@@ -79,7 +82,7 @@ class Plan:
     def find_learning_rate(self, passed: float, step: int) -> float:
         """Return the learning rate of a step."""
         warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
-        return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * min(passed, 1.0)))
+        return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * min(passed / _TRAINED, 1.0)))
 
 
 def train_by_the_clock(
@@ -93,6 +96,9 @@ def train_by_the_clock(
 ) -> int:
     """Train a network until its minutes are over, and return the number of steps.
 
+    In the last twentieth of the time the weights stay, and batch norm's statistics become the mean over many batches.
+    As a running mean of the last few, which differ much from each other, they would be chance.
+
     Args:
         network: on the device; trained in place.
         plan: how long and how.
@@ -104,7 +110,7 @@ def train_by_the_clock(
     run = _ClockRun(network, plan, configuration, device=device, voxel_ml=voxel_ml)
     run.restore()
     mixture, size = None, 0
-    while (passed := run.passed()) < 1.0:
+    while (passed := run.passed()) < _TRAINED:
         if plan.find_size(passed) != size:
             size = plan.find_size(passed)
             mixture = make_mixture(size)
@@ -113,6 +119,8 @@ def train_by_the_clock(
         run.save_if_due()
     run.save()
     run.report(size)
+    last = plan.phases[-1].size
+    run.settle_norm(mixture if mixture is not None and size == last else make_mixture(last), plan.find_count(last))
     return run.step
 
 
@@ -161,6 +169,24 @@ class _ClockRun:
         self.step += 1
         if time.monotonic() - self.logged > _LOG_SECONDS:
             self.report(image.shape[-1])
+
+    @torch.no_grad()
+    def settle_norm(self, mixture: Mixture, count: int) -> None:
+        """Set batch norm's statistics to their mean over batches of patches that training has not seen."""
+        norms = [m for m in self.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean
+        least, most = _SETTLING_BATCHES
+        for number in range(most):
+            if number >= least and self.passed() >= 1.0:
+                break
+            patches = mixture.make(_UNSEEN + number, count)
+            with autocast(self.device, self.plan.dtype):
+                self.network(patches.image.contiguous(memory_format=torch.channels_last_3d))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
     def report(self, size: int) -> None:
         """Log the mean loss since the last report."""

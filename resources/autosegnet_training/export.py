@@ -39,7 +39,10 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     parser.add_argument("--folds", type=int, default=FOLDS, help="default: %(default)s")
     parser.add_argument(
-        "--storage", choices=["float16", "int8"], default="float16", help="int8: half the space; default: %(default)s"
+        "--storage",
+        choices=["float16", "int8"],
+        default="float16",
+        help="int8: three fifths of the space; default: %(default)s",
     )
     parser.add_argument("--description", required=True, help="what the folds were trained on, in one sentence")
     parser.set_defaults(run=run)
