@@ -70,6 +70,17 @@ def test_one_job_gives_one_mask_on_the_pets_grid(job: Path, tmp_path: Path, tiny
     assert result["error_messages"] == []
 
 
+def test_what_is_doubted_of_a_study_stands_in_the_results(job: Path, tmp_path: Path, tiny_weights: Weights) -> None:
+    path = str(job / "images/ct/uuid-of-ct.mha")
+    ct = sitk.ReadImage(path)
+    ct.SetOrigin(ct.TransformContinuousIndexToPhysicalPoint((8.0, 0.0, 0.0)))
+    sitk.WriteImage(ct, path, useCompression=True)
+    done = run("--input", job, "--output", tmp_path / "out", "--weights", tiny_weights.folder, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert any("CT would fit the PET better shifted" in warning for warning in result["warnings"])
+
+
 def moved_and_linked(folder: Path, name: str) -> None:
     """Put a file or folder outside of the input, and a link in its place."""
     elsewhere = folder / ".." / ".." / f"elsewhere-{name}"
