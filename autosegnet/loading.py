@@ -100,6 +100,43 @@ def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> L
     return _load_dicom_pet(chosen, _read_ct(in_ct_folder, chosen, options), options)
 
 
+def load_pet(pet: Path, options: InputOptions | None = None) -> LoadedStudy:
+    """Return a PET without a CT, for measuring: the CT of its study is air, and neither was judged together.
+
+    Args:
+        pet: file or DICOM folder.
+        options: how to read it.
+
+    Raises:
+        InputError: it cannot be read or converted.
+        UsageError: options that contradict each other or the kind of input.
+    """
+    from autosegnet.dicom.pet import describe_scan, read_dicom_pet
+
+    options = options or InputOptions()
+    pet_is_folder = _is_folder(pet)
+    check_options(options, pet_is_folder=pet_is_folder, ct_is_folder=False)
+    if not pet_is_folder:
+        image, conversion = _read_pet_file(pet, options)
+        return LoadedStudy(Study(image, _make_air(image)), conversion, None, describe_scan(conversion, image))
+    from autosegnet.dicom.choice import choose_pet
+    from autosegnet.dicom.series import gather_series
+
+    chosen = choose_pet(gather_series(pet), _choose(options))
+    read = read_dicom_pet(chosen, mode=options.mode, facts=options.facts, expected_tracer=options.expected_tracer)
+    log_conversion(read.conversion)
+    return LoadedStudy(Study(read.image, _make_air(read.image)), read.conversion, read.source, read.scan)
+
+
+def _make_air(pet: sitk.Image) -> sitk.Image:
+    """Return a CT of one voxel of air, at the PET's origin; beyond a CT there is air, too."""
+    import numpy as np
+
+    from autosegnet.geometry import Grid, image_on
+
+    return image_on(np.full((1, 1, 1), AIR_HU, np.float32), replace(Grid.of(pet), size=(1, 1, 1)))
+
+
 def load_dicom(files: Sequence[Path], options: InputOptions) -> LoadedStudy:
     """Return the study in DICOM files, whose PET and CT are chosen as in a folder that holds both; checked.
 

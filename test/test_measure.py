@@ -117,6 +117,21 @@ def test_what_cannot_be_meant_is_refused(folder, tmp_path, monkeypatch, words, c
     assert not (tmp_path / "r" / "report.html").exists()
 
 
+@pytest.mark.parametrize("pet", ["pet.nii.gz", "dicom/pet"])
+def test_a_pet_alone_is_enough(folder, tmp_path, monkeypatch, pet) -> None:
+    report = tmp_path / "report"
+    assert run(monkeypatch, "--pet", folder / pet, "--mask", folder / "mask.nii.gz", "--report", report) == 0
+    kidney, chest = rows_of(report)
+    assert (kidney["site"], chest["site"], chest["tumour_to_liver_ratio"]) == ("", "", "")
+    assert float(chest["suv_mean_g_per_ml"]) > 0
+
+
+def test_no_input_is_replaced(folder, tmp_path, monkeypatch) -> None:
+    mask = folder / "mask.nii.gz"
+    assert measure(monkeypatch, folder, "--mask", mask, "--output", mask) == 2
+    assert measure(monkeypatch, folder, "--mask", mask, "--output", folder / "pet.nii.gz") == 2
+
+
 def test_each_label_is_a_lesion_or_chosen_by_its_number(folder, tmp_path, monkeypatch) -> None:
     for words, labels in ((("--labelled",), ["1", "2"]), (("--labelled", "--label", "2"), ["2"])):
         report = tmp_path / "-".join(words)

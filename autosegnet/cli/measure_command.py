@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from autosegnet.loading import LoadedStudy
     from autosegnet.report import Provenance
 
+log = logging.getLogger(__name__)
+
 
 def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `autosegnet measure`."""
@@ -35,7 +39,9 @@ def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
         "--mask", type=Path, required=True, help="lesions: .nii, .nii.gz, .mha, DICOM SEG or RTSTRUCT file"
     )
     parser.add_argument("--pet", type=Path, required=True, help="PET in SUV, .mha, .nii or .nii.gz, or a DICOM folder")
-    parser.add_argument("--ct", type=Path, required=True, help="CT in HU, likewise; may be the same folder")
+    parser.add_argument(
+        "--ct", type=Path, help="CT in HU, likewise; may be the same folder; without it, no fusion and no landmarks"
+    )
     parser.add_argument("--report", type=Path, metavar="DIR", help="report.html, its pictures, lesions.csv and .json")
     parser.add_argument("--output", type=Path, metavar="MASK", help="the mask on the PET's grid, as measured")
     parser.add_argument(
@@ -55,16 +61,21 @@ def run_measure(args: argparse.Namespace) -> None:
     from autosegnet.geometry import Grid
     from autosegnet.label_files import read_lesion_mask
     from autosegnet.lesions import measure_selected
-    from autosegnet.loading import load_study
+    from autosegnet.loading import load_pet, load_study
 
     results = collect_results(args)
     _check_outputs(args, has_results=bool(results.paths))
     with keep_study_warnings() as warnings:
-        loaded = load_study(pet=args.pet, ct=args.ct, options=collect_input_options(args))
+        options = collect_input_options(args)
+        loaded = (
+            load_pet(args.pet, options) if args.ct is None else load_study(pet=args.pet, ct=args.ct, options=options)
+        )
         check_results(loaded, results)
     grid = Grid.of(loaded.study.pet)
     mask = read_lesion_mask(args.mask, grid, labels=args.label, resample=args.resample_mask)
     context = make_context(loaded, organs=read_organs(args), size=collect_size(args))
+    if args.ct is None:
+        context = replace(context, ct=None)
     mask, table = measure_selected(mask, loaded.study.pet, context, collect_selection(args))
     log_selection(table)
     files: dict[Path, sitk.Image | str | bytes] = {}
@@ -78,16 +89,19 @@ def run_measure(args: argparse.Namespace) -> None:
 
 def _check_outputs(args: argparse.Namespace, *, has_results: bool) -> None:
     from autosegnet.io import probe_image, probe_output
-    from autosegnet.report import REPORT_PAGE
+    from autosegnet.io.places import OutputFolder, check_outputs
+    from autosegnet.report import REPORT_PAGE, is_report_file
 
     check_lesion_arguments(args)
     if args.report is None and args.output is None and not has_results:
         raise UsageError("measure would write nothing; give --report, --output, --dicom-seg, --dicom-sr or --rtstruct")
+    report = None if args.report is None else OutputFolder(args.report, is_report_file)
+    objects = {"--dicom-seg": args.dicom_seg, "--dicom-sr": args.dicom_sr, "--rtstruct": args.rtstruct}
+    inputs = {"--mask": args.mask, "--pet": args.pet, "--ct": args.ct, "--organs": args.organs}
+    check_outputs({"--output": args.output, **objects, "--report": report}, inputs=inputs)
     if args.output is not None:
-        if args.output.resolve() in {path.resolve() for path in (args.mask, args.pet, args.ct)}:
-            raise UsageError("--output would replace an input; name another file")
         probe_image(args.output)
-    for path in (args.dicom_seg, args.dicom_sr, args.rtstruct):
+    for path in objects.values():
         if path is not None:
             probe_output(path)
     if args.report is not None:
@@ -120,9 +134,6 @@ def _describe(loaded: LoadedStudy, warnings: list[str]) -> Provenance:
 
 
 def _print_body(args: argparse.Namespace, lesions: int, tmtv_ml: float, tlg_g: float) -> None:
-    import logging
-
-    log = logging.getLogger(__name__)
     log.info("%d lesions, %.2f ml, TLG %.2f g", lesions, tmtv_ml, tlg_g)
     if args.report is not None:
         log.info("report: %s", args.report)
