@@ -144,7 +144,7 @@ def load_dicom(files: Sequence[Path], options: InputOptions) -> LoadedStudy:
         InputError: it cannot be read, paired, converted or believed.
     """
     from autosegnet.dicom.choice import choose_pet
-    from autosegnet.dicom.objects import find_header
+    from autosegnet.dicom.parse import find_header
     from autosegnet.dicom.series import sort_series
 
     found = sort_series(header for path in files if (header := find_header(path)) is not None)
@@ -271,7 +271,8 @@ def _read_sidecar(path: Path) -> dict[str, object]:
 
 
 def _read_ct_folder(folder: Path, pet: sitk.Image, options: InputOptions) -> tuple[sitk.Image, str]:
-    from autosegnet.dicom.choice import choose_ct, describe_ct
+    from autosegnet.dicom.choice import choose_ct
+    from autosegnet.dicom.listing import describe_ct
     from autosegnet.dicom.pet import read_dicom_ct
     from autosegnet.dicom.series import gather_series
     from autosegnet.geometry import Grid
@@ -282,7 +283,8 @@ def _read_ct_folder(folder: Path, pet: sitk.Image, options: InputOptions) -> tup
 
 def _read_ct(found: list[Series], pet: Series, options: InputOptions) -> tuple[sitk.Image, str]:
     """Return the CT of a PET in DICOM, and what a report says of it."""
-    from autosegnet.dicom.choice import choose_ct, describe_ct
+    from autosegnet.dicom.choice import choose_ct
+    from autosegnet.dicom.listing import describe_ct
     from autosegnet.dicom.pet import read_dicom_ct
 
     chosen = choose_ct(found, _choose(options), pet=pet)

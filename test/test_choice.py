@@ -29,10 +29,10 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from autosegnet.dicom import objects
+from autosegnet.dicom import parse
 from autosegnet.dicom.choice import Chooser, choose_ct, choose_pet
 from autosegnet.dicom.kernels import is_sharp
-from autosegnet.dicom.objects import find_header
+from autosegnet.dicom.parse import find_header
 from autosegnet.dicom.pet import read_dicom_ct, read_dicom_pet
 from autosegnet.dicom.series import gather_series
 from autosegnet.errors import InputError
@@ -390,8 +390,8 @@ def test_an_archive_is_to_be_unzipped(tmp_path):
 
 def test_each_file_is_parsed_once(study, monkeypatch):
     parsed = []
-    original = objects._read_header
-    monkeypatch.setattr(objects, "_read_header", lambda path, *rest: parsed.append(path) or original(path, *rest))
+    original = parse._read_header
+    monkeypatch.setattr(parse, "_read_header", lambda path, *rest: parsed.append(path) or original(path, *rest))
     pet, ct = pair(study)
     read_dicom_pet(pet)
     read_dicom_ct(ct)
@@ -426,7 +426,7 @@ def test_what_a_deflated_object_becomes_is_bounded(tmp_path, monkeypatch):
     def deflate(dataset, k):
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
 
-    monkeypatch.setattr(objects, "_LARGEST_INFLATED", 500)
+    monkeypatch.setattr(parse, "_LARGEST_INFLATED", 500)
     write_series(tmp_path, edit=deflate)
     with pytest.raises(InputError, match="holds more than 500 bytes, which no slice has"):
         gather_series(tmp_path)

@@ -49,7 +49,8 @@ def group_dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
 def _scan(files: Iterable[Path]) -> _Scan:
     """Look at the first attributes of each file; whole headers are read study by study, or they would fill memory."""
     from autosegnet.dicom.kinds import find_kind
-    from autosegnet.dicom.objects import describe_lost, find_lost, identify_file
+    from autosegnet.dicom.objects import describe_lost, find_lost
+    from autosegnet.dicom.parse import identify_file
 
     scan = _Scan()
     others: list[Path] = []

@@ -18,7 +18,8 @@ from autosegnet.dicom.kinds import (
     is_in_motion,
     judge_pet,
 )
-from autosegnet.dicom.objects import find_headers, read_pixels
+from autosegnet.dicom.objects import find_headers
+from autosegnet.dicom.parse import read_pixels
 from autosegnet.dicom.stack import LEAST_SLICES, SAME_COSINES, Stack, count_doubled, stack_slices
 from autosegnet.errors import InputError
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.dicom.header import refuse_damage
-from autosegnet.dicom.objects import read_object
+from autosegnet.dicom.parse import read_object
 from autosegnet.errors import InputError, format_path
 from autosegnet.geometry import Grid, image_on
 

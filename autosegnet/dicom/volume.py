@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autosegnet.dicom.codestream import read_frame_size
 from autosegnet.dicom.header import Header, name_attribute, refuse_damage
-from autosegnet.dicom.objects import read_pixels
+from autosegnet.dicom.parse import read_pixels
 from autosegnet.dicom.stack import Stack
 from autosegnet.errors import InputError
 from autosegnet.io.decoded import DecodedImage, check_finite, empty_voxels, make_image
