@@ -7,7 +7,7 @@ from typing import Final
 
 from autosegnet.dicom.header import Header, name_attribute, parse_number, read_private
 from autosegnet.suv.pet_header import ATTRIBUTES
-from autosegnet.suv.rules import find_units_fault
+from autosegnet.suv.units import find_units_fault
 
 _PET: Final = "1.2.840.10008.5.1.4.1.1.128"
 _CT: Final = "1.2.840.10008.5.1.4.1.1.2"

@@ -4,17 +4,15 @@ With C = stored value x RescaleSlope, W kg, D Bq, T half-life in s, lambda = ln 
 """
 
 import math
-from contextlib import suppress
-from datetime import date, datetime, time
 from typing import Final
 
 from autosegnet.errors import InputError
+from autosegnet.suv.acquisition import read_acquisition, read_earliest_acquisition
 from autosegnet.suv.body_size import SUV_TYPES, compute_body_surface_m2, compute_norm_kg
 from autosegnet.suv.conversion import MODES, Conversion, Ledger
-from autosegnet.suv.dates import count_seconds_of_day, read_datetime, read_stated_moment, read_time
+from autosegnet.suv.injection import read_injection
 from autosegnet.suv.patient import (
     format_header_text,
-    identify_tracer,
     read_dose_bq,
     read_duration_s,
     read_half_life_s,
@@ -23,15 +21,11 @@ from autosegnet.suv.patient import (
     read_weight_kg,
 )
 from autosegnet.suv.pet_header import PetHeader, name_field
-from autosegnet.suv.plausibility import UptakeTime, judge_uptake
-from autosegnet.suv.reference_time import (
-    find_start_reference,
-    read_acquisition,
-    read_earliest_acquisition,
-    read_injection,
-    state_scan_time,
-)
+from autosegnet.suv.reference_time import find_start_reference, state_scan_time
 from autosegnet.suv.stated import StatedFacts
+from autosegnet.suv.tcia_compat import convert_as_autopet
+from autosegnet.suv.units import find_units_fault
+from autosegnet.suv.unused_facts import note_unused_facts, note_unused_height, note_uptake_of_admin
 
 _AGREEMENT: Final = 0.02  # of the two private factors of Philips
 
@@ -62,67 +56,16 @@ def convert(header: PetHeader, *, mode: str = "qiba", facts: StatedFacts | None 
     else:
         raise InputError(find_units_fault(units, has_factor=False))
     if ledger.is_from_activity:
-        _read_unused_height(ledger)
+        note_unused_height(ledger)
     else:
-        _read_facts(ledger)
+        note_unused_facts(ledger)
     return ledger.close(factors, mode=mode, rule=rule)
-
-
-def find_units_fault(units: str, *, has_factor: bool) -> str:
-    """Return why values in some units cannot become SUV, or ''.
-
-    Args:
-        units: of the series.
-        has_factor: whether one of Philips' private factors is positive.
-    """
-    if units in ("BQML", "GML", "CM2ML") or (units == "CNTS" and has_factor):
-        return ""
-    if units == "CNTS":
-        return (
-            f"{name_field('units')} is CNTS without {name_field('philips_suv_factor')} or "
-            f"{name_field('philips_activity_factor')}; counts need one of them, positive"
-        )
-    found = f"is {format_header_text(units)!r}" if units else "is missing"
-    return f"{name_field('units')} {found}; SUV can be derived from BQML, CNTS (Philips), GML and CM2ML"
-
-
-def _read_unused_height(ledger: Ledger) -> None:
-    """Read the height for the report; what is wrong with it is no error."""
-    if ledger.facts.height_cm is None:
-        other = Ledger(ledger.header, ledger.facts)
-        with suppress(InputError):
-            ledger.figures["height_cm"] = read_height_cm(other)
-    else:
-        read_height_cm(ledger)
-
-
-def _read_facts(ledger: Ledger) -> None:
-    """Read what the rule did not need, for the balance of activity and the report; what is wrong is no error.
-
-    The scanner divided by a weight and a dose before, so that those of the header change nothing.
-    """
-    other = Ledger(ledger.header, ledger.facts)
-    half_life_s = identify_tracer(other, quietly=True)
-    for warning in other.close((), mode="", rule="").warnings:
-        ledger.warn(warning)
-    ledger.tracer, ledger.nuclide = other.tracer, other.nuclide
-    for read in (read_weight_kg, read_height_cm, read_dose_bq):
-        with suppress(InputError):
-            read(other)
-    if half_life_s is not None:
-        try:
-            reference, _ = find_start_reference(other, half_life_s=half_life_s)
-            read_injection(other, reference=reference, half_life_s=half_life_s)
-        except InputError as error:
-            if other.figures.pop("uptake_s", None) is not None:
-                ledger.warn(f"{error}; nothing was computed from it, because the scanner derived the SUV")
-    ledger.figures = {**other.figures, **ledger.figures}
 
 
 def _from_activity(ledger: Ledger, mode: str) -> tuple[tuple[float, ...], str]:
     ledger.is_from_activity = True
     if mode == "tcia-compat":
-        return _as_autopet(ledger)
+        return convert_as_autopet(ledger)
     correction = ledger.text("decay_correction").upper()
     if correction not in ("START", "ADMIN", "NONE"):
         found = f"is {format_header_text(correction)!r}" if correction else "is missing"
@@ -131,7 +74,7 @@ def _from_activity(ledger: Ledger, mode: str) -> tuple[tuple[float, ...], str]:
     per_dose = 1000.0 * read_weight_kg(ledger) / read_dose_bq(ledger)
     slices = ledger.header.slices
     if correction == "ADMIN":
-        _read_uptake_of_admin(ledger)
+        note_uptake_of_admin(ledger)
         return (per_dose,) * len(slices), "BQML, ADMIN: 1000 W / D"
     half_life_s = read_half_life_s(ledger)
     if correction == "NONE":
@@ -152,24 +95,6 @@ def _check_decay_claims(ledger: Ledger, correction: str) -> None:
             f"{name_field('decay_correction')} is {correction}, but {name_field('corrected')} says otherwise; "
             "the former holds"
         )
-
-
-def _read_uptake_of_admin(ledger: Ledger) -> None:
-    """Read tracer and uptake, which ADMIN does not need; an injection after the scan is refused all the same."""
-    half_life_s = identify_tracer(ledger, quietly=True)
-    earliest = read_earliest_acquisition(ledger)
-    if half_life_s is None or earliest is None:
-        return
-    ledger.figures["half_life_s"] = half_life_s
-    reference = state_scan_time(ledger, near=earliest[0]) or earliest[0]
-    if ledger.text("injection_datetime") or ledger.text("injection_time") or ledger.facts.injection_time:
-        ledger.times["reference"] = reference
-        try:
-            read_injection(ledger, reference=reference, half_life_s=half_life_s)
-        except InputError as error:
-            if ledger.figures.get("uptake_s", 0.0) < 0:
-                raise
-            ledger.warn(str(error))
 
 
 def _undecayed(ledger: Ledger, per_dose: float, half_life_s: float) -> tuple[float, ...]:
@@ -194,63 +119,6 @@ def _undecayed(ledger: Ledger, per_dose: float, half_life_s: float) -> tuple[flo
         waited = math.exp(decay * ((first - given).total_seconds() + after_first_s))
         factors.append(per_dose * waited * decay * duration_s / -math.expm1(-decay * duration_s))
     return tuple(factors)
-
-
-def _as_autopet(ledger: Ledger) -> tuple[tuple[float, ...], str]:
-    """1000 W / (D 0.5^((t_acq - t_adm) / T)), with the times of day of the first file.
-
-    Source: `calculate_suv_factor` in tcia_dicom_to_nifti.py of github.com/lab-midas/TCIA_processing.
-    """
-    acquired, given = _read_clocks(ledger)
-    per_dose = 1000.0 * read_weight_kg(ledger) / read_dose_bq(ledger)
-    half_life_s = read_half_life_s(ledger)
-    uptake_s = count_seconds_of_day(acquired) - count_seconds_of_day(given)
-    ledger.figures["uptake_s"] = uptake_s
-    ledger.warn("tcia-compat: acquisition time of the first file, no dates, decay correction to the scan's start")
-    ledger.judge(
-        judge_uptake(
-            UptakeTime(
-                seconds=uptake_s,
-                half_life_s=half_life_s,
-                source="by times of day, as tcia-compat has it",
-                way=ledger.facts.name_way("injection_time"),
-                is_stated=bool(ledger.facts.injection_time or ledger.facts.scan_time),
-                injected=datetime.combine(date(1900, 1, 1), given),
-                reference=datetime.combine(date(1900, 1, 1), acquired),
-            )
-        )
-    )
-    if ledger.text("decay_correction").upper() != "START":
-        ledger.warn(f"tcia-compat: {name_field('decay_correction')} is not START, which this formula ignores")
-    factor = per_dose / 0.5 ** (uptake_s / half_life_s)
-    rule = "BQML, tcia-compat: 1000 W / (D 0.5^((t_acq - t_adm) / T)), times of day"
-    return (factor,) * len(ledger.header.slices), rule
-
-
-def _read_clocks(ledger: Ledger) -> tuple[time, time]:
-    """Return the times of day of the first file's acquisition and of the injection."""
-    facts, header = ledger.facts, ledger.header
-    acquired = read_time(ledger.text("acquisition_time", header.slices[header.first]), "acquisition_time")
-    given = read_time(ledger.text("injection_time"), "injection_time")
-    if given is None:
-        moment = read_datetime(ledger.text("injection_datetime"), "injection_datetime")
-        given = None if moment is None else moment.time()
-    if facts.scan_time:
-        _, acquired = read_stated_moment(facts.scan_time, facts.name_way("scan_time"))
-        ledger.state(f"scan time {acquired:%H:%M:%S} was stated by {facts.name_way('scan_time')}")
-    if facts.injection_time:
-        _, given = read_stated_moment(facts.injection_time, facts.name_way("injection_time"))
-        ledger.state(f"injection time {given:%H:%M:%S} was stated by {facts.name_way('injection_time')}")
-    for moment_of, field, fact in (
-        (acquired, "acquisition_time", "scan_time"),
-        (given, "injection_time", "injection_time"),
-    ):
-        if moment_of is None:
-            way = facts.name_way(fact)
-            raise InputError(f"{name_field(field)} is missing; SUV mode tcia-compat needs it ({way} states it)")
-    assert acquired is not None
-    assert given is not None
-    return acquired, given
 
 
 def _from_counts(ledger: Ledger, mode: str) -> tuple[tuple[float, ...], str]:
