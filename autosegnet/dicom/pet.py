@@ -113,7 +113,7 @@ def describe_scan(conversion: Conversion | None, pet: "SimpleITK.Image", first: 
         uptake_min=None if uptake_s is None else uptake_s / 60.0,
         dose_mbq=None if dose_bq is None else dose_bq / 1e6,
         weight_kg=figures.get("weight_kg"),
-        height_cm=figures.get("height_cm") or _read_height_cm(first),
+        height_cm=figures.get("height_cm"),
         sex=sex if first is not None and (sex := first.text("PatientSex").upper()) in ("M", "F", "O") else "",
         tracer="" if conversion is None or conversion.tracer == "another" else conversion.tracer,
         nuclide="" if conversion is None else conversion.nuclide,
@@ -124,12 +124,6 @@ def describe_scan(conversion: Conversion | None, pet: "SimpleITK.Image", first: 
         stated=() if conversion is None else conversion.stated,
         warnings=() if conversion is None else conversion.warnings,
     )
-
-
-def _read_height_cm(first: Header | None) -> float | None:
-    """Return the height that a header states if it can be one in metres, else None."""
-    height_m = None if first is None else parse_number(first.text("PatientSize"))
-    return 100.0 * height_m if height_m is not None and 0.3 < height_m < 2.6 else None
 
 
 def _join(header: Header | None, *keywords: str) -> str:
