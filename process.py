@@ -20,7 +20,7 @@ from evalutils.io import ImageLoader
 from pandas import DataFrame
 
 from autosegnet.geometry import voxels
-from autosegnet.grandchallenge.job import parse_job, time_limit
+from autosegnet.grandchallenge.job import parse_job, start_time_limit
 from autosegnet.grandchallenge.server import serve
 from autosegnet.grandchallenge.sockets import JobFiles, clear_output, find_job_files
 from autosegnet.grandchallenge.time_limit import TimeLimit
@@ -75,7 +75,7 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
         more: dict[str, Any] = {} if self._limit is None else {"time_limit": self._limit.record}
         if self._warnings:
             more["warnings"] = self._warnings
-        return self._files.result(more)
+        return self._files.describe_result(more)
 
     def predict(self, *, input_image: sitk.Image) -> sitk.Image:
         """Return the lesion mask on the PET's grid, for a CT."""
@@ -93,12 +93,12 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
 
     def save(self) -> None:
         """Write every file of the job, or none."""
-        write_all(self._files.contents(self._mask, self._case_results))
+        write_all(self._files.collect_contents(self._mask, self._case_results))
 
 
 def run_job(args: argparse.Namespace, open_segmenter: Callable[[], Segmenter]) -> None:
     """Run one job, from the input folder to the output folder."""
-    limit = time_limit(args)
+    limit = start_time_limit(args)
     clear_output(args.output, edition_name=args.edition)
     files = find_job_files(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
     for path in files.outputs:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet import __version__
+from autosegnet.errors import escape
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -32,7 +33,7 @@ def describe_origin(loaded: LoadedStudy, engine: Engine, weights: Weights, warni
         software=f"autosegnet {__version__}",
         engine=engine.name + (", fast mode" if weights.recipe.passes == "slabs" else ""),
         weights=digest(weights),
-        description=weights.recipe.description,
+        description=escape(weights.recipe.description),
         suv=describe_suv(loaded),
         warnings=tuple(warnings),
         made=datetime.now().astimezone(),

@@ -10,6 +10,7 @@ of the undamaged series; it may differ, for a changed digit of a dose or a voxel
 import argparse
 import copy
 import json
+import logging
 import random
 import sys
 import tempfile
@@ -244,6 +245,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    logging.disable()
     print(f"{'damaged':18s} {'verdict':90s} {'files':>8s}")
     for kinds, count, fuzz in ((TEXTS, arguments.texts, fuzz_text), (SYNTAXES, arguments.dicom, fuzz_dicom)):
         for kind in kinds:

@@ -16,6 +16,7 @@ import argparse
 import gzip
 import hashlib
 import json
+import logging
 import random
 import resource
 import select
@@ -391,6 +392,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for up to 20 files of every verdict worth a look")
     arguments = parser.parse_args()
     warnings.simplefilter("error")
+    logging.disable()
     if arguments.keep:
         arguments.keep.mkdir(parents=True, exist_ok=True)
     counts = {

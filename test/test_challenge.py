@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autosegnet.errors import InputError, UsageError
-from autosegnet.grandchallenge.job import parse_job, time_limit
+from autosegnet.grandchallenge.job import parse_job, start_time_limit
 from autosegnet.grandchallenge.sockets import JobFiles, find_job_files
 
 AUTOMATED, TUMOR = "automated-petct-lesion-segmentation", "tumor-lesion-segmentation"
@@ -56,7 +56,7 @@ def test_editions_name_their_outputs(job: Path, edition: str, folder: str, data_
     assert found.mask == Path("/out/images") / folder / "uuid-of-ct.mha"
     assert found.data_centric == data_centric
     assert found.results == Path("/out/results.json")
-    contents = found.contents("the mask", [{"outputs": []}])  # type: ignore[arg-type]
+    contents = found.collect_contents("the mask", [{"outputs": []}])  # type: ignore[arg-type]
     expected = {found.mask: "the mask", found.results: '[{"outputs": []}]'}
     assert contents == expected | ({data_centric: "false"} if data_centric else {})
 
@@ -183,7 +183,7 @@ def test_a_time_limit_is_a_positive_number_of_seconds(text: str) -> None:
 
 
 def test_degrading_needs_a_limit() -> None:
-    assert time_limit(parsed()) is None
-    assert time_limit(parsed("--time-limit", "60", "--degrade")) is not None
+    assert start_time_limit(parsed()) is None
+    assert start_time_limit(parsed("--time-limit", "60", "--degrade")) is not None
     with pytest.raises(UsageError, match="--degrade needs --time-limit"):
         parsed("--degrade")

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "postprocess": {"geometry"},
     "pipeline": {"geometry", "study", "model", "preprocess", "postprocess"},
     "report": {"geometry", "scan", "study", "lesions"},
-    "outputs": {"geometry", "scan", "io", "lesions", "loading", "model", "report"},
+    "outputs": {"errors", "geometry", "scan", "io", "lesions", "loading", "model", "report"},
     "segmenter": {
         "errors", "interchange", "io", "lesions", "loading", "model", "outputs", "pipeline", "report", "runtime",
         "study",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from autosegnet.grandchallenge.time_limit import TimeLimit, steps
+from autosegnet.grandchallenge.time_limit import TimeLimit, list_steps
 from autosegnet.model import sliding_window
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Fold, Recipe
@@ -165,7 +165,7 @@ def test_what_is_done_already_is_not_begun_again(log: pytest.LogCaptureFixture) 
 
 
 def test_the_fast_mode_asked_for_leaves_fewer_folds(log: pytest.LogCaptureFixture) -> None:
-    assert [s.name for s in steps(TimedEngine(), FAST, ARRAY.shape[1:])] == [
+    assert [s.name for s in list_steps(TimedEngine(), FAST, ARRAY.shape[1:])] == [
         "all 3 folds, fast mode",
         "2 of 3 folds, fast mode (fold_1, fold_2)",
         "1 of 3 folds, fast mode (fold_1)",
@@ -176,7 +176,7 @@ def test_the_fast_mode_asked_for_leaves_fewer_folds(log: pytest.LogCaptureFixtur
 
 
 def test_the_steps_are_in_the_documented_order() -> None:
-    found = steps(TimedEngine(), RECIPE, ARRAY.shape[1:])
+    found = list_steps(TimedEngine(), RECIPE, ARRAY.shape[1:])
     assert [s.name for s in found] == [
         "all 3 folds",
         "all 3 folds, fast mode",

@@ -12,12 +12,12 @@ from autosegnet import __version__
 from autosegnet.cli.options import Parser, add_engine_arguments
 from autosegnet.errors import UsageError
 from autosegnet.grandchallenge.server import PORT
-from autosegnet.grandchallenge.sockets import DEFAULT_EDITION, edition
+from autosegnet.grandchallenge.sockets import DEFAULT_EDITION, find_edition
 from autosegnet.grandchallenge.time_limit import TimeLimit
 
 
 def parse_job(*, prog: str, about: str | None, words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The arguments of the entry point.
+    """Return the arguments of the entry point.
 
     Raises:
         UsageError: arguments or environment variables that cannot be run with.
@@ -25,7 +25,7 @@ def parse_job(*, prog: str, about: str | None, words: Sequence[str] | None = Non
     parser = Parser(prog=prog, description=about)
     _add_arguments(parser)
     args = parser.parse_args(words)
-    edition(args.edition)
+    find_edition(args.edition)
     if args.degrade and args.time_limit is None:
         raise UsageError("--degrade needs --time-limit: the seconds that a job may take")
     return args
@@ -65,8 +65,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
 
 
-def time_limit(args: argparse.Namespace) -> TimeLimit | None:
-    """The time limit of a job that begins now; None where none was asked for."""
+def start_time_limit(args: argparse.Namespace) -> TimeLimit | None:
+    """Return the time limit of a job that begins now; None if none was asked for."""
     return None if args.time_limit is None else TimeLimit(args.time_limit, degrade=args.degrade)
 
 

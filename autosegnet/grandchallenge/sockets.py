@@ -50,8 +50,8 @@ _EDITIONS = {
 DEFAULT_EDITION = "autopet2"
 
 
-def edition(name: str) -> Edition:
-    """The edition of a name; raises UsageError for one that is not known."""
+def find_edition(name: str) -> Edition:
+    """Return the edition of a name; raise UsageError for one that is not known."""
     if name not in _EDITIONS:
         raise UsageError(f"edition is {name!r}; expected one of {', '.join(_EDITIONS)}")
     return _EDITIONS[name]
@@ -75,8 +75,8 @@ class JobFiles:
     results: Path
     data_centric: Path | None
 
-    def result(self, remarks: dict[str, Any]) -> dict[str, Any]:
-        """What `results.json` says of the case, in evalutils' words, and the remarks."""
+    def describe_result(self, remarks: dict[str, Any]) -> dict[str, Any]:
+        """Return what `results.json` says of the case, in evalutils' words, and the remarks."""
         return {
             "outputs": [{"type": "metaio_image", "filename": self.mask.name}],
             "inputs": [{"type": "metaio_image", "filename": path.name} for path in (self.pet, self.ct)],
@@ -89,8 +89,8 @@ class JobFiles:
         """Return every file that the job writes."""
         return [path for path in (self.mask, self.results, self.data_centric) if path is not None]
 
-    def contents(self, mask: sitk.Image, results: list[dict[str, Any]]) -> dict[Path, sitk.Image | str]:
-        """Every file of the output, by path."""
+    def collect_contents(self, mask: sitk.Image, results: list[dict[str, Any]]) -> dict[Path, sitk.Image | str]:
+        """Return every file of the output, by path."""
         files: dict[Path, sitk.Image | str] = {self.mask: mask, self.results: json.dumps(results)}
         if self.data_centric is not None:
             files[self.data_centric] = json.dumps(False)
@@ -98,7 +98,7 @@ class JobFiles:
 
 
 def find_job_files(*, input_folder: Path, output_folder: Path, edition_name: str) -> JobFiles:
-    """The files of the job in the platform's folders.
+    """Return the files of the job in the platform's folders.
 
     Where the platform's list of sockets, `inputs.json`, is there, it says where the images are; else they are in
     `images/pet` and `images/ct`. Clicks of a reader (autoPET IV and V) are not used, whatever they hold.
@@ -107,7 +107,7 @@ def find_job_files(*, input_folder: Path, output_folder: Path, edition_name: str
         InputError: not exactly one PET and one CT, or a list of sockets that cannot be read or does not name them.
         UsageError: an unknown edition.
     """
-    year = edition(edition_name)
+    year = find_edition(edition_name)
     listed = _listed(input_folder)
     pet, ct = (_input_image(name, input_folder, listed) for name in ("pet", "ct"))
     if os.path.lexists(input_folder / CLICKS):
@@ -129,7 +129,7 @@ def clear_output(output_folder: Path, *, edition_name: str) -> None:
     Raises:
         OutputError: something cannot be removed.
     """
-    place = edition(edition_name)
+    place = find_edition(edition_name)
     socket = output_folder / "images" / place.output_socket
     masks = [socket / name for name in _names(socket) if name.lower().endswith(".mha")]
     for path in (*masks, output_folder / _RESULTS, output_folder / _DATA_CENTRIC):
@@ -154,7 +154,7 @@ class _Listed:
 
 
 def _listed(input_folder: Path) -> list[_Listed] | None:
-    """The sockets that `inputs.json` lists; None where there is no such file: test folders of older years lack it."""
+    """Return the sockets that `inputs.json` lists; None if there is no such file, as in older test folders."""
     path = input_folder / "inputs.json"
     if not os.path.lexists(path):
         return None
@@ -173,7 +173,7 @@ def _socket(entry: Any) -> _Listed:
 
 
 def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) -> Path:
-    """The image of the socket of a name, "pet" or "ct"."""
+    """Return the image of the socket of a name, "pet" or "ct"."""
     usual = f"images/{name}"
     if listed is None:
         return _in_place(only_image(input_folder / usual), input_folder)
@@ -194,7 +194,7 @@ def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) ->
 
 
 def _in_place(image: Path, input_folder: Path) -> Path:
-    """The image; raises InputError where it, or a folder on the way to it, is a link to another folder."""
+    """Return the image; raise InputError if it, or a folder on the way to it, is a link to another folder."""
     folder = Path(os.path.realpath(input_folder)) / image.parent.relative_to(input_folder)
     if not Path(os.path.realpath(image)).is_relative_to(folder):
         raise InputError(f"{image} is a link to another folder, or lies behind one; expected the image itself there")

@@ -43,8 +43,8 @@ class Step:
     recipe: Recipe
 
 
-def steps(engine: Engine, recipe: Recipe, shape: tuple[int, ...]) -> tuple[Step, ...]:
-    """The ways to run an ensemble on a study of this shape (voxels), the best first."""
+def list_steps(engine: Engine, recipe: Recipe, shape: tuple[int, ...]) -> tuple[Step, ...]:
+    """Return the ways to run an ensemble on a study of this shape (voxels), the best first."""
     count = engine.folds
     asked, fast = count_voxels(recipe, shape), replace(recipe, passes="slabs")
     ways = [Step(f"all {count} folds{_mode(recipe)}", 1.0, engine, recipe)]
@@ -136,7 +136,7 @@ class TimeLimit:
         return dict(self._record)
 
     def run(self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: Progress) -> T:
-        """What the walk computes, in the first way that is estimated to keep within the limit.
+        """Return what the walk computes, in the first way that is estimated to keep within the limit.
 
         Args:
             walk: over a study.
@@ -144,7 +144,7 @@ class TimeLimit:
             shape: of the study's input, in voxels.
             progress: told after every pass.
         """
-        ways = steps(engine, recipe, shape)
+        ways = list_steps(engine, recipe, shape)
         self._record |= {"ran": ways[0].name, "degraded": False}
         try:
             return walk(engine, recipe, progress=self._watched(ways, progress))
@@ -156,7 +156,7 @@ class TimeLimit:
             return walk(slow.step.engine, slow.step.recipe, progress=progress)
 
     def _watched(self, ways: tuple[Step, ...], progress: Progress) -> Progress:
-        """A progress that estimates when it is told for the second time, and unwinds a walk to be begun again.
+        """Return a progress that estimates at its second call, and unwinds a walk that is to begin again.
 
         The first pass, or the first few at once, also set up the device; where there are no others, they are all that
         there is to go by.

@@ -14,7 +14,7 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @contextmanager
-def opened_image(path: Path) -> Iterator[io.FileIO]:
+def open_image(path: Path) -> Iterator[io.FileIO]:
     """Open the file for reading, at its beginning.
 
     Raises:

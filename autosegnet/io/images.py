@@ -14,7 +14,7 @@ from autosegnet.errors import InputError, UsageError, format_list, format_path
 from autosegnet.io.atomic import encode_text, probe_output, write_files
 from autosegnet.io.content import SIGNATURE_BYTES, name_content
 from autosegnet.io.decoded import DecodedImage, check_finite, empty_voxels, fill_nonfinite, keep_type, make_image
-from autosegnet.io.image_files import opened_image
+from autosegnet.io.image_files import open_image
 from autosegnet.io.nifti_forms import Form
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def image_stem(path: Path) -> str:
 
 def _decode(path: Path, form: Form) -> DecodedImage:
     suffix = _suffix(path)
-    with opened_image(path) as file:
+    with open_image(path) as file:
         held = name_content(file.read(SIGNATURE_BYTES))
     if suffix not in IMAGE_SUFFIXES:
         reason = _UNSUPPORTED.get(suffix, "not an image format that is read")

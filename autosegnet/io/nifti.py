@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autosegnet.errors import InputError, format_path
 from autosegnet.io.content import SIGNATURE_BYTES, name_content
 from autosegnet.io.decoded import DecodedImage, check_bytes, empty_voxels
-from autosegnet.io.image_files import file_size, opened_image
+from autosegnet.io.image_files import file_size, open_image
 from autosegnet.io.nifti_forms import FORMS_TOLERANCE_VOXELS, Form, measure_voxels_apart
 from autosegnet.io.nifti_header import LONGEST_HEADER, LPS_FROM_RAS, NiftiHeader, parse_nifti_header
 from autosegnet.io.streams import GZIP, GZIP_MAGIC, check_inflatable, inflate_first, inflate_into, read_into
@@ -41,7 +41,7 @@ def read_nifti(path: Path, *, form: Form = "both") -> DecodedImage:
     Raises:
         InputError: anything damaged, contradictory or beyond the bounds of `decoded`.
     """
-    with opened_image(path) as file:
+    with open_image(path) as file:
         packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
         head = inflate_first(file, LONGEST_HEADER, wbits=GZIP, path=path) if packed else file.read(LONGEST_HEADER)
