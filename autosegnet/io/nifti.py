@@ -18,7 +18,7 @@ from autosegnet.io.content import SIGNATURE_BYTES, name_content
 from autosegnet.io.decoded import DecodedImage, check_bytes, empty_voxels
 from autosegnet.io.image_files import file_size, open_image
 from autosegnet.io.nifti_forms import FORMS_TOLERANCE_VOXELS, Form, measure_voxels_apart
-from autosegnet.io.nifti_header import LONGEST_HEADER, LPS_FROM_RAS, NiftiHeader, parse_nifti_header
+from autosegnet.io.nifti_header import LPS_FROM_RAS, NIFTI_HEADER_BYTES, NiftiHeader, parse_nifti_header
 from autosegnet.io.streams import GZIP, GZIP_MAGIC, check_inflatable, inflate_first, inflate_into, read_into
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ def read_nifti(path: Path, *, form: Form = "both") -> DecodedImage:
     with open_image(path) as file:
         packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
-        head = inflate_first(file, LONGEST_HEADER, wbits=GZIP, path=path) if packed else file.read(LONGEST_HEADER)
+        head = (
+            inflate_first(file, NIFTI_HEADER_BYTES, wbits=GZIP, path=path) if packed else file.read(NIFTI_HEADER_BYTES)
+        )
         held = name_content(head[:SIGNATURE_BYTES]) if packed else None
         if held is not None and ".nii" not in held.suffixes:
             raise InputError(

@@ -18,7 +18,7 @@ from autosegnet.io.nifti_forms import PIXDIM_TOLERANCE, Form, choose_affine
 # NIfTI-1 and NIfTI-2: bytes of the header, and the magic of a single file (nifti1.h, nifti2.h).
 _MAGIC = {348: b"n+1\x00", 540: b"n+2\x00\r\n\x1a\n"}
 _MAGIC_AT = {348: 344, 540: 4}
-LONGEST_HEADER = 540
+NIFTI_HEADER_BYTES = 540
 # Datatype codes of real scalar voxels (nifti1.h, NIFTI_TYPE_*).
 _TYPES = {2: "u1", 256: "i1", 4: "i2", 512: "u2", 8: "i4", 768: "u4", 1024: "i8", 1280: "u8", 16: "f4", 64: "f8"}
 # Header extensions (comments, DICOM) lie between header and voxels; they take kilobytes.
@@ -49,7 +49,7 @@ class NiftiHeader:
 
 
 def parse_nifti_header(head: bytes, path: Path, form: Form) -> NiftiHeader:
-    """Return the header in the first `LONGEST_HEADER` bytes of an uncompressed file.
+    """Return the header in the first `NIFTI_HEADER_BYTES` bytes of an uncompressed file.
 
     Args:
         head: the bytes.
