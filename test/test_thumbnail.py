@@ -13,7 +13,7 @@ from autosegnet.batch.thumbnail import draw_thumbnail
 
 def study(spot: tuple[int, int, int]) -> tuple[sitk.Image, sitk.Image]:
     """A cold PET with one hot voxel, and its mask; (x, y, z), L, P, S."""
-    values = np.zeros((40, 20, 30), np.float32)
+    values = np.full((40, 20, 30), 0.5, np.float32)
     values[spot[::-1]] = 20.0
     pet = sitk.GetImageFromArray(values)
     pet.SetSpacing((4.0, 4.0, 4.0))
@@ -37,6 +37,12 @@ def test_head_is_up_and_the_patients_left_is_right(order) -> None:
     assert picture.size == (120, 160)
     assert across > 0.75
     assert down < 0.2
+
+
+def test_the_air_around_the_body_is_left_out() -> None:
+    pet, mask = study((25, 3, 36))
+    wide = (sitk.ConstantPad(image, (40, 5, 0), (40, 5, 0), 0.0) for image in (pet, mask))
+    assert shown(*wide)[0].size == shown(pet, mask)[0].size
 
 
 def test_a_study_without_lesions_and_uptake_is_white() -> None:

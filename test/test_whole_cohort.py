@@ -13,9 +13,9 @@ import pytest
 from test_batch import batch, rows, tree, weights  # noqa: F401  (fixtures)
 
 from autosegnet.__main__ import _command_line
+from autosegnet.batch.cohort_tables import COHORT_LESION_COLUMNS, STUDY_COLUMNS
 from autosegnet.batch.overview import write_overview
 from autosegnet.batch.record import StudyRow
-from autosegnet.batch.tables import COHORT_LESION_COLUMNS, STUDY_COLUMNS
 from autosegnet.runtime.exit import run_program
 
 

@@ -269,6 +269,6 @@ def format_summary_csv(rows: Iterable[StudyRow]) -> str:
     return format_table_csv([field.name for field in fields(StudyRow)], map(astuple, rows))
 
 
-def format_row(row: StudyRow) -> str:
+def format_summary_line(row: StudyRow) -> str:
     """Return the line of `summary.csv` for one study."""
     return format_table_csv(astuple(row), ())

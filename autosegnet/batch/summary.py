@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autosegnet.batch.output_lock import Part
-from autosegnet.batch.record import StudyResult, StudyRow, format_row, format_summary_csv
+from autosegnet.batch.record import StudyResult, StudyRow, format_summary_csv, format_summary_line
 from autosegnet.errors import AutosegnetError, InputError, OutputError, format_list, format_path
 from autosegnet.io import write_text
 
@@ -56,7 +56,7 @@ class State:
             self._bugs.add(row.case)
         try:
             with self._path.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                file.write(format_row(row))
+                file.write(format_summary_line(row))
         except OSError as error:
             raise OutputError(f"cannot write {format_path(self._path)}: {error.strerror}") from error
         if row.status == "done":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _HEIGHT, _WIDTH = 160, 120  # pixels at most
 _SUV_BLACK = 8.0  # as in the report's projections, rounded
+_BODY_SUV = 0.3  # as in the report's projections
 _RED = np.array([226, 24, 52], np.float32)
 
 
@@ -32,7 +33,9 @@ def draw_thumbnail(pet: sitk.Image, mask: sitk.Image) -> bytes:
     across, depth, height = _match_axes(grid)
     flip = [axis for axis in (across, height) if grid.steps_mm[{across: 0, height: 2}[axis], axis] < 0]
     projected, red = (_project(image, depth, flip, across < height) for image in (pet, mask))
-    size_mm = [grid.size[axis] * grid.spacing_mm[axis] for axis in (across, height)]
+    rows, columns = _find_body(projected, red)
+    projected, red = projected[rows, columns], red[rows, columns]
+    size_mm = [projected.shape[1] * grid.spacing_mm[across], projected.shape[0] * grid.spacing_mm[height]]
     pixel_mm = max(size_mm[0] / _WIDTH, size_mm[1] / _HEIGHT)
     size = (max(1, round(size_mm[0] / pixel_mm)), max(1, round(size_mm[1] / pixel_mm)))
     grey = np.asarray(Image.fromarray(projected).resize(size, Image.Resampling.BOX))
@@ -43,6 +46,15 @@ def draw_thumbnail(pet: sitk.Image, mask: sitk.Image) -> bytes:
     data = io.BytesIO()
     Image.fromarray((colours + 0.5).astype(np.uint8)).quantize(64).save(data, "PNG", optimize=True)
     return data.getvalue()
+
+
+def _find_body(projected: NDArray[np.float32], red: NDArray[np.float32]) -> tuple[slice, slice]:
+    """Return the rows and columns that hold the body and the mask; all if there is neither."""
+    inside = np.argwhere((projected > _BODY_SUV) | (red > 0))
+    if not inside.size:
+        return slice(None), slice(None)
+    (top, left), (bottom, right) = inside.min(axis=0), inside.max(axis=0) + 1
+    return slice(top, bottom), slice(left, right)
 
 
 def _match_axes(grid: Grid) -> tuple[int, int, int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from autosegnet.batch.cohort_tables import write_tables
 from autosegnet.batch.overview import write_overview
 from autosegnet.batch.record import StudyRow, format_summary_csv, make_pending_row, read_record
 from autosegnet.batch.summary import SUMMARY
-from autosegnet.batch.tables import write_tables
 from autosegnet.errors import InputError, format_path
 from autosegnet.io import write_text
 from autosegnet.io.small_files import read_table

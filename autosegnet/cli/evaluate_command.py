@@ -57,6 +57,9 @@ def run_evaluate(args: argparse.Namespace) -> None:
         UsageError: an option is out of range    OutputError: the CSV cannot be written
     """
     options, workers = _options(args), choose_workers(args)
+    if workers.are_elsewhere:  # where another folder is the current one
+        args.prediction, args.truth = [path.absolute() for path in args.prediction], args.truth.absolute()
+        args.pet = None if args.pet is None else args.pet.absolute()
     output = {"--output": args.output}
     folders = {"--truth": args.truth, "--pet": args.pet, **{f"--prediction {path}": path for path in args.prediction}}
     check_outputs(output, inputs=folders, is_read=is_mask_file)

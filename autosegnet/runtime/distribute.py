@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TypeVar
 
 from autosegnet.errors import InputError
-from autosegnet.runtime.progress import Progress, show_progress
+from autosegnet.runtime.progress import TaskProgress, show_progress
 from autosegnet.runtime.work import Apply, Lost, Work, do_in_turn
 from autosegnet.runtime.workers import Workers
 
@@ -84,7 +84,7 @@ def run_all(work: Work[T, R], tasks: Sequence[T], *, workers: Workers, unit: str
 
 
 def _start(
-    work: Work[T, R], tasks: Sequence[T], workers: Workers, progress: Progress
+    work: Work[T, R], tasks: Sequence[T], workers: Workers, progress: TaskProgress
 ) -> Generator[tuple[int, R | Lost], None, None]:
     numbered = enumerate(tasks)
     if workers.are_elsewhere:

@@ -17,7 +17,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 _PLURALS = {"study": "studies", "body": "bodies", "pass": "passes"}
 
 
-class Progress:
+class TaskProgress:
     """Tasks done, and the shares of those under way."""
 
     def __init__(self, display: Callable[[float], None]) -> None:
@@ -36,7 +36,7 @@ class Progress:
 
 
 @contextmanager
-def show_progress(total: int, *, unit: str, stream: TextIO) -> Iterator[Progress]:
+def show_progress(total: int, *, unit: str, stream: TextIO) -> Iterator[TaskProgress]:
     """Show how many tasks are done, the time per task and the time left; those under way count in part.
 
     Args:
@@ -45,7 +45,7 @@ def show_progress(total: int, *, unit: str, stream: TextIO) -> Iterator[Progress
         stream: a terminal gets a bar; for anything else the log gets lines.
     """
     with _show(unit, stream) as display:
-        yield Progress(lambda done: display(done, total))
+        yield TaskProgress(lambda done: display(done, total))
 
 
 @contextmanager

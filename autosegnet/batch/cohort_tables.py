@@ -40,7 +40,7 @@ _TEXTS: Final = {
 _WHOLE_NUMBERS: Final = {"lesions", "lesion", "voxels", "connectivity", "touches_border"}
 _ROWS_AT_ONCE = 1000
 
-Row = Sequence[Any]
+_Cells = Sequence[Any]
 
 
 def write_tables(output: Path, rows: Iterable[StudyRow]) -> None:
@@ -64,27 +64,27 @@ def write_tables(output: Path, rows: Iterable[StudyRow]) -> None:
 
 
 def _make_all(
-    output: Path, studies: Iterable[StudyRow], make_rows: Callable[[StudyRow, Record | None], Iterable[Row]]
-) -> Iterator[Row]:
+    output: Path, studies: Iterable[StudyRow], make_rows: Callable[[StudyRow, Record | None], Iterable[_Cells]]
+) -> Iterator[_Cells]:
     for row in studies:
         record = read_record(Places(output, row.case).record) if row.status == "done" else None
         yield from make_rows(row, record)
 
 
-def _make_study_rows(row: StudyRow, record: Record | None) -> list[Row]:
+def _make_study_rows(row: StudyRow, record: Record | None) -> list[_Cells]:
     known: Mapping[str, Any] = (record.body or {}) if record else {}
     figures = [getattr(row, field.name) for field in fields(row)]
     return [[*figures, *(known.get(name) for name in _BODY_COLUMNS), *_describe_origin(record)]]
 
 
-def _make_lesion_rows(row: StudyRow, record: Record | None) -> list[Row]:
+def _make_lesion_rows(row: StudyRow, record: Record | None) -> list[_Cells]:
     if record is None:
         return []
     origin = _describe_origin(record)
     return [[row.case, *(lesion.get(name) for name in LESION_COLUMNS), *origin] for lesion in record.lesions]
 
 
-def _describe_origin(record: Record | None) -> Row:
+def _describe_origin(record: Record | None) -> _Cells:
     if record is None:
         return [None] * len(_ORIGIN_COLUMNS)
     made_by = record.made_by
@@ -100,9 +100,9 @@ def _describe_origin(record: Record | None) -> Row:
     ]
 
 
-def _format_chunks(columns: Sequence[str], rows: Iterator[Row]) -> Iterator[bytes]:
+def _format_chunks(columns: Sequence[str], rows: Iterator[_Cells]) -> Iterator[bytes]:
     yield encode_text(format_table_csv(columns, ()))
-    chunk: list[Row] = []
+    chunk: list[_Cells] = []
     for row in rows:
         chunk.append(row)
         if len(chunk) == _ROWS_AT_ONCE:
