@@ -10,7 +10,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from test_batch import batch, rows, tree, weights  # noqa: F401  (fixtures)
+from test_batch import SMALL, batch, rows, tree, weights, write  # noqa: F401  (fixtures)
 
 from autosegnet.__main__ import _command_line
 from autosegnet.batch.cohort_tables import COHORT_LESION_COLUMNS, STUDY_COLUMNS
@@ -84,6 +84,23 @@ def test_summarize_makes_the_same_from_parts(cohort: Path, tmp_path, batch, monk
     assert run_program(_command_line) == 0
     assert ((cohort / "summary.csv").read_text(), (cohort / "tables/lesions.csv").read_text()) == expected
     assert (cohort / "overview.html").is_file()
+
+
+def test_masks_of_bids_studies_become_a_derivative_dataset(tmp_path, batch, monkeypatch) -> None:  # noqa: F811
+    for name in ("sub-1/ses-a/pet/sub-1_ses-a_trc-FDG_pet", "sub-2/pet/sub-2_pet"):
+        ct = name.replace("trc-FDG_", "").replace("pet", "ct")
+        write(SMALL, tmp_path / "in" / f"{name}.nii.gz", tmp_path / "in" / f"{ct}.nii.gz")
+    assert batch().code == 0
+    made = tmp_path / "derived"
+    monkeypatch.setattr(sys, "argv", ["autosegnet", "summarize", str(tmp_path / "out"), "--bids", str(made)])
+    assert run_program(_command_line) == 0
+    for case, place in (
+        ("sub-1_ses-a_trc-FDG", "sub-1/ses-a/pet/sub-1_ses-a_trc-FDG_label-lesion_mask"),
+        ("sub-2", "sub-2/pet/sub-2_label-lesion_mask"),
+    ):
+        assert (made / f"{place}.nii.gz").read_bytes() == (tmp_path / "out" / f"{case}.nii.gz").read_bytes()
+        assert json.loads((made / f"{place}.json").read_text())["GeneratedFrom"]["software"].startswith("autosegnet")
+    assert json.loads((made / "dataset_description.json").read_text())["DatasetType"] == "derivative"
 
 
 def test_summarize_refuses_a_folder_of_something_else(tmp_path, monkeypatch, capfd) -> None:

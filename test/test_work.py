@@ -1,13 +1,18 @@
 """Tasks done one after the other, and the reading ahead of the next."""
 
+import os
+import signal
 import threading
 import time
 import weakref
 from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from autosegnet.errors import InputError
+from autosegnet.runtime.core_shares import _list_gpus, bind_to_gpu
 from autosegnet.runtime.distribute import run, run_each
 from autosegnet.runtime.progress import format_duration
 from autosegnet.runtime.work import do_in_turn
@@ -81,6 +86,50 @@ def test_a_task_that_cannot_be_read_fails_when_its_turn_comes() -> None:
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_results_come_in_the_order_of_the_tasks(jobs: int) -> None:
     assert run_each(abs, [-3, 2, -1], workers=Workers(jobs), unit="number") == [3, 2, 1]
+
+
+@dataclass(frozen=True)
+class DeadlyOpening:
+    """Work whose first process to open it is killed."""
+
+    killed: Path
+
+    def open(self) -> None:
+        try:
+            self.killed.touch(exist_ok=False)
+        except FileExistsError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def read(self, task):
+        return task
+
+    def do(self, opened, task, reading, tell):
+        return reading.result()
+
+
+def test_a_process_killed_before_its_first_task_leaves_the_work_to_the_others(tmp_path: Path) -> None:
+    done = run(DeadlyOpening(tmp_path / "killed"), range(4), workers=Workers(2), unit="number")
+    assert sorted(done) == [(k, k) for k in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [("0,1,2", ["0", "1", "2", "0"]), ("GPU-a,GPU-b", ["GPU-a", "GPU-b"] * 2), ("3", ["3"] * 4)],
+)
+def test_processes_divide_the_gpus_among_them(monkeypatch, visible: str, expected: list[str]) -> None:
+    shown = []
+    for worker in range(4):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        bind_to_gpu(worker)
+        shown.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert shown == expected
+
+
+def test_gpus_are_counted_by_their_devices(tmp_path: Path) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert _list_gpus(tmp_path) == ["0", "1"]
 
 
 def test_no_tasks_start_no_process() -> None:
