@@ -15,7 +15,7 @@ import numpy as np
 from autosegnet import __version__
 from autosegnet.geometry import Grid, image_on
 from autosegnet.io import read_image, read_mask, write_all
-from autosegnet.lesions import measure_lesions
+from autosegnet.lesions import Context, measure_lesions
 from autosegnet.report import Provenance, remove_outdated, report_files
 from autosegnet.study import check_study
 
@@ -41,7 +41,7 @@ def main() -> None:
         warnings=(),
         made=datetime.now().astimezone(),
     )
-    files = report_files(study, mask, measure_lesions(mask, study.pet), provenance)
+    files = report_files(study, mask, measure_lesions(mask, study.pet, Context(ct=study.ct)), provenance)
     write_all({args.output / name: content for name, content in files.items()})
     remove_outdated(args.output, files)
 

@@ -303,6 +303,7 @@ def test_each_label_is_one_lesion_on_request(body) -> None:
 # --- real data -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_real_organ_maps_name_the_site_of_real_lesions(real_data) -> None:
     """Four lesions of a lymphoma patient: two organs' neighbours, no lesion in the brain or a leg."""
     folder = real_data / "autopet_label"

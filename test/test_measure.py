@@ -86,6 +86,7 @@ def test_dicom_results_of_a_mask_read_back_as_the_same_mask(folder, tmp_path, mo
     for kind in ("dicom-seg", "rtstruct"):
         found = read_lesion_mask(made[kind], GRID)
         np.testing.assert_array_equal(voxels(found) > 0, expected)
+    assert read_organ_map(made["dicom-seg"]).names == {1: "Lesions"}
 
 
 def test_the_structured_report_tells_site_doubt_and_reference(folder, tmp_path, monkeypatch) -> None:
@@ -117,10 +118,9 @@ def test_what_cannot_be_meant_is_refused(folder, tmp_path, monkeypatch, words, c
     assert not (tmp_path / "r" / "report.html").exists()
 
 
-@pytest.mark.parametrize("pet", ["pet.nii.gz", "dicom/pet"])
-def test_a_pet_alone_is_enough(folder, tmp_path, monkeypatch, pet) -> None:
+def test_a_pet_alone_is_enough(folder, tmp_path, monkeypatch) -> None:
     report = tmp_path / "report"
-    assert run(monkeypatch, "--pet", folder / pet, "--mask", folder / "mask.nii.gz", "--report", report) == 0
+    assert run(monkeypatch, "--pet", folder / "dicom" / "pet", "--mask", folder / "mask.nii.gz", "--report", report) == 0
     kidney, chest = rows_of(report)
     assert (kidney["site"], chest["site"], chest["tumour_to_liver_ratio"]) == ("", "", "")
     assert float(chest["suv_mean_g_per_ml"]) > 0
@@ -133,10 +133,11 @@ def test_no_input_is_replaced(folder, tmp_path, monkeypatch) -> None:
 
 
 def test_each_label_is_a_lesion_or_chosen_by_its_number(folder, tmp_path, monkeypatch) -> None:
-    for words, labels in ((("--labelled",), ["1", "2"]), (("--labelled", "--label", "2"), ["2"])):
-        report = tmp_path / "-".join(words)
-        assert measure(monkeypatch, folder, "--mask", folder / "mask.nii.gz", "--report", report, *words) == 0
-        assert [row["label"] for row in rows_of(report)] == labels
+    words = ("--mask", folder / "mask.nii.gz", "--report", tmp_path, "--labelled")
+    assert measure(monkeypatch, folder, *words) == 0
+    assert [row["label"] for row in rows_of(tmp_path)] == ["1", "2"]
+    chosen = read_lesion_mask(folder / "mask.nii.gz", GRID, labels=["2"])
+    assert set(np.unique(voxels(chosen)).tolist()) == {0, 2}
 
 
 # --- files of labels -------------------------------------------------------------------------------------------------
