@@ -120,7 +120,9 @@ def test_what_cannot_be_meant_is_refused(folder, tmp_path, monkeypatch, words, c
 
 def test_a_pet_alone_is_enough(folder, tmp_path, monkeypatch) -> None:
     report = tmp_path / "report"
-    assert run(monkeypatch, "--pet", folder / "dicom" / "pet", "--mask", folder / "mask.nii.gz", "--report", report) == 0
+    assert (
+        run(monkeypatch, "--pet", folder / "dicom" / "pet", "--mask", folder / "mask.nii.gz", "--report", report) == 0
+    )
     kidney, chest = rows_of(report)
     assert (kidney["site"], chest["site"], chest["tumour_to_liver_ratio"]) == ("", "", "")
     assert float(chest["suv_mean_g_per_ml"]) > 0
