@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _WARM_UP_STEPS = 20
 _TRAINED = 0.95  # share of the time after which the weights stay as they are, and batch norm's statistics are measured
-_SETTLING_BATCHES = (4, 64)  # that measure them: at least, and at most
+_SETTLING_BATCHES = (16, 64)  # that measure them: at least, and at most
 _UNSEEN = 2**40  # number of the first step that only measures
 _LOG_SECONDS = 30.0  # reading the loss waits for the device; it is read this seldom
 

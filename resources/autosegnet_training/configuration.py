@@ -169,7 +169,7 @@ PRESETS: dict[str, TrainingConfiguration] = {
         suv_probability=0.5,
         blur_probability=0.35,
         cut_probability=0.25,
-        false_volume=0.5,
+        false_volume=0.2,
         validate_every=5,
     ),
 }
