@@ -55,7 +55,7 @@ def test_the_samples_lesions_are_found_and_its_hot_organs_are_not(found: sitk.Im
     truth, suv = voxels(read_mask(HERE / "expected" / "truth.mha")) > 0, voxels(sample.pet)
     mask = voxels(found) > 0
     assert (mask & truth).sum() > 0.5 * truth.sum()
-    assert measure_pair(found, read_mask(HERE / "expected" / "truth.mha")).n_missed <= 1  # of 8
+    assert measure_pair(found, read_mask(HERE / "expected" / "truth.mha")).n_missed <= 2  # of 8
     hot = (suv > 4) & ~ndimage.binary_dilation(truth, iterations=2)
     organs, count = ndimage.label(hot)
     voxel_ml = math.prod(sample.pet.GetSpacing()) / 1000
