@@ -141,3 +141,26 @@ def test_every_program_prints_its_version(program: list[str]) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "resources")])}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == __version__
+
+
+class TestStandardStreams:
+    def ended(self, redirection: str) -> tuple[int, str]:
+        """Exit code and stderr of `weights info` with a redirection of the shell."""
+        shell = f'"$1" -m autosegnet weights info {redirection}'
+        done = subprocess.run(
+            ["bash", "-c", shell, "bash", sys.executable], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stderr
+
+    def test_a_full_standard_output_is_one_line(self) -> None:
+        code, err = self.ended("> /dev/full")
+        assert (code, err.splitlines()[-1]) == (
+            5,
+            "autosegnet: error: cannot write to standard output: No space left on device",
+        )
+        assert "Traceback" not in err
+
+    @pytest.mark.parametrize("redirection", [">&-", "<&- >&-", ">&- 2>&-", "2> /dev/full", "| head -c 1"])
+    def test_closed_streams_and_readers_that_have_gone_end_nothing(self, redirection: str) -> None:
+        code, err = self.ended(redirection)
+        assert (code, "error" in err.lower()) == (0, False)
