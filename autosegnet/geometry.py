@@ -67,6 +67,12 @@ class Grid:
         x, y, z = np.asarray(self.origin_mm) + self.steps_mm @ np.asarray(index, dtype=float)
         return (float(x), float(y), float(z))
 
+    def index_of(self, position_mm: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Return the continuous voxel index (x, y, z) of an LPS position: the inverse of `position_mm`."""
+        offset_mm = np.asarray(position_mm, dtype=float) - np.asarray(self.origin_mm)
+        x, y, z = np.linalg.solve(self.steps_mm, offset_mm).tolist()
+        return (x, y, z)
+
     def crop(self, box: Box) -> Grid:
         """Return the part of this grid inside a box of its voxels."""
         start = (box[0][0], box[1][0], box[2][0])
