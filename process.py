@@ -19,20 +19,26 @@ from evalutils import SegmentationAlgorithm
 from evalutils.io import ImageLoader
 from pandas import DataFrame
 
+from autosegnet.corrections import correct_mask
 from autosegnet.geometry import voxels
 from autosegnet.grandchallenge.job import parse_job, start_time_limit
+from autosegnet.grandchallenge.rounds import LastStudy, read_round
 from autosegnet.grandchallenge.server import serve
-from autosegnet.grandchallenge.sockets import JobFiles, clear_output, find_job_files
+from autosegnet.grandchallenge.sockets import JobFiles, clear_output, find_edition, find_job_files
 from autosegnet.grandchallenge.time_limit import TimeLimit
 from autosegnet.io import probe_output, read_image, write_all
 from autosegnet.loading import LoadedStudy
 from autosegnet.model.sliding_window import run_walk
+from autosegnet.model.weights import digest
 from autosegnet.outputs import log_lesions
+from autosegnet.pipeline import Maps, Segmentation
 from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.log import keep_study_warnings, log_to
 from autosegnet.runtime.progress import show_passes
 from autosegnet.segmenter import Segmenter
 from autosegnet.study import check_study
+
+Rounds = LastStudy[tuple[Segmentation, dict[str, Any]]]
 
 
 class StrictLoader(ImageLoader):  # type: ignore[misc]
@@ -58,11 +64,17 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
     """The five-fold ensemble as an algorithm of the platform, for one job."""
 
     def __init__(
-        self, files: JobFiles, segmenter: Segmenter, limit: TimeLimit | None, folder: Path, pool: Executor
+        self,
+        files: JobFiles,
+        segmenter: Segmenter,
+        limit: TimeLimit | None,
+        rounds: Rounds | None,
+        folder: Path,
+        pool: Executor,
     ) -> None:
         loaders = {"pet": StrictLoader(files.pet, pool), "ct": StrictLoader(files.ct, pool)}
         super().__init__(index_key="ct", file_loaders=loaders, validators={}, input_path=folder)
-        self._files, self._segmenter, self._limit = files, segmenter, limit
+        self._files, self._segmenter, self._limit, self._rounds = files, segmenter, limit, rounds
 
     def load(self) -> None:
         """Load the two images; evalutils would list all of the input folder for them."""
@@ -72,32 +84,55 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
     def process_case(self, *, idx: int, case: Any) -> dict[str, Any]:
         """Segment the case and return what `results.json` says of it; the mask is kept until `save`."""
         self._mask = self.predict(input_image=self._file_loaders["ct"].load_image(case["path"]))
-        more: dict[str, Any] = {} if self._limit is None else {"time_limit": self._limit.record}
-        if self._warnings:
-            more["warnings"] = self._warnings
-        return self._files.describe_result(more)
+        return self._files.describe_result(self._remarks)
 
     def predict(self, *, input_image: sitk.Image) -> sitk.Image:
         """Return the lesion mask on the PET's grid, for a CT."""
         with keep_study_warnings() as warnings:
             study = check_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
-        run = run_walk if self._limit is None else self._limit.run
-        with show_passes(sys.stdout) as progress:
-            result = self._segmenter.segment_loaded(
-                LoadedStudy(study), warnings=tuple(warnings), progress=progress, run_walk=run
-            )
-        self._warnings = list(result.warnings)
-        mask: sitk.Image = result.mask
+        clicks, said = read_round(self._files.clicks, study.pet)
+        loaded = LoadedStudy(study)
+        segment = partial(self._segment, loaded, tuple(warnings), is_probability_kept=bool(clicks or self._rounds))
+        if self._rounds is None:
+            found, self._remarks = segment()
+        else:
+            found, self._remarks = self._rounds.find(study, digest(self._segmenter.weights), segment)
+        self._remarks = {**self._remarks, **said}
+        mask: sitk.Image = found.mask
+        if clicks:
+            assert found.probability is not None, "it was asked for"
+            mask = correct_mask(found.probability, study, clicks)
         log_lesions(mask)
         return mask
+
+    def _segment(
+        self, loaded: LoadedStudy, warnings: tuple[str, ...], *, is_probability_kept: bool
+    ) -> tuple[Segmentation, dict[str, Any]]:
+        """Return what the folds find, and what `results.json` says of it."""
+        run = run_walk if self._limit is None else self._limit.run
+        maps: Maps = "probability" if is_probability_kept else "none"
+        with show_passes(sys.stdout) as progress:
+            result = self._segmenter.segment_loaded(
+                loaded, maps=maps, warnings=warnings, progress=progress, run_walk=run
+            )
+        remarks: dict[str, Any] = {} if self._limit is None else {"time_limit": self._limit.record}
+        if result.warnings:
+            remarks["warnings"] = list(result.warnings)
+        return result.segmentation, remarks
 
     def save(self) -> None:
         """Write every file of the job, or none."""
         write_all(self._files.collect_contents(self._mask, self._case_results))
 
 
-def run_job(args: argparse.Namespace, open_segmenter: Callable[[], Segmenter]) -> None:
-    """Run one job, from the input folder to the output folder."""
+def run_job(args: argparse.Namespace, open_segmenter: Callable[[], Segmenter], rounds: Rounds | None = None) -> None:
+    """Run one job, from the input folder to the output folder.
+
+    Args:
+        args: of the entry point.
+        open_segmenter: gives the folds.
+        rounds: keeps a study for its next round, if there may be one.
+    """
     limit = start_time_limit(args)
     clear_output(args.output, edition_name=args.edition)
     files = find_job_files(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
@@ -105,7 +140,7 @@ def run_job(args: argparse.Namespace, open_segmenter: Callable[[], Segmenter]) -
         probe_output(path)
     with ThreadPoolExecutor(2, "ahead") as pool:
         # The folds are opened in the background; meanwhile PET and CT are read.
-        Autosegnet(files, open_segmenter(), limit, args.input, pool).process()
+        Autosegnet(files, open_segmenter(), limit, rounds, args.input, pool).process()
 
 
 def main() -> None:
@@ -113,7 +148,8 @@ def main() -> None:
     args = parse_job(prog="process.py", about=__doc__)
     log_to(sys.stdout)  # the platform marks a job with a warning for anything on stderr
     open_segmenter = cache(partial(Segmenter, args.weights, device=args.device, fast=args.fast))
-    job = partial(run_job, args, open_segmenter)
+    is_interactive = args.api == "invoke" and find_edition(args.edition).has_clicks
+    job = partial(run_job, args, open_segmenter, LastStudy() if is_interactive else None)
     if args.api == "invoke":
         open_segmenter().engine()
         serve(job, host=args.host, port=args.port)

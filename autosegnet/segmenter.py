@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from autosegnet.errors import UsageError
+from autosegnet.geometry import Grid
 from autosegnet.interchange import FromSitk, to_sitk
 from autosegnet.loading import InputOptions, LoadedStudy, load_study
 from autosegnet.model.devices import log_engine, open_engine
@@ -23,16 +24,22 @@ from autosegnet.runtime.log import keep_study_warnings
 from autosegnet.study import check_study
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import nibabel
     import SimpleITK as sitk
     from numpy.typing import NDArray
 
+    from autosegnet.corrections import Clicks
     from autosegnet.lesions import LesionTable
     from autosegnet.model.engine import Engine
     from autosegnet.report import Provenance
 
     Image = str | os.PathLike[str] | sitk.Image | nibabel.spatialimages.SpatialImage | tuple[NDArray[Any], NDArray[Any]]
     """A path, a DICOM folder, a SimpleITK or nibabel image, or (array, affine)."""
+
+    ClicksLike = str | os.PathLike[str] | Mapping[str, Any] | Clicks
+    """A path, the value of such a file, or what `read_clicks` makes of it."""
 
 MASK_NAME = "mask.nii.gz"
 PROBABILITY_NAME = "probability.nii.gz"
@@ -47,12 +54,14 @@ class Result:
         segmentation: mask and maps as SimpleITK images on the PET's grid.
         provenance: software, weights and warnings behind the mask.
         from_sitk: turns an image on the PET's grid into the kind that the PET was given as.
+        clicks: that the mask was corrected by, if it was.
     """
 
     loaded: LoadedStudy
     segmentation: Segmentation
     provenance: Provenance
     from_sitk: FromSitk
+    clicks: Clicks | None = None
 
     @property
     def mask(self) -> Any:
@@ -82,6 +91,28 @@ class Result:
     def warnings(self) -> tuple[str, ...]:
         """Return what is doubtful about the study, a sentence each."""
         return self.provenance.warnings
+
+    def correct(self, clicks: ClicksLike) -> Result:
+        """Return the result with its mask corrected by a reader's clicks; the network does not run again.
+
+        Corrections start from the folds' own mask: give all clicks of all rounds.
+
+        Args:
+            clicks: a path, `{"tumor": [[x, y, z], …], "background": […]}`, or the platform's "Multiple points"; in
+                voxels of the PET, or in mm (LPS) beside `"space": "mm"`.
+
+        Raises:
+            InputError: the clicks cannot be read, or one lies outside the PET.
+            UsageError: the probability of lesion was not kept.
+        """
+        from autosegnet.corrections import correct_mask
+
+        if self.segmentation.probability is None:
+            raise UsageError("corrections need the probability of lesion; segment with probability=True")
+        given = _take_clicks(clicks)
+        mask = correct_mask(self.segmentation.probability, self.loaded.study, given)
+        made_by = replace(self.provenance, clicks=given.describe() if given else "")
+        return Result(self.loaded, replace(self.segmentation, mask=mask), made_by, self.from_sitk, given or None)
 
     def save(self, folder: str | os.PathLike[str], *, report: bool = False) -> Path:
         """Write mask.nii.gz, lesions.csv and lesions.json into a folder, all or none, and return the folder.
@@ -165,6 +196,7 @@ class Segmenter:
         options: InputOptions | None = None,
         probability: bool = True,
         uncertainty: bool = False,
+        clicks: ClicksLike | None = None,
         progress: Progress = lambda done, of: None,
         check: Callable[[LoadedStudy], None] = lambda loaded: None,
     ) -> Result:
@@ -176,24 +208,29 @@ class Segmenter:
             options: how the files are to be read: series, unit, sidecar, stated facts.
             probability: keep the probability of lesion.
             uncertainty: keep the disagreement between the folds, which takes 4 bytes x voxels x folds more memory.
+            clicks: of a reader, which correct the mask, as for `Result.correct`.
             progress: called after every pass of the network.
             check: called with the study that was read, before anything is computed; it may raise to end the run.
 
         Raises:
-            InputError: the study cannot be read, paired, converted or believed.
+            InputError: the study cannot be read, paired, converted or believed; or clicks cannot be read or placed.
             UsageError: options that contradict each other, another kind of object, or no such device.
             WeightsError: a fold is missing, altered or of another network.
         """
         with keep_study_warnings() as warnings:
             try:
+                given = None if clicks is None else _take_clicks(clicks)
                 loaded, from_sitk = _load(pet, ct, options, tracer=self.weights.recipe.tracer)
                 check(loaded)
+                if given:
+                    given.find_voxels(Grid.of(loaded.study.pet))  # a wrong click ends the run before the network
             except Exception:
                 wait([self._opening])  # what opening logs must not follow the message that ends the run
                 raise
-        maps: Maps = "probability and uncertainty" if uncertainty else "probability" if probability else "none"
+        is_needed = probability or bool(given)
+        maps: Maps = "probability and uncertainty" if uncertainty else "probability" if is_needed else "none"
         result = self.segment_loaded(loaded, maps=maps, progress=progress, warnings=tuple(warnings))
-        return replace(result, from_sitk=from_sitk)
+        return replace(result.correct(given) if given else result, from_sitk=from_sitk)
 
     def segment_loaded(
         self,
@@ -249,6 +286,7 @@ def segment(
     fast: bool = False,
     options: InputOptions | None = None,
     uncertainty: bool = False,
+    clicks: ClicksLike | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Result:
     """Segment one study; for several, make one `Segmenter`, which loads the weights once.
@@ -261,13 +299,22 @@ def segment(
         fast: run a few large slabs instead of overlapping windows.
         options: how the files are to be read.
         uncertainty: keep the disagreement between the folds.
+        clicks: of a reader, which correct the mask.
         progress: called after every pass of the network.
 
     Raises:
         InputError, UsageError, WeightsError: as `Segmenter`.
     """
     segmenter = Segmenter(weights, device=device, fast=fast)
-    return segmenter(pet, ct, options=options, uncertainty=uncertainty, progress=progress)
+    return segmenter(pet, ct, options=options, uncertainty=uncertainty, clicks=clicks, progress=progress)
+
+
+def _take_clicks(clicks: ClicksLike) -> Clicks:
+    from autosegnet.corrections import Clicks, parse_clicks, read_clicks
+
+    if isinstance(clicks, Clicks):
+        return clicks
+    return read_clicks(Path(clicks)) if isinstance(clicks, (str, os.PathLike)) else parse_clicks(clicks)
 
 
 def _load(pet: Image, ct: Image, options: InputOptions | None, *, tracer: str) -> tuple[LoadedStudy, FromSitk]:

@@ -30,11 +30,13 @@ MAY_IMPORT = {
     "loading": {"errors", "geometry", "io", "dicom", "suv", "scan", "study"},
     "preprocess": {"geometry", "study", "model"},
     "postprocess": {"geometry"},
+    "corrections": {"errors", "geometry", "io", "lesions", "study"},
     "pipeline": {"geometry", "study", "model", "preprocess", "postprocess"},
     "report": {"geometry", "scan", "study", "lesions"},
     "outputs": {"errors", "geometry", "scan", "io", "lesions", "loading", "model", "report"},
     "segmenter": {
-        "errors", "interchange", "io", "lesions", "loading", "model", "outputs", "pipeline", "report", "runtime",
+        "errors", "corrections", "geometry",
+        "interchange", "io", "lesions", "loading", "model", "outputs", "pipeline", "report", "runtime",
         "study",
     },
     "evaluation": {"errors", "geometry", "io", "lesions", "runtime"},
@@ -46,7 +48,7 @@ MAY_IMPORT = {
         "batch", "dicom", "errors", "evaluation", "geometry", "io", "label_files", "lesions", "loading", "model",
         "outputs", "report", "runtime", "segmenter", "suv",
     },
-    "grandchallenge": {"errors", "io", "model", "cli", "runtime"},
+    "grandchallenge": {"errors", "corrections", "geometry", "study", "io", "model", "cli", "runtime"},
     "__main__": {"cli", "runtime"},
 }  # fmt: skip
 

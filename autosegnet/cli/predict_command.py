@@ -49,6 +49,12 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         help="also the standard deviation between the folds' probabilities; takes 4 bytes x voxels x folds more memory",
     )
     add_lesion_arguments(parser)
+    parser.add_argument(
+        "--clicks",
+        type=Path,
+        metavar="FILE",
+        help="a reader's clicks and scribbles, JSON, which correct the mask (grand-challenge's lesion-clicks.json)",
+    )
     add_input_arguments(parser)
     add_result_arguments(parser)
     add_engine_arguments(parser)
@@ -63,6 +69,10 @@ def run_predict(args: argparse.Namespace) -> None:
     organs = read_organs(args)
     _prepare_outputs(args, results)
     segmenter = Segmenter(args.weights, device=args.device, fast=args.fast)
+    if args.clicks is not None and (args.drop_flagged or args.min_volume > 0):
+        raise UsageError(
+            "--drop-flagged and --min-volume may leave out what --clicks marks; give either them or --clicks"
+        )
     if args.uncertainty and len(segmenter.weights.recipe.folds) < 2:
         raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
     with show_passes(sys.stderr) as progress:
@@ -72,6 +82,7 @@ def run_predict(args: argparse.Namespace) -> None:
             options=collect_input_options(args),
             probability=args.probability is not None or args.report is not None,
             uncertainty=args.uncertainty is not None,
+            clicks=args.clicks,
             progress=progress,
             check=partial(check_results, results=results),
         )

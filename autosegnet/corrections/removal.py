@@ -28,8 +28,8 @@ def find_removed(
     """Return the part of one lesion that its background clicks take away.
 
     A click in the middle of a lesion, or on its hottest part, takes the hot spot that it lies in, which usually is all
-    of the lesion. Any other click moves the border: round it, voxels that the folds find no more likely go. Nothing that
-    is nearer to a tumour click goes.
+    of the lesion. Any other click moves the border: round it, voxels that the folds find no more likely go. What is
+    nearer to a tumour click stays.
 
     Args:
         lesion: (z, y, x), one connected component.

@@ -34,18 +34,20 @@ class Edition:
     Args:
         output_socket: folder of the mask below `images/` of the output.
         data_centric: whether `data-centric-model.json` must say that the model is not the organisers' own.
+        has_clicks: whether a reader's clicks come with the study.
     """
 
     output_socket: str
     data_centric: bool = False
+    has_clicks: bool = False
 
 
 _EDITIONS = {
     "autopet1": Edition("automated-petct-lesion-segmentation"),
     "autopet2": Edition("automated-petct-lesion-segmentation"),
     "autopet3": Edition("automated-petct-lesion-segmentation", data_centric=True),
-    "autopet4": Edition("tumor-lesion-segmentation"),
-    "autopet5": Edition("tumor-lesion-segmentation"),
+    "autopet4": Edition("tumor-lesion-segmentation", has_clicks=True),
+    "autopet5": Edition("tumor-lesion-segmentation", has_clicks=True),
 }
 DEFAULT_EDITION = "autopet2"
 
@@ -67,6 +69,7 @@ class JobFiles:
         mask: where the mask goes, named after the CT as every published baseline does.
         results: where `results.json` goes.
         data_centric: where the statement goes that the edition asks for, if it does.
+        clicks: of a reader, if the edition has them and they are there.
     """
 
     pet: Path
@@ -74,6 +77,7 @@ class JobFiles:
     mask: Path
     results: Path
     data_centric: Path | None
+    clicks: Path | None = None
 
     def describe_result(self, remarks: dict[str, Any]) -> dict[str, Any]:
         """Return what `results.json` says of the case, in evalutils' words, and the remarks."""
@@ -101,7 +105,7 @@ def find_job_files(*, input_folder: Path, output_folder: Path, edition_name: str
     """Return the files of the job in the platform's folders.
 
     Where the platform's list of sockets, `inputs.json`, is there, it says where the images are; else they are in
-    `images/pet` and `images/ct`. Clicks of a reader (autoPET IV and V) are not used, whatever they hold.
+    `images/pet` and `images/ct`. Clicks of a reader (autoPET IV and V) may be there or not.
 
     Raises:
         InputError: not exactly one PET and one CT, or a list of sockets that cannot be read or does not name them.
@@ -110,14 +114,16 @@ def find_job_files(*, input_folder: Path, output_folder: Path, edition_name: str
     year = find_edition(edition_name)
     listed = _listed(input_folder)
     pet, ct = (_input_image(name, input_folder, listed) for name in ("pet", "ct"))
-    if os.path.lexists(input_folder / CLICKS):
-        log.info("%s is not used: the method is automatic", CLICKS)
+    has_clicks = os.path.lexists(input_folder / CLICKS)
+    if has_clicks and not year.has_clicks:
+        log.info("%s is not used: %s has no clicks", CLICKS, edition_name)
     return JobFiles(
         pet,
         ct,
         output_folder / "images" / year.output_socket / f"{image_stem(ct)}.mha",
         output_folder / _RESULTS,
         output_folder / _DATA_CENTRIC if year.data_centric else None,
+        input_folder / CLICKS if has_clicks and year.has_clicks else None,
     )
 
 

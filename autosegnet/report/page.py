@@ -44,6 +44,7 @@ class Provenance:
         warnings: what the reader must know of the study, a line each.
         made: when the report was made.
         scan: how the PET was made, name and value each.
+        clicks: of a reader that corrected the mask, in words; '' if none did.
     """
 
     software: str
@@ -54,6 +55,7 @@ class Provenance:
     warnings: tuple[str, ...]
     made: datetime
     scan: tuple[tuple[str, str], ...] = ()
+    clicks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ def make_page(
         suv=provenance.suv,
         software=provenance.software,
         engine=provenance.engine,
+        clicks=provenance.clicks,
         weights=provenance.weights[:12],
         description=provenance.description or "not described",
         made=provenance.made.strftime("%Y-%m-%d %H:%M %Z").strip(),

@@ -1,0 +1,84 @@
+"""Interactive rounds of a study (autoPET IV and V): the clicks of a round, and the study that a server keeps for more.
+
+Every round brings PET, CT and all clicks so far. A server that is called again with the same study need not run the
+network again. A program that runs once per job works without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from autosegnet.corrections import Clicks, read_clicks
+from autosegnet.errors import InputError
+from autosegnet.geometry import Grid, voxels
+from autosegnet.study import Study
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def read_round(path: Path | None, pet: sitk.Image) -> tuple[Clicks, dict[str, Any]]:
+    """Return the clicks of a round, and what `results.json` says of them.
+
+    Clicks that cannot be used are left out with a warning: the mask of the folds is worth more than a failed job.
+
+    Args:
+        path: of the clicks; None if the job has none.
+        pet: of the job.
+    """
+    if path is None:
+        return Clicks(), {}
+    try:
+        clicks = read_clicks(path)
+        clicks.find_voxels(Grid.of(pet))
+    except InputError as error:
+        log.warning("the clicks are not used: %s", error)
+        return Clicks(), {"clicks": {"tumor": 0, "background": 0, "refused": str(error)}}
+    if not clicks:
+        return clicks, {}
+    return clicks, {"clicks": {"tumor": len(clicks.tumor), "background": len(clicks.background)}}
+
+
+class LastStudy(Generic[T]):
+    """What was computed for the last study, in memory, until another comes."""
+
+    def __init__(self) -> None:
+        self._key = ""
+        self._kept: T | None = None
+
+    def find(self, study: Study, weights: str, compute: Callable[[], T]) -> T:
+        """Return what was computed for the study with these weights, or compute it.
+
+        Args:
+            study: PET and CT.
+            weights: whatever else the outcome depends on, as text.
+            compute: for this study.
+        """
+        key = digest_study(study, weights)
+        if self._kept is not None and key == self._key:
+            log.info("the same study as before: its probability of lesion was kept")
+            return self._kept
+        self._kept = None  # its memory is needed for the next
+        kept = compute()
+        self._key, self._kept = key, kept
+        return kept
+
+
+def digest_study(study: Study, weights: str) -> str:
+    """Return a digest of voxels and grids of PET and CT, and of a text."""
+    digest = hashlib.blake2b(weights.encode())
+    for image in (study.pet, study.ct):
+        array = voxels(image)
+        digest.update(repr((Grid.of(image), array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
