@@ -4,7 +4,7 @@
     python -m benchmarks.clicks --weights W --cases simulated.csv --by errors --output errors.csv
 
 `--cases` is a table of `autosegnet-train index`. A case with a fold is segmented by that fold alone, which has not seen
-it, and cut to its box; one without by all folds. `--by generator` draws ten clicks on tumour and ten on background
+it, and cut to its box; one without, or with `--all-folds`, by all folds. `--by generator` draws ten clicks on tumour and ten on background
 ahead, by the rules of autoPET IV, and gives one more of each per round. `--by errors` gives one click per round, at the
 middle of the largest error that is left, as in the loop of autoPET V, which draws a scribble there.
 
@@ -169,10 +169,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--cases", type=Path, required=True, metavar="CSV")
     parser.add_argument("--by", choices=["generator", "errors"], default="generator")
+    parser.add_argument("--all-folds", action="store_true", help="whatever the table says; for cases that no fold saw")
     parser.add_argument("--first", type=int, metavar="N", help="only the first N cases of every fold")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV")
     args = parser.parse_args()
     weights, cases = open_weights(args.weights), read_cases(args.cases)
+    if args.all_folds:
+        cases = [replace(case, fold=None) for case in cases]
     folds = {case.fold for case in cases}
     chosen = [case for fold in folds for case in [c for c in cases if c.fold == fold][: args.first]]
     rows: list[Row] = []

@@ -455,3 +455,42 @@ def test_the_entry_point_serves(tmp_path: Path, tiny_weights: Weights) -> None:
     assert err.splitlines() == [line]
     assert out.count("folds, weights") == 1
     assert sorted(os.listdir(tmp_path / "out")) == ["images", "results.json"]
+
+
+def test_clicks_correct_the_mask_and_a_server_keeps_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provide(tmp_path / "in", moved=False)
+    monkeypatch.chdir(ROOT)
+    import process
+    from autosegnet.grandchallenge.rounds import LastStudy
+
+    passes: list[int] = []
+
+    class Counting(ThresholdEngine):
+        def logit_difference(self, window: np.ndarray, fold: int) -> np.ndarray:
+            passes.append(fold)
+            return super().logit_difference(window, fold)
+
+    words = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--edition", "autopet4"]
+    args = parse_job(prog="process.py", about=None, words=words)
+    segmenter = Segmenter.from_engine(lambda weights: Counting(), Weights(tmp_path, THRESHOLD_RECIPE))
+    rounds: process.Rounds = LastStudy()
+    mask = tmp_path / "out/images/tumor-lesion-segmentation/ct.mha"
+    process.run_job(args, lambda: segmenter, rounds)
+    first, done = voxels(mask), len(passes)
+    z, y, x = (int(at) for at in np.argwhere(first)[0])
+    points = [{"point": [x, y, z], "name": "background"}, {"point": [24, 20, 18], "name": "tumor"}]
+    (tmp_path / "in/lesion-clicks.json").write_text(json.dumps({"points": points}))
+    process.run_job(args, lambda: segmenter, rounds)
+    kept = voxels(mask)
+    assert len(passes) == done
+    assert (kept[z, y, x], kept[18, 20, 24]) == (0, 1)
+    (result,) = json.loads((tmp_path / "out/results.json").read_text())
+    assert result["clicks"] == {"tumor": 1, "background": 1}
+    process.run_job(args, lambda: segmenter)  # as a program that runs once per job
+    assert len(passes) > done
+    np.testing.assert_array_equal(voxels(mask), kept)
+    (tmp_path / "in/lesion-clicks.json").write_text('{"points": [{"point": [1, 2')
+    process.run_job(args, lambda: segmenter, rounds)
+    np.testing.assert_array_equal(voxels(mask), first)
+    (result,) = json.loads((tmp_path / "out/results.json").read_text())
+    assert "lesion-clicks.json" in result["clicks"]["refused"]
