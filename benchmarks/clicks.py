@@ -4,9 +4,10 @@
     python -m benchmarks.clicks --weights W --cases simulated.csv --by errors --output errors.csv
 
 `--cases` is a table of `autosegnet-train index`. A case with a fold is segmented by that fold alone, which has not seen
-it, and cut to its box; one without, or with `--all-folds`, by all folds. `--by generator` draws ten clicks on tumour and ten on background
-ahead, by the rules of autoPET IV, and gives one more of each per round. `--by errors` gives one click per round, at the
-middle of the largest error that is left, as in the loop of autoPET V, which draws a scribble there.
+it, and cut to its box; one without, or with `--all-folds`, by all folds. `--by generator` draws ten clicks on tumour
+and ten on background ahead, by the rules of autoPET IV, and gives one more of each per round. `--by errors` gives one
+click per round, at the middle of the largest error that is left, as in the loop of autoPET V, which draws a scribble
+there.
 
 Source: github.com/lab-midas/autoPETCTIV, clicks/simulate_clicks.py (rules, written anew) and evaluation_metrics.py.
 """
