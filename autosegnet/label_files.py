@@ -16,7 +16,7 @@ import numpy as np
 
 from autosegnet.errors import InputError, UsageError, format_list, format_path
 from autosegnet.geometry import Grid, image_on, is_part_of, resample_labels, same_grid, voxels
-from autosegnet.lesions import ORGAN_TABLES, OrganMap
+from autosegnet.lesions import ORGAN_TABLES, OrganLabels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -25,7 +25,7 @@ _IMAGES = (".mha", ".nii", ".nii.gz")
 _LABEL = re.compile(r'<Label\b[^>]*\bKey="(\d+)"[^>]*>([^<]*)</Label>')
 
 
-def read_organ_map(path: Path, table: str = "") -> OrganMap:
+def read_organ_labels(path: Path, table: str = "") -> OrganLabels:
     """Return the organ map in a file, with names from a table or from the file.
 
     Args:
@@ -51,7 +51,7 @@ def read_organ_map(path: Path, table: str = "") -> OrganMap:
             f"the organ map {format_path(path)} does not name its labels; say what made it: "
             f"--organ-table {' | '.join(ORGAN_TABLES)} | FILE.json"
         )
-    return OrganMap(labels, names)
+    return OrganLabels(labels, names)
 
 
 def read_lesion_mask(path: Path, pet: Grid, *, labels: Sequence[str] = (), resample: bool = False) -> sitk.Image:

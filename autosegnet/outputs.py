@@ -14,7 +14,7 @@ from autosegnet.errors import escape
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-    from autosegnet.lesions import BodySize, Context, LesionTable, OrganMap
+    from autosegnet.lesions import BodySize, Context, LesionTable, OrganLabels
     from autosegnet.loading import LoadedStudy
     from autosegnet.model.engine import Engine
     from autosegnet.model.weights import Weights
@@ -61,7 +61,7 @@ def make_report(
 def make_context(
     loaded: LoadedStudy,
     *,
-    organs: OrganMap | None = None,
+    organs: OrganLabels | None = None,
     probability: sitk.Image | None = None,
     uncertainty: sitk.Image | None = None,
     size: BodySize | None = None,

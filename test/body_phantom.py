@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from autosegnet.geometry import Grid, image_on
-from autosegnet.lesions import OrganMap
+from autosegnet.lesions import OrganLabels
 
 GRID = Grid((72, 46, 180), (6.0, 6.0, 6.0), (-213.0, -135.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 NAMES = {
@@ -21,7 +21,7 @@ class BodyPhantom:
 
     pet: sitk.Image
     ct: sitk.Image
-    organs: OrganMap
+    organs: OrganLabels
 
 
 def positions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,4 +64,4 @@ def body_phantom(*, liver_suv: float = LIVER_SUV) -> BodyPhantom:
     fill(ellipse(0, -30, 40, 30, 230, 290), 5, 20.0, 5)
     fill(ellipse(20, 45, 14, 14, 400, 800), 45, BLOOD_SUV, 6)
     image = {"pet": image_on(suv.astype(np.float32), GRID), "ct": image_on(hu.astype(np.float32), GRID)}
-    return BodyPhantom(**image, organs=OrganMap(image_on(labels, GRID), NAMES))
+    return BodyPhantom(**image, organs=OrganLabels(image_on(labels, GRID), NAMES))

@@ -17,7 +17,7 @@ from autosegnet.lesions import (
     ORGAN_TABLES,
     BodySize,
     Context,
-    OrganMap,
+    OrganLabels,
     Selection,
     csv_text,
     json_text,
@@ -117,8 +117,8 @@ def test_a_lesion_less_than_half_inside_a_hot_organ_is_not_doubtful(body) -> Non
 
 def test_sites_do_not_depend_on_the_grid_of_the_organ_map(body) -> None:
     finer = Grid((120, 80, 360), (3.6, 3.4, 3.0), (-215.0, -137.0, 1.0), GRID.direction)
-    moved = OrganMap(resample_labels(body.organs.labels, finer), body.organs.names)
-    flipped = OrganMap(sitk.Flip(body.organs.labels, (True, False, True)), body.organs.names)
+    moved = OrganLabels(resample_labels(body.organs.labels, finer), body.organs.names)
+    flipped = OrganLabels(sitk.Flip(body.organs.labels, (True, False, True)), body.organs.names)
     mask = union(*(ball(place, 12.0) for place, _, _ in PLACES.values()))
     sites = [
         [lesion.site.name for lesion in measure_lesions(mask, body.pet, Context(organs=organs)).lesions]
@@ -135,10 +135,10 @@ def test_without_ct_or_organs_nothing_is_said_of_the_site(body) -> None:
 def test_an_organ_map_without_names_or_elsewhere_is_refused(body) -> None:
     mask = ball((0, 0, 700), 12.0)
     with pytest.raises(InputError, match="none of which has a name"):
-        measure_lesions(mask, body.pet, Context(organs=OrganMap(body.organs.labels, {99: "liver"})))
+        measure_lesions(mask, body.pet, Context(organs=OrganLabels(body.organs.labels, {99: "liver"})))
     far = image_on(voxels(body.organs.labels), replace(GRID, origin_mm=(5000.0, 0.0, 0.0)))
     with pytest.raises(InputError, match="no organ of the organ map lies inside the PET"):
-        measure_lesions(mask, body.pet, Context(organs=OrganMap(far, body.organs.names)))
+        measure_lesions(mask, body.pet, Context(organs=OrganLabels(far, body.organs.names)))
 
 
 # --- references ------------------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_real_organ_maps_name_the_site_of_real_lesions(real_data) -> None:
         pytest.skip("no autopet_label in the real data")
     mask, labels = read_mask(folder / "SEG.nii.gz"), read_image(folder / "organs.nii.gz")
     flat = sitk.Cast(mask, sitk.sitkFloat32)
-    table = measure_lesions(mask, flat, Context(organs=OrganMap(labels, ORGAN_TABLES["autopet3"])))
+    table = measure_lesions(mask, flat, Context(organs=OrganLabels(labels, ORGAN_TABLES["autopet3"])))
     assert len(table.lesions) == 4
     assert all(lesion.site.name for lesion in table.lesions)
     assert table.references.liver is not None

@@ -15,7 +15,7 @@ from autosegnet.io import read_image, read_mask
 from autosegnet.lesions import (
     LESION_COLUMNS,
     LesionTable,
-    count_voxels,
+    count_lesion_voxels,
     csv_text,
     json_text,
     label_lesions,
@@ -66,7 +66,7 @@ def test_values_of_a_mask_other_than_0_are_one_lesion():
 def test_volumes_are_in_the_order_of_the_labels():
     mask = mask_of((0, 0, 0), (0, 0, 1), (3, 4, 5))
     labels, n = label_lesions(mask)
-    voxels = count_voxels(labels, n)
+    voxels = count_lesion_voxels(labels, n)
     assert voxels[labels[0, 0, 0] - 1] == 2
     assert voxels[labels[3, 4, 5] - 1] == 1
     np.testing.assert_allclose(lesion_volumes_ml(labels, n, spacing_mm=(2.0, 2.0, 3.0)), voxels * 0.012, rtol=1e-15)

@@ -17,7 +17,7 @@ from autosegnet.dicom.stored_masks import fill_contours
 from autosegnet.errors import InputError, UsageError
 from autosegnet.geometry import Grid, image_on, is_part_of, is_same_set, voxels
 from autosegnet.io import write_image as write_file
-from autosegnet.label_files import read_lesion_mask, read_organ_map
+from autosegnet.label_files import read_lesion_mask, read_organ_labels
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_dicom_results_of_a_mask_read_back_as_the_same_mask(folder, tmp_path, mo
     for kind in ("dicom-seg", "rtstruct"):
         found = read_lesion_mask(made[kind], GRID)
         np.testing.assert_array_equal(voxels(found) > 0, expected)
-    assert read_organ_map(made["dicom-seg"]).names == {1: "Lesions"}
+    assert read_organ_labels(made["dicom-seg"]).names == {1: "Lesions"}
 
 
 def test_the_structured_report_tells_site_doubt_and_reference(folder, tmp_path, monkeypatch) -> None:
@@ -174,18 +174,18 @@ def test_names_of_organs_come_from_a_nifti_s_own_table_or_a_file(tmp_path) -> No
     table = '<CaretExtension><LabelTable><Label Key="5" Red="1">liver &amp; more</Label></LabelTable></CaretExtension>'
     image.header.extensions.append(nibabel.nifti1.Nifti1Extension(0, table.encode()))
     nibabel.save(image, tmp_path / "o.nii.gz")
-    assert read_organ_map(tmp_path / "o.nii.gz").names == {5: "liver & more"}
-    assert read_organ_map(tmp_path / "o.nii.gz", "totalsegmentator").names[52] == "aorta"
+    assert read_organ_labels(tmp_path / "o.nii.gz").names == {5: "liver & more"}
+    assert read_organ_labels(tmp_path / "o.nii.gz", "totalsegmentator").names[52] == "aorta"
     for content in ('{"5": "liver"}', '{"labels": {"background": 0, "liver": 5}}'):
         (tmp_path / "t.json").write_text(content)
-        assert read_organ_map(tmp_path / "o.nii.gz", str(tmp_path / "t.json")).names[5] == "liver"
+        assert read_organ_labels(tmp_path / "o.nii.gz", str(tmp_path / "t.json")).names[5] == "liver"
     with pytest.raises(UsageError, match="neither totalsegmentator"):
-        read_organ_map(tmp_path / "o.nii.gz", "something")
+        read_organ_labels(tmp_path / "o.nii.gz", "something")
 
 
 def test_an_organ_map_without_names_says_how_to_name_them(folder) -> None:
     with pytest.raises(InputError, match="--organ-table totalsegmentator"):
-        read_organ_map(folder / "organs.mha")
+        read_organ_labels(folder / "organs.mha")
 
 
 def test_a_hole_in_a_contour_stays_a_hole_and_planes_far_apart_fill_the_slices_between() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from autosegnet.errors import UsageError
 
 if TYPE_CHECKING:
-    from autosegnet.lesions import BodySize, LesionTable, OrganMap, Selection
+    from autosegnet.lesions import BodySize, LesionTable, OrganLabels, Selection
 
 log = logging.getLogger(__name__)
 
@@ -73,13 +73,13 @@ def collect_size(args: argparse.Namespace) -> BodySize | None:
     return BodySize(weight_kg, height_cm, sex)
 
 
-def read_organs(args: argparse.Namespace) -> OrganMap | None:
+def read_organs(args: argparse.Namespace) -> OrganLabels | None:
     """Return the organ map that the options name, None if they name none."""
     if args.organs is None:
         return None
-    from autosegnet.label_files import read_organ_map
+    from autosegnet.label_files import read_organ_labels
 
-    return read_organ_map(args.organs, args.organ_table)
+    return read_organ_labels(args.organs, args.organ_table)
 
 
 def collect_selection(args: argparse.Namespace) -> Selection:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from autosegnet.dicom.results import DicomResults
-    from autosegnet.lesions import LesionTable, OrganMap
+    from autosegnet.lesions import LesionTable, OrganLabels
     from autosegnet.segmenter import Result
 
 
@@ -103,7 +103,7 @@ def _wants_figures(args: argparse.Namespace, results: DicomResults) -> bool:
     return args.report is not None or results.report is not None or args.drop_flagged or args.min_volume > 0
 
 
-def _measure(args: argparse.Namespace, result: Result, organs: OrganMap | None) -> tuple[sitk.Image, LesionTable]:
+def _measure(args: argparse.Namespace, result: Result, organs: OrganLabels | None) -> tuple[sitk.Image, LesionTable]:
     """Return the mask without what is left out, and its figures."""
     from autosegnet.lesions import measure_selected
 

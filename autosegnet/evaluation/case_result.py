@@ -90,7 +90,7 @@ def evaluate_case(files: CaseFiles) -> CaseResult:
 
 def _evaluate(files: CaseFiles) -> CaseResult:
     options = files.options
-    truth = read_labelled(files.truth, options.label)
+    truth = read_as_lesions(files.truth, options.label)
     spacing_mm = truth.GetSpacing()[::-1]
     g = voxels(truth).astype(bool)
     steps, result = [], CaseResult()
@@ -112,7 +112,7 @@ def _evaluate(files: CaseFiles) -> CaseResult:
 
 
 def _read_prediction(path: Path, truth: sitk.Image, files: CaseFiles) -> Any:
-    prediction = read_labelled(path, files.options.label)
+    prediction = read_as_lesions(path, files.options.label)
     try:
         return voxels(put_on_grid_of(prediction, truth))
     except InputError as error:
@@ -130,7 +130,7 @@ def _read_pet(path: Path, truth: sitk.Image) -> Any:
     return voxels(resample_labels(pet, Grid.of(truth)))  # every voxel centre is one of the PET's: nothing is changed
 
 
-def read_labelled(path: Path, label: str) -> sitk.Image:
+def read_as_lesions(path: Path, label: str) -> sitk.Image:
     """Return the lesions of a mask as 0 and 1.
 
     Args:

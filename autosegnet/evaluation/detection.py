@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.lesions.components import count_voxels, label_lesions
+from autosegnet.lesions.components import count_lesion_voxels, label_lesions
 
 IOU_THRESHOLDS: Final = (0.1, 0.5)
 """Usual ones: 0.1 for detection, 0.5 for panoptic quality."""
@@ -106,7 +106,7 @@ def _find_iou(p: NDArray[Any], n_p: int, g: NDArray[Any], n_g: int) -> NDArray[n
     both = (p > 0) & (g > 0)
     pairs = (g[both].astype(np.int64) - 1) * n_p + p[both] - 1
     shared = np.bincount(pairs, minlength=n_g * n_p).reshape(n_g, n_p).astype(float)
-    union = count_voxels(g, n_g)[:, None] + count_voxels(p, n_p)[None] - shared
+    union = count_lesion_voxels(g, n_g)[:, None] + count_lesion_voxels(p, n_p)[None] - shared
     iou: NDArray[np.float64] = shared / union
     return iou
 

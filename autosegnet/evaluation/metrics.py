@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, is_same_set, occupied_box, resample_labels, voxels
-from autosegnet.lesions import count_voxels, label_lesions, voxel_volume_ml
+from autosegnet.lesions import count_lesion_voxels, label_lesions, voxel_volume_ml
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -135,7 +135,7 @@ def _untouched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, 
     labels, n = label_lesions(mask)
     untouched = np.ones(n + 1, bool)
     untouched[labels[other]] = False
-    return n, int(untouched[1:].sum()), int(count_voxels(labels, n)[untouched[1:]].sum())
+    return n, int(untouched[1:].sum()), int(count_lesion_voxels(labels, n)[untouched[1:]].sum())
 
 
 def put_on_grid_of(prediction: "SimpleITK.Image", truth: "SimpleITK.Image") -> "SimpleITK.Image":

@@ -24,8 +24,8 @@ from autosegnet.evaluation.statistics import format_markdown
 from autosegnet.io.small_files import read_table
 from autosegnet.io.tables import format_table_csv
 
-Edition = Literal["autopet2", "autopet3"]
-EDITIONS: tuple[Edition, ...] = get_args(Edition)
+RankingEdition = Literal["autopet2", "autopet3"]
+EDITIONS: tuple[RankingEdition, ...] = get_args(RankingEdition)
 
 _METRICS = ("dsc", "fpv_ml", "fnv_ml")
 _SIGNS = (-1, 1, 1)  # of the metrics, so that the lowest is the best
@@ -49,7 +49,7 @@ class Standing:
     n_cases: int
 
 
-def rank_teams(files: Mapping[str, Path], *, edition: Edition = "autopet2") -> list[Standing]:
+def rank_teams(files: Mapping[str, Path], *, edition: RankingEdition = "autopet2") -> list[Standing]:
     """Return the standings, best team first; teams equal in score and DSC share a position.
 
     Args:

@@ -6,20 +6,20 @@ Conventions: 18-connectivity; positions in LPS, mm; volumes in ml; SUV in g/ml, 
 
 from autosegnet.lesions.components import (
     CONNECTIVITY,
-    count_voxels,
+    count_lesion_voxels,
     label_lesions,
     lesion_volumes_ml,
     voxel_volume_ml,
 )
 from autosegnet.lesions.context import BodySize, Context
 from autosegnet.lesions.figures import BodyFigures, LeftOut, Lesion
+from autosegnet.lesions.lesion_table import LESION_COLUMNS, LesionTable, csv_text, json_text, lesion_row
 from autosegnet.lesions.measure import measure_lesions
 from autosegnet.lesions.numbering import number_lesions
+from autosegnet.lesions.organ_labels import OrganLabels
 from autosegnet.lesions.organ_names import ORGAN_TABLES
-from autosegnet.lesions.organs import OrganMap
 from autosegnet.lesions.peak import PeakSphere, peak_sphere
 from autosegnet.lesions.selection import Selection, measure_selected
-from autosegnet.lesions.tables import LESION_COLUMNS, LesionTable, csv_text, json_text, lesion_row
 
 __all__ = [
     "CONNECTIVITY",
@@ -31,10 +31,10 @@ __all__ = [
     "LeftOut",
     "Lesion",
     "LesionTable",
-    "OrganMap",
+    "OrganLabels",
     "PeakSphere",
     "Selection",
-    "count_voxels",
+    "count_lesion_voxels",
     "csv_text",
     "json_text",
     "label_lesions",

@@ -46,7 +46,7 @@ def compact_labels(mask: NDArray[Any]) -> tuple[NDArray[Any], int]:
     return compact, len(values)
 
 
-def count_voxels(labels: NDArray[Any], n: int) -> NDArray[np.int64]:
+def count_lesion_voxels(labels: NDArray[Any], n: int) -> NDArray[np.int64]:
     """Return the number of voxels of the lesions 1 … n, in this order.
 
     Args:
@@ -72,4 +72,4 @@ def lesion_volumes_ml(labels: NDArray[Any], n: int, *, spacing_mm: tuple[float, 
         labels, n: as `label_lesions` returns them
         spacing_mm: of the voxels, in any axis order
     """
-    return count_voxels(labels, n).astype(np.float64) * voxel_volume_ml(spacing_mm)
+    return count_lesion_voxels(labels, n).astype(np.float64) * voxel_volume_ml(spacing_mm)

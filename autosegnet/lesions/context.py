@@ -10,7 +10,7 @@ from autosegnet.suv.body_size import compute_body_surface_m2, compute_norm_kg
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-    from autosegnet.lesions.organs import OrganMap
+    from autosegnet.lesions.organ_labels import OrganLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Context:
     """
 
     ct: sitk.Image | None = None
-    organs: OrganMap | None = None
+    organs: OrganLabels | None = None
     probability: sitk.Image | None = None
     disagreement: sitk.Image | None = None
     size: BodySize = BodySize()

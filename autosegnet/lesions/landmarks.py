@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.geometry import Grid, resample, upright_grid, voxels
-from autosegnet.lesions.organs import OrganMap, Organs, place_organs
+from autosegnet.lesions.organ_labels import OrganLabels, Organs, place_organs
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-SPACING_MM: Final = 4.0
+LANDMARK_SPACING_MM: Final = 4.0
 _AIR_HU = -1024.0
 _LUNG_HU = (-950.0, -500.0)
 _BODY_HU = -300.0
@@ -62,13 +62,13 @@ class Landmarks:
     def floor_at(self, position_mm: tuple[float, float, float]) -> float:
         """Return the height of the lungs' lower border near a position."""
         x, y = (
-            min(max(round((position_mm[k] - self.grid.origin_mm[k]) / SPACING_MM), 0), self.grid.size[k] - 1)
+            min(max(round((position_mm[k] - self.grid.origin_mm[k]) / LANDMARK_SPACING_MM), 0), self.grid.size[k] - 1)
             for k in (0, 1)
         )
         return float(self.lung_floor_mm[y, x])
 
 
-def find_landmarks(pet: Grid, *, ct: sitk.Image | None, organs: OrganMap | None) -> Landmarks | None:
+def find_landmarks(pet: Grid, *, ct: sitk.Image | None, organs: OrganLabels | None) -> Landmarks | None:
     """Return the landmarks of a body, None if its lungs are not found.
 
     Args:
@@ -76,7 +76,7 @@ def find_landmarks(pet: Grid, *, ct: sitk.Image | None, organs: OrganMap | None)
         ct: in HU; what the organ map does not say is taken from it.
         organs: the organ map.
     """
-    grid = upright_grid(pet, spacing_mm=SPACING_MM)
+    grid = upright_grid(pet, spacing_mm=LANDMARK_SPACING_MM)
     placed = place_organs(organs, grid) if organs is not None else None
     hu = voxels(resample(ct, grid, outside=_AIR_HU)) if ct is not None else None
     body = _find_body(hu) if hu is not None else None
@@ -96,16 +96,16 @@ def find_landmarks(pet: Grid, *, ct: sitk.Image | None, organs: OrganMap | None)
     return Landmarks(
         grid=grid,
         lungs=lungs,
-        lung_floor_mm=_floor(lungs) * SPACING_MM + grid.origin_mm[2],
+        lung_floor_mm=_floor(lungs) * LANDMARK_SPACING_MM + grid.origin_mm[2],
         lung_top_mm=_height(grid, int(heights[-1])),
-        midline_mm=float(grid.origin_mm[0] + SPACING_MM * midline),
+        midline_mm=float(grid.origin_mm[0] + LANDMARK_SPACING_MM * midline),
         skull_base_mm=None if skull is None else _height(grid, skull),
         pelvis_mm=pelvis,
     )
 
 
 def _height(grid: Grid, z: float) -> float:
-    return float(grid.origin_mm[2] + SPACING_MM * z)
+    return float(grid.origin_mm[2] + LANDMARK_SPACING_MM * z)
 
 
 def _find_body(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -129,7 +129,7 @@ def _find_lungs(hu: NDArray[np.float32], body: NDArray[np.bool_]) -> NDArray[np.
     dense = body & (hu > _LUNG_HU[0]) & (hu < _LUNG_HU[1])
     dense = ndimage.binary_opening(dense, iterations=1)
     labels, n = ndimage.label(dense)
-    voxel_ml = SPACING_MM**3 / 1000
+    voxel_ml = LANDMARK_SPACING_MM**3 / 1000
     sizes_ml = np.bincount(labels.ravel(), minlength=n + 1) * voxel_ml
     sizes_ml[0] = 0.0
     kept = sizes_ml >= _LEAST_LUNG_ML
@@ -150,7 +150,7 @@ def _floor(lungs: NDArray[np.bool_]) -> NDArray[np.float64]:
     lowest = np.where(present, lungs.argmax(axis=0), len(lungs)).astype(float)
     away, (y, x) = ndimage.distance_transform_edt(~present, return_indices=True)
     near = ndimage.grey_erosion(lowest, size=(5, 5))[y, x]
-    inner = ndimage.distance_transform_edt(present) * SPACING_MM >= _INNER_LUNG_MM
+    inner = ndimage.distance_transform_edt(present) * LANDMARK_SPACING_MM >= _INNER_LUNG_MM
     dome = float(lowest[inner].max()) if inner.any() else float(near[away == 0].max())
     floor: NDArray[np.float64] = np.minimum(near, dome)
     return floor
@@ -168,7 +168,7 @@ def _skull_base(organs: Organs | None, hu: NDArray[np.float32] | None, lung_top:
     for z in range(lung_top + 1, len(hu)):
         bone = ndimage.binary_closing(hu[z] > _BONE_HU, iterations=1)
         inside = ndimage.binary_fill_holes(bone) & (hu[z] > -50) & (hu[z] < _BONE_HU)
-        enclosed[z] = inside.sum() * (SPACING_MM / 10) ** 2 >= _LEAST_BRAIN_CM2
+        enclosed[z] = inside.sum() * (LANDMARK_SPACING_MM / 10) ** 2 >= _LEAST_BRAIN_CM2
     runs, n = ndimage.label(enclosed)
     if n == 0:
         return None
@@ -196,12 +196,12 @@ def _perineum(body: NDArray[np.bool_], lung_bottom: int, midline: float) -> int 
     """Return the highest slice below the lungs in which the midline is free between two legs."""
     from scipy import ndimage
 
-    area_cm2 = (SPACING_MM / 10) ** 2
-    gap, reach = _GAP_MM / SPACING_MM, 200.0 / SPACING_MM
+    area_cm2 = (LANDMARK_SPACING_MM / 10) ** 2
+    gap, reach = _GAP_MM / LANDMARK_SPACING_MM, 200.0 / LANDMARK_SPACING_MM
     columns = np.arange(body.shape[2]) - midline
     left, right = (columns > gap) & (columns < reach), (columns < -gap) & (columns > -reach)
     between = np.abs(columns) <= gap
-    for z in range(lung_bottom - round(_LUNG_TO_LEGS_MM / SPACING_MM), -1, -1):
+    for z in range(lung_bottom - round(_LUNG_TO_LEGS_MM / LANDMARK_SPACING_MM), -1, -1):
         plane = ndimage.binary_opening(body[z], iterations=2)  # a table is thinner
         legs = min(plane[:, left].sum(), plane[:, right].sum()) * area_cm2 >= _LEAST_LEG_CM2
         if legs and not plane[:, between].any():

@@ -15,12 +15,12 @@ from autosegnet.lesions.components import CONNECTIVITY, voxel_volume_ml
 from autosegnet.lesions.context import BodySize, Context
 from autosegnet.lesions.distance import largest_distance_mm, line_ends
 from autosegnet.lesions.figures import BodyFigures, Lesion
+from autosegnet.lesions.lesion_table import LesionTable
 from autosegnet.lesions.numbering import anatomical_keys, number_lesions
 from autosegnet.lesions.peak import peak_sphere, sphere_means
 from autosegnet.lesions.position import Position
 from autosegnet.lesions.references import measure_references
 from autosegnet.lesions.sites import Locator
-from autosegnet.lesions.tables import LesionTable
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

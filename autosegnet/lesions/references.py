@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.geometry import Grid, image_on, resample, resample_labels, voxels
-from autosegnet.lesions.landmarks import SPACING_MM, Landmarks
-from autosegnet.lesions.organs import Organs
+from autosegnet.lesions.landmarks import LANDMARK_SPACING_MM, Landmarks
+from autosegnet.lesions.organ_labels import Organs
 from autosegnet.lesions.peak import peak_sphere, sphere_means
 from autosegnet.lesions.position import Position
 
@@ -245,7 +245,7 @@ def _liver_of_rule(
     grid = landmarks.grid
     hu = voxels(resample(ct, grid, outside=-1024.0))
     smooth = ndimage.uniform_filter(hu, 3)
-    x, z = (grid.origin_mm[k] + SPACING_MM * np.arange(grid.size[k]) for k in (0, 2))
+    x, z = (grid.origin_mm[k] + LANDMARK_SPACING_MM * np.arange(grid.size[k]) for k in (0, 2))
     under = ndimage.binary_dilation(landmarks.lungs.any(axis=0), iterations=3) & (x < landmarks.midline_mm)
     below_mm = landmarks.lung_floor_mm - z[:, None, None]
     soft = (smooth > _SOFT_HU[0]) & (smooth < _SOFT_HU[1]) & under & (below_mm > 0) & (below_mm < _BELOW_LUNG_MM)

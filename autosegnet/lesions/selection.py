@@ -10,9 +10,9 @@ import numpy as np
 from autosegnet.geometry import Grid, image_on, voxels
 from autosegnet.lesions.context import Context
 from autosegnet.lesions.figures import LeftOut, Lesion
+from autosegnet.lesions.lesion_table import LesionTable
 from autosegnet.lesions.measure import measure_lesions
 from autosegnet.lesions.numbering import number_lesions
-from autosegnet.lesions.tables import LesionTable
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

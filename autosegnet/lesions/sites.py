@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from autosegnet.geometry import Grid
 from autosegnet.lesions.context import Context
-from autosegnet.lesions.landmarks import SPACING_MM, Landmarks, find_landmarks
+from autosegnet.lesions.landmarks import LANDMARK_SPACING_MM, Landmarks, find_landmarks
+from autosegnet.lesions.organ_labels import Organs, place_organs
 from autosegnet.lesions.organ_names import PHYSIOLOGICAL_ORGANS
-from autosegnet.lesions.organs import Organs, place_organs
 from autosegnet.lesions.position import Position
 
 _MOSTLY: Final = 0.5
@@ -129,13 +129,13 @@ def _region_of(position_mm: Position, landmarks: Landmarks) -> str:
 def _in_lungs(position_mm: Position, landmarks: Landmarks) -> bool:
     """Tell whether a position lies in lung, or among lung on two sides of it, as a nodule does."""
     grid = landmarks.grid
-    at = np.rint((np.asarray(position_mm) - grid.origin_mm) / SPACING_MM).astype(int)
+    at = np.rint((np.asarray(position_mm) - grid.origin_mm) / LANDMARK_SPACING_MM).astype(int)
     if ((at < 0) | (at >= grid.size)).any():
         return False
     x, y, z = at.tolist()
     if landmarks.lungs[z, y, x]:
         return True
-    reach = int(40.0 / SPACING_MM)
+    reach = int(40.0 / LANDMARK_SPACING_MM)
     row, column = landmarks.lungs[z, y], landmarks.lungs[z, :, x]
     lines = ((row, x), (column, y))
     return all(line[max(0, k - reach) : k].any() and line[k + 1 : k + 1 + reach].any() for line, k in lines)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autosegnet.lesions import Lesion, LesionTable
+from autosegnet.lesions.lesion_table import find_ratio
 from autosegnet.lesions.references import Reference, warn_of_liver
 from autosegnet.lesions.response import (
     count_measurable,
@@ -13,7 +14,6 @@ from autosegnet.lesions.response import (
     suggest_body_deauville,
     suggest_deauville,
 )
-from autosegnet.lesions.tables import find_ratio
 
 _NONE: Final = "–"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class OrganMap:
+class OrganLabels:
     """An organ map as its file has it, on any grid.
 
     Args:
@@ -52,7 +52,7 @@ class Organs:
         return bool(self.mask_of(organ).any())
 
 
-def place_organs(organ_map: OrganMap, grid: Grid) -> Organs:
+def place_organs(organ_map: OrganLabels, grid: Grid) -> Organs:
     """Return an organ map on a grid: every voxel gets the label of the nearest voxel of the map.
 
     Raises:
