@@ -1,5 +1,6 @@
 """`autosegnet predict --report --probability --uncertainty`, from the command line to the files."""
 
+import csv
 import logging
 import shutil
 import sys
@@ -80,6 +81,20 @@ def test_the_report_names_neither_files_nor_folders(predict, tmp_path, tiny_weig
         for secret in ("Jane_Roe", "pet.mha", "mask.mha", str(tmp_path), str(tiny_weights.folder)):
             assert secret.encode() not in content
     assert "mean nothing" in (tmp_path / "r" / "report.html").read_text()  # what the weights say of themselves
+
+
+def test_lesions_in_hot_organs_are_marked_and_left_out_only_on_request(predict, inputs, tmp_path) -> None:
+    pet = sitk.ReadImage(str(inputs / "pet.mha"))
+    write_image(sitk.Cast(pet > -1e9, sitk.sitkUInt8) * 4, tmp_path / "organs.mha")  # brain, everywhere
+    organs = ("--organs", tmp_path / "organs.mha", "--organ-table", "moose")
+    assert predict("--output", tmp_path / "all.mha", "--report", tmp_path / "report", *organs)[0] == 0
+    rows = list(csv.DictReader((tmp_path / "report" / "lesions.csv").read_text().splitlines()))
+    assert rows
+    assert all(row["maybe_physiological"].startswith("brain") and row["probability_mean"] for row in rows)
+    assert predict("--output", tmp_path / "none.mha", *organs, "--drop-flagged")[0] == 0
+    masks = [sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name))) for name in ("all.mha", "none.mha")]
+    assert masks[0].any()
+    assert not masks[1].any()
 
 
 def test_the_mask_alone_is_the_default(predict, tmp_path) -> None:
