@@ -92,7 +92,7 @@ def test_a_run_of_a_version_without_newer_settings_goes_on(uninterrupted: Path, 
     shutil.copytree(uninterrupted, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "fold_0" / "run.json"
     begun = json.loads(path.read_text())
-    del begun["recipe"]["anchor"]
+    begun["recipe"].pop("anchor", None)
     for name in ("minutes", "false_volume", "lesion_first", "labels", "simulated_patches", "blur_probability"):
         del begun["settings"][name]
     path.write_text(json.dumps(begun))
