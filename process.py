@@ -20,7 +20,7 @@ from evalutils.io import ImageLoader
 from pandas import DataFrame
 
 from autosegnet.corrections import correct_mask
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.grandchallenge.job import parse_job, start_time_limit
 from autosegnet.grandchallenge.rounds import LastStudy, read_round
 from autosegnet.grandchallenge.server import serve
@@ -57,7 +57,7 @@ class StrictLoader(ImageLoader):  # type: ignore[misc]
     @staticmethod
     def hash_image(image: sitk.Image) -> int:
         """Return a checksum of the voxels."""
-        return zlib.crc32(voxels(image).data)
+        return zlib.crc32(view_voxels(image).data)
 
 
 class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]

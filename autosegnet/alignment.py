@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import Grid, occupied_box, resample, voxels
+from autosegnet.geometry import Grid, find_occupied_box, resample, view_voxels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -60,9 +60,9 @@ def find_best_rival(pet: sitk.Image, ct: sitk.Image) -> Rival | None:
         ct: in HU, on any grid.
     """
     grid = _lay_grid(pet, ct)
-    suv, hu = (voxels(resample(image, grid, outside=_OUTSIDE)) for image in (pet, ct))
+    suv, hu = (view_voxels(resample(image, grid, outside=_OUTSIDE)) for image in (pet, ct))
     seen = suv > _OUTSIDE / 2
-    box = _widen(occupied_box(seen & ((suv > _BODY_SUV) | (hu > _BODY_HU))), suv.shape)
+    box = _widen(find_occupied_box(seen & ((suv > _BODY_SUV) | (hu > _BODY_HU))), suv.shape)
     counted = seen[box]
     if np.count_nonzero(counted) < _LEAST_VOXELS:
         return None

@@ -87,7 +87,7 @@ class Grid:
         return (x, y, z)
 
 
-def working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Grid:
+def make_working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Grid:
     """Return the grid on which the network sees a region, with axes along (Superior, Anterior, Right).
 
     An image on it has an array in the network's order: x towards the patient's Right, y Anterior, z Superior. The axes
@@ -109,8 +109,8 @@ def working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Gri
     return Grid((x, y, z), spacing, region.position_mm(first), tuple(direction.ravel()))
 
 
-def lattice_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Grid:
-    """Return a region's `working_grid`, with its voxels on a lattice that does not depend on where the region ends.
+def make_lattice_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Grid:
+    """Make a region's working grid with its voxels on a lattice that does not depend on where the region ends.
 
     Along the region's axes, voxel centres lie at multiples of the spacing from the origin of the world. The first and
     the last are those nearest to the region's own, at most half a spacing beyond them.
@@ -133,10 +133,10 @@ def lattice_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Gri
 
 
 def extend_to_blocks(grid: Grid, *, block: int) -> Grid:
-    """Return a `lattice_grid` that is extended so that it begins and ends with whole blocks of its lattice.
+    """Return a `make_lattice_grid` that is extended so that it begins and ends with whole blocks of its lattice.
 
     Args:
-        grid: as `lattice_grid` makes it.
+        grid: as `make_lattice_grid` makes it.
         block: voxels along each axis.
     """
     direction = np.reshape(grid.direction, (3, 3))
@@ -203,7 +203,7 @@ def resample_labels(image: sitk.Image, grid: Grid) -> sitk.Image:
     return resampled
 
 
-def upright_grid(grid: Grid, *, spacing_mm: float) -> Grid:
+def make_upright_grid(grid: Grid, *, spacing_mm: float) -> Grid:
     """Return a grid along the patient's own axes (LPS) that covers another one, voxel bodies included."""
     ends = np.array([grid.position_mm((x, y, z)) for x, y, z in product(*((-0.5, n - 0.5) for n in grid.size))])
     low_mm, high_mm = ends.min(axis=0), ends.max(axis=0)
@@ -243,7 +243,7 @@ def cut(image: sitk.Image, region: Grid) -> sitk.Image:
     return part
 
 
-def voxels(image: sitk.Image) -> NDArray[Any]:
+def view_voxels(image: sitk.Image) -> NDArray[Any]:
     """Return a read-only view (z, y, x) of an image's voxels, without a copy, that keeps the image alive.
 
     `SimpleITK.GetArrayViewFromImage` alone does not: once its image is gone, its view silently shows whatever memory
@@ -263,7 +263,7 @@ class _Buffer:
         self.__array_interface__ = {**view.__array_interface__, "data": (view.ctypes.data, True)}
 
 
-def image_on(array: NDArray[Any], grid: Grid) -> sitk.Image:
+def make_image(array: NDArray[Any], grid: Grid) -> sitk.Image:
     """Return an image from an array in SimpleITK's order, axes reversed: (grid z, grid y, grid x)."""
     import SimpleITK as sitk
 
@@ -281,7 +281,7 @@ def place_on(image: sitk.Image, grid: Grid) -> None:
     image.SetDirection(grid.direction)
 
 
-def occupied_box(mask: NDArray[Any]) -> tuple[slice, slice, slice]:
+def find_occupied_box(mask: NDArray[Any]) -> tuple[slice, slice, slice]:
     """Return the smallest part of an array (three axes, any order) that holds all that is not 0; empty if all is."""
     across = np.any(mask, axis=0)
     found = [np.flatnonzero(hits) for hits in (np.any(mask, axis=(1, 2)), across.any(axis=1), across.any(axis=0))]
@@ -310,7 +310,7 @@ def is_same_set(a: Grid, b: Grid, *, tolerance: float = 0.02) -> bool:
     return sorted(a.size) == sorted(b.size) and is_part_of(a, b, tolerance=tolerance)
 
 
-def same_grid(a: Grid, b: Grid, *, tolerance: float = 1e-3) -> bool:
+def is_same_grid(a: Grid, b: Grid, *, tolerance: float = 1e-3) -> bool:
     """Whether two grids share every voxel centre, to a fraction of the smallest voxel side.
 
     The tolerance is relative to the voxel: rounding of headers (float32 in NIfTI, decimal strings in DICOM) moves

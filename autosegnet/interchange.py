@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError, UsageError
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -40,7 +40,7 @@ def to_sitk(image: Any, name: str) -> tuple[sitk.Image, FromSitk]:
     import SimpleITK as sitk
 
     if isinstance(image, sitk.Image):
-        _check_voxels(voxels(image), name, image.GetDimension())
+        _check_voxels(view_voxels(image), name, image.GetDimension())
         return image, lambda other: other
     if isinstance(image, tuple) and len(image) == 2:
         array, affine = np.asarray(image[0]), np.asarray(image[1], dtype=float)
@@ -58,7 +58,7 @@ def _from_array(array: NDArray[Any], affine: NDArray[np.float64], name: str) -> 
     _check_voxels(array, name, array.ndim)
     grid = _grid_of(array.shape, affine, name)
     dtype = np.float32 if np.issubdtype(array.dtype, np.floating) else array.dtype.newbyteorder("=")
-    return image_on(np.ascontiguousarray(array.T, dtype=dtype), grid)
+    return make_image(np.ascontiguousarray(array.T, dtype=dtype), grid)
 
 
 def _check_voxels(array: NDArray[Any], name: str, dimensions: int) -> None:
@@ -94,7 +94,7 @@ def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def _to_array(image: sitk.Image) -> NDArray[Any]:
-    return np.array(voxels(image).T)
+    return np.array(view_voxels(image).T)
 
 
 def _to_nibabel(image: sitk.Image, affine: NDArray[np.float64]) -> Any:

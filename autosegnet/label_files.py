@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autosegnet.errors import InputError, UsageError, format_list, format_path
-from autosegnet.geometry import Grid, image_on, is_part_of, resample_labels, same_grid, voxels
+from autosegnet.geometry import Grid, is_part_of, is_same_grid, make_image, resample_labels, view_voxels
 from autosegnet.lesions import ORGAN_TABLES, OrganLabels
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read_lesion_mask(path: Path, pet: Grid, *, labels: Sequence[str] = (), resam
 
 def _put_on(mask: sitk.Image, pet: Grid, path: Path, *, resample: bool) -> sitk.Image:
     own = Grid.of(mask)
-    if same_grid(own, pet):
+    if is_same_grid(own, pet):
         return mask
     if not is_part_of(own, pet) and not resample:
         raise InputError(
@@ -94,7 +94,7 @@ def _put_on(mask: sitk.Image, pet: Grid, path: Path, *, resample: bool) -> sitk.
             "nearest voxels with --resample-mask"
         )
     placed = resample_labels(mask, pet)
-    if voxels(mask).any() and not voxels(placed).any():
+    if view_voxels(mask).any() and not view_voxels(placed).any():
         raise InputError(f"no voxel of the mask {format_path(path.name, 80)} lies inside the PET; expected one patient")
     return placed
 
@@ -102,14 +102,14 @@ def _put_on(mask: sitk.Image, pet: Grid, path: Path, *, resample: bool) -> sitk.
 def _choose_labels(mask: sitk.Image, names: Mapping[int, str], labels: Sequence[str], path: Path) -> sitk.Image:
     numbers = {int(label) for label in labels if label.isdecimal()}
     numbers |= {number for number, name in names.items() if name in labels}
-    known = {str(number) for number in np.unique(voxels(mask)).tolist() if number} | set(names.values())
+    known = {str(number) for number in np.unique(view_voxels(mask)).tolist() if number} | set(names.values())
     missing = [label for label in labels if label not in known]
     if missing:
         raise InputError(
             f"no label {format_list(missing)} in {format_path(path.name, 80)}, which holds {format_list(sorted(known))}"
         )
-    values = voxels(mask)
-    return image_on(np.where(np.isin(values, list(numbers)), values, 0).astype(values.dtype), Grid.of(mask))
+    values = view_voxels(mask)
+    return make_image(np.where(np.isin(values, list(numbers)), values, 0).astype(values.dtype), Grid.of(mask))
 
 
 def _is_image(path: Path) -> bool:
@@ -125,13 +125,13 @@ def _read_labels(path: Path) -> sitk.Image:
     from autosegnet.io import read_image
 
     image = read_image(path)
-    values = voxels(image)
+    values = view_voxels(image)
     if values.min(initial=0) < 0 or values.max(initial=0) > np.iinfo(np.uint16).max:
         raise InputError(f"{format_path(path)} holds values outside 0 to 65535; expected labels")
     whole = values.astype(np.uint16)
     if values.dtype.kind == "f" and not np.array_equal(whole, values):
         raise InputError(f"{format_path(path)} holds values that are not whole numbers; expected labels")
-    return image_on(whole, Grid.of(image))
+    return make_image(whole, Grid.of(image))
 
 
 def _read_nifti_names(path: Path) -> dict[int, str]:

@@ -132,9 +132,9 @@ def _make_air(pet: sitk.Image) -> sitk.Image:
     """Return a CT of one voxel of air, at the PET's origin; beyond a CT there is air, too."""
     import numpy as np
 
-    from autosegnet.geometry import Grid, image_on
+    from autosegnet.geometry import Grid, make_image
 
-    return image_on(np.full((1, 1, 1), AIR_HU, np.float32), replace(Grid.of(pet), size=(1, 1, 1)))
+    return make_image(np.full((1, 1, 1), AIR_HU, np.float32), replace(Grid.of(pet), size=(1, 1, 1)))
 
 
 def load_dicom(files: Sequence[Path], options: InputOptions) -> LoadedStudy:
@@ -236,13 +236,13 @@ def check_options(options: InputOptions, *, pet_is_folder: bool, ct_is_folder: b
 def _read_pet_file(path: Path, options: InputOptions) -> tuple[sitk.Image, Conversion | None]:
     if options.pet_sidecar is None:
         return _read_file(path, 0.0, options), None
-    from autosegnet.geometry import voxels
+    from autosegnet.geometry import view_voxels
 
     facts = options.facts
     conversion = convert_sidecar(_read_sidecar(options.pet_sidecar), facts=facts)
     image = _scale(_read_file(path, 0.0, options), conversion.factors[0])
     voxel_ml = math.prod(image.GetSpacing()) / 1000.0
-    conversion = weigh_activity(conversion, voxels(image), voxel_ml=voxel_ml, facts=facts)
+    conversion = weigh_activity(conversion, view_voxels(image), voxel_ml=voxel_ml, facts=facts)
     doubts = doubt_tracer(conversion.tracer, conversion.nuclide, expected=options.expected_tracer)
     conversion = replace(conversion, warnings=(*doubts, *conversion.warnings))
     log_conversion(conversion)
@@ -257,13 +257,13 @@ def _scale(image: sitk.Image, factor: float) -> sitk.Image:
     """Return the image x factor as float32, multiplied in float64."""
     import numpy as np
 
-    from autosegnet.geometry import Grid, image_on, voxels
+    from autosegnet.geometry import Grid, make_image, view_voxels
 
-    stored = voxels(image)
+    stored = view_voxels(image)
     values = np.empty(stored.shape, np.float32)
     for z, plane in enumerate(stored):
         values[z] = plane.astype(np.float64) * factor
-    return image_on(values, Grid.of(image))
+    return make_image(values, Grid.of(image))
 
 
 def _read_sidecar(path: Path) -> dict[str, object]:

@@ -149,10 +149,10 @@ def describe_suv(loaded: LoadedStudy) -> tuple[str, ...]:
 
 def log_lesions(mask: sitk.Image) -> None:
     """Log how many lesions a mask holds, and their volume."""
-    from autosegnet.geometry import occupied_box, voxels
-    from autosegnet.lesions import label_lesions, lesion_volumes_ml
+    from autosegnet.geometry import find_occupied_box, view_voxels
+    from autosegnet.lesions import label_lesions, measure_volumes_ml
 
-    whole = voxels(mask)
-    labels, count = label_lesions(whole[occupied_box(whole)])
-    volume_ml = float(lesion_volumes_ml(labels, count, spacing_mm=mask.GetSpacing()).sum())
+    whole = view_voxels(mask)
+    labels, count = label_lesions(whole[find_occupied_box(whole)])
+    volume_ml = float(measure_volumes_ml(labels, count, spacing_mm=mask.GetSpacing()).sum())
     log.info("%d lesions, %.2f ml", count, volume_ml)

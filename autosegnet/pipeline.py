@@ -52,7 +52,7 @@ def segment_study(
     recipe: Recipe,
     *,
     maps: Maps = "none",
-    progress: sliding_window.Progress = lambda done, of: None,
+    progress: sliding_window.PassProgress = lambda done, of: None,
     run_walk: sliding_window.RunWalk = sliding_window.run_walk,
 ) -> Segmentation:
     """Return the lesions of a study.
@@ -90,7 +90,7 @@ def segment_study(
 
 
 def _walk(
-    array: NDArray[np.float32], maps: Maps, engine: Engine, recipe: Recipe, *, progress: sliding_window.Progress
+    array: NDArray[np.float32], maps: Maps, engine: Engine, recipe: Recipe, *, progress: sliding_window.PassProgress
 ) -> _Chances:
     if maps == "probability and uncertainty":
         return sliding_window.predict_probability_and_disagreement(array, engine, recipe, progress=progress)

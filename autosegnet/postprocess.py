@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import Grid, image_on, resample, voxels
+from autosegnet.geometry import Grid, make_image, resample, view_voxels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -24,10 +24,10 @@ def restore(probability: NDArray[np.float32], *, grid: Grid, region: Grid, whole
         region: as in `preprocess.Prepared`.
         whole: the PET's grid.
     """
-    inside = voxels(resample(image_on(probability, grid), region, outside=None))
+    inside = view_voxels(resample(make_image(probability, grid), region, outside=None))
     mask = np.zeros(whole.size[::-1], dtype=np.uint8)
     np.greater(inside, 0.5, out=mask[_part(whole, region)].view(np.bool_))
-    return image_on(mask, whole)
+    return make_image(mask, whole)
 
 
 def restore_map(values: NDArray[np.float32], *, grid: Grid, region: Grid, whole: Grid) -> sitk.Image:
@@ -42,8 +42,8 @@ def restore_map(values: NDArray[np.float32], *, grid: Grid, region: Grid, whole:
         whole: the PET's grid.
     """
     array = np.zeros(whole.size[::-1], dtype=np.float32)
-    array[_part(whole, region)] = voxels(resample(image_on(values, grid), region, outside=None))
-    return image_on(array, whole)
+    array[_part(whole, region)] = view_voxels(resample(make_image(values, grid), region, outside=None))
+    return make_image(array, whole)
 
 
 def _part(whole: Grid, region: Grid) -> tuple[slice, slice, slice]:

@@ -17,12 +17,12 @@ from autosegnet.geometry import (
     Grid,
     cut,
     extend_to_blocks,
-    lattice_grid,
-    occupied_box,
+    find_occupied_box,
+    is_same_grid,
+    make_lattice_grid,
+    make_working_grid,
     resample,
-    same_grid,
-    voxels,
-    working_grid,
+    view_voxels,
 )
 from autosegnet.model.recipe import BLOCK, CT_CHANNEL, PET_CHANNEL, Anchor, Recipe
 from autosegnet.study import AIR_HU, Study
@@ -69,15 +69,15 @@ def prepare(study: Study, recipe: Recipe) -> Prepared:
     z, y, x = (slice(*bounds) for bounds in grid.box_of(measured))
     inside = array[:, x, y, z]
     # One channel after the other: in a large study, each intermediate image takes gigabytes.
-    inside[CT_CHANNEL] = voxels(resample(_windowed_ct(region, study, recipe.ct_window_hu), measured, outside=None))
-    inside[PET_CHANNEL] = voxels(resample(_clipped_pet(region, study), measured, outside=None))
+    inside[CT_CHANNEL] = view_voxels(resample(_windowed_ct(region, study, recipe.ct_window_hu), measured, outside=None))
+    inside[PET_CHANNEL] = view_voxels(resample(_clipped_pet(region, study), measured, outside=None))
     if recipe.suv_limit is not None:
         np.minimum(inside[PET_CHANNEL], np.float32(recipe.suv_limit), out=inside[PET_CHANNEL])
     return Prepared(array, grid, region)
 
 
 def _anchored_grid(region: Grid, *, spacing_mm: tuple[float, float, float], anchor: Anchor) -> Grid:
-    make_grid = lattice_grid if anchor == "lattice" else working_grid
+    make_grid = make_lattice_grid if anchor == "lattice" else make_working_grid
     return make_grid(region, spacing_mm=spacing_mm)
 
 
@@ -100,7 +100,7 @@ def _clipped_pet(region: Grid, study: Study) -> sitk.Image:
 
 
 def _ct_on(region: Grid, study: Study) -> sitk.Image:
-    if same_grid(Grid.of(study.ct), Grid.of(study.pet)):
+    if is_same_grid(Grid.of(study.ct), Grid.of(study.pet)):
         # The same voxel centres to a thousandth of a voxel: cut by the voxels of the CT itself.
         box = Grid.of(study.pet).box_of(region)
         return cut(study.ct, Grid.of(study.ct).crop(box))
@@ -114,7 +114,7 @@ def _foreground_region(study: Study, low_hu: float) -> Grid:
     """
 
     grid = Grid.of(study.pet)
-    return _bounding_region(grid, voxels(_ct_on(grid, study)) > low_hu, grid, margin_mm=0.0)
+    return _bounding_region(grid, view_voxels(_ct_on(grid, study)) > low_hu, grid, margin_mm=0.0)
 
 
 def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
@@ -133,10 +133,10 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
 
     whole = Grid.of(study.pet) if anchor == "region" else _measured_region(study.pet)
     coarse = _anchored_grid(whole, spacing_mm=(_COARSE_MM, _COARSE_MM, _COARSE_MM), anchor=anchor)
-    suv = voxels(resample(cut(study.pet, whole), coarse, outside=None))
-    hu = voxels(resample(study.ct, coarse, outside=AIR_HU))
+    suv = view_voxels(resample(cut(study.pet, whole), coarse, outside=None))
+    hu = view_voxels(resample(study.ct, coarse, outside=AIR_HU))
     tissue, uptake = hu > _TISSUE_HU, suv > _UPTAKE_SUV
-    box = occupied_box(tissue | uptake)  # of what is left out, nothing could be kept
+    box = find_occupied_box(tissue | uptake)  # of what is left out, nothing could be kept
     labels, count = ndimage.label(ndimage.binary_opening(tissue[box]))
     if count == 0:
         return whole
@@ -156,7 +156,7 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
 def _measured_region(pet: sitk.Image) -> Grid:
     """Return the PET's grid without outer slices, along any axis, in which nothing is above 0: nothing was measured."""
     grid = Grid.of(pet)
-    z, y, x = ((part.start, part.stop) for part in occupied_box(voxels(pet) > 0))
+    z, y, x = ((part.start, part.stop) for part in find_occupied_box(view_voxels(pet) > 0))
     return grid if x == (0, 0) else grid.crop((x, y, z))
 
 
@@ -164,7 +164,7 @@ def _bounding_region(whole: Grid, inside: NDArray[np.bool_], sampled: Grid, *, m
     """Return the smallest part of a grid that holds a mask on another grid of parallel axes, and a margin around it."""
     if not inside.any():
         return whole
-    box = occupied_box(inside)[::-1]
+    box = find_occupied_box(inside)[::-1]
     margin = [margin_mm / spacing for spacing in sampled.spacing_mm]
     corners = [
         sampled.position_mm((x, y, z))

@@ -16,7 +16,7 @@ from autosegnet.interchange import FromSitk, to_sitk
 from autosegnet.loading import InputOptions, LoadedStudy, load_study
 from autosegnet.model.devices import log_engine, open_engine
 from autosegnet.model.reopening import keep_engine_open
-from autosegnet.model.sliding_window import Progress, RunWalk, run_walk
+from autosegnet.model.sliding_window import PassProgress, RunWalk, run_walk
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet.outputs import describe_origin, make_context, make_report, write_results
 from autosegnet.pipeline import Maps, Segmentation, segment_study
@@ -197,7 +197,7 @@ class Segmenter:
         probability: bool = True,
         uncertainty: bool = False,
         clicks: ClicksLike | None = None,
-        progress: Progress = lambda done, of: None,
+        progress: PassProgress = lambda done, of: None,
         check: Callable[[LoadedStudy], None] = lambda loaded: None,
     ) -> Result:
         """Segment one study.
@@ -237,7 +237,7 @@ class Segmenter:
         loaded: LoadedStudy,
         *,
         maps: Maps = "none",
-        progress: Progress = lambda done, of: None,
+        progress: PassProgress = lambda done, of: None,
         run_walk: RunWalk = run_walk,
         warnings: tuple[str, ...] = (),
     ) -> Result:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autosegnet.alignment import find_best_rival
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, resample, voxels
+from autosegnet.geometry import Grid, resample, view_voxels
 from autosegnet.judgement import Judgement, find_doubts, measure_images
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def check_study(*, pet: sitk.Image, ct: sitk.Image) -> Study:
     _check_ct_unit(ct_sample)
     ct = _lift_padding(ct)
     coarse = _average(pet)
-    suv, hu, covered = voxels(coarse), *_sample_at(coarse, ct)
+    suv, hu, covered = view_voxels(coarse), *_sample_at(coarse, ct)
     _check_together(suv, hu)
     rival = find_best_rival(coarse, ct)
     judged = measure_images(suv, hu, covered, voxel_mm3=math.prod(coarse.GetSpacing()), rival=rival)
@@ -92,7 +92,7 @@ def _lift_padding(ct: sitk.Image) -> sitk.Image:
     """Return a CT without values below air; interpolated, they would darken the edge of the patient."""
     import SimpleITK as sitk
 
-    lowest = float(voxels(ct).min())
+    lowest = float(view_voxels(ct).min())
     if lowest >= AIR_HU:
         return ct
     log.info("CT has values down to %g HU; what lies below %g is read as air", lowest, AIR_HU)
@@ -108,7 +108,7 @@ def _tell_doubts(judged: Judgement) -> None:
 
 
 def _sample(image: sitk.Image) -> NDArray[Any]:
-    whole = voxels(image)
+    whole = view_voxels(image)
     stride = max(1, round((whole.size / _SAMPLES) ** (1 / 3)))
     sample: NDArray[Any] = whole[::stride, ::stride, ::stride]
     return sample
@@ -133,7 +133,7 @@ def _check_pet_unit(pet: NDArray[Any], ct: NDArray[Any]) -> None:
 
 
 def _check_lowest(pet: sitk.Image) -> None:
-    lowest = float(voxels(pet).min())
+    lowest = float(view_voxels(pet).min())
     if lowest < _LOWEST_SUV:
         raise InputError(
             f"PET has voxels down to {lowest:g}, which no reconstruction makes (is it a padding value, or HU?); "
@@ -192,7 +192,7 @@ def _average(pet: sitk.Image) -> sitk.Image:
 
 def _sample_at(coarse: sitk.Image, ct: sitk.Image) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the HU at the voxels (z, y, x) of a coarse image, and whether the CT covers them; the others are air."""
-    hu = voxels(resample(ct, Grid.of(coarse), outside=_UNCOVERED))
+    hu = view_voxels(resample(ct, Grid.of(coarse), outside=_UNCOVERED))
     covered = hu > _UNCOVERED / 2
     return np.where(covered, hu, np.float32(AIR_HU)), covered
 

@@ -22,8 +22,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from autosegnet.geometry import voxels
-from autosegnet.io import only_image, read_image, write_text
+from autosegnet.geometry import view_voxels
+from autosegnet.io import find_only_image, read_image, write_text
 from autosegnet.model.devices import open_engine
 from autosegnet.model.engine import Engine
 from autosegnet.model.weights import Weights, open_weights
@@ -54,7 +54,9 @@ def read_study(folder: Path) -> Study:
     """Return the study of a folder in autoPET's or the platform's layout."""
     if (folder / "SUV.nii.gz").is_file():
         return Study(read_image(folder / "SUV.nii.gz"), read_image(folder / "CTres.nii.gz"))
-    return Study(read_image(only_image(folder / "images" / "pet")), read_image(only_image(folder / "images" / "ct")))
+    return Study(
+        read_image(find_only_image(folder / "images" / "pet")), read_image(find_only_image(folder / "images" / "ct"))
+    )
 
 
 def turned(image: sitk.Image) -> sitk.Image:
@@ -86,11 +88,11 @@ def agreements(name: str, study: Study, weights: Weights, engine: Engine) -> lis
             sitk.WriteImage(image, str(path))
         # Both read the same files, so that float32 in a NIfTI header is no difference.
         same = Study(read_image(paths[0]), read_image(paths[1]))
-        theirs = voxels(segment_as_published(*paths, weights)) > 0
+        theirs = view_voxels(segment_as_published(*paths, weights)) > 0
     found = []
     for crop in ("ct_foreground", "body"):
         recipe = replace(weights.recipe, crop=crop)
-        found.append(compare(name, voxels(segment_study(same, engine, recipe).mask) > 0, theirs, crop))
+        found.append(compare(name, view_voxels(segment_study(same, engine, recipe).mask) > 0, theirs, crop))
         sys.stdout.write(found[-1].row() + "\n")
         sys.stdout.flush()
     return found

@@ -33,7 +33,7 @@ from scipy import ndimage
 
 from autosegnet.corrections import Clicks, correct_mask
 from autosegnet.evaluation import measure_masks
-from autosegnet.geometry import Grid, voxels
+from autosegnet.geometry import Grid, view_voxels
 from autosegnet.io import write_text
 from autosegnet.lesions import label_lesions
 from autosegnet.model.devices import open_engine
@@ -106,10 +106,10 @@ def add_error_click(clicks: Clicks, mask: Mask, truth: Mask) -> Clicks:
 
 def run_rounds(labelled: Labelled, probability: sitk.Image, *, by: str) -> Iterator[Row]:
     """Yield a row per round, the first without clicks."""
-    suv, truth = voxels(labelled.study.pet).T, voxels(labelled.truth).T > 0
+    suv, truth = view_voxels(labelled.study.pet).T, view_voxels(labelled.truth).T > 0
     drawn = draw_clicks(suv, truth) if by == "generator" else Clicks()
     given = Clicks()
-    mask = voxels(probability).T > 0.5
+    mask = view_voxels(probability).T > 0.5
     yield _measure(mask, truth, labelled, given, 0.0)
     for number in range(1, ROUNDS + 1):
         if by == "generator":
@@ -117,7 +117,7 @@ def run_rounds(labelled: Labelled, probability: sitk.Image, *, by: str) -> Itera
         else:
             given = add_error_click(given, mask, truth)
         begun = time.perf_counter()
-        mask = voxels(correct_mask(probability, labelled.study, given)).T > 0
+        mask = view_voxels(correct_mask(probability, labelled.study, given)).T > 0
         yield {**_measure(mask, truth, labelled, given, time.perf_counter() - begun), "round": number}
 
 

@@ -33,13 +33,13 @@ from autosegnet.dicom.pet import read_dicom_pet
 from autosegnet.dicom.series import gather_series
 from autosegnet.errors import AutosegnetError
 from autosegnet.evaluation.ranking import read_scores
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.grandchallenge.sockets import find_job_files
 from autosegnet.io.small_files import read_json, require_object
-from autosegnet.model.recipe import Fold, Recipe, from_json, to_json
+from autosegnet.model.recipe import Fold, Recipe, format_recipe, parse_recipe
 from autosegnet.suv import convert_sidecar
 from autosegnet_training.cases import Case, read_cases
-from autosegnet_training.index import with_boxes
+from autosegnet_training.index import add_boxes
 from autosegnet_training.runs import open_trained
 from autosegnet_training.splits import split_as
 
@@ -89,7 +89,12 @@ _SIDECAR = {
     "ImageDecayCorrected": True,
     "ImageDecayCorrectionTime": 0,
 }
-_RUN = {"recipe": json.loads(to_json(Recipe())), "settings": {"initial": ""}, "training": ["a"], "validation": ["b"]}
+_RUN = {
+    "recipe": json.loads(format_recipe(Recipe())),
+    "settings": {"initial": ""},
+    "training": ["a"],
+    "validation": ["b"],
+}
 _SOCKETS = [
     {"socket": {"slug": name, "relative_path": f"images/{name}"}, "image": {"name": f"{name}.mha"}, "file": None}
     for name in ("pet", "ct")
@@ -102,7 +107,7 @@ def _read_sidecar(path: Path) -> None:
 
 
 def _read_recipe(path: Path) -> None:
-    from_json(path.read_text(encoding="utf-8", errors="replace"), where=path.name)
+    parse_recipe(path.read_text(encoding="utf-8", errors="replace"), where=path.name)
 
 
 def _read_sockets(path: Path) -> None:
@@ -123,7 +128,7 @@ def _read_run(path: Path) -> None:
 
 TEXTS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "sidecar": ("pet.json", json.dumps(_SIDECAR, indent=1), _read_sidecar),
-    "recipe": ("recipe.json", to_json(Recipe(folds=(Fold("fold_0.safetensors", "0" * 64),))), _read_recipe),
+    "recipe": ("recipe.json", format_recipe(Recipe(folds=(Fold("fold_0.safetensors", "0" * 64),))), _read_recipe),
     "sockets": ("inputs.json", json.dumps(_SOCKETS, indent=1), _read_sockets),
     "record": (
         "record.json",
@@ -132,7 +137,7 @@ TEXTS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     ),
     "metrics table": ("m.csv", "case,dsc,fpv_ml,fnv_ml\na,0.5,1,2\nb,nan,0,nan\n", read_scores),
     "cases table": ("cases.csv", "case,patient,fold,pet,ct,mask,box\na,p,0,p.mha,c.mha,m.mha,0:1,\n", read_cases),
-    "boxes": ("boxes.json", '{"a": [[0, 5], [0, 6], [1, 7]]}', lambda path: with_boxes([_CASE], path)),
+    "boxes": ("boxes.json", '{"a": [[0, 5], [0, 6], [1, 7]]}', lambda path: add_boxes([_CASE], path)),
     "splits": ("splits.json", '[{"train": ["b"], "val": ["a"]}]', lambda path: split_as([_CASE], path)),
     "run": ("run.json", json.dumps(_RUN, indent=1), _read_run),
 }
@@ -209,10 +214,10 @@ def fuzz_dicom(syntax: str, count: int, seed: int) -> Counter[str]:
     with tempfile.TemporaryDirectory() as top:
         folder = Path(top) / "pet"
         paths = write_pet(folder, syntax)
-        good = voxels(read_dicom_pet(choose_pet(gather_series(folder))).image).copy()
+        good = view_voxels(read_dicom_pet(choose_pet(gather_series(folder))).image).copy()
 
         def read() -> str:
-            found = voxels(read_dicom_pet(choose_pet(gather_series(folder))).image)
+            found = view_voxels(read_dicom_pet(choose_pet(gather_series(folder))).image)
             return "accepted, equal" if np.array_equal(found, good) else "accepted, voxels differ"
 
         for _ in range(count):

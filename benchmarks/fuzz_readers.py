@@ -36,7 +36,7 @@ import SimpleITK
 
 from autosegnet.errors import InputError
 from autosegnet.io import read_image
-from autosegnet.io.metaimage_tags import LONGEST_HEADER, parse_tags
+from autosegnet.io.metaimage_tags import LONGEST_METAIMAGE_HEADER, parse_tags
 
 SLOW_S = 2.0
 _SITK_TIMEOUT_S = 10.0
@@ -328,7 +328,7 @@ def judge(path: Path, sitk: SitkReader, tolerance: float) -> str:
 def _lacks_compressed_size(path: Path) -> bool:
     if path.suffix != ".mha":
         return False
-    tags = parse_tags(path.read_bytes()[:LONGEST_HEADER], frozenset(), path)
+    tags = parse_tags(path.read_bytes()[:LONGEST_METAIMAGE_HEADER], frozenset(), path)
     return tags.boolean("CompressedData", default=False) and "CompressedDataSize" not in tags.values
 
 

@@ -21,7 +21,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.io import read_image
 from autosegnet.study import Study, check_study
 from petct_simulator.protocol import Protocol
@@ -46,7 +46,7 @@ def simulated_bodies(count: int) -> Named:
     """Yield simulated whole bodies."""
     for seed in range(count):
         made = simulate_study(seed, protocol=Protocol(SPACING_MM))
-        yield f"simulated {seed}", Study(image_on(made.suv, made.grid), image_on(made.ct, made.grid))
+        yield f"simulated {seed}", Study(make_image(made.suv, made.grid), make_image(made.ct, made.grid))
 
 
 def parts_of(name: str, whole: Study, seed: int) -> Named:
@@ -55,8 +55,8 @@ def parts_of(name: str, whole: Study, seed: int) -> Named:
     x, y, z = grid.size
     ten_cm = round(100 / SPACING_MM[0])
     middle = slice(x // 2 - ten_cm, x // 2 + ten_cm), slice(y // 2 - ten_cm, y // 2 + ten_cm)
-    hot = replace(whole, pet=image_on(with_bladder(voxels(whole.pet)), grid))
-    noisy = replace(whole, pet=image_on(with_noise(voxels(whole.pet), seed), grid))
+    hot = replace(whole, pet=make_image(with_bladder(view_voxels(whole.pet)), grid))
+    noisy = replace(whole, pet=make_image(with_noise(view_voxels(whole.pet), seed), grid))
     for variant, study in {
         "head": part(whole, slice(None), slice(None), slice(z - 36, z)),
         "legs": part(whole, slice(None), slice(None), slice(0, 36)),
@@ -91,10 +91,10 @@ def with_noise(suv: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 
 def spoilt(study: Study) -> Iterator[tuple[str, Study]]:
     """Yield the study as it must not be."""
-    suv, hu = voxels(study.pet), voxels(study.ct).astype(np.float32)
+    suv, hu = view_voxels(study.pet), view_voxels(study.ct).astype(np.float32)
     top = float(suv.max())
     for name, factor in {"kBq/ml": 2.8, "x 10": 10.0, "/ 10": 0.1, "0 to 255": 255 / top, "0 to 1": 1 / top}.items():
-        yield f"PET {name}", replace(study, pet=image_on(suv * np.float32(factor), Grid.of(study.pet)))
+        yield f"PET {name}", replace(study, pet=make_image(suv * np.float32(factor), Grid.of(study.pet)))
     ring = _beyond_the_field(Grid.of(study.ct))
     arrays = {
         "inverted": -hu,
@@ -106,7 +106,7 @@ def spoilt(study: Study) -> Iterator[tuple[str, Study]]:
         "RAS taken for LPS": hu[:, ::-1, ::-1],
     }
     for name, array in arrays.items():
-        yield f"CT {name}", replace(study, ct=image_on(np.ascontiguousarray(array), Grid.of(study.ct)))
+        yield f"CT {name}", replace(study, ct=make_image(np.ascontiguousarray(array), Grid.of(study.ct)))
     for axis, shift_mm in ((axis, shift) for axis in range(3) for shift in (20.0, -20.0, 50.0)):
         moved = sitk.Image(study.ct)
         origin = list(moved.GetOrigin())
@@ -126,7 +126,7 @@ def figures(study: Study) -> dict[str, float]:
     """Return the figures by which a checked study was judged."""
     judged = study.judgement
     assert judged is not None
-    pet, ct = voxels(study.pet), voxels(study.ct)
+    pet, ct = view_voxels(study.pet), view_voxels(study.ct)
     found = {
         "lowest SUV": float(pet.min()),
         "1st percentile of SUV": float(np.percentile(pet, 1.0)),

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from autosegnet.evaluation import measure_masks
-from autosegnet.geometry import Grid, image_on, resample, voxels
+from autosegnet.geometry import Grid, make_image, resample, view_voxels
 from autosegnet.io import read_image, read_mask, write_text
 from autosegnet.lesions import label_lesions
 from autosegnet.model.devices import open_engine
@@ -42,7 +42,7 @@ from autosegnet_training.studies import Labelled, read_labelled
 from petct_simulator.bodies import open_anatomy
 from petct_simulator.label_volume import is_held_out
 from petct_simulator.protocol import Protocol
-from petct_simulator.simulate_command import list_organ_maps, map_name, study_seed
+from petct_simulator.simulate_command import derive_study_seed, list_organ_maps, map_name
 from petct_simulator.tissue import Tissue
 from petct_simulator.whole_study import SimulatedStudy, simulate_study
 
@@ -88,8 +88,8 @@ def _by_fold(weights: Weights, cases: Sequence[Case]) -> Iterator[tuple[Folds, C
 
 
 def _measure_case(folds: Folds, labelled: Labelled) -> Row:
-    suv, truth = voxels(labelled.study.pet), voxels(labelled.truth) > 0
-    found = voxels(folds.segment(labelled.study)) > 0
+    suv, truth = view_voxels(labelled.study.pet), view_voxels(labelled.truth) > 0
+    found = view_voxels(folds.segment(labelled.study)) > 0
     spacing = Grid.of(labelled.truth).spacing_mm[::-1]
     return {"median_suv": round(float(np.median(suv[truth])), 3)} | _measure(found, truth, spacing)
 
@@ -116,9 +116,9 @@ def judge_stability(weights: Weights, cases: Sequence[Case]) -> Iterator[Row]:
             whole = segment_study(changed, folds.engine, folds.recipe, maps="probability").probability
             assert whole is not None, "it was asked for"
             # Where both were seen, on the grid of the unchanged study; a probability, so that no mask is interpolated.
-            here = voxels(resample(whole, Grid.of(expected), outside=0.0)) > 0.5
-            seen = voxels(resample(_ones(whole), Grid.of(expected), outside=0.0)) > 0.5
-            row[name] = round(_dice((voxels(expected) > 0) & seen, here & seen), 4)
+            here = view_voxels(resample(whole, Grid.of(expected), outside=0.0)) > 0.5
+            seen = view_voxels(resample(_ones(whole), Grid.of(expected), outside=0.0)) > 0.5
+            row[name] = round(_dice((view_voxels(expected) > 0) & seen, here & seen), 4)
         yield row
 
 
@@ -166,17 +166,17 @@ def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 
 def _volume_ml(mask: sitk.Image) -> float:
-    return float((voxels(mask) > 0).sum()) * float(np.prod(mask.GetSpacing())) / 1000
+    return float((view_voxels(mask) > 0).sum()) * float(np.prod(mask.GetSpacing())) / 1000
 
 
 def judge_body(weights: Weights, folder: Path) -> Iterator[Row]:
     """Yield a row for one study, then one per false component: volume, uptake, CT number, where it lies."""
     paths = {name: next(folder.glob(f"{name}.*")) for name in ("SUV", "CTres", "SEG")}
     study, truth = Study(read_image(paths["SUV"]), read_image(paths["CTres"])), read_mask(paths["SEG"])
-    found, meant = voxels(open_folds(weights).segment(study)) > 0, voxels(truth) > 0
+    found, meant = view_voxels(open_folds(weights).segment(study)) > 0, view_voxels(truth) > 0
     grid = Grid.of(truth)
     yield {"what": folder.name} | _measure(found, meant, grid.spacing_mm[::-1])
-    suv, hu = voxels(study.pet), voxels(resample(study.ct, grid, outside=-1024.0))
+    suv, hu = view_voxels(study.pet), view_voxels(resample(study.ct, grid, outside=-1024.0))
     labels, count = _false_components(found, meant)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     for k in sorted(range(1, count + 1), key=lambda k: -sizes[k]):
@@ -204,14 +204,14 @@ def judge_simulated(weights: Weights, maps: Sequence[Path], *, seed: int) -> Ite
     for number, organ_map in enumerate(m for m in maps if is_held_out(map_name(m))):
         cohort = _DEALT[number % len(_DEALT)]
         study = simulate_study(
-            study_seed(seed, number), anatomy=open_anatomy(organ_map), protocol=Protocol(cohort=cohort)
+            derive_study_seed(seed, number), anatomy=open_anatomy(organ_map), protocol=Protocol(cohort=cohort)
         )
-        found = voxels(folds.segment(_make_study(study))) > 0
+        found = view_voxels(folds.segment(_make_study(study))) > 0
         yield {"case": map_name(organ_map), "cohort": cohort} | _measure_simulated(found, study)
 
 
 def _make_study(simulated: SimulatedStudy) -> Study:
-    return Study(image_on(simulated.suv, simulated.grid), image_on(simulated.ct.astype(np.float32), simulated.grid))
+    return Study(make_image(simulated.suv, simulated.grid), make_image(simulated.ct.astype(np.float32), simulated.grid))
 
 
 def _measure_simulated(found: NDArray[np.bool_], study: SimulatedStudy) -> Row:

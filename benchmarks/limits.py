@@ -101,11 +101,11 @@ def write_large(
 
 def write_recipe(folder: Path) -> None:
     """Weights whose fold is never opened."""
-    from autosegnet.model.recipe import Fold, Recipe, to_json
+    from autosegnet.model.recipe import Fold, Recipe, format_recipe
 
     folder.mkdir()
     (folder / "fold.safetensors").write_bytes(b"")
-    (folder / "recipe.json").write_text(to_json(Recipe(folds=(Fold("fold.safetensors", "0" * 64),))))
+    (folder / "recipe.json").write_text(format_recipe(Recipe(folds=(Fold("fold.safetensors", "0" * 64),))))
 
 
 def arguments(program: str, folder: Path, weights: Path) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from autosegnet import __version__
-from autosegnet.geometry import Grid, image_on
+from autosegnet.geometry import Grid, make_image
 from autosegnet.io import read_image, read_mask, write_all
 from autosegnet.lesions import Context, measure_lesions
 from autosegnet.report import Provenance, remove_outdated, report_files
@@ -31,7 +31,7 @@ def main() -> None:
     study = check_study(pet=read_image(args.study / "SUV.nii.gz"), ct=read_image(args.study / "CTres.nii.gz"))
     mask = read_mask(args.study / "SEG.nii.gz")
     if args.empty:
-        mask = image_on(np.zeros(mask.GetSize()[::-1], np.uint8), Grid.of(mask))
+        mask = make_image(np.zeros(mask.GetSize()[::-1], np.uint8), Grid.of(mask))
     provenance = Provenance(
         software=f"autosegnet {__version__}",
         engine="no network was run",

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from autosegnet.evaluation import measure_masks, measure_pair
-from autosegnet.geometry import Grid, voxels
+from autosegnet.geometry import Grid, view_voxels
 from autosegnet.io import read_image, read_mask
 from autosegnet.lesions import label_lesions
-from autosegnet_training.baselines import fixed
+from autosegnet_training.baselines import segment_above
 from autosegnet_training.cases import read_cases
 from autosegnet_training.studies import read_labelled
 from petct_simulator.bodies import open_anatomy
@@ -61,7 +61,7 @@ def real(table: Path, cases: Path) -> Iterator[str]:
 
 def _median_suv(case: Any) -> float:
     labelled = read_labelled(case)
-    return float(np.median(voxels(labelled.study.pet)[voxels(labelled.truth) > 0]))
+    return float(np.median(view_voxels(labelled.study.pet)[view_voxels(labelled.truth) > 0]))
 
 
 def simulated(studies: Path, anatomy: Path, masks: Path) -> Iterator[str]:
@@ -75,16 +75,19 @@ def simulated(studies: Path, anatomy: Path, masks: Path) -> Iterator[str]:
         truth, suv = read_mask(folder / "SEG.nii.gz"), read_image(folder / "SUV.nii.gz")
         grid = Grid.of(truth)
         voxel_ml = float(np.prod(grid.spacing_mm)) / 1000
-        false = _false(voxels(found) > 0, voxels(truth) > 0)
+        false = _false(view_voxels(found) > 0, view_voxels(truth) > 0)
         tissue = _tissue(json.loads(note.read_text())["seed"], anatomy, folder.parent.name, grid)
         volumes = np.bincount(tissue[false], minlength=len(Tissue)) * voxel_ml
         tissues.append({t.name.lower().replace("_", " "): float(volumes[t]) for t in Tissue})
-        labels, _ = label_lesions(voxels(truth))
-        touched = set(np.unique(labels[voxels(found) > 0]).tolist())
+        labels, _ = label_lesions(view_voxels(truth))
+        touched = set(np.unique(labels[view_voxels(found) > 0]).tolist())
         sizes = np.bincount(labels.ravel()) * voxel_ml
         lesions += [(float(sizes[k]), k in touched) for k in range(1, len(sizes))]
         by_threshold = measure_masks(
-            fixed(voxels(suv), 4.0), voxels(truth) > 0, spacing_mm=grid.spacing_mm[::-1], convention="autopet3"
+            segment_above(view_voxels(suv), 4.0),
+            view_voxels(truth) > 0,
+            spacing_mm=grid.spacing_mm[::-1],
+            convention="autopet3",
         )
         thresholds.append((by_threshold, measure_pair(found, truth, convention="autopet3")))
     for which, name in enumerate(("SUV > 4", "network")):

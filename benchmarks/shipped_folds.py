@@ -28,7 +28,7 @@ from autosegnet_training.arrays import load
 from autosegnet_training.cases import read_cases
 from autosegnet_training.runs import open_trained
 from autosegnet_training.studies import read_labelled
-from autosegnet_training.validation import one_fold
+from autosegnet_training.validation import make_one_fold
 
 
 def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
@@ -39,7 +39,7 @@ def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
         state = {key: tensor.numpy() for key, tensor in read_pth(trained.best).items()}
         stored = load_folded(weights.path_of(fold), fold)
         engine = OpenvinoEngine([fold_batch_norm(state, where=str(trained.best)), stored])
-        recipe = one_fold(weights.recipe)
+        recipe = make_one_fold(weights.recipe)
         for name in trained.description["validation"]:
             case = load(prepared, name)
             array, truth = np.asarray(case.array, dtype=np.float32), case.truth()

@@ -20,8 +20,8 @@ from scipy import ndimage
 from autosegnet.evaluation.metrics import CaseMetrics, measure_masks
 from petct_simulator.bodies import open_anatomy
 from petct_simulator.protocol import Protocol
-from petct_simulator.shapes import Point
-from petct_simulator.simulate_command import list_organ_maps, study_seed
+from petct_simulator.shapes import PointMm
+from petct_simulator.simulate_command import derive_study_seed, list_organ_maps
 from petct_simulator.tissue import Tissue
 from petct_simulator.whole_study import SimulatedStudy, simulate_study
 
@@ -67,7 +67,7 @@ def predict(suv: NDArray[np.float32], method: str) -> Mask:
     return warm & (suv > 0.41 * np.asarray(highest)[labels])
 
 
-def measure(task: tuple[int, Path | None, Point]) -> Measured:
+def measure(task: tuple[int, Path | None, PointMm]) -> Measured:
     """Simulate one study and measure it."""
     seed, organ_map, spacing_mm = task
     study = simulate_study(seed, anatomy=open_anatomy(organ_map), protocol=Protocol(spacing_mm))
@@ -149,7 +149,7 @@ def main() -> None:
     arguments = parser.parse_args()
     maps = list_organ_maps(arguments.anatomy)
     tasks = [
-        (study_seed(arguments.seed, i), maps[i % len(maps)] if maps else None, tuple(arguments.spacing))
+        (derive_study_seed(arguments.seed, i), maps[i % len(maps)] if maps else None, tuple(arguments.spacing))
         for i in range(arguments.number)
     ]
     if arguments.processes == 1:

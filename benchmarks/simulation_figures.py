@@ -23,7 +23,7 @@ from autosegnet.runtime.distribute import run_each
 from autosegnet.runtime.workers import Workers
 from petct_simulator.bodies import open_anatomy
 from petct_simulator.protocol import Protocol
-from petct_simulator.simulate_command import list_organ_maps, study_seed
+from petct_simulator.simulate_command import derive_study_seed, list_organ_maps
 from petct_simulator.tissue import Tissue
 from petct_simulator.whole_study import SimulatedStudy, simulate_study
 
@@ -315,7 +315,7 @@ def main() -> None:
     maps = list_organ_maps(arguments.organ_maps)
     cohorts = (*POSITIVE, "negative")
     tasks = [
-        Task(study_seed(arguments.seed, i), maps[(7 * i) % len(maps)] if maps else None,
+        Task(derive_study_seed(arguments.seed, i), maps[(7 * i) % len(maps)] if maps else None,
              Protocol(tuple(arguments.spacing), cohort=cohorts[i % len(cohorts)]))
         for i in range(len(cohorts) * arguments.number)
     ]  # fmt: skip

@@ -32,11 +32,11 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.io import write_text
-from autosegnet.model.recipe import Recipe, to_json
+from autosegnet.model.recipe import Recipe, format_recipe
 from autosegnet.model.weights import RECIPE, Weights, open_weights
-from petct_simulator.anatomy import procedural
+from petct_simulator.anatomy import make_procedural_anatomy
 from petct_simulator.protocol import Protocol
 from petct_simulator.whole_study import SimulatedStudy, simulate_study
 
@@ -87,7 +87,7 @@ def first_folds(weights: Weights, count: int, folder: Path) -> Path:
     for fold in folds:
         (folder / fold.file).symlink_to(weights.path_of(fold).resolve())
     recipe = Recipe(folds=folds, crop="ct_foreground", description=weights.recipe.description)
-    write_text(to_json(recipe), folder / RECIPE)
+    write_text(format_recipe(recipe), folder / RECIPE)
     return folder
 
 
@@ -120,7 +120,7 @@ def run(method: str, study: tuple[Path, Path], weights: Path, folder: Path) -> T
 
 def dice(a: sitk.Image, b: sitk.Image) -> float:
     """Overlap of two masks; 1 where both are empty."""
-    x, y = voxels(a) > 0, voxels(b) > 0
+    x, y = view_voxels(a) > 0, view_voxels(b) > 0
     total = int(x.sum()) + int(y.sum())
     return 2.0 * int((x & y).sum()) / total if total else 1.0
 
@@ -164,7 +164,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="Markdown table")
     args = parser.parse_args()
     weights = open_weights(args.weights)
-    study = simulate_study(args.seed, anatomy=procedural, protocol=Protocol((2.036, 2.036, 3.0), None, "lymphoma"))
+    study = simulate_study(
+        args.seed, anatomy=make_procedural_anatomy, protocol=Protocol((2.036, 2.036, 3.0), None, "lymphoma")
+    )
     lines = [f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}\n"]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.model.weights import open_weights
 from autosegnet_training.cases import read_cases
 from autosegnet_training.studies import read_labelled
@@ -34,8 +34,8 @@ def main() -> None:
         for case in read_cases(args.cases)[: args.number]:
             if case.fold == fold:
                 labelled = read_labelled(case)
-                truth = voxels(labelled.truth) > 0
-                a, b = (voxels(folds.segment(labelled.study)) > 0 for folds in (first, second))
+                truth = view_voxels(labelled.truth) > 0
+                a, b = (view_voxels(folds.segment(labelled.study)) > 0 for folds in (first, second))
                 agreement.append(_dice(a, b))
                 scores.append((_dice(a, truth), _dice(b, truth)))
     (mean_a, mean_b), n = np.mean(scores, axis=0), len(scores)

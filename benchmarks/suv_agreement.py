@@ -18,7 +18,7 @@ import numpy as np
 from autosegnet.dicom.choice import choose_pet
 from autosegnet.dicom.pet import read_dicom_pet
 from autosegnet.dicom.series import gather_series
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.io import read_image
 from autosegnet.suv import PetHeader, PetSlice, convert
 
@@ -45,7 +45,7 @@ def _reference_object(data: Path, row: dict[str, str]) -> str:
         _unpack(data / "suv_dro" / f"{row['ID']}.tar.xz", folder)
         pet = read_dicom_pet(choose_pet(gather_series(Path(folder))))
         (mask,) = Path(folder).rglob("DRO_mask.nii.gz")
-        inside = voxels(pet.image)[voxels(read_image(mask)) > 0]
+        inside = view_voxels(pet.image)[view_voxels(read_image(mask)) > 0]
     found = " | ".join(f"{value:.4f}" for value in (inside.min(), np.median(inside), inside.max()))
     expected = ", ".join(row[f"SUV{which}_expected"] for which in ("min", "med", "max"))
     return f"| {row['ID']} | {found} | {expected} | {pet.conversion.rule.split(':')[0]} |"
@@ -55,8 +55,8 @@ def _study(data: Path, archive: Path) -> str:
     name = archive.name.removesuffix(".tar.xz")
     with tempfile.TemporaryDirectory() as folder:
         _unpack(archive, folder)
-        found = voxels(read_dicom_pet(choose_pet(gather_series(Path(folder)))).image).astype(np.float64)
-    published = voxels(read_image(data / "sts" / name / "SUV.nii.gz")).astype(np.float64)
+        found = view_voxels(read_dicom_pet(choose_pet(gather_series(Path(folder)))).image).astype(np.float64)
+    published = view_voxels(read_image(data / "sts" / name / "SUV.nii.gz")).astype(np.float64)
     difference = np.abs(found - published)
     return f"| {name} | {difference.max():.2g} | {(difference / np.maximum(published, 1e-6)).max():.2g} |"
 

@@ -73,10 +73,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     settings.add_arguments(parser)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, distributed.joined(args.device) as processes:
+    with tempfile.TemporaryDirectory() as folder, distributed.join_processes(args.device) as processes:
         _write_body(Path(folder))
         case = arrays.load(Path(folder), "body")
-        wanted = settings.from_arguments(args)
+        wanted = settings.read_configuration(args)
         configuration = replace(wanted, patches_per_case=wanted.batch * (args.steps + 1))
         run = Run(Path(folder), 0, configuration, Recipe(), ("body",), ())
         trainer = TimedTrainer(run, processes, training=[case], validation=[])

@@ -22,7 +22,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from autosegnet.evaluation import measure_pair
-from autosegnet.geometry import Grid, voxels
+from autosegnet.geometry import Grid, view_voxels
 from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment_study
@@ -53,7 +53,7 @@ def worst_slices(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[int
 
 def draw(axes: Any, labelled: Labelled, mask: sitk.Image, *, title: str, with_pet: bool) -> None:
     """One case in a row of three axes."""
-    found, truth, suv = voxels(mask) > 0, voxels(labelled.truth) > 0, voxels(labelled.study.pet)
+    found, truth, suv = view_voxels(mask) > 0, view_voxels(labelled.truth) > 0, view_voxels(labelled.study.pet)
     steps = Grid.of(mask).spacing_mm[::-1]
     for axis, (plot, index) in enumerate(zip(axes, worst_slices(found, truth), strict=True)):
         down, across = (step for a, step in enumerate(steps) if a != axis)
@@ -86,7 +86,7 @@ def main() -> None:
         labelled, own = read_labelled(cases[name]), one_fold(weights, fold)
         mask = segment_study(labelled.study, open_engine(own, device="cpu"), own.recipe).mask
         figures = measure_pair(mask, labelled.truth)
-        suv, truth, found = voxels(labelled.study.pet), voxels(labelled.truth) > 0, voxels(mask) > 0
+        suv, truth, found = view_voxels(labelled.study.pet), view_voxels(labelled.truth) > 0, view_voxels(mask) > 0
         sys.stdout.write(
             f"{name} fold {fold}: DSC {figures.dsc:.3f}, truth {figures.truth_volume_ml:.0f} ml of median SUV "
             f"{np.median(suv[truth]):.2f}, found {figures.prediction_volume_ml:.0f} ml, missed voxels of median SUV "

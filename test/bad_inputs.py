@@ -20,8 +20,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from phantoms import TINY, phantom
 
-from autosegnet.geometry import Grid, image_on, voxels
-from autosegnet.model.recipe import Fold, to_json
+from autosegnet.geometry import Grid, make_image, view_voxels
+from autosegnet.model.recipe import Fold, format_recipe
 
 PROGRAMS = ("predict", "process")
 
@@ -154,8 +154,8 @@ def with_voxels(which: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> C
     def spoil(job: Job) -> None:
         path = getattr(job, which)
         image = sitk.ReadImage(str(path))
-        values = change(voxels(image).astype(np.float32).copy())
-        sitk.WriteImage(image_on(values, Grid.of(image)), str(path))
+        values = change(view_voxels(image).astype(np.float32).copy())
+        sitk.WriteImage(make_image(values, Grid.of(image)), str(path))
 
     return spoil
 
@@ -237,7 +237,7 @@ def with_fold(change: Callable[[bytes], bytes], *, signed: bool = False) -> Call
         if signed:
             sums = [hashlib.sha256((job.weights / f"fold_{k}.safetensors").read_bytes()).hexdigest() for k in (0, 1)]
             folds = tuple(Fold(f"fold_{k}.safetensors", sha256) for k, sha256 in enumerate(sums))
-            (job.weights / "recipe.json").write_text(to_json(replace(TINY, folds=folds)))
+            (job.weights / "recipe.json").write_text(format_recipe(replace(TINY, folds=folds)))
 
     return spoil
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from autosegnet.geometry import Grid, image_on
+from autosegnet.geometry import Grid, make_image
 from autosegnet.lesions import OrganLabels
 
 GRID = Grid((72, 46, 180), (6.0, 6.0, 6.0), (-213.0, -135.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
@@ -35,7 +35,7 @@ def positions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def ball(centre_mm: tuple[float, float, float], radius_mm: float) -> sitk.Image:
     """Return a mask of a ball on the phantom's grid."""
     away = sum((p - c) ** 2 for p, c in zip(positions(), centre_mm, strict=True))
-    return image_on((away <= radius_mm**2).astype(np.uint8), GRID)
+    return make_image((away <= radius_mm**2).astype(np.uint8), GRID)
 
 
 def body_phantom(*, liver_suv: float = LIVER_SUV) -> BodyPhantom:
@@ -63,5 +63,5 @@ def body_phantom(*, liver_suv: float = LIVER_SUV) -> BodyPhantom:
     fill(ellipse(70, 50, 25, 25, 430, 530), 35, 3.0, 7)
     fill(ellipse(0, -30, 40, 30, 230, 290), 5, 20.0, 5)
     fill(ellipse(20, 45, 14, 14, 400, 800), 45, BLOOD_SUV, 6)
-    image = {"pet": image_on(suv.astype(np.float32), GRID), "ct": image_on(hu.astype(np.float32), GRID)}
-    return BodyPhantom(**image, organs=OrganLabels(image_on(labels, GRID), NAMES))
+    image = {"pet": make_image(suv.astype(np.float32), GRID), "ct": make_image(hu.astype(np.float32), GRID)}
+    return BodyPhantom(**image, organs=OrganLabels(make_image(labels, GRID), NAMES))

@@ -102,9 +102,9 @@ def dose_of(dataset: Dataset) -> Dataset:
 
 def write_image(image: Any, folder: Path, *, kind: str, slope: float, intercept: float = 0.0) -> Path:
     """Write an image as a series: PET in SUV (GML), or CT in HU; its axes may lie in any direction."""
-    from autosegnet.geometry import Grid, voxels
+    from autosegnet.geometry import Grid, view_voxels
 
-    values, grid = voxels(image), Grid.of(image)
+    values, grid = view_voxels(image), Grid.of(image)
     axes = np.reshape(grid.direction, (3, 3))
     assert np.linalg.det(axes) > 0, "slices are stacked along the normal of a right-handed grid"
 

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from autosegnet import __version__
 from autosegnet.evaluation import measure_pair
 from autosegnet.geometry import Grid
-from autosegnet.io import only_image, read_image, read_mask, write_all
+from autosegnet.io import find_only_image, read_image, read_mask, write_all
 from autosegnet.lesions import measure_lesions
 from autosegnet.model.weights import BUNDLED, Weights, digest, open_weights
 from autosegnet.report import Provenance, report_files
@@ -36,8 +36,10 @@ def main() -> None:
     subprocess.run(
         [*program, "--input", INPUT, "--output", OUTPUT, "--weights", weights.folder], cwd=HERE.parent, check=True
     )
-    study = Study(read_image(only_image(INPUT / "images" / "pet")), read_image(only_image(INPUT / "images" / "ct")))
-    mask = read_mask(only_image(SOCKET))
+    study = Study(
+        read_image(find_only_image(INPUT / "images" / "pet")), read_image(find_only_image(INPUT / "images" / "ct"))
+    )
+    mask = read_mask(find_only_image(SOCKET))
     show(study, mask, weights)
     wrong = differences(study, mask)
     if digest(weights) == (EXPECTED / "trained.digest").read_text().strip():
@@ -68,7 +70,7 @@ def show(study: Study, mask: sitk.Image, weights: Weights) -> None:
     truth = measure_pair(mask, read_mask(EXPECTED / "truth.mha"))
     say(f"lesions {body.lesions}, TMTV {body.tmtv_ml:.1f} ml, TLG {body.tlg_g:.1f} g")
     say(f"against the simulation's truth: DSC {truth.dsc:.3f}, FPV {truth.fpv_ml:.1f} ml, FNV {truth.fnv_ml:.1f} ml")
-    say(f"mask      {only_image(SOCKET)}")
+    say(f"mask      {find_only_image(SOCKET)}")
     for name in sorted(pages):
         if name.endswith((".html", ".png")) and "lesion" not in name:
             say(f"pictures  {OUTPUT / 'report' / name}")
@@ -77,7 +79,7 @@ def show(study: Study, mask: sitk.Image, weights: Weights) -> None:
 def differences(study: Study, mask: sitk.Image) -> list[str]:
     """Return what is wrong with the output, a line each."""
     files = sorted(str(p.relative_to(OUTPUT)) for p in OUTPUT.rglob("*") if p.is_file() and "report" not in p.parts)
-    name = only_image(INPUT / "images" / "ct").name
+    name = find_only_image(INPUT / "images" / "ct").name
     wanted = [str((SOCKET / name).relative_to(OUTPUT)), "results.json"]
     results = json.loads((OUTPUT / "results.json").read_text())
     checks = {

@@ -31,8 +31,8 @@ from threshold import (
 )
 
 from autosegnet.__main__ import _command_line
-from autosegnet.geometry import voxels
-from autosegnet.model.recipe import Recipe, to_json
+from autosegnet.geometry import view_voxels
+from autosegnet.model.recipe import Recipe, format_recipe
 from autosegnet.runtime.core_shares import bind_to_cores, share_cores
 from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.log import keep_study_warnings, log_about, log_to
@@ -85,7 +85,7 @@ def weights(tmp_path: Path) -> Path:
 
 def write_weights(folder: Path, recipe: Recipe) -> Path:
     folder.mkdir(exist_ok=True)
-    (folder / "recipe.json").write_text(to_json(recipe))
+    (folder / "recipe.json").write_text(format_recipe(recipe))
     (folder / recipe.folds[0].file).write_bytes(b"")
     return folder
 
@@ -673,4 +673,4 @@ def test_storage_order_of_a_study_is_kept(tmp_path, batch) -> None:
     assert batch().code == 0
     mask = sitk.ReadImage(str(tmp_path / "out/p.mha"))
     assert mask.GetDirection() == pet.GetDirection()
-    assert voxels(mask).shape == voxels(pet).shape
+    assert view_voxels(mask).shape == view_voxels(pet).shape

@@ -36,7 +36,7 @@ from autosegnet.dicom.parse import find_header
 from autosegnet.dicom.pet import read_dicom_ct, read_dicom_pet
 from autosegnet.dicom.series import gather_series
 from autosegnet.errors import InputError
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.suv import StatedFacts
 
 KEY_OBJECT = "1.2.840.10008.5.1.4.1.1.88.59"
@@ -47,7 +47,7 @@ def series_uid(n):
 
 
 def write_ct(folder, n, **attributes):
-    """A CT of its own series with other attributes."""
+    """Return a CT of its own series with other attributes."""
 
     def edit(dataset, k):
         dataset.SeriesInstanceUID = series_uid(n)
@@ -64,7 +64,7 @@ def write_one(folder, dataset, name="extra.dcm"):
 
 
 def pair(folder, **chooser):
-    """The PET and the CT of a folder."""
+    """Return the PET and the CT of a folder."""
     found, asked = gather_series(folder), Chooser(**chooser)
     pet = choose_pet(found, asked)
     return pet, choose_ct(found, asked, pet=pet)
@@ -290,7 +290,7 @@ def test_baseline_and_follow_up_are_told_apart_by_days(tmp_path):
 
 
 def write_bare(dataset, path, *, lead=b"", implicit=True, little=True):
-    """A dataset without preamble and meta information."""
+    """Return a dataset without preamble and meta information."""
     stream = DicomBytesIO()
     stream.is_little_endian, stream.is_implicit_VR = little, implicit
     write_dataset(stream, Dataset({tag: element for tag, element in dataset.items() if tag.group != 2}))
@@ -314,7 +314,7 @@ META_FIRST = b"\x02\x00\x10\x00UI\x12\x001.2.840.10008.1.2\0"
 )
 @pytest.mark.parametrize("whole", [0, 2], ids=["all", "some"])
 def test_objects_without_preamble_are_known_by_any_first_element(tmp_path, lead, implicit, little, first, whole):
-    expected = voxels(read_dicom_pet(choose_pet(gather_series(write_series(tmp_path / "whole")))).image)
+    expected = view_voxels(read_dicom_pet(choose_pet(gather_series(write_series(tmp_path / "whole")))).image)
     folder = tmp_path / "bare"
     folder.mkdir()
     for k in range(SLICES):
@@ -329,7 +329,7 @@ def test_objects_without_preamble_are_known_by_any_first_element(tmp_path, lead,
             write_one(folder, pet_slice(k), f"{k}")
         else:
             write_bare(dataset, folder / f"{k}", lead=lead, implicit=implicit, little=little)
-    np.testing.assert_array_equal(voxels(read_dicom_pet(choose_pet(gather_series(folder))).image), expected)
+    np.testing.assert_array_equal(view_voxels(read_dicom_pet(choose_pet(gather_series(folder))).image), expected)
 
 
 def directory(folder, name):
@@ -407,7 +407,7 @@ def test_a_deflated_series_is_read_as_it_was(tmp_path):
 
     plain = read_dicom_pet(choose_pet(gather_series(write_series(tmp_path / "a")))).image
     packed = read_dicom_pet(choose_pet(gather_series(write_series(tmp_path / "b", edit=deflate)))).image
-    np.testing.assert_array_equal(voxels(packed), voxels(plain))
+    np.testing.assert_array_equal(view_voxels(packed), view_voxels(plain))
 
 
 def test_a_damaged_deflated_object_is_that_files_fault(tmp_path):
@@ -482,11 +482,11 @@ def test_jpeg_lossless_is_read_as_it_was(tmp_path, kind, syntax):
         return read_dicom_pet(choose_pet(found)).image if kind == "PET" else read_dicom_ct(choose_ct(found))
 
     folder = write_series(tmp_path, kind=kind)
-    plain = voxels(read(folder))
+    plain = view_voxels(read(folder))
     for path in folder.iterdir():
         compress_with_gdcm(path, syntax)
     assert "1.2.840.10008.1.2.4." in str(dcmread(path).file_meta.TransferSyntaxUID)
-    np.testing.assert_array_equal(voxels(read(folder)), plain)
+    np.testing.assert_array_equal(view_voxels(read(folder)), plain)
 
 
 def test_a_uid_that_holds_a_name_is_not_printed(tmp_path):
@@ -509,4 +509,4 @@ def test_float_pixels_are_read(tmp_path):
 
     plain = read_dicom_pet(choose_pet(gather_series(write_series(tmp_path / "a")))).image
     floats = read_dicom_pet(choose_pet(gather_series(write_series(tmp_path / "b", edit=as_floats)))).image
-    np.testing.assert_array_equal(voxels(floats), voxels(plain))
+    np.testing.assert_array_equal(view_voxels(floats), view_voxels(plain))

@@ -82,7 +82,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def expected(tmp_path, batch) -> dict[str, bytes]:  # noqa: F811
-    """The masks of --jobs 1, whose OUTPUT is removed."""
+    """Return the masks of --jobs 1, whose OUTPUT is removed."""
     tree(tmp_path / "in", a=1.0, b=1.2, c=0.9, d=1.4, e=1.1, f=1.3)
     assert batch().code == 0
     made = contents(tmp_path / "out")

@@ -15,7 +15,7 @@ from phantoms import phantom, rotation, stored_as
 from autosegnet.corrections import Clicks, correct_mask, parse_clicks, read_clicks
 from autosegnet.corrections.strokes import group_strokes
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.study import Study
 
 LARGE, SMALL = (31, 17, 21), (15, 23, 11)
@@ -29,15 +29,15 @@ def study() -> Study:
 
 def chance_of(study: Study, *, missed: bool = False) -> sitk.Image:
     """Return a probability that finds both lesions, or only the large one."""
-    suv = voxels(study.pet)
+    suv = view_voxels(study.pet)
     chance = 1 / (1 + np.exp(4.0 - suv, dtype=np.float32))
     if missed:
         chance[:16] = np.minimum(chance[:16], 0.02)
-    return image_on(chance.astype(np.float32), Grid.of(study.pet))
+    return make_image(chance.astype(np.float32), Grid.of(study.pet))
 
 
 def at(mask: sitk.Image, point: tuple[int, int, int]) -> int:
-    return int(voxels(mask)[point[::-1]])
+    return int(view_voxels(mask)[point[::-1]])
 
 
 def test_the_platforms_points_are_voxels() -> None:
@@ -115,14 +115,14 @@ def test_touching_points_are_one_stroke() -> None:
 def test_no_clicks_leave_the_mask_of_the_folds(study: Study) -> None:
     chance = chance_of(study)
     corrected = correct_mask(chance, study, Clicks())
-    np.testing.assert_array_equal(voxels(corrected), voxels(chance) > 0.5)
+    np.testing.assert_array_equal(view_voxels(corrected), view_voxels(chance) > 0.5)
     assert Grid.of(corrected) == Grid.of(study.pet)
 
 
 def test_a_tumour_click_grows_the_missed_lesion(study: Study) -> None:
-    whole = voxels(chance_of(study)) > 0.5
-    corrected = voxels(correct_mask(chance_of(study, missed=True), study, Clicks((SMALL,)))) > 0
-    missed = whole & ~(voxels(chance_of(study, missed=True)) > 0.5)
+    whole = view_voxels(chance_of(study)) > 0.5
+    corrected = view_voxels(correct_mask(chance_of(study, missed=True), study, Clicks((SMALL,)))) > 0
+    missed = whole & ~(view_voxels(chance_of(study, missed=True)) > 0.5)
     assert missed.sum() > 50
     found = corrected & ~(whole & ~missed)
     assert 2 * (found & missed).sum() / (found.sum() + missed.sum()) > 0.8
@@ -131,40 +131,40 @@ def test_a_tumour_click_grows_the_missed_lesion(study: Study) -> None:
 def test_a_background_click_in_the_middle_removes_that_lesion_alone(study: Study) -> None:
     chance = chance_of(study)
     corrected = correct_mask(chance, study, Clicks((), (SMALL,)))
-    before = voxels(chance) > 0.5
-    assert not voxels(corrected)[:16].any()
-    np.testing.assert_array_equal(voxels(corrected)[16:], before[16:])
+    before = view_voxels(chance) > 0.5
+    assert not view_voxels(corrected)[:16].any()
+    np.testing.assert_array_equal(view_voxels(corrected)[16:], before[16:])
 
 
 def test_a_background_click_at_the_rim_moves_the_border_only(study: Study) -> None:
     chance = chance_of(study)
-    before = voxels(chance) > 0.5
+    before = view_voxels(chance) > 0.5
     row = np.flatnonzero(before[LARGE[2], LARGE[1]])
     rim = (int(row[-1]), LARGE[1], LARGE[2])
     corrected = correct_mask(chance, study, Clicks((), (rim,)))
     assert at(corrected, rim) == 0
     assert at(corrected, LARGE) == 1
-    assert voxels(corrected).sum() > 0.9 * before.sum()
+    assert view_voxels(corrected).sum() > 0.9 * before.sum()
 
 
 def test_a_tumour_click_keeps_its_side_of_a_lesion(study: Study) -> None:
     """Both in one component: a bridge joins the lesions."""
-    chance = np.array(voxels(chance_of(study)))
+    chance = np.array(view_voxels(chance_of(study)))
     for step in np.linspace(0, 1, 200):
         x, y, z = np.rint(np.array(LARGE) + step * (np.array(SMALL) - LARGE)).astype(int)
         chance[z, y, x] = 0.9
         chance[z + 1, y, x] = 0.9
-    image = image_on(chance, Grid.of(study.pet))
+    image = make_image(chance, Grid.of(study.pet))
     corrected = correct_mask(image, study, Clicks((LARGE,), (SMALL,)))
     assert (at(corrected, LARGE), at(corrected, SMALL)) == (1, 0)
-    assert voxels(corrected)[LARGE[2]].sum() == (chance[LARGE[2]] > 0.5).sum()
+    assert view_voxels(corrected)[LARGE[2]].sum() == (chance[LARGE[2]] > 0.5).sum()
 
 
 def test_the_order_of_clicks_does_not_matter(study: Study) -> None:
     chance = chance_of(study, missed=True)
     points = [SMALL, (16, 22, 11), (20, 20, 20)]
     masks = [
-        voxels(correct_mask(chance, study, Clicks(tuple(tumor), ((30, 18, 24), (5, 5, 5)))))
+        view_voxels(correct_mask(chance, study, Clicks(tuple(tumor), ((30, 18, 24), (5, 5, 5)))))
         for tumor in (points, points[::-1])
     ]
     np.testing.assert_array_equal(*masks)
@@ -183,7 +183,7 @@ def test_a_corrected_mask_holds_every_tumour_click_and_no_background_click(
 ) -> None:
     tumor, background = ([p for p, name in points.items() if name == which] for which in ("tumor", "background"))
     mask = correct_mask(chance_of(study, missed=missed), study, Clicks(tuple(tumor), tuple(background)))
-    array: NDArray[Any] = voxels(mask)
+    array: NDArray[Any] = view_voxels(mask)
     assert array.dtype == np.uint8
     assert set(np.unique(array)) <= {0, 1}
     assert all(at(mask, point) == 1 for point in tumor)
@@ -205,11 +205,11 @@ def test_a_segmenter_corrects_the_mask_and_the_report_says_so(
     clicks = {"points": [{"point": list(SMALL), "name": "tumor"}, {"point": [2, 2, 2], "name": "background"}]}
     (tmp_path / "clicks.json").write_text(json.dumps(clicks))
     at_once = segmenter(study.pet, study.ct, clicks=tmp_path / "clicks.json")
-    np.testing.assert_array_equal(voxels(at_once.mask), voxels(first.correct(clicks).mask))
+    np.testing.assert_array_equal(view_voxels(at_once.mask), view_voxels(first.correct(clicks).mask))
     assert at(at_once.mask, SMALL) == 1
     assert "1 on tumour, 1 on background" in str(
         at_once.save(tmp_path / "out", report=True).joinpath("report.html").read_text()
     )
     np.testing.assert_array_equal(
-        voxels(segmenter(study.pet, study.ct, clicks={"points": []}).mask), voxels(first.mask)
+        view_voxels(segmenter(study.pet, study.ct, clicks={"points": []}).mask), view_voxels(first.mask)
     )

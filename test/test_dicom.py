@@ -24,7 +24,7 @@ from autosegnet.dicom.choice import Chooser, choose_ct, choose_pet
 from autosegnet.dicom.pet import read_dicom_ct, read_dicom_pet
 from autosegnet.dicom.series import gather_series
 from autosegnet.errors import InputError, UsageError
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.io import read_image, write_image
 from autosegnet.loading import InputOptions, load_study
 from autosegnet.runtime.exit import run_program
@@ -63,7 +63,7 @@ def setting_in_one(keyword, value):
 def test_slices_are_sorted_along_the_normal_and_rescaled_one_by_one(tmp_path):
     pet = read_pet(write_series(tmp_path)).image
     expected = np.stack([stored(k) * (2.0 + k) * HOUR for k in range(SLICES)])
-    np.testing.assert_allclose(voxels(pet), expected, rtol=2e-7)
+    np.testing.assert_allclose(view_voxels(pet), expected, rtol=2e-7)
     assert pet.GetOrigin() == (-10.0, -20.0, 100.0)
     assert pet.GetSpacing() == (2.0, 4.0, STEP_MM)
 
@@ -81,20 +81,20 @@ def test_oblique_series_keeps_its_cosines(tmp_path):
     assert np.linalg.det(direction) == pytest.approx(1.0)
     np.testing.assert_allclose(direction[:, 0], [c, s, 0], atol=1e-9)
     # Stored against the normal: the last slice written is the first of the image.
-    assert voxels(pet)[0, 0, 0] == pytest.approx(stored(SLICES - 1)[0, 0] * (2.0 + SLICES - 1) * HOUR, rel=1e-6)
+    assert view_voxels(pet)[0, 0, 0] == pytest.approx(stored(SLICES - 1)[0, 0] * (2.0 + SLICES - 1) * HOUR, rel=1e-6)
 
 
 def test_ct_is_int16_hu_unless_its_values_are_not(tmp_path):
     ct = read_dicom_ct(choose_ct(gather_series(write_series(tmp_path / "a", kind="CT"))))
-    assert voxels(ct).dtype == np.int16
-    np.testing.assert_array_equal(voxels(ct)[1], stored(1) - 1024)
+    assert view_voxels(ct).dtype == np.int16
+    np.testing.assert_array_equal(view_voxels(ct)[1], stored(1) - 1024)
     half = write_series(tmp_path / "b", kind="CT", edit=setting("RescaleSlope", "0.5"))
-    assert voxels(read_dicom_ct(choose_ct(gather_series(half)))).dtype == np.float32
+    assert view_voxels(read_dicom_ct(choose_ct(gather_series(half)))).dtype == np.float32
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
 def test_files_without_suffix_or_preamble_below_the_folder_are_read(tmp_path, syntax):
-    expected = voxels(read_pet(write_series(tmp_path / "whole")).image)
+    expected = view_voxels(read_pet(write_series(tmp_path / "whole")).image)
     root = tmp_path / "root"
     (root / "deep" / "er").mkdir(parents=True)
     for path in sorted((tmp_path / "whole").iterdir()):
@@ -110,7 +110,7 @@ def test_files_without_suffix_or_preamble_below_the_folder_are_read(tmp_path, sy
     (root / "LOCKFILE").write_text("")
     (root / "DICOMDIR").write_bytes(b"\0" * 200)
     (root / ".hidden.dcm").write_bytes(b"x")
-    np.testing.assert_array_equal(voxels(read_pet(root).image), expected)
+    np.testing.assert_array_equal(view_voxels(read_pet(root).image), expected)
 
 
 @pytest.mark.parametrize("name", ["IM0004", "1.2.840.4"])
@@ -133,7 +133,7 @@ def test_lossless_compression_changes_nothing(tmp_path, syntax):
 
     plain = read_pet(write_series(tmp_path / "a")).image
     packed = read_pet(write_series(tmp_path / "b", edit=compress)).image
-    np.testing.assert_array_equal(voxels(packed), voxels(plain))
+    np.testing.assert_array_equal(view_voxels(packed), view_voxels(plain))
 
 
 def test_private_factors_are_found_in_their_creators_block(tmp_path):
@@ -261,7 +261,7 @@ def two_doses(dataset, k):
 
 
 def two_frames(motion):
-    """An edit that makes two time frames of two places."""
+    """Return an edit that makes two time frames of two places."""
 
     def edit(dataset, k):
         dataset.SeriesType = [motion, "IMAGE"]
@@ -328,9 +328,9 @@ def test_removed_slice_is_missed_even_at_the_end(tmp_path):
 
 
 def test_an_object_that_is_there_twice_counts_once(tmp_path):
-    expected = voxels(read_pet(write_series(tmp_path / "a")).image)
+    expected = view_voxels(read_pet(write_series(tmp_path / "a")).image)
     shutil.copytree(tmp_path / "a", tmp_path / "a" / "backup")
-    np.testing.assert_array_equal(voxels(read_pet(tmp_path / "a").image), expected)
+    np.testing.assert_array_equal(view_voxels(read_pet(tmp_path / "a").image), expected)
 
 
 def test_two_slices_at_one_place_are_refused_if_they_differ(tmp_path):
@@ -469,7 +469,7 @@ def test_study_of_one_folder_is_loaded(study):
     assert loaded.conversion is not None
     assert loaded.source is not None
     assert [path.name for path in loaded.source.files] == [f"PET{k:03d}.dcm" for k in range(SLICES, 0, -1)]
-    assert voxels(loaded.study.ct).min() == -1024
+    assert view_voxels(loaded.study.ct).min() == -1024
 
 
 def test_sidecar_converts_what_dicom_would(study, tmp_path):
@@ -485,7 +485,7 @@ def test_sidecar_converts_what_dicom_would(study, tmp_path):
     )
     options = InputOptions(pet_unit="bqml", pet_sidecar=sidecar)
     loaded = load_study(pet=tmp_path / "bqml.nii.gz", ct=study, options=options)
-    np.testing.assert_allclose(voxels(loaded.study.pet), voxels(of_dicom.pet), rtol=1e-6)
+    np.testing.assert_allclose(view_voxels(loaded.study.pet), view_voxels(of_dicom.pet), rtol=1e-6)
     # The same image without the options is no SUV, and is not made one.
     with pytest.raises(InputError, match="looks like Bq/ml"):
         load_study(pet=tmp_path / "bqml.nii.gz", ct=study)
@@ -522,4 +522,6 @@ def test_suv_writes_what_predict_would_see(study, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(study), "--output", str(output)])
     assert run_program(_command_line) == 0
     assert '"factor": ' in capsys.readouterr().out
-    np.testing.assert_array_equal(voxels(read_image(output)), voxels(load_study(pet=study, ct=study).study.pet))
+    np.testing.assert_array_equal(
+        view_voxels(read_image(output)), view_voxels(load_study(pet=study, ct=study).study.pet)
+    )

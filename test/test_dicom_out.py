@@ -19,7 +19,7 @@ from autosegnet.dicom.pet import read_dicom_pet
 from autosegnet.dicom.results import DicomResults, encode_results, try_results
 from autosegnet.dicom.series import gather_series
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.io import read_mask, write_all
 from autosegnet.lesions import measure_lesions, number_lesions
 from autosegnet.loading import load_study
@@ -41,11 +41,11 @@ def loaded(request, tmp_path_factory):
 
 def mask_of(loaded, *, suv=2.0):
     """Two lesions, one of them with a hole."""
-    above = (voxels(loaded.study.pet) > suv).astype(np.uint8)
+    above = (view_voxels(loaded.study.pet) > suv).astype(np.uint8)
     if above.any():
         z, y, x = (int(round(v)) for v in np.mean(np.argwhere(above[:, :, 10:]), axis=0))
         above[z, y, x + 10] = 0
-    return image_on(above, Grid.of(loaded.study.pet))
+    return make_image(above, Grid.of(loaded.study.pet))
 
 
 def write(loaded, mask, folder, *, kinds=KINDS, per_lesion=False):
@@ -76,7 +76,7 @@ def read_segments(made, grid):
 def test_segmentation_reads_back_bit_identical(loaded, tmp_path):
     mask = mask_of(loaded)
     made = write(loaded, mask, tmp_path, kinds=["segmentation"])["segmentation"]
-    np.testing.assert_array_equal(read_segments(made, Grid.of(mask)), voxels(mask))
+    np.testing.assert_array_equal(read_segments(made, Grid.of(mask)), view_voxels(mask))
     assert made.FrameOfReferenceUID == loaded.source.frame_uid
 
 
@@ -136,7 +136,7 @@ def test_report_holds_the_figures_of_the_table(loaded, tmp_path):
     body, *lesions = measured(made)
     assert body[1]["Number of lesions (observable entity)", ""] == (2.0, "1")
     assert body[1]["Volume", "Total"] == (pytest.approx(table.body.tmtv_ml, rel=1e-9), "ml")
-    hottest = voxels(loaded.study.pet) * voxels(mask)
+    hottest = view_voxels(loaded.study.pet) * view_voxels(mask)
     shown = dcmread(loaded.source.files[int(hottest.max(axis=(1, 2)).argmax())], stop_before_pixels=True)
     assert str(shown.SOPInstanceUID) in str(made.ContentSequence)
     for (name, values), lesion in zip(lesions, table.lesions, strict=True):
@@ -178,7 +178,7 @@ def marked(dataset, k):
 def test_patient_module_is_kept_and_what_is_missing_is_empty(tmp_path):
     write_series(tmp_path / "in", edit=marked)
     pet = read_dicom_pet(choose_pet(gather_series(tmp_path / "in")))
-    mask = image_on((voxels(pet.image) > np.median(voxels(pet.image))).astype(np.uint8), Grid.of(pet.image))
+    mask = make_image((view_voxels(pet.image) > np.median(view_voxels(pet.image))).astype(np.uint8), Grid.of(pet.image))
     paths = {kind: tmp_path / f"{kind}.dcm" for kind in KINDS}
     write_all(encode_results(mask, pet.image, pet.source, pet.scan, DicomResults(**paths)))
     for path in paths.values():
@@ -224,7 +224,7 @@ def test_predict_takes_a_folder_of_dicom_and_writes_every_result(loaded, tmp_pat
     words += ["--device", "cpu", "--report", tmp_path / "report"]
     assert run(monkeypatch, *words, *options) == 0, capfd.readouterr().err
     made = read_segments(dcmread(paths["--dicom-seg"]), Grid.of(loaded.study.pet))
-    np.testing.assert_array_equal(made, voxels(read_mask(output)))
+    np.testing.assert_array_equal(made, view_voxels(read_mask(output)))
     told = "".join(capfd.readouterr())
     assert "GML, BW" in told
     # The patient is in the DICOM results, and nowhere else.
@@ -267,7 +267,7 @@ def test_a_pet_that_results_cannot_belong_to_is_refused_before_anything_is_compu
     monkeypatch.setattr("autosegnet.pipeline.segment_study", computed)
     pet = lacking(loaded.source, tmp_path / "pet", keyword, emptied=emptied)
     ct = loaded.study.ct
-    write_all({tmp_path / "ct.mha": image_on(voxels(ct).astype(np.float32), Grid.of(ct))})
+    write_all({tmp_path / "ct.mha": make_image(view_voxels(ct).astype(np.float32), Grid.of(ct))})
     words = ["predict", "--pet", pet, "--ct", tmp_path / "ct.mha", "--output", tmp_path / "m.mha"]
     words += ["--weights", tiny_weights.folder, "--device", "cpu"]
     for option in ("--dicom-seg", "--dicom-sr", "--rtstruct"):

@@ -18,7 +18,7 @@ from test_contours import filled
 from autosegnet.dicom.choice import choose_pet
 from autosegnet.dicom.pet import read_dicom_pet
 from autosegnet.dicom.series import gather_series
-from autosegnet.geometry import Grid, same_grid, voxels
+from autosegnet.geometry import Grid, is_same_grid, view_voxels
 from autosegnet.io import read_image
 from autosegnet.loading import load_study
 
@@ -40,9 +40,9 @@ def test_reference_object_gives_its_suv_to_two_decimals(name, tmp_path):
     folder = unpacked(DATA / "suv_dro" / f"{name}.tar.xz", tmp_path)
     with (DATA / "suv_dro" / "expected.csv").open() as file:
         expected = next(row for row in csv.DictReader(file) if row["ID"] == name)
-    suv = voxels(read_dicom_pet(choose_pet(gather_series(folder))).image)
+    suv = view_voxels(read_dicom_pet(choose_pet(gather_series(folder))).image)
     (mask_path,) = folder.rglob("DRO_mask.nii.gz")
-    inside = suv[voxels(read_image(mask_path)) > 0]
+    inside = suv[view_voxels(read_image(mask_path)) > 0]
     found = [f"{value:.2f}" for value in (inside.min(), np.median(inside), inside.max())]
     assert found == [expected[f"SUV{which}_expected"] for which in ("min", "med", "max")]
 
@@ -52,12 +52,14 @@ def test_real_study_is_the_one_that_was_published_as_nifti(name, tmp_path):
     folder = unpacked(DATA / "sts_dicom" / f"{name}.tar.xz", tmp_path)
     study = load_study(pet=folder, ct=folder).study
     published = read_image(DATA / "sts" / name / "SUV.nii.gz")
-    assert same_grid(Grid.of(study.pet), Grid.of(published))
-    np.testing.assert_allclose(voxels(study.pet), voxels(published), rtol=2.4e-7, atol=1e-9)  # two steps of float32
+    assert is_same_grid(Grid.of(study.pet), Grid.of(published))
+    np.testing.assert_allclose(
+        view_voxels(study.pet), view_voxels(published), rtol=2.4e-7, atol=1e-9
+    )  # two steps of float32
     ct = read_image(DATA / "sts" / name / "CTres.nii.gz")
     resampled = sitk.Resample(study.ct, ct, sitk.Transform(), sitk.sitkLinear, -1024.0, sitk.sitkFloat32)
     # The published CT was resampled likewise and rounded to integers.
-    assert np.abs(voxels(resampled) - voxels(ct)).max() < 0.51
+    assert np.abs(view_voxels(resampled) - view_voxels(ct)).max() < 0.51
 
 
 @pytest.mark.parametrize("name", ["STS_002", "STS_025"])
@@ -74,4 +76,4 @@ def test_real_structure_set_filled_as_ours_is_the_published_mask(name, tmp_path)
         z = round(index[0, 2])
         np.testing.assert_allclose(index[:, 2], z, atol=0.05)
         found[z] += filled([(x + 0.5, y + 0.5) for x, y in index[:, :2].tolist()], found.shape[1:])
-    np.testing.assert_array_equal(found, voxels(read_image(DATA / "sts" / name / "SEG.nii.gz")) > 0)
+    np.testing.assert_array_equal(found, view_voxels(read_image(DATA / "sts" / name / "SEG.nii.gz")) > 0)

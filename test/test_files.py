@@ -18,11 +18,11 @@ import SimpleITK
 from autosegnet.errors import AutosegnetError, InputError, OutputError, UsageError
 from autosegnet.io import (
     atomic,
-    image_stem,
-    only_image,
+    find_only_image,
     probe_output,
     read_image,
     read_mask,
+    strip_suffix,
     write_bytes,
     write_image,
     write_text,
@@ -435,16 +435,16 @@ def test_folder_in_place_of_an_image_is_said_so(tmp_path):
 
 def test_suffix_may_be_in_capitals(tmp_path):
     write_image(image(), tmp_path / "A.NII.GZ")
-    assert only_image(tmp_path) == tmp_path / "A.NII.GZ"
+    assert find_only_image(tmp_path) == tmp_path / "A.NII.GZ"
     assert read_image(tmp_path / "A.NII.GZ").GetSize() == (2, 2, 3)
-    assert image_stem(Path("A.NII.GZ")) == "A"
+    assert strip_suffix(Path("A.NII.GZ")) == "A"
 
 
 @pytest.mark.parametrize(
     ("name", "stem"), [("a.mha", "a"), ("a.nii", "a"), ("x/a.nii.gz", "a"), ("a.b.mha", "a.b"), ("a", "a")]
 )
 def test_stem_is_the_name_without_suffix(name, stem):
-    assert image_stem(Path(name)) == stem
+    assert strip_suffix(Path(name)) == stem
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64, np.int64])
@@ -480,14 +480,14 @@ def test_mask_that_is_almost_0_and_1_is_refused(tmp_path):
 class TestOnlyImage:
     def refusal(self, folder):
         with pytest.raises(InputError) as caught:
-            only_image(folder)
+            find_only_image(folder)
         assert str(caught.value).isprintable()
         return str(caught.value)
 
     def test_one_image_is_found_besides_other_files(self, tmp_path):
         for name in ("a.mha", "readme.txt", ".hidden.mha", ".DS_Store"):
             (tmp_path / name).write_bytes(b"x")
-        assert only_image(tmp_path) == tmp_path / "a.mha"
+        assert find_only_image(tmp_path) == tmp_path / "a.mha"
 
     def test_missing_folder(self, tmp_path):
         assert "No such file or directory" in self.refusal(tmp_path / "pet")
@@ -532,7 +532,7 @@ class TestOnlyImage:
         (tmp_path / ".store").mkdir()
         (tmp_path / ".store" / "x").write_text("x")
         (tmp_path / "a.mha").symlink_to(".store/x")
-        assert only_image(tmp_path) == tmp_path / "a.mha"
+        assert find_only_image(tmp_path) == tmp_path / "a.mha"
 
     def test_link_out_of_the_folder_is_refused(self, tmp_path):
         (tmp_path / "secret").write_text("x")
@@ -543,7 +543,7 @@ class TestOnlyImage:
     def test_link_that_goes_in_circles_is_refused(self, tmp_path):
         (tmp_path / "a.mha").symlink_to("a.mha")
         with pytest.raises(AutosegnetError):
-            read_image(only_image(tmp_path))
+            read_image(find_only_image(tmp_path))
 
     def test_name_with_control_characters_stays_on_one_line(self, tmp_path):
         for name in ("a\nb.mha", "c\x1b[31m.mha"):

@@ -9,7 +9,7 @@ from autosegnet.batch.find import find_studies
 from autosegnet.dicom.objects import find_headers
 from autosegnet.errors import InputError
 from autosegnet.evaluation.mask_folders import find_masks
-from autosegnet.io.folders import folders_below
+from autosegnet.io.folders import walk_folders
 from autosegnet.loading import load_study
 
 
@@ -31,13 +31,13 @@ def root(tmp_path: Path) -> Path:
 
 def test_links_are_followed_but_not_in_circles_and_what_is_hidden_is_left_out(root: Path) -> None:
     names = sorted(f"{kind}{k:03d}.dcm" for kind in ("PET", "CT") for k in range(1, SLICES + 1))
-    assert list(folders_below(root)) == [
+    assert list(walk_folders(root)) == [
         (root, []),
         (root / "p", []),
         (root / "p" / "s", ["CT.nii", "SEG.nii", "SUV.nii"]),
         (root / "p" / "s" / "dicom", names),
     ]
-    assert [folder for folder, _ in folders_below(root, leave_out=root / "p" / "s")] == [root, root / "p"]
+    assert [folder for folder, _ in walk_folders(root, leave_out=root / "p" / "s")] == [root, root / "p"]
 
 
 def test_predict_batch_and_evaluate_walk_alike(root: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_series_that_is_linked_twice_is_read_once(root: Path) -> None:
 
 def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot list the folder absent: No such file"):
-        list(folders_below(tmp_path / "absent"))
+        list(walk_folders(tmp_path / "absent"))
 
 
 @pytest.mark.parametrize("name", ["study.zip", "study.ZIP", "study.tar.gz", "study.7z"])

@@ -9,13 +9,13 @@ from autosegnet.geometry import (
     Box,
     Grid,
     cut,
-    image_on,
-    lattice_grid,
-    occupied_box,
+    find_occupied_box,
+    is_same_grid,
+    make_image,
+    make_lattice_grid,
+    make_working_grid,
     resample,
-    same_grid,
-    voxels,
-    working_grid,
+    view_voxels,
 )
 
 angles = st.tuples(*[st.integers(-30, 30)] * 3)
@@ -40,7 +40,7 @@ def test_box_of_undoes_crop(case: tuple[Grid, Box]) -> None:
 
 
 def test_voxels_outlive_their_image() -> None:
-    view = voxels(sitk.Image((200, 200, 200), sitk.sitkFloat32) + 3.0)
+    view = view_voxels(sitk.Image((200, 200, 200), sitk.sitkFloat32) + 3.0)
     others = [sitk.Image((200, 200, 200), sitk.sitkFloat32) + 7.0 for _ in range(3)]  # would take freed memory
     assert view.min() == view.max() == 3.0
     assert len(others) == 3
@@ -48,7 +48,7 @@ def test_voxels_outlive_their_image() -> None:
 
 def test_voxels_are_read_only() -> None:
     with pytest.raises(ValueError, match="read-only"):
-        voxels(sitk.Image((3, 3, 3), sitk.sitkFloat32))[0] = 1
+        view_voxels(sitk.Image((3, 3, 3), sitk.sitkFloat32))[0] = 1
 
 
 def test_grid_positions_are_those_of_simpleitk() -> None:
@@ -59,7 +59,7 @@ def test_grid_positions_are_those_of_simpleitk() -> None:
 
 def test_image_on_a_grid_has_that_grid() -> None:
     grid = Grid.of(phantom(direction=rotation(degrees=(5, 6, 7))).pet)
-    assert Grid.of(image_on(np.zeros(grid.size[::-1], np.float32), grid)) == grid
+    assert Grid.of(make_image(np.zeros(grid.size[::-1], np.float32), grid)) == grid
 
 
 @settings(max_examples=30, deadline=None)
@@ -87,8 +87,8 @@ def test_working_grid_and_values_are_those_of_monai(
     theirs = MetaTensor(sitk.GetArrayFromImage(image).transpose(2, 1, 0)[None], affine=ras @ affine)
     theirs = Spacing((2.0, 2.0, 2.0), mode="bilinear")(Orientation("RAS", labels=None)(theirs))
 
-    grid = working_grid(Grid.of(image), spacing_mm=(2.0, 2.0, 2.0))
-    ours = voxels(resample(image, grid, outside=None))
+    grid = make_working_grid(Grid.of(image), spacing_mm=(2.0, 2.0, 2.0))
+    ours = view_voxels(resample(image, grid, outside=None))
     assert ours.shape == tuple(theirs.shape[1:])
     np.testing.assert_allclose(ours, theirs[0].numpy(), atol=2e-5)
     ours_affine = np.eye(4)
@@ -98,23 +98,23 @@ def test_working_grid_and_values_are_those_of_monai(
 
 def test_working_grid_does_not_depend_on_the_storage_order() -> None:
     image = phantom(direction=rotation(degrees=(8, -15, 40))).pet
-    expected = working_grid(Grid.of(image), spacing_mm=(2.0, 3.0, 4.0))
+    expected = make_working_grid(Grid.of(image), spacing_mm=(2.0, 3.0, 4.0))
     for order, flips in all_orders():
-        grid = working_grid(Grid.of(stored_as(image, order, flips)), spacing_mm=(2.0, 3.0, 4.0))
+        grid = make_working_grid(Grid.of(stored_as(image, order, flips)), spacing_mm=(2.0, 3.0, 4.0))
         assert grid.size == expected.size
-        assert same_grid(grid, expected, tolerance=1e-9)
+        assert is_same_grid(grid, expected, tolerance=1e-9)
 
 
 def test_working_spacing_follows_the_networks_axes() -> None:
-    grid = working_grid(Grid.of(phantom().pet), spacing_mm=(2.0, 3.0, 4.0))
+    grid = make_working_grid(Grid.of(phantom().pet), spacing_mm=(2.0, 3.0, 4.0))
     assert grid.spacing_mm == (4.0, 3.0, 2.0)  # Superior, Anterior, Right: the array's axes in reverse
 
 
 @pytest.mark.parametrize("degrees", [(0, 0, 0), (8, -15, 40)])
 def test_lattice_voxels_stay_where_they_are_when_the_region_is_cut(degrees: tuple[float, float, float]) -> None:
     whole = Grid.of(phantom(direction=rotation(degrees=degrees)).pet)
-    expected = lattice_grid(whole, spacing_mm=(2.0, 3.0, 4.0))
-    grid = lattice_grid(whole.crop(((1, 40), (2, 39), (3, 30))), spacing_mm=(2.0, 3.0, 4.0))
+    expected = make_lattice_grid(whole, spacing_mm=(2.0, 3.0, 4.0))
+    grid = make_lattice_grid(whole.crop(((1, 40), (2, 39), (3, 30))), spacing_mm=(2.0, 3.0, 4.0))
     steps = np.linalg.solve(expected.steps_mm, np.array(grid.origin_mm) - np.array(expected.origin_mm))
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-9)
     assert grid.direction == expected.direction
@@ -122,7 +122,7 @@ def test_lattice_voxels_stay_where_they_are_when_the_region_is_cut(degrees: tupl
 
 def test_the_lattice_covers_its_region_to_half_a_spacing() -> None:
     region = Grid((40, 30, 20), (1.7, 2.3, 3.1), (-31.2, 7.7, 100.9), (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    grid = lattice_grid(region, spacing_mm=(4.0, 4.0, 4.0))
+    grid = make_lattice_grid(region, spacing_mm=(4.0, 4.0, 4.0))
     first, last = (0, 0, 0), (39, 29, 19)
     own = sorted([region.position_mm(first), region.position_mm(last)])
     ends = np.array([grid.position_mm((0, 0, 0)), grid.position_mm(tuple(n - 1 for n in grid.size))])
@@ -132,30 +132,30 @@ def test_the_lattice_covers_its_region_to_half_a_spacing() -> None:
 
 def test_the_last_plane_is_interpolated_along_the_border() -> None:
     rows = np.tile(np.arange(6, dtype=np.float32), (3, 5, 1))  # rises along x, the same in every plane
-    image = image_on(rows, Grid((6, 5, 3), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    image = make_image(rows, Grid((6, 5, 3), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1)))
     beyond = Grid((5, 4, 1), (1.0, 1.0, 1.0), (0.4, 0.4, 3.6), (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    np.testing.assert_allclose(voxels(resample(image, beyond, outside=None))[0, 0], np.arange(5) + 0.4, atol=1e-6)
+    np.testing.assert_allclose(view_voxels(resample(image, beyond, outside=None))[0, 0], np.arange(5) + 0.4, atol=1e-6)
 
 
 def test_resample_fills_or_repeats_beyond_the_border() -> None:
     image = sitk.Image((4, 4, 4), sitk.sitkFloat32) + 5.0
     wider = Grid((8, 8, 8), (1.0, 1.0, 1.0), (-2.0, -2.0, -2.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    assert voxels(resample(image, wider, outside=-7.0)).min() == -7.0
-    assert voxels(resample(image, wider, outside=None)).min() == 5.0
+    assert view_voxels(resample(image, wider, outside=-7.0)).min() == -7.0
+    assert view_voxels(resample(image, wider, outside=None)).min() == 5.0
 
 
 def test_cut_takes_the_voxels_of_the_box() -> None:
     image = phantom(direction=rotation(degrees=(3, 4, 5))).pet
     part = cut(image, Grid.of(image).crop(((3, 9), (4, 8), (5, 7))))
-    np.testing.assert_array_equal(voxels(part), voxels(image)[5:7, 4:8, 3:9])
-    assert same_grid(Grid.of(part), Grid.of(image).crop(((3, 9), (4, 8), (5, 7))), tolerance=1e-9)
+    np.testing.assert_array_equal(view_voxels(part), view_voxels(image)[5:7, 4:8, 3:9])
+    assert is_same_grid(Grid.of(part), Grid.of(image).crop(((3, 9), (4, 8), (5, 7))), tolerance=1e-9)
 
 
 @pytest.mark.parametrize(("moved_mm", "same"), [(0.0, True), (1e-4, True), (0.1, False)])
 def test_same_grid_is_a_matter_of_voxel_centres(moved_mm: float, same: bool) -> None:
     grid = Grid.of(phantom().pet)
     other = Grid(grid.size, grid.spacing_mm, (grid.origin_mm[0] + moved_mm, *grid.origin_mm[1:]), grid.direction)
-    assert same_grid(grid, other) is same
+    assert is_same_grid(grid, other) is same
 
 
 @given(st.lists(st.tuples(*[st.integers(0, n - 1) for n in (4, 5, 6)]), max_size=4))
@@ -163,7 +163,7 @@ def test_the_occupied_box_is_the_smallest_that_holds_everything(at: list[tuple[i
     mask = np.zeros((4, 5, 6), np.uint8)
     for index in at:
         mask[index] = 2
-    box = occupied_box(mask)
+    box = find_occupied_box(mask)
     assert np.count_nonzero(mask[box]) == np.count_nonzero(mask)
     if not at:
         assert mask[box].size == 0

@@ -6,15 +6,15 @@ import SimpleITK as sitk
 from phantoms import phantom
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.loading import InputOptions, LoadedStudy, load_study
 from autosegnet.runtime.log import keep_study_warnings
 
 
 def with_border(image: sitk.Image, value: float) -> sitk.Image:
-    array = voxels(image).copy()
+    array = view_voxels(image).copy()
     array[:, :2] = value
-    return image_on(array, Grid.of(image))
+    return make_image(array, Grid.of(image))
 
 
 def load(tmp_path, pet: sitk.Image, ct: sitk.Image, **options: str) -> LoadedStudy:
@@ -30,8 +30,8 @@ def test_nan_outside_the_field_of_view_is_read_as_air(tmp_path):
         load(tmp_path, *spoilt)
     with keep_study_warnings() as warnings:
         found = load(tmp_path, *spoilt, nonfinite="air").study
-    assert np.array_equal(voxels(found.pet), voxels(with_border(study.pet, 0.0)))
-    assert np.array_equal(voxels(found.ct), voxels(with_border(study.ct, -1024.0)))
+    assert np.array_equal(view_voxels(found.pet), view_voxels(with_border(study.pet, 0.0)))
+    assert np.array_equal(view_voxels(found.ct), view_voxels(with_border(study.ct, -1024.0)))
     assert sum("NaN or infinite" in warning for warning in warnings) == 2  # the CT is read by a thread of its own
 
 

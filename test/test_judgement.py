@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from phantoms import stored_as
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.study import Study, check_study
 
 SPACING_MM = (8.0, 8.0, 8.0)
@@ -20,7 +20,7 @@ def grid_of(size: tuple[int, int, int]) -> Grid:
 
 
 def patient(*, girth: float = 1.0, length: float = 1.0, suv_of_tumour: float = 2.4) -> Study:
-    """A trunk with head, an arm, lungs, liver, spine and heart, about 45 l if neither girth nor length is changed."""
+    """Return a trunk with head, arm, lungs, liver, spine and heart: about 45 l if girth and length are unchanged."""
     grid = grid_of((76, 50, 110))
     z, y, x = (
         (np.arange(n) - (n - 1) / 2).reshape(shape) * 8.0
@@ -43,7 +43,7 @@ def patient(*, girth: float = 1.0, length: float = 1.0, suv_of_tumour: float = 2
     rng = np.random.default_rng(0)
     suv = suv * np.exp(rng.normal(0, 0.1, suv.shape))
     hu = hu + rng.normal(0, 15, hu.shape)
-    return Study(image_on(suv.astype(np.float32), grid), image_on(hu.astype(np.float32), grid))
+    return Study(make_image(suv.astype(np.float32), grid), make_image(hu.astype(np.float32), grid))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def study() -> Study:
 
 
 def told(caplog: pytest.LogCaptureFixture, pet: sitk.Image, ct: sitk.Image) -> str:
-    """What is said of a study, whether it is warned of or refused."""
+    """Return what is said of a study, whether it is warned of or refused."""
     with caplog.at_level(logging.WARNING, "autosegnet"):
         try:
             check_study(pet=pet, ct=ct)
@@ -62,7 +62,7 @@ def told(caplog: pytest.LogCaptureFixture, pet: sitk.Image, ct: sitk.Image) -> s
 
 
 def with_array(image: sitk.Image, array: np.ndarray) -> sitk.Image:
-    return image_on(np.ascontiguousarray(array, np.float32), Grid.of(image))
+    return make_image(np.ascontiguousarray(array, np.float32), Grid.of(image))
 
 
 SOUND = {
@@ -87,7 +87,7 @@ def test_a_phantom_that_is_its_own_mirror_image_is_not_doubted(caplog, noise):
     rng = np.random.default_rng(1)
     suv = np.where(inside, 1.0, 0.0) * np.exp(rng.normal(0, noise, inside.shape))
     hu = np.where(inside, 0.0, -1000.0) + rng.normal(0, 100 * noise, inside.shape)
-    assert told(caplog, *(image_on(v.astype(np.float32), grid) for v in (suv, hu))) == ""
+    assert told(caplog, *(make_image(v.astype(np.float32), grid) for v in (suv, hu))) == ""
 
 
 def test_the_figures_are_kept_with_the_study(study, caplog):
@@ -122,7 +122,7 @@ def test_an_inverted_ct_is_told(study, caplog):
 @pytest.mark.parametrize("padding", [3071.0, 32767.0, 63536.0])
 @pytest.mark.parametrize("radius_mm", [175.0, 250.0])
 def test_dense_padding_outside_the_field_of_view_is_told(study, caplog, padding, radius_mm):
-    hu = voxels(study.ct)
+    hu = view_voxels(study.ct)
     y, x = ((np.arange(n) - (n - 1) / 2) * 8 for n in hu.shape[1:])
     outside = np.hypot(x[None, :], y[:, None]) > radius_mm
     assert "padded" in told(caplog, study.pet, with_array(study.ct, np.where(outside, padding, hu)))
@@ -141,7 +141,7 @@ MIRRORED = {
 @pytest.mark.parametrize("spoilt", ["pet", "ct"])
 def test_a_mirrored_image_is_told(study, caplog, name, spoilt):
     images = {"pet": study.pet, "ct": study.ct}
-    images[spoilt] = with_array(images[spoilt], voxels(images[spoilt])[MIRRORED[name]])
+    images[spoilt] = with_array(images[spoilt], view_voxels(images[spoilt])[MIRRORED[name]])
     assert "CT would fit the PET better mirrored" in told(caplog, images["pet"], images["ct"])
 
 
@@ -150,7 +150,7 @@ def test_a_mirrored_image_is_told(study, caplog, name, spoilt):
 def test_a_ct_turned_by_a_right_angle_is_told(caplog, axes, quarters):
     cube = sitk.ConstantPad(patient().pet, (17, 30, 0), (17, 30, 0), 0.0)
     ct = sitk.ConstantPad(patient().ct, (17, 30, 0), (17, 30, 0), -1000.0)
-    turned = with_array(ct, np.rot90(voxels(ct), quarters, axes))
+    turned = with_array(ct, np.rot90(view_voxels(ct), quarters, axes))
     assert told(caplog, cube, turned) != ""
 
 
@@ -173,10 +173,10 @@ def test_how_the_axes_are_stored_does_not_matter(study, caplog):
 
 @pytest.mark.parametrize("padding", [-2000, -3024, -32768])
 def test_padding_below_air_becomes_air(study, padding):
-    hu = voxels(study.ct).astype(np.int16)
+    hu = view_voxels(study.ct).astype(np.int16)
     hu[:, :, :6] = padding
-    ct = image_on(hu, Grid.of(study.ct))
-    found = voxels(check_study(pet=study.pet, ct=ct).ct)
+    ct = make_image(hu, Grid.of(study.ct))
+    found = view_voxels(check_study(pet=study.pet, ct=ct).ct)
     assert found.dtype == np.int16
     assert found[:, :, :6].min() == found[:, :, :6].max() == -1024
     assert np.array_equal(found[:, :, 6:], np.maximum(hu[:, :, 6:], -1024))

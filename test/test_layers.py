@@ -115,7 +115,7 @@ def test_the_simulator_knows_nothing_of_training() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_only_geometry_takes_views_of_images(path: Path) -> None:
-    """SimpleITK's views do not keep their image alive; `geometry.voxels` does. io looks at images it is given."""
+    """SimpleITK's views do not keep their image alive; `geometry.view_voxels` does. io looks at images it is given."""
     if room_of(module_name(path)) not in {"geometry", "io"}:
         assert "GetArrayViewFromImage" not in path.read_text()
 

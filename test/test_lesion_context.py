@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from body_phantom import BLOOD_SUV, GRID, LIVER_SUV, ball, body_phantom
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, image_on, resample_labels, voxels
+from autosegnet.geometry import Grid, make_image, resample_labels, view_voxels
 from autosegnet.io import read_image, read_mask
 from autosegnet.lesions import (
     ORGAN_TABLES,
@@ -47,11 +47,11 @@ def body():
 
 
 def union(*masks: sitk.Image) -> sitk.Image:
-    return image_on(np.maximum.reduce([voxels(m) for m in masks]), GRID)
+    return make_image(np.maximum.reduce([view_voxels(m) for m in masks]), GRID)
 
 
 def hot(body, mask: sitk.Image, suv: float = 9.0) -> sitk.Image:
-    return image_on(np.where(voxels(mask) > 0, suv, voxels(body.pet)).astype(np.float32), GRID)
+    return make_image(np.where(view_voxels(mask) > 0, suv, view_voxels(body.pet)).astype(np.float32), GRID)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_an_organ_map_without_names_or_elsewhere_is_refused(body) -> None:
     mask = ball((0, 0, 700), 12.0)
     with pytest.raises(InputError, match="none of which has a name"):
         measure_lesions(mask, body.pet, Context(organs=OrganLabels(body.organs.labels, {99: "liver"})))
-    far = image_on(voxels(body.organs.labels), replace(GRID, origin_mm=(5000.0, 0.0, 0.0)))
+    far = make_image(view_voxels(body.organs.labels), replace(GRID, origin_mm=(5000.0, 0.0, 0.0)))
     with pytest.raises(InputError, match="no organ of the organ map lies inside the PET"):
         measure_lesions(mask, body.pet, Context(organs=OrganLabels(far, body.organs.names)))
 
@@ -173,7 +173,9 @@ def test_without_an_organ_map_the_liver_is_found_by_the_ct_and_marked_as_less_su
 
 def test_the_rule_abstains_where_the_tissue_below_the_lung_is_uneven_or_no_lung_is_seen(body) -> None:
     rng = np.random.default_rng(1)
-    uneven = image_on((voxels(body.pet) * rng.gamma(2.0, 0.5, voxels(body.pet).shape)).astype(np.float32), GRID)
+    uneven = make_image(
+        (view_voxels(body.pet) * rng.gamma(2.0, 0.5, view_voxels(body.pet).shape)).astype(np.float32), GRID
+    )
     mask = ball((0, 0, 700), 12.0)
     found = measure_lesions(mask, uneven, Context(ct=body.ct)).references
     assert (found.liver, found.without_liver) == (
@@ -246,8 +248,8 @@ def test_the_diameter_of_a_lesion_is_its_largest_distance(body) -> None:
 
 def test_confidence_is_the_mean_of_the_maps_over_the_lesion(body) -> None:
     mask = ball((0, 0, 700), 12.0)
-    values = np.where(voxels(mask) > 0, 0.75, 0.0).astype(np.float32)
-    maps = {"probability": image_on(values, GRID), "disagreement": image_on(values / 4, GRID)}
+    values = np.where(view_voxels(mask) > 0, 0.75, 0.0).astype(np.float32)
+    maps = {"probability": make_image(values, GRID), "disagreement": make_image(values / 4, GRID)}
     (lesion,) = measure_lesions(mask, body.pet, Context(**maps)).lesions
     assert (lesion.probability, lesion.disagreement) == (pytest.approx(0.75), pytest.approx(0.1875))
 
@@ -274,23 +276,23 @@ def test_small_and_doubtful_lesions_are_left_out_of_mask_and_table_and_told(body
     kept, table = measure_selected(mask, body.pet, Context(organs=body.organs), selection)
     (lesion,) = table.lesions
     assert lesion.centroid_mm[2] == pytest.approx(780, abs=3)
-    assert int(voxels(kept).sum()) == lesion.voxels
+    assert int(view_voxels(kept).sum()) == lesion.voxels
     small, doubtful = table.left_out
     assert (small.lesions, doubtful.lesions) == (1, 1)
     assert "3 ml" in small.reason
     assert "physiological" in doubtful.reason
     told = json.loads(json_text(table))["left_out"]
     assert sum(left["volume_ml"] for left in told) + lesion.volume_ml == pytest.approx(
-        float(voxels(mask).sum()) * 0.216
+        float(view_voxels(mask).sum()) * 0.216
     )
 
 
 def test_each_label_is_one_lesion_on_request(body) -> None:
     values = np.zeros(GRID.size[::-1], np.uint8)
-    values[voxels(ball((0, 0, 700), 12.0)) > 0] = 3
-    values[voxels(ball((0, 0, 500), 12.0)) > 0] = 3
-    values[voxels(ball((12, 0, 500), 8.0)) > 0] = 7
-    mask = image_on(values, GRID)
+    values[view_voxels(ball((0, 0, 700), 12.0)) > 0] = 3
+    values[view_voxels(ball((0, 0, 500), 12.0)) > 0] = 3
+    values[view_voxels(ball((12, 0, 500), 8.0)) > 0] = 7
+    mask = make_image(values, GRID)
     assert len(measure_lesions(mask, body.pet).lesions) == 2
     table = measure_lesions(mask, body.pet, labelled=True)
     assert [(m.label, m.voxels) for m in table.lesions] == [

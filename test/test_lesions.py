@@ -10,19 +10,19 @@ from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, image_on
+from autosegnet.geometry import Grid, make_image
 from autosegnet.io import read_image, read_mask
 from autosegnet.lesions import (
     LESION_COLUMNS,
     LesionTable,
+    compute_voxel_volume_ml,
     count_lesion_voxels,
     csv_text,
     json_text,
     label_lesions,
-    lesion_volumes_ml,
     measure_lesions,
+    measure_volumes_ml,
     number_lesions,
-    voxel_volume_ml,
 )
 from autosegnet.lesions.peak import PEAK_RADIUS_MM
 
@@ -54,7 +54,7 @@ def test_labels_are_zero_outside_and_count_up_inside():
 def test_an_empty_mask_has_no_lesion(shape):
     labels, n = label_lesions(np.zeros(shape, bool))
     assert (n, labels.shape, labels.dtype.kind) == (0, shape, "u")
-    assert lesion_volumes_ml(labels, n, spacing_mm=(1.0, 1.0, 1.0)).shape == (0,)
+    assert measure_volumes_ml(labels, n, spacing_mm=(1.0, 1.0, 1.0)).shape == (0,)
 
 
 def test_values_of_a_mask_other_than_0_are_one_lesion():
@@ -69,13 +69,17 @@ def test_volumes_are_in_the_order_of_the_labels():
     voxels = count_lesion_voxels(labels, n)
     assert voxels[labels[0, 0, 0] - 1] == 2
     assert voxels[labels[3, 4, 5] - 1] == 1
-    np.testing.assert_allclose(lesion_volumes_ml(labels, n, spacing_mm=(2.0, 2.0, 3.0)), voxels * 0.012, rtol=1e-15)
+    np.testing.assert_allclose(measure_volumes_ml(labels, n, spacing_mm=(2.0, 2.0, 3.0)), voxels * 0.012, rtol=1e-15)
 
 
 def test_the_voxel_volume_does_not_depend_on_the_order_of_the_axes():
     rng = np.random.default_rng(0)
     for x, y, z in rng.uniform(0.5, 6, (200, 3)):
-        assert voxel_volume_ml((x, y, z)) == voxel_volume_ml((z, y, x)) == voxel_volume_ml((y, x, z))
+        assert (
+            compute_voxel_volume_ml((x, y, z))
+            == compute_voxel_volume_ml((z, y, x))
+            == compute_voxel_volume_ml((y, x, z))
+        )
 
 
 def test_a_probability_is_not_taken_for_a_mask():
@@ -86,7 +90,7 @@ def test_a_probability_is_not_taken_for_a_mask():
 @pytest.mark.parametrize("spacing", [(0.0, 1.0, 1.0), (-1.0, -1.0, 1.0), (float("nan"), 1.0, 1.0), (1.0, 1.0)])
 def test_a_voxel_without_volume_is_refused(spacing):
     with pytest.raises(AssertionError):
-        voxel_volume_ml(spacing)
+        compute_voxel_volume_ml(spacing)
 
 
 # --- figures -------------------------------------------------------------------------------------------------------
@@ -109,7 +113,7 @@ def sphere(grid: Grid, centre_mm, radius_mm: float) -> np.ndarray:
 
 
 def measure(mask: np.ndarray, suv: np.ndarray, grid: Grid) -> LesionTable:
-    return measure_lesions(image_on(mask.astype(np.uint8), grid), image_on(suv.astype(np.float32), grid))
+    return measure_lesions(make_image(mask.astype(np.uint8), grid), make_image(suv.astype(np.float32), grid))
 
 
 def ibsi_phantom() -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +188,7 @@ def test_suv_peak_is_what_the_definition_says_voxel_by_voxel(seed):
     mask = rng.random((7, 8, 9)) < 0.1
     suv[np.argwhere(mask)[0][0]] = suv.max()  # several hottest voxels, some at the border
     at_mm, values = centres_mm(grid).reshape(-1, 3), suv.reshape(-1).astype(float)
-    labels, n = number_lesions(image_on(mask.astype(np.uint8), grid))
+    labels, n = number_lesions(make_image(mask.astype(np.uint8), grid))
     table = measure(mask, suv, grid)
     assert len(table.lesions) == n > 1
     for lesion in table.lesions:
@@ -230,7 +234,7 @@ def test_lesions_are_numbered_by_volume_then_from_head_to_foot():
     grid = grid_of((7, 7, 9), (2.0, 2.0, 2.0))
     mask = np.zeros((9, 7, 7), np.uint8)
     mask[0, 0, :3] = mask[8, 0, :2] = mask[4, 0, :2] = mask[4, 4, 4:6] = 1
-    labels, n = number_lesions(image_on(mask, grid))
+    labels, n = number_lesions(make_image(mask, grid))
     assert n == 4
     assert [labels[0, 0, 0], labels[8, 0, 0], labels[4, 4, 4], labels[4, 0, 0]] == [1, 2, 3, 4]
     assert [lesion.voxels for lesion in measure(mask, mask, grid).lesions] == [3, 2, 2, 2]
@@ -240,7 +244,7 @@ def test_of_voxels_equally_hot_the_one_nearest_the_head_is_the_hottest_however_s
     grid = grid_of((8, 8, 8), (3.0, 3.0, 3.0))
     suv = np.ones((8, 8, 8), np.float32)
     suv[3:5, 3:5, 3:5] = 9
-    images = [image_on(values, grid) for values in ((suv > 2).astype(np.uint8), suv)]
+    images = [make_image(values, grid) for values in ((suv > 2).astype(np.uint8), suv)]
     for flips in itertools.product((False, True), repeat=3):
         (lesion,) = measure_lesions(*(sitk.Flip(image, flips) for image in images)).lesions
         np.testing.assert_allclose(lesion.suv_max_mm, grid.position_mm((4, 4, 4)), atol=1e-9)
@@ -250,10 +254,10 @@ def test_the_figures_do_not_depend_on_how_the_axes_are_stored():
     rng = np.random.default_rng(1)
     grid = grid_of((14, 13, 12), (2.0, 3.0, 4.0), OBLIQUE)
     suv = rng.gamma(2.0, 2.0, (12, 13, 14)).astype(np.float32)
-    mask = image_on((rng.random((12, 13, 14)) < 0.04).astype(np.uint8), grid)
-    table = measure_lesions(mask, image_on(suv, grid))
+    mask = make_image((rng.random((12, 13, 14)) < 0.04).astype(np.uint8), grid)
+    table = measure_lesions(mask, make_image(suv, grid))
     for order, flips in (((2, 0, 1), (True, False, True)), ((1, 0, 2), (False, True, False))):
-        stored = [sitk.Flip(sitk.PermuteAxes(image, order), flips) for image in (mask, image_on(suv, grid))]
+        stored = [sitk.Flip(sitk.PermuteAxes(image, order), flips) for image in (mask, make_image(suv, grid))]
         other = measure_lesions(*stored)
         assert len(other.lesions) == len(table.lesions) > 10
         for a, b in zip(table.lesions, other.lesions, strict=True):
@@ -286,8 +290,8 @@ def test_figures_of_the_body_are_those_of_its_lesions():
 
 
 def test_a_mask_on_another_grid_is_refused():
-    suv = image_on(np.ones((4, 4, 4), np.float32), grid_of((4, 4, 4), (2.0, 2.0, 2.0)))
-    mask = image_on(np.ones((4, 4, 4), np.uint8), grid_of((4, 4, 4), (2.0, 2.0, 2.1)))
+    suv = make_image(np.ones((4, 4, 4), np.float32), grid_of((4, 4, 4), (2.0, 2.0, 2.0)))
+    mask = make_image(np.ones((4, 4, 4), np.uint8), grid_of((4, 4, 4), (2.0, 2.0, 2.1)))
     with pytest.raises(InputError, match="not on the grid of the PET"):
         measure_lesions(mask, suv)
 

@@ -15,7 +15,7 @@ from dicom_phantoms import write_image
 from autosegnet import __main__
 from autosegnet.dicom.stored_masks import fill_contours
 from autosegnet.errors import InputError, UsageError
-from autosegnet.geometry import Grid, image_on, is_part_of, is_same_set, voxels
+from autosegnet.geometry import Grid, is_part_of, is_same_set, make_image, view_voxels
 from autosegnet.io import write_image as write_file
 from autosegnet.label_files import read_lesion_mask, read_organ_labels
 
@@ -24,8 +24,8 @@ from autosegnet.label_files import read_lesion_mask, read_organ_labels
 def folder(tmp_path_factory):
     """Return a folder with PET, CT, organ map and a mask of two lesions as files, and PET and CT as DICOM."""
     place, body = tmp_path_factory.mktemp("study"), body_phantom()
-    values = np.maximum(voxels(ball((70, 50, 480), 18.0)), 2 * voxels(ball((0, 0, 700), 14.0)))
-    for name, image in (("pet", body.pet), ("ct", body.ct), ("mask", image_on(values.astype(np.uint8), GRID))):
+    values = np.maximum(view_voxels(ball((70, 50, 480), 18.0)), 2 * view_voxels(ball((0, 0, 700), 14.0)))
+    for name, image in (("pet", body.pet), ("ct", body.ct), ("mask", make_image(values.astype(np.uint8), GRID))):
         write_file(image, place / f"{name}.nii.gz")
     write_file(body.organs.labels, place / "organs.mha")
     (place / "names.json").write_text(json.dumps(NAMES))
@@ -64,7 +64,7 @@ def test_a_mask_gives_table_report_and_mask(folder, tmp_path, monkeypatch) -> No
     assert "<title>Case 1</title>" in page
     assert "no network was run" in page
     np.testing.assert_array_equal(
-        voxels(sitk.ReadImage(str(output))), voxels(sitk.ReadImage(str(folder / "mask.nii.gz")))
+        view_voxels(sitk.ReadImage(str(output))), view_voxels(sitk.ReadImage(str(folder / "mask.nii.gz")))
     )
 
 
@@ -82,10 +82,10 @@ def test_dicom_results_of_a_mask_read_back_as_the_same_mask(folder, tmp_path, mo
     dicom = ("--pet", folder / "dicom" / "pet", "--ct", folder / "dicom" / "ct")
     words = [word for kind, path in made.items() for word in (f"--{kind}", path)]
     assert run(monkeypatch, *dicom, "--mask", folder / "mask.nii.gz", *words) == 0
-    expected = voxels(sitk.ReadImage(str(folder / "mask.nii.gz"))) > 0
+    expected = view_voxels(sitk.ReadImage(str(folder / "mask.nii.gz"))) > 0
     for kind in ("dicom-seg", "rtstruct"):
         found = read_lesion_mask(made[kind], GRID)
-        np.testing.assert_array_equal(voxels(found) > 0, expected)
+        np.testing.assert_array_equal(view_voxels(found) > 0, expected)
     assert read_organ_labels(made["dicom-seg"]).names == {1: "Lesions"}
 
 
@@ -139,7 +139,7 @@ def test_each_label_is_a_lesion_or_chosen_by_its_number(folder, tmp_path, monkey
     assert measure(monkeypatch, folder, *words) == 0
     assert [row["label"] for row in rows_of(tmp_path)] == ["1", "2"]
     chosen = read_lesion_mask(folder / "mask.nii.gz", GRID, labels=["2"])
-    assert set(np.unique(voxels(chosen)).tolist()) == {0, 2}
+    assert set(np.unique(view_voxels(chosen)).tolist()) == {0, 2}
 
 
 # --- files of labels -------------------------------------------------------------------------------------------------
@@ -151,15 +151,15 @@ def test_a_mask_stored_in_another_order_of_axes_or_as_a_part_is_the_same(tmp_pat
     part = sitk.RegionOfInterest(mask, (40, 30, 60), (10, 5, 90))
     for image in (flipped, part):
         write_file(image, tmp_path / "m.mha")
-        np.testing.assert_array_equal(voxels(read_lesion_mask(tmp_path / "m.mha", GRID)), voxels(mask))
+        np.testing.assert_array_equal(view_voxels(read_lesion_mask(tmp_path / "m.mha", GRID)), view_voxels(mask))
 
 
 def test_a_mask_on_another_grid_is_refused_unless_the_nearest_voxels_are_wanted(tmp_path) -> None:
     fine = Grid((144, 92, 180), (3.0, 3.0, 6.0), (-214.0, -136.0, 0.0), GRID.direction)
-    write_file(image_on(np.ones(fine.size[::-1], np.uint8), fine), tmp_path / "m.mha")
+    write_file(make_image(np.ones(fine.size[::-1], np.uint8), fine), tmp_path / "m.mha")
     with pytest.raises(InputError, match="--resample-mask"):
         read_lesion_mask(tmp_path / "m.mha", GRID)
-    assert voxels(read_lesion_mask(tmp_path / "m.mha", GRID, resample=True)).all()
+    assert view_voxels(read_lesion_mask(tmp_path / "m.mha", GRID, resample=True)).all()
 
 
 def test_grids_are_compared_as_sets_of_voxel_centres() -> None:
@@ -210,4 +210,4 @@ def test_a_real_structure_set_gives_the_mask_that_others_made_of_it(real_data, t
         tar.extractall(tmp_path, filter="data")
     truth = read_mask(real_data / "sts" / "STS_002" / "SEG.nii.gz")
     (regions,) = (tmp_path / "STS_002" / "PET" / "mask").glob("*.dcm")
-    np.testing.assert_array_equal(voxels(read_lesion_mask(regions, Grid.of(truth))) > 0, voxels(truth) > 0)
+    np.testing.assert_array_equal(view_voxels(read_lesion_mask(regions, Grid.of(truth))) > 0, view_voxels(truth) > 0)

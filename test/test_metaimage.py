@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.io import read_image, write_image
-from autosegnet.io.decoded import MAX_AXIS, MAX_VOXELS, DecodedImage, make_image
+from autosegnet.io.decoded import MAX_AXIS, MAX_VOXELS, DecodedImage, make_decoded_image
 from autosegnet.io.metaimage import encode_metaimage, read_metaimage
 
 SIZE = (2, 3, 4)
@@ -156,12 +156,12 @@ def test_a_file_is_read_into_the_memory_that_it_stays_in(file, packed, byte_orde
         metaimage(zlib.compress(payload) if packed else payload, BinaryDataByteOrderMSB=byte_order, **more)
     )
     decoded = read_metaimage(file)
-    image = make_image(decoded)
-    assert voxels(image).ctypes.data == decoded.voxels.ctypes.data
-    assert voxels(image).ravel().tolist() == list(range(24))
+    image = make_decoded_image(decoded)
+    assert view_voxels(image).ctypes.data == decoded.voxels.ctypes.data
+    assert view_voxels(image).ravel().tolist() == list(range(24))
     x, y, _ = decoded.grid.size
     part = DecodedImage(decoded.voxels[:1], decoded.grid.crop(((0, x), (0, y), (0, 1))))
-    assert voxels(make_image(part)).ravel().tolist() == list(range(6))
+    assert view_voxels(make_decoded_image(part)).ravel().tolist() == list(range(6))
 
 
 def test_small_types_are_kept_and_others_become_float32(file):
@@ -335,17 +335,17 @@ def test_bomb_is_stopped_at_the_announced_size(file):
 
 @pytest.mark.parametrize(("value", "index"), [(np.nan, 5), (np.inf, 0), (-np.inf, 23)])
 def test_voxel_that_is_not_finite_is_refused_with_its_index(file, value, index):
-    voxels = np.zeros(24, "<f4")
-    voxels[[index, 23]] = value
-    message = refusal(file, metaimage(voxels.tobytes(), ElementType="MET_FLOAT"))
+    stored = np.zeros(24, "<f4")
+    stored[[index, 23]] = value
+    message = refusal(file, metaimage(stored.tobytes(), ElementType="MET_FLOAT"))
     z, y, x = np.unravel_index(index, SIZE[::-1])
     assert f"{1 + (index != 23)} voxels" in message
     assert f"({x}, {y}, {z})" in message
 
 
 def test_float64_beyond_float32_is_refused(file):
-    voxels = np.full(24, 1e39)
-    assert "3.4e38" in refusal(file, metaimage(voxels.tobytes(), ElementType="MET_DOUBLE"))
+    stored = np.full(24, 1e39)
+    assert "3.4e38" in refusal(file, metaimage(stored.tobytes(), ElementType="MET_DOUBLE"))
 
 
 def test_pipe_is_refused_at_once(tmp_path):
@@ -393,9 +393,9 @@ def test_written_image_reads_back_the_same_to_the_last_digit(tmp_path, size, spa
 
 
 def test_all_48_orientations_survive(file):
-    voxels = np.arange(24, dtype="u1").reshape(4, 3, 2)
+    stored = np.arange(24, dtype="u1").reshape(4, 3, 2)
     for axes, signs in itertools.product(itertools.permutations(range(3)), itertools.product((1.0, -1.0), repeat=3)):
-        image = SimpleITK.GetImageFromArray(voxels)
+        image = SimpleITK.GetImageFromArray(stored)
         image.SetDirection((np.eye(3)[:, axes] * signs).ravel().tolist())
         write_image(image, file)
         assert same_image(read_image(file), image)

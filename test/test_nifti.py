@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.io import read_image, read_mask, write_image
 from autosegnet.io.nifti import encode_nifti, read_nifti
 
@@ -73,7 +73,7 @@ def affine_of(image):
 
 
 def values_of(image):
-    return voxels(image).T
+    return view_voxels(image).T
 
 
 def refusal(file, data):

@@ -48,7 +48,7 @@ PROCESS = f"{HOOK}sys.argv[0] = 'process.py'\nrunpy.run_path({str(ROOT / 'proces
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cohort, the platform's folders, DICOM, masks and folds, below folders of strange names."""
+    """Return a cohort, the platform's folders, DICOM, masks and folds, below folders of strange names."""
     top = tmp_path_factory.mktemp("place")
     strange = Path(os.fsdecode(STRANGE))
     write_untrained_weights(top / "weights", folds=1, recipe=TINY)
@@ -93,7 +93,7 @@ class Surroundings:
         }
 
     def command(self, program: str, *words: object) -> list[str]:
-        """A command line that begins where nothing can be written, with the notes on descriptor 9."""
+        """Return a command line that begins where nothing can be written, with the notes on descriptor 9."""
         shell = 'cd /proc && exec 9> "$1" && shift && exec "$@"'
         return ["sh", "-c", shell, "sh", str(self._notes), sys.executable, "-c", program, *map(str, words)]
 

@@ -21,7 +21,7 @@ def hold(output: Path, part: Part, holds) -> None:
 
 @pytest.fixture
 def held(tmp_path):
-    """Holds OUTPUT in another process."""
+    """Hold OUTPUT in another process."""
     started = []
 
     def start(part: Part) -> multiprocessing.Process:

@@ -82,7 +82,7 @@ def test_no_package_that_reports_usage_is_pinned() -> None:
 
 
 def hashed() -> dict[str, list[str]]:
-    """The SHA-256 of the files of every package in the list with hashes, by `name==version`."""
+    """Return the SHA-256 of the files of every package in the list with hashes, by `name==version`."""
     found: dict[str, list[str]] = {}
     lines = (ROOT / "requirements-hashes.txt").read_text().replace("\\\n", " ").splitlines()
     for block in [line for line in lines if line.strip() and not line.startswith("#")]:

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from phantoms import THRESHOLD_RECIPE, all_orders, pad_with_air, phantom, rotation, stored_as
 from threshold import ThresholdEngine
 
-from autosegnet.geometry import Grid, resample, voxels
+from autosegnet.geometry import Grid, resample, view_voxels
 from autosegnet.model.recipe import Crop
 from autosegnet.pipeline import segment_study
 from autosegnet.study import Study, check_study
@@ -37,7 +37,7 @@ def test_the_mask_lies_where_the_uptake_is(crop: Crop, size, spacing, degrees) -
     study = phantom(size=size, spacing=spacing, direction=rotation(degrees=degrees))
     mask = found(study, crop=crop)
     assert Grid.of(mask) == Grid.of(study.pet)
-    assert dice(voxels(mask) > 0, voxels(study.pet) > 4) > 0.97
+    assert dice(view_voxels(mask) > 0, view_voxels(study.pet) > 4) > 0.97
 
 
 @pytest.mark.parametrize("crop", ["body", "ct_foreground"])
@@ -46,15 +46,15 @@ def test_all_storage_orders_give_the_same_physical_mask(crop: Crop) -> None:
     expected = found(study, crop=crop)
     for order, flips in all_orders():
         mask = found(Study(stored_as(study.pet, order, flips), stored_as(study.ct, order, flips)), crop=crop)
-        apart = voxels(mask) != voxels(stored_as(expected, order, flips))
+        apart = view_voxels(mask) != view_voxels(stored_as(expected, order, flips))
         # Positions agree to the last bits only, so a voxel that lies on 0.5 exactly may differ.
         assert apart.sum() <= 1
 
 
 def test_padding_with_air_changes_no_voxel_of_the_mask_on_a_lattice() -> None:
     study = phantom(direction=rotation(degrees=(10, 5, -12)))
-    expected = voxels(found(study, anchor="lattice"))
-    mask = voxels(found(pad_with_air(study, before=(8, 8, 8), after=(8, 8, 8)), anchor="lattice"))
+    expected = view_voxels(found(study, anchor="lattice"))
+    mask = view_voxels(found(pad_with_air(study, before=(8, 8, 8), after=(8, 8, 8)), anchor="lattice"))
     np.testing.assert_array_equal(mask[8:-8, 8:-8, 8:-8], expected)
     assert mask.sum() == expected.sum()
 
@@ -63,7 +63,7 @@ def test_pet_and_ct_may_be_stored_in_different_orders_and_grids() -> None:
     study = phantom()
     fine = Grid((110, 95, 120), (2.0, 2.0, 1.7), (105.0, -93.0, 100.0), rotation(degrees=(0, 180, 0)))
     ct = resample(study.ct, fine, outside=-1024)
-    assert dice(voxels(found(Study(study.pet, ct))) > 0, voxels(found(study)) > 0) > 0.99
+    assert dice(view_voxels(found(Study(study.pet, ct))) > 0, view_voxels(found(study)) > 0) > 0.99
 
 
 def test_a_field_of_view_below_the_window_is_padded() -> None:
@@ -74,15 +74,15 @@ def test_a_field_of_view_below_the_window_is_padded() -> None:
 def test_number_of_windows_does_not_matter_to_voxelwise_answers() -> None:
     study = phantom()
     one, many = found(study, patch=(192, 192, 192)), found(study, patch=(32, 48, 16))
-    assert int(np.sum(voxels(one) != voxels(many))) <= 1
+    assert int(np.sum(view_voxels(one) != view_voxels(many))) <= 1
 
 
 def test_nothing_of_the_study_is_changed() -> None:
     study = phantom()
-    before = [(voxels(i).copy(), Grid.of(i)) for i in (study.pet, study.ct)]
+    before = [(view_voxels(i).copy(), Grid.of(i)) for i in (study.pet, study.ct)]
     found(study)
     for image, (array, grid) in zip((study.pet, study.ct), before, strict=True):
-        np.testing.assert_array_equal(voxels(image), array)
+        np.testing.assert_array_equal(view_voxels(image), array)
         assert Grid.of(image) == grid
 
 
@@ -92,4 +92,4 @@ def test_thresholding_real_studies_agrees_with_thresholding_their_voxels(real_da
         folder = real_data / "sts" / name
         pet, ct = (sitk.ReadImage(str(folder / f"{n}.nii.gz")) for n in ("SUV", "CTres"))
         mask = found(check_study(pet=pet, ct=ct))
-        assert dice(voxels(mask) > 0, voxels(pet) > 4) > 0.9, name
+        assert dice(view_voxels(mask) > 0, view_voxels(pet) > 4) > 0.9, name

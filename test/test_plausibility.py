@@ -246,7 +246,7 @@ def test_a_dose_in_mci_is_found_by_the_balance(tmp_path):
 
 
 def overwrite(folder, tag, old, new):
-    """Replaces bytes of an attribute in every file, which pydicom would not write."""
+    """Replace bytes of an attribute in every file, which pydicom would not write."""
     assert len(old) == len(new)
     for path in folder.iterdir():
         data = path.read_bytes()

@@ -3,7 +3,7 @@ import pytest
 import SimpleITK as sitk
 from phantoms import all_orders, pad_with_air, phantom, rotation, stored_as
 
-from autosegnet.geometry import Grid, cut, image_on, occupied_box, resample, same_grid, voxels
+from autosegnet.geometry import Grid, cut, find_occupied_box, is_same_grid, make_image, resample, view_voxels
 from autosegnet.model.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
 from autosegnet.preprocess import find_body_region, prepare
 from autosegnet.study import Study
@@ -13,9 +13,9 @@ LATTICE = Recipe(anchor="lattice")
 
 
 def with_values(image: sitk.Image, change) -> sitk.Image:
-    array = voxels(image).copy()
+    array = view_voxels(image).copy()
     change(array)
-    return image_on(array, Grid.of(image))
+    return make_image(array, Grid.of(image))
 
 
 def covers(region: Grid, image: sitk.Image, inside: np.ndarray) -> bool:
@@ -70,7 +70,7 @@ def test_padding_with_air_changes_no_voxel_on_a_lattice(spacing: tuple[float, fl
     expected = prepare(study, LATTICE)
     padded = prepare(pad_with_air(study, before=(7, 0, 3), after=(2, 11, 5)), LATTICE)
     np.testing.assert_array_equal(padded.array, expected.array)
-    assert same_grid(padded.grid, expected.grid, tolerance=1e-9)
+    assert is_same_grid(padded.grid, expected.grid, tolerance=1e-9)
 
 
 def test_cutting_air_away_changes_no_voxel_that_is_left_on_a_lattice() -> None:
@@ -98,7 +98,9 @@ def test_an_array_on_a_lattice_is_whole_blocks_of_which_the_rest_is_air() -> Non
     assert all(n % 16 == 0 for n in prepared.array.shape[1:])
     region = prepared.region
     for channel in (CT_CHANNEL, PET_CHANNEL):  # only what was measured holds anything
-        for part, n, step in zip(occupied_box(prepared.array[channel]), region.size, region.spacing_mm, strict=True):
+        for part, n, step in zip(
+            find_occupied_box(prepared.array[channel]), region.size, region.spacing_mm, strict=True
+        ):
             assert abs(part.stop - part.start - ((n - 1) * step / 2.0 + 1)) <= 1.0 + 1e-6
 
 
@@ -124,7 +126,7 @@ def test_foreground_is_the_box_of_all_above_the_window() -> None:
     study = phantom()
     outside = with_values(study.ct, lambda a: np.copyto(a, np.where(a < -500, -1024, a)))
     region = prepare(Study(study.pet, outside), FOREGROUND).region
-    kept = np.nonzero(voxels(outside) > -1024)
+    kept = np.nonzero(view_voxels(outside) > -1024)
     size = tuple(int(k.max() - k.min() + 1) for k in reversed(kept))
     assert region.size == size
 
@@ -133,9 +135,9 @@ def test_body_leaves_air_and_table_out() -> None:
     study = phantom(size=(60, 70, 36))
     table = with_values(study.ct, lambda a: a.__setitem__((slice(None), slice(64, 66), slice(10, 50)), 100))
     region = find_body_region(Study(study.pet, table))
-    body = voxels(study.ct) > -500
+    body = view_voxels(study.ct) > -500
     assert covers(region, study.ct, body)
-    assert not covers(region, study.ct, voxels(table) > -500)
+    assert not covers(region, study.ct, view_voxels(table) > -500)
     margin_voxels = -(-8 // 4) + 3
     assert region.size[0] <= np.ptp(np.nonzero(body)[2]) + 1 + 2 * margin_voxels
 
@@ -145,7 +147,7 @@ def test_body_keeps_limbs_apart_from_the_trunk() -> None:
     arm = (slice(5, 30), slice(15, 25), slice(2, 10))
     ct = with_values(study.ct, lambda a: a.__setitem__(arm, 40))
     pet = with_values(study.pet, lambda a: a.__setitem__(arm, 0.7))
-    inside = np.zeros(voxels(ct).shape, bool)
+    inside = np.zeros(view_voxels(ct).shape, bool)
     inside[arm] = True
     assert covers(find_body_region(Study(pet, ct)), ct, inside)
 
@@ -154,7 +156,7 @@ def test_body_keeps_uptake_beyond_a_truncated_ct() -> None:
     study = phantom(size=(90, 40, 36))
     arm = (slice(10, 20), slice(15, 25), slice(2, 10))
     pet = with_values(study.pet, lambda a: a.__setitem__(arm, 6.0))
-    inside = np.zeros(voxels(pet).shape, bool)
+    inside = np.zeros(view_voxels(pet).shape, bool)
     inside[arm] = True
     assert covers(find_body_region(Study(pet, study.ct)), pet, inside)
 
@@ -162,14 +164,14 @@ def test_body_keeps_uptake_beyond_a_truncated_ct() -> None:
 def test_body_keeps_uptake_in_a_finger_and_no_finger_without() -> None:
     """Thinner than what parts a table from the patient, and with a lesion too small to be seen by itself."""
     study = phantom(size=(60, 60, 60))
-    tissue = voxels(study.ct) > -500
+    tissue = view_voxels(study.ct) > -500
     top = int(np.nonzero(tissue.any(axis=(1, 2)))[0].max())
     y, x = (int(np.median(found)) for found in np.nonzero(tissue[top]))
     finger = (slice(top, top + 12), slice(y, y + 3), slice(x, x + 3))
     tip = (slice(top + 9, top + 12), slice(y, y + 3), slice(x, x + 3))
     ct = with_values(study.ct, lambda a: a.__setitem__(finger, 40))
     hot = with_values(study.pet, lambda a: a.__setitem__(tip, 6.0))
-    inside = np.zeros(voxels(ct).shape, bool)
+    inside = np.zeros(view_voxels(ct).shape, bool)
     inside[tip] = True
     assert covers(find_body_region(Study(hot, ct)), ct, inside)
     assert not covers(find_body_region(Study(study.pet, ct)), ct, inside)
@@ -183,7 +185,7 @@ def test_body_of_nothing_is_the_whole_grid() -> None:
 def test_body_holds_every_lesion_of_real_studies(real_data) -> None:
     for folder in sorted((real_data / "sts").glob("STS_*")):
         pet, ct, seg = (sitk.ReadImage(str(folder / f"{n}.nii.gz")) for n in ("SUV", "CTres", "SEG"))
-        assert covers(find_body_region(Study(pet, ct)), pet, voxels(seg) > 0), folder.name
+        assert covers(find_body_region(Study(pet, ct)), pet, view_voxels(seg) > 0), folder.name
 
 
 def test_the_pet_is_limited_where_the_recipe_says_so() -> None:

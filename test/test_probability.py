@@ -8,7 +8,7 @@ import pytest
 from phantoms import THRESHOLD_RECIPE, phantom, rotation
 from threshold import ThresholdEngine
 
-from autosegnet.geometry import Grid, same_grid, voxels
+from autosegnet.geometry import Grid, is_same_grid, view_voxels
 from autosegnet.model import sliding_window
 from autosegnet.model.recipe import PET_CHANNEL, Fold, Recipe
 from autosegnet.pipeline import segment_study
@@ -42,17 +42,17 @@ def found(study):
 
 
 def test_the_mask_is_exactly_the_probability_above_a_half(found) -> None:
-    mask, probability = voxels(found.mask), voxels(found.probability)
+    mask, probability = view_voxels(found.mask), view_voxels(found.probability)
     assert mask.any()
     np.testing.assert_array_equal(mask, probability > 0.5)
 
 
 def test_maps_are_float32_on_the_grid_of_the_pet(study, found) -> None:
     for image in (found.probability, found.uncertainty):
-        assert voxels(image).dtype == np.float32
-        assert same_grid(Grid.of(image), Grid.of(study.pet), tolerance=1e-12)
-    assert 0.0 <= voxels(found.probability).min() < 0.1 < 0.9 < voxels(found.probability).max() <= 1.0
-    assert 0.0 <= voxels(found.uncertainty).min() < 0.1 < voxels(found.uncertainty).max() <= 0.5
+        assert view_voxels(image).dtype == np.float32
+        assert is_same_grid(Grid.of(image), Grid.of(study.pet), tolerance=1e-12)
+    assert 0.0 <= view_voxels(found.probability).min() < 0.1 < 0.9 < view_voxels(found.probability).max() <= 1.0
+    assert 0.0 <= view_voxels(found.uncertainty).min() < 0.1 < view_voxels(found.uncertainty).max() <= 0.5
 
 
 def test_maps_are_0_outside_the_region_that_the_network_saw() -> None:
@@ -65,17 +65,17 @@ def test_maps_are_0_outside_the_region_that_the_network_saw() -> None:
     outside[slice(*z), slice(*y), slice(*x)] = False
     assert outside.any()
     for image in (found.probability, found.uncertainty):
-        assert not voxels(image)[outside].any()
-        assert voxels(image)[~outside].all()
+        assert not view_voxels(image)[outside].any()
+        assert view_voxels(image)[~outside].all()
 
 
 def test_the_mask_does_not_depend_on_the_maps(study, found) -> None:
     plain = segment_study(study, Thresholds(), RECIPE)
     assert plain.probability is plain.uncertainty is None
-    np.testing.assert_array_equal(voxels(plain.mask), voxels(found.mask))
+    np.testing.assert_array_equal(view_voxels(plain.mask), view_voxels(found.mask))
     some = segment_study(study, Thresholds(), RECIPE, maps="probability")
     assert some.uncertainty is None
-    np.testing.assert_array_equal(voxels(some.probability), voxels(found.probability))
+    np.testing.assert_array_equal(view_voxels(some.probability), view_voxels(found.probability))
 
 
 def test_uncertainty_is_the_standard_deviation_of_the_folds_probabilities() -> None:

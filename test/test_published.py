@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from phantoms import phantom, rotation, stored_as
 from scipy import ndimage
 
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import Weights
 from autosegnet.pipeline import segment_study
@@ -30,8 +30,8 @@ def test_same_mask_but_for_interpolated_borders(tiny_weights: Weights, tmp_path,
 
     recipe = replace(tiny_weights.recipe, crop="ct_foreground")
     weights = Weights(tiny_weights.folder, recipe)
-    ours = voxels(segment_study(read, open_engine(weights, device="cpu"), recipe).mask) > 0
-    theirs = voxels(segment_as_published(tmp_path / "pet.nii", tmp_path / "ct.nii", weights)) > 0
+    ours = view_voxels(segment_study(read, open_engine(weights, device="cpu"), recipe).mask) > 0
+    theirs = view_voxels(segment_as_published(tmp_path / "pet.nii", tmp_path / "ct.nii", weights)) > 0
     assert theirs.sum() > 500
     assert 2 * np.sum(ours & theirs) / (ours.sum() + theirs.sum()) > 0.98
     border = ndimage.binary_dilation(theirs) & ~ndimage.binary_erosion(theirs)

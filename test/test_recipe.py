@@ -3,7 +3,7 @@ import json
 import pytest
 
 from autosegnet.errors import WeightsError
-from autosegnet.model.recipe import Fold, Recipe, from_json, to_json
+from autosegnet.model.recipe import Fold, Recipe, format_recipe, parse_recipe
 
 
 def test_recipe_survives_its_file() -> None:
@@ -16,7 +16,7 @@ def test_recipe_survives_its_file() -> None:
         description="Trained on nothing.",
         training={"epochs": 3},
     )
-    assert from_json(to_json(recipe), where="recipe.json") == recipe
+    assert parse_recipe(format_recipe(recipe), where="recipe.json") == recipe
 
 
 def test_defaults_are_the_papers() -> None:
@@ -61,15 +61,15 @@ def test_fold_weights_sum_to_one() -> None:
     ],
 )
 def test_what_no_network_runs_with_is_refused(values: dict[str, object]) -> None:
-    text = json.dumps(json.loads(to_json(Recipe())) | values)
+    text = json.dumps(json.loads(format_recipe(Recipe())) | values)
     with pytest.raises(WeightsError):
-        from_json(text, where="recipe.json")
+        parse_recipe(text, where="recipe.json")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"format": 1, "folds": null}'])
 def test_what_is_no_recipe_is_refused(text: str) -> None:
     with pytest.raises(WeightsError, match=r"recipe\.json"):
-        from_json(text, where="recipe.json")
+        parse_recipe(text, where="recipe.json")
 
 
 COMPLETE = {
@@ -86,21 +86,21 @@ COMPLETE = {
 
 
 def test_a_recipe_of_the_first_version_is_read_as_it_was_meant() -> None:
-    recipe = from_json(json.dumps(COMPLETE), where="recipe.json")
+    recipe = parse_recipe(json.dumps(COMPLETE), where="recipe.json")
     assert recipe.anchor == "region"
-    assert from_json(to_json(recipe), where="recipe.json") == recipe
+    assert parse_recipe(format_recipe(recipe), where="recipe.json") == recipe
 
 
 def test_a_recipe_that_says_nothing_new_keeps_the_first_versions_text() -> None:
-    assert not {"anchor", "tracer"} & json.loads(to_json(Recipe())).keys()
-    assert json.loads(to_json(Recipe(anchor="lattice")))["anchor"] == "lattice"
+    assert not {"anchor", "tracer"} & json.loads(format_recipe(Recipe())).keys()
+    assert json.loads(format_recipe(Recipe(anchor="lattice")))["anchor"] == "lattice"
 
 
 @pytest.mark.parametrize("name", [name for name in COMPLETE if name != "format"])
 def test_a_recipe_that_lacks_a_key_is_refused(name: str) -> None:
     text = json.dumps({key: value for key, value in COMPLETE.items() if key != name})
     with pytest.raises(WeightsError, match=name):
-        from_json(text, where="recipe.json")
+        parse_recipe(text, where="recipe.json")
 
 
 @pytest.mark.parametrize(
@@ -134,5 +134,5 @@ def test_a_recipe_that_lacks_a_key_is_refused(name: str) -> None:
 )
 def test_values_of_another_type_or_an_absurd_size_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(WeightsError) as caught:
-        from_json(json.dumps(COMPLETE | values), where="recipe.json")
+        parse_recipe(json.dumps(COMPLETE | values), where="recipe.json")
     assert len(str(caught.value)) < 300

@@ -19,7 +19,7 @@ from phantoms import all_orders, phantom, rotation, stored_as
 from PIL import Image
 from scipy import ndimage
 
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.lesions import (
     BodySize,
     Context,
@@ -52,7 +52,7 @@ PROVENANCE = Provenance(
 
 
 def thresholded(study: Study, suv: float = 4.0) -> sitk.Image:
-    return image_on((voxels(study.pet) > suv).astype(np.uint8), Grid.of(study.pet))
+    return make_image((view_voxels(study.pet) > suv).astype(np.uint8), Grid.of(study.pet))
 
 
 def files_of(study: Study, mask: sitk.Image) -> dict[str, bytes | str]:
@@ -111,7 +111,7 @@ def test_projections_hold_the_maximum_along_the_line_of_sight() -> None:
     rng = np.random.default_rng(0)
     grid = Grid((20, 18, 150), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     suv = rng.gamma(2.0, 2.0, (150, 18, 20)).astype(np.float32)
-    coronal, sagittal = project_maxima(image_on(suv, grid), grid)
+    coronal, sagittal = project_maxima(make_image(suv, grid), grid)
     np.testing.assert_allclose(coronal, suv.max(axis=1)[::-1], rtol=1e-6)
     np.testing.assert_allclose(sagittal, suv.max(axis=2)[::-1], rtol=1e-6)
 
@@ -122,8 +122,8 @@ def test_the_upright_grid_leaves_air_out_and_no_lesion() -> None:
     mask = np.zeros_like(suv, np.uint8)
     mask[50, 30, 30] = 1  # cold, outside of the body
     grid = Grid((60, 60, 60), (4.0, 4.0, 4.0), (-100.0, 0.0, 50.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
-    pet = image_on(suv, grid)
-    upright = body_grid(pet, measure_lesions(image_on(mask, grid), pet).lesions)
+    pet = make_image(suv, grid)
+    upright = body_grid(pet, measure_lesions(make_image(mask, grid), pet).lesions)
     low = np.array(upright.origin_mm)
     high = low + 2.0 * (np.array(upright.size) - 1)
     assert (low <= np.array([-100 + 22 * 4, 25 * 4, 50 + 20 * 4])).all()
@@ -163,7 +163,7 @@ def test_the_smaller_lesion_is_drawn_over_the_larger() -> None:
     mask = np.zeros((10, 10, 10), np.uint8)
     mask[2:8, 0:4, 2:8] = 1
     mask[4:6, 7:9, 4:6] = 1  # behind
-    labels, _ = number_lesions(image_on(mask, grid))
+    labels, _ = number_lesions(make_image(mask, grid))
     flat = project_labels(labels, grid, View(0, -1.0, 19.0, 1.0, (20, 20)))
     assert flat[10, 10] == 2
     assert flat[6, 6] == 1
@@ -195,9 +195,9 @@ def test_fusion_shows_the_right_on_the_left_and_the_front_at_the_top() -> None:
     hu[2, 38:42, 60:64] = 1000.0  # bone on the left
     mask = np.zeros_like(suv, np.uint8)
     mask[2, 38:42, 38:42] = 1
-    study = Study(image_on(suv, grid), image_on(hu, grid))
-    table = measure_lesions(image_on(mask, grid), study.pet)
-    labels, _ = number_lesions(image_on(mask, grid))
+    study = Study(make_image(suv, grid), make_image(hu, grid))
+    table = measure_lesions(make_image(mask, grid), study.pet)
+    labels, _ = number_lesions(make_image(mask, grid))
     (axial,) = make_axial_pictures(study, labels, table.lesions)
     seen = np.asarray(axial.fusion).astype(int)
     side = seen.shape[0]
@@ -326,8 +326,10 @@ def test_tables_name_their_rows_and_columns_for_a_screen_reader(files) -> None:
 
 def test_scan_references_flags_and_what_was_left_out_are_told() -> None:
     body = body_phantom()
-    mask = image_on(np.maximum(*(voxels(ball(at, 18.0)) for at in ((70, 50, 480), (0, 0, 700)))), Grid.of(body.pet))
-    small = image_on(np.maximum(voxels(mask), voxels(ball((0, 0, 300), 7.0))), Grid.of(body.pet))
+    mask = make_image(
+        np.maximum(*(view_voxels(ball(at, 18.0)) for at in ((70, 50, 480), (0, 0, 700)))), Grid.of(body.pet)
+    )
+    small = make_image(np.maximum(view_voxels(mask), view_voxels(ball((0, 0, 300), 7.0))), Grid.of(body.pet))
     context = Context(organs=body.organs, size=BodySize(70.0, 170.0, "F"))
     kept, table = measure_selected(small, body.pet, context, Selection(min_volume_ml=3.0))
     made_by = replace(PROVENANCE, scan=(("Uptake time", "64 min"),))
@@ -402,7 +404,7 @@ def test_of_many_lesions_the_largest_are_shown_and_all_are_listed() -> None:
     mask = np.zeros(study.pet.GetSize()[::-1], np.uint8)
     mask[4:-4:5, 4:-4:6, 4:-4:6] = 1
     mask[8, 8, 8:20] = 1
-    mask = image_on(mask, Grid.of(study.pet))
+    mask = make_image(mask, Grid.of(study.pet))
     count = len(measure_lesions(mask, study.pet).lesions)
     files = files_of(study, mask)
     page = Page(files["report.html"])

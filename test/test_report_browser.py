@@ -11,7 +11,7 @@ import pytest
 from phantoms import phantom
 from PIL import Image
 
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.lesions import measure_lesions
 from autosegnet.report import Provenance, report_files
 
@@ -40,7 +40,7 @@ def reddish(shot: np.ndarray) -> int:
 @pytest.fixture(scope="module")
 def page() -> str:
     study = phantom()
-    mask = image_on((voxels(study.pet) > 4.0).astype(np.uint8), Grid.of(study.pet))
+    mask = make_image((view_voxels(study.pet) > 4.0).astype(np.uint8), Grid.of(study.pet))
     made_by = Provenance("autosegnet 0.0", "none", "0" * 12, "none", (), (), datetime(2026, 1, 2, tzinfo=UTC))
     return str(report_files(study, mask, measure_lesions(mask, study.pet), made_by)["report.html"])
 

@@ -18,7 +18,7 @@ from phantoms import phantom
 from autosegnet import Result, Segmenter, segment
 from autosegnet.__main__ import main
 from autosegnet.errors import InputError, UsageError, WeightsError
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.interchange import to_sitk
 from autosegnet.model.weights import Weights
 from autosegnet.study import Study
@@ -58,15 +58,15 @@ def test_the_mask_is_that_of_the_command_line(
     with pytest.raises(SystemExit, match="0"):
         main()
     assert result.save(tmp_path / "saved").joinpath("mask.nii.gz").read_bytes() == mask.read_bytes()
-    assert voxels(result.mask).any()
+    assert view_voxels(result.mask).any()
 
 
 def test_a_nibabel_image_gives_a_nibabel_mask_on_its_grid(segmenter: Segmenter, files: Path, result: Result) -> None:
     pet, ct = nibabel.load(files / "SUV.nii.gz"), nibabel.load(files / "CT.nii.gz")
     found = segmenter(pet, ct)
     np.testing.assert_array_equal(found.mask.affine, pet.affine)
-    np.testing.assert_array_equal(found.mask.get_fdata(), voxels(result.mask).T)
-    np.testing.assert_array_equal(found.probability.get_fdata() > 0.5, voxels(result.mask).T.astype(bool))
+    np.testing.assert_array_equal(found.mask.get_fdata(), view_voxels(result.mask).T)
+    np.testing.assert_array_equal(found.probability.get_fdata() > 0.5, view_voxels(result.mask).T.astype(bool))
 
 
 def test_an_array_with_an_affine_gives_an_array_with_that_affine(
@@ -75,7 +75,7 @@ def test_an_array_with_an_affine_gives_an_array_with_that_affine(
     pet, ct = nibabel.load(files / "SUV.nii.gz"), nibabel.load(files / "CT.nii.gz")
     mask, affine = segmenter((np.asarray(pet.dataobj), pet.affine), (np.asarray(ct.dataobj), ct.affine)).mask
     np.testing.assert_array_equal(affine, pet.affine)
-    np.testing.assert_array_equal(mask, voxels(result.mask).T)
+    np.testing.assert_array_equal(mask, view_voxels(result.mask).T)
     assert mask.dtype == np.uint8
 
 
@@ -83,7 +83,7 @@ def test_a_simpleitk_image_and_a_path_may_be_mixed(
     segmenter: Segmenter, study: Study, files: Path, result: Result
 ) -> None:
     mask = segmenter(sitk.ReadImage(str(files / "SUV.nii.gz")), files / "CT.nii.gz").mask
-    np.testing.assert_array_equal(voxels(mask), voxels(result.mask))
+    np.testing.assert_array_equal(view_voxels(mask), view_voxels(result.mask))
 
 
 def test_dicom_folders_are_read(segmenter: Segmenter, study: Study, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_lesions_become_a_frame_of_pandas(result: Result, tmp_path: Path) -> Non
 
 def test_segment_opens_the_weights_for_one_study(files: Path, result: Result, tiny_weights: Weights) -> None:
     found = segment(files / "SUV.nii.gz", files / "CT.nii.gz", weights=tiny_weights.folder, uncertainty=True)
-    np.testing.assert_array_equal(voxels(found.mask), voxels(result.mask))
+    np.testing.assert_array_equal(view_voxels(found.mask), view_voxels(result.mask))
     assert found.uncertainty.GetPixelID() == sitk.sitkFloat32
 
 

@@ -295,7 +295,7 @@ def test_a_stop_that_the_other_thread_has_seen_already_is_quiet(monkeypatch: pyt
 
 @contextmanager
 def warnings_of_threads() -> Iterator[list[BaseException | None]]:
-    """What threads raise meanwhile."""
+    """Return what threads raise meanwhile."""
     raised: list[BaseException | None] = []
     before, threading.excepthook = threading.excepthook, lambda args: raised.append(args.exc_value)
     try:

@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from autosegnet.evaluation import measure_pair
-from autosegnet.geometry import voxels
-from autosegnet.io import only_image, read_image, read_mask
+from autosegnet.geometry import view_voxels
+from autosegnet.io import find_only_image, read_image, read_mask
 from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import BUNDLED, Weights, digest, open_weights
 from autosegnet.pipeline import segment_study
@@ -31,7 +31,7 @@ def weights() -> Weights:
 @pytest.fixture(scope="module")
 def sample() -> Study:
     images = HERE / "input" / "images"
-    return Study(read_image(only_image(images / "pet")), read_image(only_image(images / "ct")))
+    return Study(read_image(find_only_image(images / "pet")), read_image(find_only_image(images / "ct")))
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def test_the_sample_gives_the_expected_mask(found: sitk.Image) -> None:
 
 
 def test_the_samples_lesions_are_found_and_its_hot_organs_are_not(found: sitk.Image, sample: Study) -> None:
-    truth, suv = voxels(read_mask(HERE / "expected" / "truth.mha")) > 0, voxels(sample.pet)
-    mask = voxels(found) > 0
+    truth, suv = view_voxels(read_mask(HERE / "expected" / "truth.mha")) > 0, view_voxels(sample.pet)
+    mask = view_voxels(found) > 0
     assert (mask & truth).sum() > 0.5 * truth.sum()
     assert measure_pair(found, read_mask(HERE / "expected" / "truth.mha")).n_missed <= 2  # of 8
     hot = (suv > 4) & ~ndimage.binary_dilation(truth, iterations=2)
@@ -76,5 +76,5 @@ def test_a_real_study_gives_what_plain_torch_gives(weights: Weights) -> None:
         segment_study(study, open_engine(weights, device=device), weights.recipe).mask
         for device in ("cpu", "reference")
     ]
-    assert voxels(masks[0]).any()
+    assert view_voxels(masks[0]).any()
     assert measure_pair(*masks).dsc >= 0.9999

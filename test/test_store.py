@@ -30,7 +30,7 @@ def server():
 
 @pytest.fixture
 def store(server, monkeypatch):
-    """An empty bucket, and the file system that reaches it."""
+    """Return an empty bucket, and the file system that reaches it."""
     import fsspec
 
     for name, value in (

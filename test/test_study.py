@@ -4,12 +4,12 @@ import SimpleITK as sitk
 from phantoms import phantom
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.study import Study, check_study
 
 
 def changed(image: sitk.Image, function) -> sitk.Image:
-    return image_on(function(voxels(image).astype(np.float32)).astype(np.float32), Grid.of(image))
+    return make_image(function(view_voxels(image).astype(np.float32)).astype(np.float32), Grid.of(image))
 
 
 def beside(array, value):

@@ -12,7 +12,7 @@ from autosegnet.batch.thumbnail import draw_thumbnail
 
 
 def study(spot: tuple[int, int, int]) -> tuple[sitk.Image, sitk.Image]:
-    """A cold PET with one hot voxel, and its mask; (x, y, z), L, P, S."""
+    """Return a cold PET with one hot voxel, and its mask; (x, y, z), L, P, S."""
     values = np.full((40, 20, 30), 0.5, np.float32)
     values[spot[::-1]] = 20.0
     pet = sitk.GetImageFromArray(values)
@@ -21,7 +21,7 @@ def study(spot: tuple[int, int, int]) -> tuple[sitk.Image, sitk.Image]:
 
 
 def shown(pet: sitk.Image, mask: sitk.Image) -> tuple[Image.Image, float, float]:
-    """The picture, and where its red lies: shares of the width and the height."""
+    """Return the picture, and where its red lies: shares of the width and the height."""
     picture = Image.open(BytesIO(draw_thumbnail(pet, mask))).convert("RGB")
     colours = np.asarray(picture).astype(int)
     rows, columns = np.nonzero(colours[..., 0] - colours[..., 1] > 30)

@@ -12,7 +12,7 @@ from autosegnet.grandchallenge.time_limit import TimeLimit, list_steps
 from autosegnet.model import sliding_window
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Fold, Recipe
-from autosegnet.model.sliding_window import Progress
+from autosegnet.model.sliding_window import PassProgress
 
 BEFORE_S, FIRST_PASS_S, PASS_S = 10.0, 7.0, 2.0
 # Three folds, the second of the largest weight, then the third.
@@ -47,7 +47,7 @@ class TimedEngine:
         return window[1] * np.float32(1 + fold) - np.float32(fold)
 
 
-def walk(engine: Engine, recipe: Recipe, *, progress: Progress) -> NDArray[np.float32]:
+def walk(engine: Engine, recipe: Recipe, *, progress: PassProgress) -> NDArray[np.float32]:
     return sliding_window.predict_probability(ARRAY, engine, recipe, progress=progress)
 
 
@@ -102,7 +102,7 @@ def test_passes_that_are_done_together_count_each() -> None:
     limit = TimeLimit(1000.0, degrade=False, clock=lambda: now)
     limit._start = 0.0
 
-    def walked(engine: Engine, recipe: Recipe, *, progress: Progress) -> None:
+    def walked(engine: Engine, recipe: Recipe, *, progress: PassProgress) -> None:
         nonlocal now
         for done, seconds in ((1, FIRST_PASS_S), (6, 5 * PASS_S), (7, PASS_S), (21, 14 * PASS_S)):
             now += seconds

@@ -16,7 +16,7 @@ from scipy import ndimage
 from torch import nn
 
 from autosegnet.model.network import build_network, fold_bytes
-from autosegnet.model.recipe import PET_CHANNEL, Fold, Recipe, to_json
+from autosegnet.model.recipe import PET_CHANNEL, Fold, Recipe, format_recipe
 
 DESCRIPTION = "Untrained: seeded random numbers and a threshold of uptake. Masks made with these folds mean nothing."
 
@@ -72,7 +72,7 @@ def write_untrained_weights(folder: Path, *, folds: int = 5, seed: int = 0, reci
         (folder / f"fold_{k}.safetensors").write_bytes(data)
         entries.append(Fold(f"fold_{k}.safetensors", hashlib.sha256(data).hexdigest(), weight=1.0 + 0.1 * k))
     done = replace(recipe or Recipe(), folds=tuple(entries), description=DESCRIPTION)
-    (folder / "recipe.json").write_text(to_json(done), encoding="utf-8")
+    (folder / "recipe.json").write_text(format_recipe(done), encoding="utf-8")
     return done
 
 

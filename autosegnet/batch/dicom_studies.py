@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autosegnet.batch.found_study import CohortStudy
 from autosegnet.errors import InputError
-from autosegnet.io.folders import case_of
+from autosegnet.io.folders import name_case
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ def group_dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
     shared = Counter(places.values())
     studies = []
     for uid, kinds in scan.studies.items():
-        case = case_of(places[uid].relative_to(root).parts, root)
+        case = name_case(places[uid].relative_to(root).parts, root)
         if shared[places[uid]] > 1:
             case += "_" + hashlib.sha256(uid.encode()).hexdigest()[:8]
         paths = tuple(sorted(path for paths in kinds.values() for path in paths))
@@ -42,7 +42,7 @@ def group_dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
     known = {path.parent for study in studies for path in study.dicom}
     for folder, fault in scan.damage.items():
         if folder not in known:
-            studies.append(CohortStudy(case=case_of(folder.relative_to(root).parts, root), fault=fault))
+            studies.append(CohortStudy(case=name_case(folder.relative_to(root).parts, root), fault=fault))
     return studies
 
 

@@ -19,8 +19,8 @@ from autosegnet.batch.layouts import (
     name_bids_image,
 )
 from autosegnet.errors import InputError, format_list, format_path
-from autosegnet.io import IMAGE_SUFFIXES, image_stem
-from autosegnet.io.folders import advise_to_unzip, case_of, folders_below, refuse_archive
+from autosegnet.io import IMAGE_SUFFIXES, strip_suffix
+from autosegnet.io.folders import advise_to_unzip, name_case, refuse_archive, walk_folders
 from autosegnet.io.layout_names import LABEL_FOLDERS, MASK_STEM, TREE_STEMS
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class _Walk:
         self.others: list[Path] = []
 
     def find_studies(self) -> list[CohortStudy]:
-        for folder, names in folders_below(self._root, leave_out=self._leave_out, unlisted=self._keep_unlisted):
+        for folder, names in walk_folders(self._root, leave_out=self._leave_out, unlisted=self._keep_unlisted):
             images = [folder / name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
             self.others += [folder / name for name in names if not name.lower().endswith(_NO_DICOM)]
             if images:
@@ -109,7 +109,7 @@ class _Walk:
 
     def _keep_unlisted(self, error: OSError) -> None:
         folder = Path(error.filename)
-        case = case_of(self._list_parts(folder), self._root)
+        case = name_case(self._list_parts(folder), self._root)
         self._found.append(CohortStudy(case=case, fault=f"its folder cannot be listed: {error.strerror}"))
 
     def _list_parts(self, folder: Path) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ class _Walk:
         self._found += studies
         if not studies and real.name.lower() not in LABEL_FOLDERS:
             known = (*TREE_STEMS, MASK_STEM)
-            unknown = [path for path in others if image_stem(path).lower() not in known]
+            unknown = [path for path in others if strip_suffix(path).lower() not in known]
             self.left_alone += [str(path.relative_to(self._root)) for path in unknown]
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from autosegnet.batch.found_study import CohortStudy
 from autosegnet.errors import format_list
-from autosegnet.io import IMAGE_SUFFIXES, image_stem
-from autosegnet.io.folders import case_of, folders_below
+from autosegnet.io import IMAGE_SUFFIXES, strip_suffix
+from autosegnet.io.folders import name_case, walk_folders
 
 
 def find_by_globs(root: Path, pet_glob: str, ct_glob: str, *, leave_out: Path) -> list[CohortStudy]:
@@ -27,7 +27,7 @@ def find_by_globs(root: Path, pet_glob: str, ct_glob: str, *, leave_out: Path) -
     """
     paths = [
         folder / name
-        for folder, names in folders_below(root, leave_out=leave_out)
+        for folder, names in walk_folders(root, leave_out=leave_out)
         for name in names
         if name.lower().endswith(IMAGE_SUFFIXES)
     ]
@@ -38,9 +38,9 @@ def find_by_globs(root: Path, pet_glob: str, ct_glob: str, *, leave_out: Path) -
         parts = pet.parent.relative_to(root).parts
         neighbours = in_folder["ct"].get(pet.parent, [])
         if len(in_folder["pet"][pet.parent]) == len(neighbours) == 1:
-            case, matching = case_of(parts, root), neighbours
+            case, matching = name_case(parts, root), neighbours
         else:
-            case = "_".join((*parts, image_stem(pet)))
+            case = "_".join((*parts, strip_suffix(pet)))
             matching = [ct for ct, text in cts.items() if text == starred]
         studies.append(_pair_one(case, pet, matching))
     return studies

@@ -17,8 +17,8 @@ from typing import Final
 
 from autosegnet.batch.found_study import CohortStudy
 from autosegnet.errors import format_list, format_path
-from autosegnet.io import image_stem
-from autosegnet.io.folders import case_of
+from autosegnet.io import strip_suffix
+from autosegnet.io.folders import name_case
 from autosegnet.io.layout_names import (
     IMAGE_FOLDERS,
     PAIRED_PREFIXES,
@@ -39,7 +39,7 @@ def group_by_stem(images: Sequence[Path]) -> dict[str, list[Path]]:
     """Return the images by their name without suffix, in lower case."""
     stems: dict[str, list[Path]] = {}
     for path in images:
-        stems.setdefault(image_stem(path).lower(), []).append(path)
+        stems.setdefault(strip_suffix(path).lower(), []).append(path)
     return stems
 
 
@@ -67,13 +67,13 @@ def find_in_folder(images: Sequence[Path], parts: tuple[str, ...], root: Path) -
 def _find_tree_study(stems: Stems, parts: tuple[str, ...], root: Path) -> list[CohortStudy]:
     if not any(stem in stems for stem in TREE_STEMS):
         return []
-    case = case_of(parts, root)
+    case = name_case(parts, root)
     ct = next((stem for stem in TREE_CT if stem in stems), "")
     lacking = [name for name, is_there in (("SUV", TREE_PET in stems), ("CTres or CT", bool(ct))) if not is_there]
-    doubled = [image_stem(stems[stem][0]) for stem in (TREE_PET, ct) if len(stems.get(stem, ())) > 1]
+    doubled = [strip_suffix(stems[stem][0]) for stem in (TREE_PET, ct) if len(stems.get(stem, ())) > 1]
     if lacking or doubled:
         found = [path for paths in stems.values() for path in paths]
-        return [CohortStudy(case=case, fault=_describe_fault(lacking, doubled, [image_stem(p) for p in found]))]
+        return [CohortStudy(case=case, fault=_describe_fault(lacking, doubled, [strip_suffix(p) for p in found]))]
     return [CohortStudy(case=case, pet=stems[TREE_PET][0], ct=stems[ct][0])]
 
 
@@ -85,7 +85,7 @@ def _find_by_suffix(stems: Stems, above: tuple[str, ...], pet: str, ct: str) -> 
     studies = []
     for name in sorted(names):
         images = [stems.get(name + end, ()) for end in (pet, ct)]
-        written = next(image_stem(paths[0]) for paths in images if paths)[: len(name)].rstrip("_")
+        written = next(strip_suffix(paths[0]) for paths in images if paths)[: len(name)].rstrip("_")
         expected = tuple(f"{written}{end if end in _NNUNET else end.upper()}" for end in (pet, ct))
         studies.append(_pair("_".join((*above, written)), *images, expected=(expected[0], expected[1])))
     return studies
@@ -99,11 +99,11 @@ def _find_by_prefix(stems: Stems, above: tuple[str, ...], root: Path) -> list[Co
             continue
         if len(pets) == 1 and len(cts) <= 1:  # a folder per study, as LION and MOOSE want it
             images = [next(iter(found.values()), ()) for found in (pets, cts)]
-            return [_pair(case_of(above, root), *images, expected=(f"{pet.upper()}…", f"{ct.upper()}…"))]
+            return [_pair(name_case(above, root), *images, expected=(f"{pet.upper()}…", f"{ct.upper()}…"))]
         studies = []
         for name in sorted(pets.keys() | cts.keys()):
             images = [pets.get(name, ()), cts.get(name, ())]
-            written = next(image_stem(paths[0]) for paths in images if paths)[-len(name) :]
+            written = next(strip_suffix(paths[0]) for paths in images if paths)[-len(name) :]
             expected = (pet.upper() + written, ct.upper() + written)
             studies.append(_pair("_".join((*above, written)), *images, expected=expected))
         return studies
@@ -136,7 +136,7 @@ class BidsSession:
         pets, cts = self._images["pet"], self._images["ct"]
         studies = []
         for pet in pets:
-            case = "_".join((*self._above, image_stem(pet)[: -len("_pet")]))
+            case = "_".join((*self._above, strip_suffix(pet)[: -len("_pet")]))
             if len(cts) > 1:
                 fault = f"{len(cts)} CT images for one PET ({format_list([ct.name for ct in cts])}); expected one"
                 studies.append(CohortStudy(case=case, fault=fault))
@@ -152,7 +152,7 @@ def name_bids_image(path: Path, parts: tuple[str, ...]) -> tuple[tuple[tuple[str
         path: of the image.
         parts: of its folder's place below the root.
     """
-    match = _BIDS.fullmatch(image_stem(path).lower())
+    match = _BIDS.fullmatch(strip_suffix(path).lower())
     if match is None:
         return None
     subject = next((k for k, part in enumerate(parts) if part.lower() == match["subject"]), None)
@@ -171,12 +171,12 @@ def find_challenge_studies(pet: Stems, ct: Stems, parts: tuple[str, ...]) -> lis
     """
     if len(pet) <= 1 and len(ct) <= 1:
         images = [next(iter(stems.values()), ()) for stems in (pet, ct)]
-        stem = image_stem([*images[1], *images[0]][0])
+        stem = strip_suffix([*images[1], *images[0]][0])
         return [_pair("_".join(parts) or stem, *images, expected=("an image in images/pet", "one in images/ct"))]
     studies = []
     for stem in sorted(pet.keys() | ct.keys()):
         images = [pet.get(stem, ()), ct.get(stem, ())]
-        written = image_stem([*images[1], *images[0]][0])
+        written = strip_suffix([*images[1], *images[0]][0])
         studies.append(_pair("_".join((*parts, written)), *images, expected=("in images/pet", "in images/ct")))
     return studies
 
@@ -185,7 +185,7 @@ def _pair(case: str, pet: Sequence[Path], ct: Sequence[Path], *, expected: tuple
     lacking = [
         f"{kind} ({what})" for kind, what, images in zip(("PET", "CT"), expected, (pet, ct), strict=True) if not images
     ]
-    doubled = [image_stem(images[0]) for images in (pet, ct) if len(images) > 1]
+    doubled = [strip_suffix(images[0]) for images in (pet, ct) if len(images) > 1]
     if lacking or doubled:
         return CohortStudy(case=case, fault=_describe_fault(lacking, doubled, [p.name for p in (*pet, *ct)]))
     return CohortStudy(case=case, pet=pet[0], ct=ct[0])

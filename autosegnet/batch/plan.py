@@ -25,11 +25,11 @@ from autosegnet.batch.record import (
 )
 from autosegnet.batch.study_table import StudyEntry
 from autosegnet.errors import InputError, UsageError, format_path
-from autosegnet.io import image_stem
+from autosegnet.io import strip_suffix
 from autosegnet.io.layout_names import TREE_PET
 from autosegnet.io.small_files import read_json
 from autosegnet.loading import InputOptions, check_options
-from autosegnet.model.recipe import Recipe, to_json
+from autosegnet.model.recipe import Recipe, format_recipe
 from autosegnet.report import REPORT_PAGE
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,9 @@ def plan_studies(
     Raises:
         OutputError: what an earlier run left of a study that cannot be done now cannot be removed.
     """
-    weights = hashlib.sha256(to_json(recipe).encode()).hexdigest()  # of crop and fold weights, too, not of folds alone
+    weights = hashlib.sha256(
+        format_recipe(recipe).encode()
+    ).hexdigest()  # of crop and fold weights, too, not of folds alone
     rows: dict[str, StudyRow] = {}
     tasks = []
     for study in studies:
@@ -160,9 +162,9 @@ def _find_sidecar(study: CohortStudy, unit: str) -> Path | None:
     Raises:
         InputError: the sidecar says Bq/ml, and the user says, or has not said otherwise, that the PET is in SUV.
     """
-    if study.pet is None or study.pet.is_dir() or image_stem(study.pet).lower() == TREE_PET:
+    if study.pet is None or study.pet.is_dir() or strip_suffix(study.pet).lower() == TREE_PET:
         return None
-    sidecar = study.pet.with_name(f"{image_stem(study.pet)}.json")
+    sidecar = study.pet.with_name(f"{strip_suffix(study.pet)}.json")
     if unit == "bqml":
         return sidecar
     if sidecar.is_file() and _reads_as_bqml(sidecar):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from autosegnet.geometry import Grid, voxels
+from autosegnet.geometry import Grid, view_voxels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -67,7 +67,7 @@ def _match_axes(grid: Grid) -> tuple[int, int, int]:
 
 def _project(image: sitk.Image, depth: int, flip: list[int], upright: bool) -> NDArray[np.float32]:
     """Return the maximum along an axis as (rows from the head, columns from the patient's right)."""
-    array = np.asarray(voxels(image)).transpose(2, 1, 0)  # (x, y, z)
+    array = np.asarray(view_voxels(image)).transpose(2, 1, 0)  # (x, y, z)
     flat = array.max(axis=depth, keepdims=True)
     flat = np.flip(flat, tuple(flip)).squeeze(depth)
     if upright:

@@ -112,10 +112,10 @@ def _as_bytes(mask: sitk.Image) -> sitk.Image:
     """Return a mask as uint8, its labels kept if they fit."""
     import numpy as np
 
-    from autosegnet.geometry import Grid, image_on, voxels
+    from autosegnet.geometry import Grid, make_image, view_voxels
 
-    values = voxels(mask)
-    return image_on((values if values.max(initial=0) < 256 else values != 0).astype(np.uint8), Grid.of(mask))
+    values = view_voxels(mask)
+    return make_image((values if values.max(initial=0) < 256 else values != 0).astype(np.uint8), Grid.of(mask))
 
 
 def _describe(loaded: LoadedStudy, warnings: list[str]) -> Provenance:

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from autosegnet.errors import UsageError, WeightsError
-from autosegnet.model.recipe import Recipe, to_json
+from autosegnet.model.recipe import Recipe, format_recipe
 from autosegnet.runtime.standard_streams import print_result
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _info(args: argparse.Namespace) -> None:
     from autosegnet.model.weights import digest, open_weights
 
     weights = open_weights(args.weights)
-    print_result(to_json(weights.recipe))
+    print_result(format_recipe(weights.recipe))
     log.info("weights %s in %s", digest(weights)[:12], weights.folder)
 
 

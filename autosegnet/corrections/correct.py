@@ -12,7 +12,7 @@ from autosegnet.corrections.clicks import Clicks
 from autosegnet.corrections.growth import REACH_MM, Surroundings, grow_lesion
 from autosegnet.corrections.removal import find_removed
 from autosegnet.corrections.strokes import Voxels, group_strokes
-from autosegnet.geometry import Box, Grid, image_on, occupied_box, resample, voxels
+from autosegnet.geometry import Box, Grid, find_occupied_box, make_image, resample, view_voxels
 from autosegnet.lesions import label_lesions
 from autosegnet.study import AIR_HU, Study
 
@@ -41,7 +41,7 @@ def correct_mask(probability: sitk.Image, study: Study, clicks: Clicks) -> sitk.
     grid = Grid.of(study.pet)
     found_tumor, found_background = clicks.find_voxels(grid)
     tumor, background = _join(group_strokes(found_tumor)), _join(group_strokes(found_background))
-    chance, suv = voxels(probability), voxels(study.pet)
+    chance, suv = view_voxels(probability), view_voxels(study.pet)
     mask = chance > 0.5
     spacing_mm = grid.spacing_mm[::-1]
     removed = _find_removed_parts(mask, suv, chance, background, tumor, spacing_mm)
@@ -66,7 +66,7 @@ def correct_mask(probability: sitk.Image, study: Study, clicks: Clicks) -> sitk.
     mask[tuple(background.T)] = False
     mask[tuple(tumor.T)] = True
     log.info("corrected by %d clicks: %s", len(clicks), clicks.describe())
-    return image_on(mask.astype(np.uint8), grid)
+    return make_image(mask.astype(np.uint8), grid)
 
 
 def _find_removed_parts(
@@ -83,7 +83,7 @@ def _find_removed_parts(
     removed = np.zeros_like(mask)
     if not mask[tuple(background.T)].any():
         return removed
-    occupied = occupied_box(mask)
+    occupied = find_occupied_box(mask)
     labels, _ = label_lesions(mask[occupied])
     boxes = ndimage.find_objects(labels)
     corner = [side.start for side in occupied]
@@ -122,5 +122,5 @@ def _cut_hu(ct: sitk.Image, grid: Grid, box: _Part) -> NDArray[np.float32]:
     """Return the CT on a part of the PET's grid: HU, air beyond the CT."""
     z, y, x = ((side.start, side.stop) for side in box)
     region: Box = (x, y, z)
-    hu: NDArray[np.float32] = voxels(resample(ct, grid.crop(region), outside=AIR_HU))
+    hu: NDArray[np.float32] = view_voxels(resample(ct, grid.crop(region), outside=AIR_HU))
     return hu

@@ -9,7 +9,7 @@ from typing import Final
 from autosegnet.dicom.header import Header
 from autosegnet.dicom.parse import PREAMBLE, find_header, get_size, read_start
 from autosegnet.errors import InputError, format_path
-from autosegnet.io.folders import advise_to_unzip, folders_below, refuse_archive
+from autosegnet.io.folders import advise_to_unzip, refuse_archive, walk_folders
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def find_headers(folder: Path) -> list[Header]:
     refuse_archive(folder)
     if not folder.is_dir():
         raise InputError(f"found no folder, expected one with DICOM files, at {format_path(folder)}")
-    by_folder = {place.resolve(): (place, names) for place, names in folders_below(folder)}  # a linked one once
+    by_folder = {place.resolve(): (place, names) for place, names in walk_folders(folder)}  # a linked one once
     paths = sorted(place / name for place, names in by_folder.values() for name in names if name.upper() != "DICOMDIR")
     headers = [header for path in paths if (header := find_header(path)) is not None]
     known = {header.path for header in headers}

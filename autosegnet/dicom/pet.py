@@ -13,7 +13,7 @@ from autosegnet.dicom.series import Series
 from autosegnet.dicom.stack import Stack
 from autosegnet.dicom.volume import read_ct_image, read_pet_image
 from autosegnet.errors import InputError
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.scan import ScanFacts
 from autosegnet.suv import Conversion, StatedFacts, convert, weigh_activity
 from autosegnet.suv.tracer import doubt_tracer
@@ -73,7 +73,7 @@ def read_dicom_pet(
     conversion = convert(read_pet_header(stacked.headers), mode=mode, facts=facts)
     image = read_pet_image(stacked, conversion.factors)
     voxel_ml = math.prod(image.GetSpacing()) / 1000.0
-    conversion = weigh_activity(conversion, voxels(image), voxel_ml=voxel_ml, facts=facts)
+    conversion = weigh_activity(conversion, view_voxels(image), voxel_ml=voxel_ml, facts=facts)
     doubts = [*series.verdict.doubts, *doubt_tracer(conversion.tracer, conversion.nuclide, expected=expected_tracer)]
     stated = list(conversion.stated)
     if series.verdict.waived_by == ATTENUATION:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from autosegnet.dicom.header import refuse_damage
 from autosegnet.dicom.parse import read_object
 from autosegnet.errors import InputError, format_path
-from autosegnet.geometry import Grid, image_on
+from autosegnet.geometry import Grid, make_image
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -85,7 +85,7 @@ def _read_segmentation(dataset: Dataset) -> StoredMask:
     grid = Grid(size, (columns_mm, rows_mm, step_mm), _triple(lowest), tuple(direction.ravel().tolist()))
     labels, overlaps = _fill_frames(dataset, frames, index, size)
     names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in dataset.SegmentSequence}
-    return StoredMask(image_on(labels, grid), names, overlaps)
+    return StoredMask(make_image(labels, grid), names, overlaps)
 
 
 def _fill_frames(
@@ -155,7 +155,7 @@ def _read_structure_set(dataset: Dataset, pet: Grid) -> StoredMask:
         inside = fill_contours([c for c in contours if len(c) > 2], pet.size)
         overlaps = overlaps or bool((labels[inside] != 0).any())
         labels[inside] = number
-    return StoredMask(image_on(labels, pet), names, overlaps)
+    return StoredMask(make_image(labels, pet), names, overlaps)
 
 
 def _is_closed(contour: Dataset) -> bool:

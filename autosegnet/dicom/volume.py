@@ -12,7 +12,7 @@ from autosegnet.dicom.header import Header, name_attribute, refuse_damage
 from autosegnet.dicom.parse import read_pixels
 from autosegnet.dicom.stack import Stack
 from autosegnet.errors import InputError
-from autosegnet.io.decoded import DecodedImage, check_finite, empty_voxels, make_image
+from autosegnet.io.decoded import DecodedImage, check_finite, empty_voxels, make_decoded_image
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -80,7 +80,7 @@ def read_ct_image(stacked: Stack) -> "SimpleITK.Image":
 
 def _to_image(values: NDArray[Any], stacked: Stack) -> "SimpleITK.Image":
     check_finite(values, Path(stacked.headers[0].where))
-    return make_image(DecodedImage(values, stacked.grid))
+    return make_decoded_image(DecodedImage(values, stacked.grid))
 
 
 def _read_rescale(header: Header) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from autosegnet.evaluation.detection import IOU_THRESHOLDS, Detection, match_les
 from autosegnet.evaluation.metrics import CaseMetrics, Convention, measure_masks, put_on_grid_of
 from autosegnet.evaluation.surface import NSD_TOLERANCE_MM, SurfaceMetrics, measure_surfaces
 from autosegnet.evaluation.uptake import UptakeFigures, measure_uptake
-from autosegnet.geometry import Grid, is_same_set, occupied_box, resample_labels, voxels
+from autosegnet.geometry import Grid, find_occupied_box, is_same_set, resample_labels, view_voxels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -92,11 +92,11 @@ def _evaluate(files: CaseFiles) -> CaseResult:
     options = files.options
     truth = read_as_lesions(files.truth, options.label)
     spacing_mm = truth.GetSpacing()[::-1]
-    g = voxels(truth).astype(bool)
+    g = view_voxels(truth).astype(bool)
     steps, result = [], CaseResult()
     for path in files.predictions:
         p = _read_prediction(path, truth, files).astype(bool)
-        box = occupied_box(p | g)
+        box = find_occupied_box(p | g)
         detection = match_lesions(p[box], g[box], thresholds=options.iou)
         metrics = measure_masks(p, g, spacing_mm=spacing_mm, convention=options.convention)
         steps.append((metrics, detection.overlap.f1))
@@ -114,7 +114,7 @@ def _evaluate(files: CaseFiles) -> CaseResult:
 def _read_prediction(path: Path, truth: sitk.Image, files: CaseFiles) -> Any:
     prediction = read_as_lesions(path, files.options.label)
     try:
-        return voxels(put_on_grid_of(prediction, truth))
+        return view_voxels(put_on_grid_of(prediction, truth))
     except InputError as error:
         raise InputError(f"{error} ({format_path(path)}, {format_path(files.truth)})") from error
 
@@ -127,7 +127,9 @@ def _read_pet(path: Path, truth: sitk.Image) -> Any:
         raise InputError(
             f"the PET {format_path(path)} is not on the grid of the truth; expected the same voxel centres"
         )
-    return voxels(resample_labels(pet, Grid.of(truth)))  # every voxel centre is one of the PET's: nothing is changed
+    return view_voxels(
+        resample_labels(pet, Grid.of(truth))
+    )  # every voxel centre is one of the PET's: nothing is changed
 
 
 def read_as_lesions(path: Path, label: str) -> sitk.Image:
@@ -140,17 +142,17 @@ def read_as_lesions(path: Path, label: str) -> sitk.Image:
     Raises:
         InputError: it cannot be read, or holds other values than whole numbers; without a label, other than 0 and 1.
     """
-    from autosegnet.geometry import image_on
+    from autosegnet.geometry import make_image
     from autosegnet.io import read_image, read_mask
 
     if not label:
         return read_mask(path)
     image = read_image(path)
-    values = voxels(image)
+    values = view_voxels(image)
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         raise InputError(f"{format_path(path)} holds values that are not whole numbers; expected labels")
     inside = values != 0 if label == ANY_LABEL else values == int(label)
-    return image_on(inside.astype(np.uint8), Grid.of(image))
+    return make_image(inside.astype(np.uint8), Grid.of(image))
 
 
 def list_columns(options: EvaluationOptions, *, with_pet: bool, steps: int) -> list[str]:

@@ -22,8 +22,8 @@ from autosegnet.evaluation.case_result import (
     make_row,
 )
 from autosegnet.evaluation.metrics import CaseMetrics, Convention
-from autosegnet.io import IMAGE_SUFFIXES, image_stem
-from autosegnet.io.folders import case_of, folders_below
+from autosegnet.io import IMAGE_SUFFIXES, strip_suffix
+from autosegnet.io.folders import name_case, walk_folders
 from autosegnet.io.layout_names import LABEL_FOLDERS, MASK_STEM, TREE_PET
 from autosegnet.io.tables import format_table_csv
 from autosegnet.runtime.distribute import run
@@ -95,7 +95,7 @@ def evaluate_cases(
 def _find_pets(folder: Path, truths: Mapping[str, Path]) -> dict[str, Path]:
     """Return the PET of every case: `SUV` beside other images as in the autoPET data, or a flat folder."""
     paths = _images_below(folder)
-    suv = [path for path in paths if image_stem(path).lower() == TREE_PET]
+    suv = [path for path in paths if strip_suffix(path).lower() == TREE_PET]
     pets = {_case_name(path, folder): path for path in suv or paths}
     missing = truths.keys() - pets.keys()
     if missing:
@@ -120,7 +120,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
             f"{format_path(folder)} is not a folder; expected one with masks ({', '.join(IMAGE_SUFFIXES)})"
         )
     paths = _images_below(folder)
-    named = [p for p in paths if image_stem(p).lower() == MASK_STEM or _is_label(p, folder)]
+    named = [p for p in paths if strip_suffix(p).lower() == MASK_STEM or _is_label(p, folder)]
     masks: dict[str, Path] = {}
     for path in named or paths:
         case = _case_name(path, folder)
@@ -163,14 +163,14 @@ def _write_rows(columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -
 
 
 def _images_below(root: Path) -> list[Path]:
-    files = [folder / name for folder, names in folders_below(root) for name in names]
+    files = [folder / name for folder, names in walk_folders(root) for name in names]
     return sorted(path for path in files if path.name.lower().endswith(IMAGE_SUFFIXES))
 
 
 def _case_name(path: Path, root: Path) -> str:
-    stem = image_stem(path)
+    stem = strip_suffix(path)
     folders = tuple(name for name in _folders(path, root) if name.lower() not in LABEL_FOLDERS)
-    return case_of(folders if stem.lower() in (MASK_STEM, TREE_PET) else (*folders, stem), root)
+    return name_case(folders if stem.lower() in (MASK_STEM, TREE_PET) else (*folders, stem), root)
 
 
 def _is_label(path: Path, root: Path) -> bool:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, is_same_set, occupied_box, resample_labels, voxels
-from autosegnet.lesions import count_lesion_voxels, label_lesions, voxel_volume_ml
+from autosegnet.geometry import Grid, find_occupied_box, is_same_set, resample_labels, view_voxels
+from autosegnet.lesions import compute_voxel_volume_ml, count_lesion_voxels, label_lesions
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -73,8 +73,8 @@ def measure_pair(
         InputError: the grids differ.
     """
     return measure_masks(
-        voxels(put_on_grid_of(prediction, truth)),
-        voxels(truth),
+        view_voxels(put_on_grid_of(prediction, truth)),
+        view_voxels(truth),
         spacing_mm=truth.GetSpacing()[::-1],
         convention=convention,
     )
@@ -94,12 +94,12 @@ def measure_masks(
     assert prediction.shape == truth.shape, "prediction and truth have one shape"
     assert convention in CONVENTIONS, f"convention is one of {CONVENTIONS}"
     p, g = _as_bool(prediction), _as_bool(truth)
-    box = occupied_box(p | g)
+    box = find_occupied_box(p | g)
     p, g = p[box], g[box]
     n_predicted, n_false, voxels_false = _untouched(p, g)
     n_truth, n_missed, voxels_missed = _untouched(g, p)
     voxels_p, voxels_g = int(np.count_nonzero(p)), int(np.count_nonzero(g))
-    v = voxel_volume_ml(spacing_mm)
+    v = compute_voxel_volume_ml(spacing_mm)
     healthy_dsc, healthy_fnv = _score_healthy(convention, is_empty=voxels_p == 0)
     return CaseMetrics(
         dsc=2 * int(np.count_nonzero(p & g)) / (voxels_g + voxels_p) if voxels_g else healthy_dsc,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.lesions.components import voxel_volume_ml
+from autosegnet.lesions.components import compute_voxel_volume_ml
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def measure_uptake(
     prediction: NDArray[np.bool_], truth: NDArray[np.bool_], suv: NDArray[Any], *, spacing_mm: tuple[float, ...]
 ) -> UptakeFigures:
     """Return the figures of two masks on a PET in SUV of the same shape."""
-    voxel_ml = voxel_volume_ml(spacing_mm)
+    voxel_ml = compute_voxel_volume_ml(spacing_mm)
     tlg, highest = [], []
     for mask in (truth, prediction):
         values = suv[mask].astype(np.float64)

@@ -16,7 +16,7 @@ import numpy as np
 
 from autosegnet.corrections import Clicks, read_clicks
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, voxels
+from autosegnet.geometry import Grid, view_voxels
 from autosegnet.study import Study
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def digest_study(study: Study, weights: str) -> str:
     """Return a digest of voxels and grids of PET and CT, and of a text."""
     digest = hashlib.blake2b(weights.encode())
     for image in (study.pet, study.ct):
-        array = voxels(image)
+        array = view_voxels(image)
         digest.update(repr((Grid.of(image), array.dtype.str)).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from autosegnet.errors import InputError, UsageError
-from autosegnet.io import image_stem, only_image
+from autosegnet.io import find_only_image, strip_suffix
 from autosegnet.io.places import remove_file
 from autosegnet.io.small_files import read_json
 
@@ -120,7 +120,7 @@ def find_job_files(*, input_folder: Path, output_folder: Path, edition_name: str
     return JobFiles(
         pet,
         ct,
-        output_folder / "images" / year.output_socket / f"{image_stem(ct)}.mha",
+        output_folder / "images" / year.output_socket / f"{strip_suffix(ct)}.mha",
         output_folder / _RESULTS,
         output_folder / _DATA_CENTRIC if year.data_centric else None,
         input_folder / CLICKS if has_clicks and year.has_clicks else None,
@@ -182,7 +182,7 @@ def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) ->
     """Return the image of the socket of a name, "pet" or "ct"."""
     usual = f"images/{name}"
     if listed is None:
-        return _in_place(only_image(input_folder / usual), input_folder)
+        return _in_place(find_only_image(input_folder / usual), input_folder)
     found = [s for s in listed if s.relative_path.strip("/") == usual or s.slug in (name, f"{name}-image")]
     if len(found) != 1:
         raise InputError(
@@ -196,7 +196,7 @@ def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) ->
     # The name may be the image's title on the platform rather than a file's.
     if named and PurePosixPath(named).name == named and os.path.isfile(input_folder / relative / named):
         return _in_place(input_folder / relative / named, input_folder)
-    return _in_place(only_image(input_folder / relative), input_folder)
+    return _in_place(find_only_image(input_folder / relative), input_folder)
 
 
 def _in_place(image: Path, input_folder: Path) -> Path:

@@ -1,6 +1,6 @@
 """Keeps a study within a time limit: an estimate after the first passes, and faster ways to run where it is exceeded.
 
-`steps` holds the ways in the order in which they are tried: all folds, then all folds in the fast mode, then fewer and
+`list_steps` gives the ways in the order in which they are tried: all folds, then all in the fast mode, then fewer and
 fewer in the fast mode, those of the largest weights kept. A step down starts again with the first window, so that its
 mask is, to the last bit, the mask of the ensemble that is named.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from autosegnet.model.accumulator import LogitAccumulator, Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
-from autosegnet.model.sliding_window import Progress, Walk, count_voxels
+from autosegnet.model.sliding_window import PassProgress, Walk, count_voxels
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,9 @@ class TimeLimit:
         """For `results.json`: the limit, the first estimate, what ran, and whether that is less than was asked for."""
         return dict(self._record)
 
-    def run(self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: Progress) -> T:
+    def run(
+        self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: PassProgress
+    ) -> T:
         """Return what the walk computes, in the first way that is estimated to keep within the limit.
 
         Args:
@@ -155,7 +157,7 @@ class TimeLimit:
             self._record |= {"ran": slow.step.name, "degraded": True, "degraded_estimate_s": round(slow.estimate_s, 3)}
             return walk(slow.step.engine, slow.step.recipe, progress=progress)
 
-    def _watched(self, ways: tuple[Step, ...], progress: Progress) -> Progress:
+    def _watched(self, ways: tuple[Step, ...], progress: PassProgress) -> PassProgress:
         """Return a progress that estimates at its second call, and unwinds a walk that is to begin again.
 
         The first pass, or the first few at once, also set up the device; where there are no others, they are all that

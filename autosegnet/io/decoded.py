@@ -48,7 +48,7 @@ class DecodedImage:
 
 
 def empty_voxels(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a writable array of zeros (z, y, x) for the voxels of an image to be; `make_image` hands its memory on.
+    """Return a writable array of zeros (z, y, x) for an image's voxels; `make_decoded_image` hands its memory on.
 
     A study is read into the memory that it stays in; a copy would take as much again.
     """
@@ -203,7 +203,7 @@ def keep_type(voxels: NDArray[Any], path: Path) -> NDArray[Any]:
     return narrow
 
 
-def make_image(decoded: DecodedImage) -> "SimpleITK.Image":
+def make_decoded_image(decoded: DecodedImage) -> "SimpleITK.Image":
     """Return the image in SimpleITK, on the very grid of `decoded`.
 
     Voxels of `empty_voxels` become the image's without a copy, any others by one.

@@ -19,7 +19,7 @@ def refuse_unlisted(error: OSError) -> None:
     ) from error
 
 
-def folders_below(
+def walk_folders(
     root: Path, *, leave_out: Path | None = None, unlisted: Callable[[OSError], None] = refuse_unlisted
 ) -> Iterator[tuple[Path, list[str]]]:
     """Walk a folder and all below it, and yield each with the names of its files, both sorted, hidden ones left out.
@@ -48,7 +48,7 @@ def folders_below(
         waiting += [folder / name for name in reversed(subfolders)]
 
 
-def case_of(parts: tuple[str, ...], root: Path) -> str:
+def name_case(parts: tuple[str, ...], root: Path) -> str:
     """Return the name of what lies at a place below a folder; the folder's own for what lies directly in it."""
     return "_".join(parts) if parts else root.resolve().name
 

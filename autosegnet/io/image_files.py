@@ -32,7 +32,7 @@ def open_image(path: Path) -> Iterator[io.FileIO]:
 
 
 def _check_content(file: io.FileIO, path: Path) -> None:
-    if file_size(file) == 0:
+    if get_file_size(file) == 0:
         raise InputError(f"the file is empty (0 bytes), expected an image, at {format_path(path)}; copy it again")
     if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
         raise InputError(
@@ -41,6 +41,6 @@ def _check_content(file: io.FileIO, path: Path) -> None:
     file.seek(0)
 
 
-def file_size(file: io.FileIO) -> int:
+def get_file_size(file: io.FileIO) -> int:
     """Return the size in bytes of an open file."""
     return os.fstat(file.fileno()).st_size

@@ -13,7 +13,14 @@ import numpy as np
 from autosegnet.errors import InputError, UsageError, format_list, format_path
 from autosegnet.io.atomic import encode_text, probe_output, write_files
 from autosegnet.io.content import SIGNATURE_BYTES, name_content
-from autosegnet.io.decoded import DecodedImage, check_finite, empty_voxels, fill_nonfinite, keep_type, make_image
+from autosegnet.io.decoded import (
+    DecodedImage,
+    check_finite,
+    empty_voxels,
+    fill_nonfinite,
+    keep_type,
+    make_decoded_image,
+)
 from autosegnet.io.image_files import open_image
 from autosegnet.io.nifti_forms import Form
 
@@ -53,7 +60,7 @@ def read_image(path: Path, *, form: Form = "both", air: float | None = None) -> 
         check_finite(decoded.voxels, path)
     else:
         fill_nonfinite(decoded.voxels, air)
-    return make_image(DecodedImage(keep_type(decoded.voxels, path), decoded.grid))
+    return make_decoded_image(DecodedImage(keep_type(decoded.voxels, path), decoded.grid))
 
 
 def read_mask(path: Path, *, form: Form = "both") -> "SimpleITK.Image":
@@ -77,7 +84,7 @@ def read_mask(path: Path, *, form: Form = "both") -> "SimpleITK.Image":
     if others:
         values = ", ".join(f"{value:g}" for value in sorted(others)[:5])
         raise InputError(f"the mask holds the values {values}, expected only 0 and 1, in {format_path(path)}")
-    return make_image(DecodedImage(mask, decoded.grid))
+    return make_decoded_image(DecodedImage(mask, decoded.grid))
 
 
 def write_image(image: "SimpleITK.Image", path: Path) -> None:
@@ -140,7 +147,7 @@ def _encode(content: "SimpleITK.Image | str | bytes", path: Path) -> Iterable[by
     return encode_nifti(content, compressed=_suffix(path) == ".nii.gz")
 
 
-def only_image(folder: Path) -> Path:
+def find_only_image(folder: Path) -> Path:
     """Return the one image in a folder, as the platform provides it; its path inside `folder`.
 
     Hidden files are left alone (editors and macOS leave them). Files of other kinds, such as a README, are no obstacle
@@ -176,7 +183,7 @@ def only_image(folder: Path) -> Path:
     return images[0]
 
 
-def image_stem(path: Path) -> str:
+def strip_suffix(path: Path) -> str:
     """Return the name of an image without its suffix: 'a' for a.mha, a.nii and a.nii.gz."""
     return path.name[: len(path.name) - len(_suffix(path))]
 

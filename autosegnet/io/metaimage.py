@@ -13,9 +13,9 @@ import numpy as np
 
 from autosegnet.errors import InputError, format_path
 from autosegnet.io.decoded import DecodedImage, check_bytes, empty_voxels
-from autosegnet.io.image_files import file_size, open_image
+from autosegnet.io.image_files import get_file_size, open_image
 from autosegnet.io.metaimage_header import KNOWN_KEYS, MetaHeader, parse_meta_header
-from autosegnet.io.metaimage_tags import LONGEST_HEADER, parse_tags
+from autosegnet.io.metaimage_tags import LONGEST_METAIMAGE_HEADER, parse_tags
 from autosegnet.io.streams import ZLIB_OR_GZIP, check_inflatable, inflate_into, read_into
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def read_metaimage(path: Path) -> DecodedImage:
         InputError: anything damaged, contradictory or beyond the bounds of `decoded`
     """
     with open_image(path) as file:
-        header = parse_meta_header(parse_tags(file.read(LONGEST_HEADER), KNOWN_KEYS, path))
+        header = parse_meta_header(parse_tags(file.read(LONGEST_METAIMAGE_HEADER), KNOWN_KEYS, path))
         check_bytes(header.grid.size, header.dtype.itemsize, path)
-        _check_payload(header, file_size(file) - header.start, path)
+        _check_payload(header, get_file_size(file) - header.start, path)
         voxels = empty_voxels(header.grid.size[::-1], header.dtype)
         buffer = voxels.reshape(-1).view(np.uint8).data
         file.seek(header.start)

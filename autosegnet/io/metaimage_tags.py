@@ -14,7 +14,7 @@ from pathlib import Path
 from autosegnet.errors import InputError, format_path
 
 # Headers with DICOM tags in them take a few kilobytes.
-LONGEST_HEADER = 65_536
+LONGEST_METAIMAGE_HEADER = 65_536
 # MetaIO reads a key into 500 characters and a value into 4096 (metaUtils.cxx).
 _LONGEST_KEY = 255
 _LONGEST_VALUE = 4_000
@@ -94,7 +94,7 @@ def parse_tags(head: bytes, known: frozenset[str], path: Path) -> Tags:
     """Return the tags in the first bytes of a file.
 
     Args:
-        head: the first `LONGEST_HEADER` bytes, or the whole file where that is shorter
+        head: the first `LONGEST_NIFTI_HEADER` bytes, or the whole file where that is shorter
         known: keys that have a meaning; only they are refused when they come twice with different values
 
     Raises:

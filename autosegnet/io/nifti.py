@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autosegnet.errors import InputError, format_path
 from autosegnet.io.content import SIGNATURE_BYTES, name_content
 from autosegnet.io.decoded import DecodedImage, check_bytes, empty_voxels
-from autosegnet.io.image_files import file_size, open_image
+from autosegnet.io.image_files import get_file_size, open_image
 from autosegnet.io.nifti_forms import FORMS_TOLERANCE_VOXELS, Form, measure_voxels_apart
 from autosegnet.io.nifti_header import LPS_FROM_RAS, NIFTI_HEADER_BYTES, NiftiHeader, parse_nifti_header
 from autosegnet.io.streams import GZIP, GZIP_MAGIC, check_inflatable, inflate_first, inflate_into, read_into
@@ -56,10 +56,10 @@ def read_nifti(path: Path, *, form: Form = "both") -> DecodedImage:
         check_bytes(header.grid.size, header.dtype.itemsize, path)
         total = header.start + math.prod(header.grid.size) * header.dtype.itemsize
         if packed:
-            check_inflatable(file_size(file), total, path)
-        elif file_size(file) != total:
+            check_inflatable(get_file_size(file), total, path)
+        elif get_file_size(file) != total:
             raise InputError(
-                f"the file holds {file_size(file)} bytes, expected {total}, in {format_path(path)}; "
+                f"the file holds {get_file_size(file)} bytes, expected {total}, in {format_path(path)}; "
                 "copy or export it again"
             )
         voxels = empty_voxels(header.grid.size[::-1], header.dtype)

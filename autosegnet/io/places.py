@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 from autosegnet.errors import OutputError, UsageError, format_path
-from autosegnet.io.folders import folders_below
+from autosegnet.io.folders import walk_folders
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def _replaces(output: Output, path: Path, is_read: Callable[[str], bool]) -> boo
 
 
 def _files_in(folder: Path) -> Iterator[Path]:
-    for place, names in folders_below(folder, unlisted=lambda error: None):
+    for place, names in walk_folders(folder, unlisted=lambda error: None):
         yield from (place / name for name in names)
 
 

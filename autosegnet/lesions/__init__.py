@@ -6,10 +6,10 @@ Conventions: 18-connectivity; positions in LPS, mm; volumes in ml; SUV in g/ml, 
 
 from autosegnet.lesions.components import (
     CONNECTIVITY,
+    compute_voxel_volume_ml,
     count_lesion_voxels,
     label_lesions,
-    lesion_volumes_ml,
-    voxel_volume_ml,
+    measure_volumes_ml,
 )
 from autosegnet.lesions.context import BodySize, Context
 from autosegnet.lesions.figures import BodyFigures, LeftOut, Lesion
@@ -18,7 +18,7 @@ from autosegnet.lesions.measure import measure_lesions
 from autosegnet.lesions.numbering import number_lesions
 from autosegnet.lesions.organ_labels import OrganLabels
 from autosegnet.lesions.organ_names import ORGAN_TABLES
-from autosegnet.lesions.peak import PeakSphere, peak_sphere
+from autosegnet.lesions.peak import PeakSphere, make_peak_sphere
 from autosegnet.lesions.selection import Selection, measure_selected
 
 __all__ = [
@@ -39,10 +39,10 @@ __all__ = [
     "json_text",
     "label_lesions",
     "lesion_row",
-    "lesion_volumes_ml",
+    "measure_volumes_ml",
     "measure_lesions",
     "measure_selected",
     "number_lesions",
-    "peak_sphere",
-    "voxel_volume_ml",
+    "make_peak_sphere",
+    "compute_voxel_volume_ml",
 ]

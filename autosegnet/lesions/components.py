@@ -55,7 +55,7 @@ def count_lesion_voxels(labels: NDArray[Any], n: int) -> NDArray[np.int64]:
     return np.bincount(labels[labels > 0], minlength=n + 1)[1:].astype(np.int64, copy=False)
 
 
-def voxel_volume_ml(spacing_mm: tuple[float, ...]) -> float:
+def compute_voxel_volume_ml(spacing_mm: tuple[float, ...]) -> float:
     """Return the volume of one voxel.
 
     The factors are multiplied in ascending order, so that the last digit does not depend on the order of the axes.
@@ -65,11 +65,11 @@ def voxel_volume_ml(spacing_mm: tuple[float, ...]) -> float:
     return math.prod(sorted(map(float, spacing_mm))) / 1000
 
 
-def lesion_volumes_ml(labels: NDArray[Any], n: int, *, spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
+def measure_volumes_ml(labels: NDArray[Any], n: int, *, spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
     """Return the volumes of the lesions 1 … n, in this order: number of voxels x voxel volume.
 
     Args:
         labels, n: as `label_lesions` returns them
         spacing_mm: of the voxels, in any axis order
     """
-    return count_lesion_voxels(labels, n).astype(np.float64) * voxel_volume_ml(spacing_mm)
+    return count_lesion_voxels(labels, n).astype(np.float64) * compute_voxel_volume_ml(spacing_mm)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _BLOCK = 1024  # rows of the distance matrix held at once
 
 
-def largest_distance_mm(points: NDArray[Any], steps_mm: NDArray[np.float64]) -> float:
+def measure_largest_distance_mm(points: NDArray[Any], steps_mm: NDArray[np.float64]) -> float:
     """Return the distance of the two points that are farthest apart; 0 for a single point.
 
     The two are corners of the convex hull, and an affine map keeps the hull's corners: it is taken among the indices.
@@ -27,7 +27,7 @@ def largest_distance_mm(points: NDArray[Any], steps_mm: NDArray[np.float64]) -> 
     return float(np.sqrt(squared))
 
 
-def line_ends(points: NDArray[np.int64]) -> NDArray[Any]:
+def find_line_ends(points: NDArray[np.int64]) -> NDArray[Any]:
     """Return the first and last of the voxels on each line along x: all corners of their convex hull are among them.
 
     Args:

@@ -14,7 +14,7 @@ class Lesion:
     """Hold the figures of one lesion.
 
     Args:
-        number: from 1, in the order of `number_lesions`.
+        number: from 1, in the order of `number_lesion_voxels`.
         voxels: how many.
         volume_ml: voxels x voxel volume.
         suv_max: highest SUV in the lesion.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import Grid, resample, upright_grid, voxels
+from autosegnet.geometry import Grid, make_upright_grid, resample, view_voxels
 from autosegnet.lesions.organ_labels import OrganLabels, Organs, place_organs
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def find_landmarks(pet: Grid, *, ct: sitk.Image | None, organs: OrganLabels | No
         ct: in HU; what the organ map does not say is taken from it.
         organs: the organ map.
     """
-    grid = upright_grid(pet, spacing_mm=LANDMARK_SPACING_MM)
+    grid = make_upright_grid(pet, spacing_mm=LANDMARK_SPACING_MM)
     placed = place_organs(organs, grid) if organs is not None else None
-    hu = voxels(resample(ct, grid, outside=_AIR_HU)) if ct is not None else None
+    hu = view_voxels(resample(ct, grid, outside=_AIR_HU)) if ct is not None else None
     body = _find_body(hu) if hu is not None else None
     lungs = placed.mask_of("lung") if placed is not None else None
     if (lungs is None or not lungs.any()) and hu is not None and body is not None:

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, same_grid, voxels
-from autosegnet.lesions.components import CONNECTIVITY, voxel_volume_ml
+from autosegnet.geometry import Grid, is_same_grid, view_voxels
+from autosegnet.lesions.components import CONNECTIVITY, compute_voxel_volume_ml
 from autosegnet.lesions.context import BodySize, Context
-from autosegnet.lesions.distance import largest_distance_mm, line_ends
+from autosegnet.lesions.distance import find_line_ends, measure_largest_distance_mm
 from autosegnet.lesions.figures import BodyFigures, Lesion
 from autosegnet.lesions.lesion_table import LesionTable
-from autosegnet.lesions.numbering import anatomical_keys, number_lesions
-from autosegnet.lesions.peak import peak_sphere, sphere_means
+from autosegnet.lesions.numbering import make_anatomical_keys, number_lesions
+from autosegnet.lesions.peak import compute_sphere_means, make_peak_sphere
 from autosegnet.lesions.position import Position
 from autosegnet.lesions.references import measure_references
 from autosegnet.lesions.sites import Locator
@@ -63,8 +63,8 @@ def measure_lesions(
         lesions,
         _body(lesions, parts.index, grid, context.size),
         CONNECTIVITY,
-        voxel_volume_ml(grid.spacing_mm),
-        peak_sphere(grid).voxels,
+        compute_voxel_volume_ml(grid.spacing_mm),
+        make_peak_sphere(grid).voxels,
         references,
         context.size.lean_factors(),
         context.is_fdg,
@@ -73,13 +73,13 @@ def measure_lesions(
 
 
 def _check_grids(mask: sitk.Image, grid: Grid, context: Context) -> None:
-    if not same_grid(Grid.of(mask), grid):
+    if not is_same_grid(Grid.of(mask), grid):
         raise InputError(
             f"mask of {mask.GetSize()} voxels is not on the grid of the PET of {grid.size} voxels; "
             "lesions are measured on the PET's own grid"
         )
     for name, image in (("probability", context.probability), ("uncertainty", context.disagreement)):
-        if image is not None and not same_grid(Grid.of(image), grid):
+        if image is not None and not is_same_grid(Grid.of(image), grid):
             raise InputError(
                 f"the map of {name} of {image.GetSize()} voxels is not on the grid of the PET of {grid.size} voxels"
             )
@@ -103,13 +103,13 @@ class _Parts:
 
     @classmethod
     def of(cls, labels: NDArray[Any], n: int, suv: sitk.Image) -> _Parts:
-        pet = voxels(suv)
+        pet = view_voxels(suv)
         at = np.flatnonzero(labels)
         # Voxels come in storage order; a stable sort keeps it within each lesion.
         at = at[np.argsort(labels.reshape(-1)[at], kind="stable")]
         counts = np.bincount(labels.reshape(-1)[at], minlength=n + 1)[1:]
         index = np.stack(np.unravel_index(at, labels.shape)[::-1], axis=1)
-        means = sphere_means(pet, index, peak_sphere(Grid.of(suv)))
+        means = compute_sphere_means(pet, index, make_peak_sphere(Grid.of(suv)))
         return cls(index, pet.reshape(-1)[at].astype(np.float64), means, np.append(0, np.cumsum(counts)))
 
     def index_of(self, number: int) -> NDArray[np.int64]:
@@ -127,18 +127,20 @@ def _beside(
     x, y, z = index.T
     maps = {"probability": context.probability, "disagreement": context.disagreement}
     known: dict[str, Any] = {
-        name: float(voxels(image)[z, y, x].mean(dtype=np.float64)) for name, image in maps.items() if image is not None
+        name: float(view_voxels(image)[z, y, x].mean(dtype=np.float64))
+        for name, image in maps.items()
+        if image is not None
     }
     known["site"] = locator.locate(index)
     if labelled:
-        known["label"] = int(voxels(mask)[z[0], y[0], x[0]])
+        known["label"] = int(view_voxels(mask)[z[0], y[0], x[0]])
     return known
 
 
 def _lesion(
     number: int, index: NDArray[np.int64], suv: NDArray[np.float64], means: NDArray[np.float64], *, grid: Grid
 ) -> Lesion:
-    volume_ml = voxel_volume_ml(grid.spacing_mm)
+    volume_ml = compute_voxel_volume_ml(grid.spacing_mm)
     highest, mean = float(suv.max()), float(suv.mean())
     hottest = _hottest(index, suv, means, grid)
     x, y, z = zip(index.min(axis=0).tolist(), (index.max(axis=0) + 1).tolist(), strict=True)
@@ -162,7 +164,7 @@ def _lesion(
         suv_4_ml=int((suv >= _SUV_4).sum()) * volume_ml,
         suv_2_5_ml=int((suv >= _SUV_2_5).sum()) * volume_ml,
         percent_41_ml=int((suv >= _SHARE_41 * highest).sum()) * volume_ml,
-        diameter_mm=largest_distance_mm(line_ends(index[np.lexsort(index.T)]), grid.steps_mm),
+        diameter_mm=measure_largest_distance_mm(find_line_ends(index[np.lexsort(index.T)]), grid.steps_mm),
         touches_border=bool(((index == 0) | (index == np.array(grid.size) - 1)).any()),
     )
 
@@ -172,7 +174,7 @@ def _hottest(index: NDArray[np.int64], suv: NDArray[np.float64], means: NDArray[
     tied = np.flatnonzero(suv == suv.max())
     tied = tied[np.isclose(means[tied], means[tied].max(), rtol=1e-9, atol=0.0)]
     positions_mm = index[tied] @ grid.steps_mm.T + grid.origin_mm
-    return int(tied[np.lexsort(anatomical_keys(positions_mm))[0]])
+    return int(tied[np.lexsort(make_anatomical_keys(positions_mm))[0]])
 
 
 def _position(index: NDArray[Any], grid: Grid) -> Position:
@@ -182,7 +184,7 @@ def _position(index: NDArray[Any], grid: Grid) -> Position:
 def _body(lesions: tuple[Lesion, ...], index: NDArray[np.int64], grid: Grid, size: BodySize) -> BodyFigures:
     centroids_mm = np.array([lesion.centroid_mm for lesion in lesions])
     in_storage_order = index[np.lexsort(index.T)]  # by z, then y, then x
-    apart_mm = largest_distance_mm(centroids_mm, np.eye(3)) if lesions else None
+    apart_mm = measure_largest_distance_mm(centroids_mm, np.eye(3)) if lesions else None
     return BodyFigures(
         lesions=len(lesions),
         tmtv_ml=math.fsum(lesion.volume_ml for lesion in lesions),
@@ -190,7 +192,9 @@ def _body(lesions: tuple[Lesion, ...], index: NDArray[np.int64], grid: Grid, siz
         suv_max=max((lesion.suv_max for lesion in lesions), default=None),
         suv_peak=max((lesion.suv_peak for lesion in lesions), default=None),
         dmax_centroids_mm=apart_mm,
-        dmax_voxels_mm=largest_distance_mm(line_ends(in_storage_order), grid.steps_mm) if lesions else None,
+        dmax_voxels_mm=measure_largest_distance_mm(find_line_ends(in_storage_order), grid.steps_mm)
+        if lesions
+        else None,
         suv_4_ml=math.fsum(lesion.suv_4_ml for lesion in lesions),
         suv_2_5_ml=math.fsum(lesion.suv_2_5_ml for lesion in lesions),
         percent_41_ml=math.fsum(lesion.percent_41_ml for lesion in lesions),

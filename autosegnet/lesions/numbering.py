@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import Grid, voxels
+from autosegnet.geometry import Grid, view_voxels
 from autosegnet.lesions.components import compact_labels, label_lesions
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def number_lesions(mask: sitk.Image, *, labelled: bool = False) -> tuple[NDArray
     Returns:
         labels (z, y, x), unsigned: 0 outside, 1 … n inside the n lesions; and n
     """
-    labels, n = compact_labels(voxels(mask)) if labelled else label_lesions(voxels(mask))
+    labels, n = compact_labels(view_voxels(mask)) if labelled else label_lesions(view_voxels(mask))
     flat = labels.reshape(-1)
     at = np.flatnonzero(flat)
     if n > 1:
@@ -38,12 +38,12 @@ def number_lesions(mask: sitk.Image, *, labelled: bool = False) -> tuple[NDArray
         grid = Grid.of(mask)
         positions_mm = centre @ grid.steps_mm.T + grid.origin_mm
         number = np.empty(n, flat.dtype)
-        number[np.lexsort((*anatomical_keys(positions_mm), -count))] = np.arange(1, n + 1)
+        number[np.lexsort((*make_anatomical_keys(positions_mm), -count))] = np.arange(1, n + 1)
         flat[at] = number[found]
     return labels, n
 
 
-def anatomical_keys(positions_mm: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def make_anatomical_keys(positions_mm: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """Return keys for `numpy.lexsort` that sort from head to foot, then from back to front, then from left to right.
 
     Args:

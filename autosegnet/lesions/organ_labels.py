@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, resample_labels, voxels
+from autosegnet.geometry import Grid, resample_labels, view_voxels
 from autosegnet.lesions.organ_names import describe_label
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ def place_organs(organ_map: OrganLabels, grid: Grid) -> Organs:
         InputError: the map holds no label that has a name, or nothing of it lies on the grid.
     """
     named = {label for label in organ_map.names if label > 0}
-    found = set(np.unique(voxels(organ_map.labels)).tolist()) - {0}
+    found = set(np.unique(view_voxels(organ_map.labels)).tolist()) - {0}
     if not found & named:
         raise InputError(
             f"the organ map holds {len(found)} labels, none of which has a name; expected one that its table names "
             "(--organ-table)"
         )
-    labels = voxels(resample_labels(organ_map.labels, grid))
+    labels = view_voxels(resample_labels(organ_map.labels, grid))
     if not labels.any():
         raise InputError("no organ of the organ map lies inside the PET; expected the map of the same patient")
     return Organs(labels, {label: describe_label(organ_map.names[label]) for label in sorted(found & named)})

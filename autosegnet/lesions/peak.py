@@ -40,7 +40,7 @@ class PeakSphere:
         return len(self.offsets)
 
 
-def peak_sphere(grid: Grid) -> PeakSphere:
+def make_peak_sphere(grid: Grid) -> PeakSphere:
     """Return the sphere of 1 cm3 on a grid of any spacing and direction, measured in mm."""
     # A step of one voxel leaves its neighbours' plane by spacing x |cosine|; the inverse says how many are in reach.
     planes_mm = 1.0 / np.linalg.norm(np.linalg.inv(grid.steps_mm), axis=1)
@@ -50,7 +50,7 @@ def peak_sphere(grid: Grid) -> PeakSphere:
     return PeakSphere(steps[distance_mm <= PEAK_RADIUS_MM])
 
 
-def sphere_means(suv: NDArray[Any], centres: NDArray[np.int64], sphere: PeakSphere) -> NDArray[np.float64]:
+def compute_sphere_means(suv: NDArray[Any], centres: NDArray[np.int64], sphere: PeakSphere) -> NDArray[np.float64]:
     """Return the mean SUV of the sphere around each centre, over the sphere's voxels that lie in the image.
 
     All voxels of the image count, in a lesion or not; nothing is assumed of what lies beyond its border.

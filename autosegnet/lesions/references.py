@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import Grid, image_on, resample, resample_labels, voxels
+from autosegnet.geometry import Grid, make_image, resample, resample_labels, view_voxels
 from autosegnet.lesions.landmarks import LANDMARK_SPACING_MM, Landmarks
 from autosegnet.lesions.organ_labels import Organs
-from autosegnet.lesions.peak import peak_sphere, sphere_means
+from autosegnet.lesions.peak import compute_sphere_means, make_peak_sphere
 from autosegnet.lesions.position import Position
 
 if TYPE_CHECKING:
@@ -180,10 +180,10 @@ def _measure(  # noqa: PLR0913
     source: str,
     sure: bool,
 ) -> Reference:
-    pet = voxels(suv)
+    pet = view_voxels(suv)
     values = pet[box][inside].astype(np.float64)
     centres = (np.argwhere(inside) + [part.start for part in box])[:, ::-1]
-    peaks = sphere_means(pet, centres, peak_sphere(Grid.of(suv)))
+    peaks = compute_sphere_means(pet, centres, make_peak_sphere(Grid.of(suv)))
     return Reference(
         organ,
         float(values.mean()),
@@ -243,13 +243,13 @@ def _liver_of_rule(
     from scipy import ndimage
 
     grid = landmarks.grid
-    hu = voxels(resample(ct, grid, outside=-1024.0))
+    hu = view_voxels(resample(ct, grid, outside=-1024.0))
     smooth = ndimage.uniform_filter(hu, 3)
     x, z = (grid.origin_mm[k] + LANDMARK_SPACING_MM * np.arange(grid.size[k]) for k in (0, 2))
     under = ndimage.binary_dilation(landmarks.lungs.any(axis=0), iterations=3) & (x < landmarks.midline_mm)
     below_mm = landmarks.lung_floor_mm - z[:, None, None]
     soft = (smooth > _SOFT_HU[0]) & (smooth < _SOFT_HU[1]) & under & (below_mm > 0) & (below_mm < _BELOW_LUNG_MM)
-    soft &= voxels(resample_labels(image_on(lesions.astype(np.uint8), Grid.of(suv)), grid)) == 0
+    soft &= view_voxels(resample_labels(make_image(lesions.astype(np.uint8), Grid.of(suv)), grid)) == 0
     if not soft.any():
         return "no soft tissue below the right lung"
     box, depth = _depth_mm(soft, grid)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autosegnet.geometry import Grid, image_on, voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.lesions.context import Context
 from autosegnet.lesions.figures import LeftOut, Lesion
 from autosegnet.lesions.lesion_table import LesionTable
@@ -57,7 +57,7 @@ def measure_selected(
     labels, n = number_lesions(mask, labelled=selection.labelled)
     kept = np.ones(n + 1, bool)
     kept[[lesion.number for lesion in (*small, *flagged)]] = False
-    remaining = image_on(np.where(kept[labels], voxels(mask), 0).astype(voxels(mask).dtype), Grid.of(mask))
+    remaining = make_image(np.where(kept[labels], view_voxels(mask), 0).astype(view_voxels(mask).dtype), Grid.of(mask))
     left_out = tuple(
         LeftOut(reason, len(lesions), sum(lesion.volume_ml for lesion in lesions))
         for reason, lesions in _reasons(small, flagged, selection)

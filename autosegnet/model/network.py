@@ -52,7 +52,7 @@ def load_fold(path: Path, fold: Fold) -> nn.Module:
     from safetensors.torch import load
 
     state = read_state(path, fold, load)
-    return network_of(state, where=path.name)
+    return make_network(state, where=path.name)
 
 
 def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) -> dict[str, T]:
@@ -88,7 +88,7 @@ def _parsed(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path) -> d
         ) from error
 
 
-def network_of(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
+def make_network(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
     """Return the network with a state dict's weights, in float32 and evaluation mode.
 
     Raises:
@@ -158,7 +158,7 @@ def fold_bytes(state: dict[str, torch.Tensor], *, where: str, storage: Storage =
     import torch
     from safetensors.torch import save
 
-    network_of(state, where=where)
+    make_network(state, where=where)
     quantised = quantise(state) if storage == "int8" else state
     stored = {k: _as_stored(k, v).contiguous() for k, v in quantised.items()}
     beyond = [k for k, v in stored.items() if not bool(torch.isfinite(v).all())]

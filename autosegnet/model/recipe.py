@@ -133,7 +133,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def to_json(recipe: Recipe) -> str:
+def format_recipe(recipe: Recipe) -> str:
     """Return the text of `recipe.json`.
 
     What version 0.1.0 did not know is left out if it says what 0.1.0 did: its recipes keep their text, by which batches
@@ -146,7 +146,7 @@ def to_json(recipe: Recipe) -> str:
     return json.dumps(values, indent=2) + "\n"
 
 
-def from_json(text: str, *, where: str) -> Recipe:
+def parse_recipe(text: str, *, where: str) -> Recipe:
     """Return the recipe in the text of a `recipe.json`.
 
     Args:

@@ -16,7 +16,7 @@ from autosegnet.model.accumulator import Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import BLOCK, Recipe
 
-Progress = Callable[[int, int], None]
+PassProgress = Callable[[int, int], None]
 """Called with (passes done, passes in all), after one or after several at once; a pass is a window through a fold."""
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ T_co = TypeVar("T_co", covariant=True)
 class Walk(Protocol[T_co]):
     """A walk of the sliding window, such as `predict_probability` with its array bound."""
 
-    def __call__(self, engine: Engine, recipe: Recipe, *, progress: Progress) -> T_co:
+    def __call__(self, engine: Engine, recipe: Recipe, *, progress: PassProgress) -> T_co:
         """Return what the walk computes."""
         ...
 
@@ -35,13 +35,13 @@ class RunWalk(Protocol):
     """Runs a walk with the ensemble that was asked for, or with less of it."""
 
     def __call__(
-        self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: Progress
+        self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: PassProgress
     ) -> T:
         """Return what the walk computes over an input of this shape (voxels)."""
         ...
 
 
-def run_walk(walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: Progress) -> T:
+def run_walk(walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: PassProgress) -> T:
     """Run a walk as it was asked for."""
     return walk(engine, recipe, progress=progress)
 
@@ -89,7 +89,7 @@ def count_voxels(recipe: Recipe, shape: tuple[int, ...]) -> int:
 
 
 def predict_probability(
-    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: Progress = lambda done, of: None
+    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: PassProgress = lambda done, of: None
 ) -> NDArray[np.float32]:
     """Predict the probability of lesion in every voxel.
 
@@ -114,7 +114,7 @@ def predict_probability(
 
 
 def predict_probability_and_disagreement(
-    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: Progress = lambda done, of: None
+    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: PassProgress = lambda done, of: None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Predict the same probability, to the last bit, and the standard deviation between the folds' probabilities.
 
@@ -134,7 +134,7 @@ def predict_probability_and_disagreement(
 
 
 def _walk(
-    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, own: bool, progress: Progress
+    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, own: bool, progress: PassProgress
 ) -> list[NDArray[np.float32]]:
     """Sum the weighted logits of all folds over the windows, and each fold's own if wanted.
 

@@ -13,7 +13,7 @@ from autosegnet.errors import WeightsError
 from autosegnet.io.places import check_outputs
 from autosegnet.io.small_files import read_small_text
 from autosegnet.model.network import Storage, fold_bytes, read_pth
-from autosegnet.model.recipe import Fold, Recipe, from_json, to_json
+from autosegnet.model.recipe import Fold, Recipe, format_recipe, parse_recipe
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def open_weights(folder: Path | None = None) -> Weights:
     folder = find(folder)
     path = folder / RECIPE
     text = read_small_text(path, what="the recipe of the weights", error=WeightsError, most_bytes=_MOST_BYTES)
-    recipe = from_json(text, where=str(path))
+    recipe = parse_recipe(text, where=str(path))
     if not recipe.folds:
         raise WeightsError(f"{path} names no fold: the folds are still to be trained or imported")
     missing = [fold.file for fold in recipe.folds if not (folder / fold.file).is_file()]
@@ -133,7 +133,7 @@ def import_folds(
         for k, (name, fold) in enumerate(data.items())
     )
     done = replace(recipe, folds=folds)
-    write_all({**{output / name: fold for name, fold in data.items()}, output / RECIPE: to_json(done)})
+    write_all({**{output / name: fold for name, fold in data.items()}, output / RECIPE: format_recipe(done)})
     unused = sorted({path.name for path in output.glob("fold_*.safetensors")} - data.keys())
     if unused:
         log.warning("%s also holds %s, which its new recipe does not name", output, ", ".join(unused))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from autosegnet.geometry import Grid, resample, voxels
+from autosegnet.geometry import Grid, resample, view_voxels
 from autosegnet.lesions import Lesion
 from autosegnet.report.draw import CYAN, WHITE, find_rim, make_picture, paint_hot, scale, write_words
 from autosegnet.report.projection import SUV_WIDEST
@@ -57,9 +57,9 @@ def make_axial_pictures(study: Study, labels: NDArray[Any], lesions: Sequence[Le
         lesions: to be shown.
     """
     for lesion in lesions:
-        plane = axial_plane(lesion)
-        suv = voxels(resample(study.pet, plane, outside=0.0))[0]
-        hu = voxels(resample(study.ct, plane, outside=AIR_HU))[0]
+        plane = make_axial_plane(lesion)
+        suv = view_voxels(resample(study.pet, plane, outside=0.0))[0]
+        hu = view_voxels(resample(study.ct, plane, outside=AIR_HU))[0]
         ct = make_picture(scale(hu, *SOFT_TISSUE_HU))
         hot = _paint_see_through(suv)
         contour = np.zeros((*suv.shape, 4), np.float32)
@@ -89,7 +89,7 @@ def _write_sides(picture: Image.Image) -> None:
         write_words(draw, (x, _PIXELS / 2), words, colour=WHITE, size=18)
 
 
-def axial_plane(lesion: Lesion) -> Grid:
+def make_axial_plane(lesion: Lesion) -> Grid:
     """Return the plane of the picture: across the body at the hottest voxel, around the middle of the lesion."""
     (left, right), (front, back), _ = lesion.box_mm
     side_mm = max(_FIELD_MM, max(right - left, back - front) + _AROUND_MM)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from autosegnet.geometry import Grid, resample, voxels
+from autosegnet.geometry import Grid, resample, view_voxels
 from autosegnet.lesions import Lesion
 from autosegnet.report.annotate import SUV_BLACK, frame_projection, make_overlay, write_suv_scale
 from autosegnet.report.draw import RED, find_edge, make_picture, paint_inverted_grey, scale
@@ -57,7 +57,7 @@ def project(
 
     Args:
         pet: in SUV.
-        labels: (z, y, x) on its grid, as `number_lesions` makes them.
+        labels: (z, y, x) on its grid, as `number_lesion_voxels` makes them.
         named: lesions whose numbers are written.
         lesions: all of them.
     """
@@ -105,7 +105,7 @@ def body_grid(pet: sitk.Image, lesions: Sequence[Lesion]) -> Grid:
     """Return a grid of 2 mm along the patient's axes that holds the body, every lesion and little air."""
     whole = Grid.of(pet)
     stride = np.array([max(1, round(4.0 / s)) for s in whole.spacing_mm])
-    inside = voxels(pet)[:: stride[2], :: stride[1], :: stride[0]] > _BODY_SUV
+    inside = view_voxels(pet)[:: stride[2], :: stride[1], :: stride[0]] > _BODY_SUV
     if inside.any():
         index = np.argwhere(inside)[:, ::-1] * stride
         around_mm = _AROUND_MM
@@ -136,7 +136,7 @@ def project_maxima(pet: sitk.Image, upright: Grid) -> tuple[NDArray[np.float32],
     coronal, sagittal = np.empty((z, x), np.float32), np.empty((z, y), np.float32)
     for low in range(0, z, _SLAB):
         high = min(z, low + _SLAB)
-        slab = voxels(resample(pet, upright.crop(((0, x), (0, y), (low, high))), outside=0.0))
+        slab = view_voxels(resample(pet, upright.crop(((0, x), (0, y), (low, high))), outside=0.0))
         slab.max(axis=1, out=coronal[low:high])
         slab.max(axis=2, out=sagittal[low:high])
     return coronal[::-1], sagittal[::-1]

@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 from autosegnet.errors import InputError
 from autosegnet.io import write_bytes, write_text
 from autosegnet.io.small_files import read_json, require_object
-from autosegnet.model.recipe import Recipe, from_json
+from autosegnet.model.recipe import Recipe, parse_recipe
 from autosegnet_training.cases import Case, read_cases
 from autosegnet_training.splits import refuse_shared_patients
 
 CASES = "cases.csv"
-RECIPE = "recipe.json"
+PREPARED_RECIPE = "recipe.json"
 NOTE = "prepared.json"
 INPUT = "input.npy"
 LESION = "lesion.npy"
-FORMAT = 1
+ARRAYS_FORMAT = 1
 _READ_BYTES = 1 << 20
 
 
@@ -72,7 +72,7 @@ def save(folder: Path, *, array: NDArray[Any], truth: NDArray[np.bool_], note: d
         data = _npy(values)
         sums[name] = zlib.crc32(data)
         write_bytes(data, folder / name)
-    write_text(json.dumps({"format": FORMAT, "crc32": sums, **note}, indent=1) + "\n", folder / NOTE)
+    write_text(json.dumps({"format": ARRAYS_FORMAT, "crc32": sums, **note}, indent=1) + "\n", folder / NOTE)
 
 
 def _npy(array: NDArray[Any]) -> bytes:
@@ -88,7 +88,7 @@ def note_of(folder: Path) -> dict[str, Any] | None:
     except InputError:
         return None
     note.pop("crc32", None)
-    return note if note.pop("format", None) == FORMAT else None
+    return note if note.pop("format", None) == ARRAYS_FORMAT else None
 
 
 def _read_note(folder: Path) -> dict[str, Any]:
@@ -148,9 +148,13 @@ def open_prepared(folder: Path) -> PreparedFolder:
         InputError: no such folder, cases in the table that are not prepared, or a patient in two folds.
     """
     try:
-        recipe = from_json((folder / RECIPE).read_text(encoding="utf-8"), where=str(folder / RECIPE))
+        recipe = parse_recipe(
+            (folder / PREPARED_RECIPE).read_text(encoding="utf-8"), where=str(folder / PREPARED_RECIPE)
+        )
     except OSError as error:
-        raise InputError(f"{folder} holds no prepared cases ({RECIPE}: {error.strerror}); run prepare") from error
+        raise InputError(
+            f"{folder} holds no prepared cases ({PREPARED_RECIPE}: {error.strerror}); run prepare"
+        ) from error
     cases = read_cases(folder / CASES)
     refuse_shared_patients(cases, where=str(folder / CASES))
     missing = [case.name for case in cases if note_of(folder / case.name) is None]

@@ -18,7 +18,7 @@ from autosegnet.model.recipe import PET_CHANNEL
 from autosegnet_training.configuration import TrainingConfiguration
 from petct_simulator.fields import FWHM, blur
 
-Vector = tuple[float, float, float]
+AffineVector = tuple[float, float, float]
 
 _REACH = 3  # voxels on either side that the smoothing of elastic offsets reaches: three times its largest SD
 
@@ -42,9 +42,9 @@ class Draws:
         seed: of what is drawn voxel by voxel, on the device.
     """
 
-    translation_voxels: Vector = (0.0, 0.0, 0.0)
+    translation_voxels: AffineVector = (0.0, 0.0, 0.0)
     rotation_rad: float = 0.0
-    scale: Vector = (1.0, 1.0, 1.0)
+    scale: AffineVector = (1.0, 1.0, 1.0)
     elastic_sigma: float = 0.0
     elastic_magnitude: float = 0.0
     gamma: float = 1.0
@@ -104,7 +104,7 @@ def draw(configuration: TrainingConfiguration, rng: np.random.Generator) -> Draw
     )
 
 
-def _vector(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Vector:
+def _vector(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> AffineVector:
     x, y, z = values.tolist()
     return (x, y, z)
 
@@ -146,7 +146,7 @@ def _move(
     if not moving:
         return image, label
     shape = image.shape[2:]
-    grid = torch.stack([_normalised(sampling_positions(draws[k], shape, generators[k]), shape) for k in moving])
+    grid = torch.stack([_normalised(find_sampling_positions(draws[k], shape, generators[k]), shape) for k in moving])
     moved = functional.grid_sample(image[moving], grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     labelled = functional.grid_sample(
         label[moving].float(), grid, mode="nearest", padding_mode="reflection", align_corners=False
@@ -156,7 +156,7 @@ def _move(
     return image, label
 
 
-def sampling_positions(draws: Draws, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+def find_sampling_positions(draws: Draws, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
     """(X, Y, Z, 3): where every voxel of the result is sampled, in voxels from the centre of the patch.
 
     p = R (S (c + e) + t), with c the voxel's own position, e its elastic offset, S scale, t translation, R rotation.
@@ -167,7 +167,7 @@ def sampling_positions(draws: Draws, shape: Sequence[int], generator: torch.Gene
     axes = [torch.arange(n, dtype=torch.float32, device=device) - (n - 1) / 2 for n in shape]
     positions = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (X, Y, Z, 3)
     if draws.elastic_magnitude > 0:
-        positions += elastic_offsets(draws, shape, generator)
+        positions += draw_elastic_offsets(draws, shape, generator)
     positions *= torch.tensor(draws.scale, device=device)
     positions += torch.tensor(draws.translation_voxels, device=device)
     cos, sin = math.cos(draws.rotation_rad), math.sin(draws.rotation_rad)
@@ -175,20 +175,20 @@ def sampling_positions(draws: Draws, shape: Sequence[int], generator: torch.Gene
     return positions @ rotation.T
 
 
-def elastic_offsets(draws: Draws, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+def draw_elastic_offsets(draws: Draws, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
     """(X, Y, Z, 3): uniform noise in (-1, 1), smoothed, times the magnitude; in voxels.
 
     Source: MONAI `Rand3DElastic`. A smoothing below a tenth of a voxel is none.
     """
     noise = torch.rand((3, 1, *shape), generator=generator, device=generator.device) * 2 - 1
     if draws.elastic_sigma >= 0.1:
-        kernel = gaussian_kernel(draws.elastic_sigma).to(noise.device)
+        kernel = make_gaussian_kernel(draws.elastic_sigma).to(noise.device)
         for axis in range(3):
             noise = _smooth(noise, kernel, axis=2 + axis)
     return noise[:, 0].movedim(0, -1) * draws.elastic_magnitude
 
 
-def gaussian_kernel(sigma: float) -> torch.Tensor:
+def make_gaussian_kernel(sigma: float) -> torch.Tensor:
     """(7,): a Gaussian integrated over each voxel from -3 to 3, cut off beyond three SD.
 
     Source: MONAI `gaussian_1d(sigma, truncated=3, approx="erf")`, which does not normalise either.

@@ -14,12 +14,12 @@ THRESHOLDS_SUV = np.round(np.arange(0.5, 15.01, 0.25), 2)
 FRACTION_OF_MAXIMUM = 0.41
 
 
-def fixed(suv: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+def segment_above(suv: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
     """Where the SUV is above a threshold."""
     return np.asarray(suv > threshold)
 
 
-def fraction_of_maximum(suv: NDArray[np.float32]) -> NDArray[np.bool_]:
+def segment_above_fraction(suv: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where the SUV is at least 41 % of the study's maximum."""
     return np.asarray(suv >= FRACTION_OF_MAXIMUM * suv.max())
 
@@ -50,7 +50,7 @@ def _above(suv: NDArray[np.float32]) -> NDArray[np.int64]:
     return passed[::-1].cumsum()[::-1][1:].astype(np.int64)
 
 
-def best_fixed(cases: Sequence[Counts]) -> float:
+def find_best_threshold(cases: Sequence[Counts]) -> float:
     """Return the candidate with the highest mean DSC over the cases with lesions, the very cases it is used for."""
     curves = [2 * c.hit / (c.above + c.lesion) for c in cases if c.lesion]
     return float(THRESHOLDS_SUV[int(np.argmax(np.mean(curves, axis=0)))]) if curves else float(THRESHOLDS_SUV[-1])

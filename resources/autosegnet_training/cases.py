@@ -18,7 +18,7 @@ from autosegnet.geometry import Box
 from autosegnet.io.small_files import read_table
 from autosegnet.io.tables import format_table_csv
 
-COLUMNS = ("case", "patient", "cohort", "fold", "pet", "ct", "mask", "box", "repeat")
+CASE_COLUMNS = ("case", "patient", "cohort", "fold", "pet", "ct", "mask", "box", "repeat")
 UNKNOWN = "unknown"
 FOLDS = 5
 
@@ -59,8 +59,8 @@ def write_cases(cases: Sequence[Case], path: Path) -> None:
     for case in cases:
         fold = "" if case.fold is None else case.fold
         files = [_relative(file, path.parent) for file in (case.pet, case.ct, case.mask)]
-        rows.append([case.name, case.patient, case.cohort, fold, *files, box_text(case.box), case.repeat])
-    write_text(format_table_csv(COLUMNS, rows, show=str), path)
+        rows.append([case.name, case.patient, case.cohort, fold, *files, format_box(case.box), case.repeat])
+    write_text(format_table_csv(CASE_COLUMNS, rows, show=str), path)
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -125,7 +125,7 @@ def _column(values: Mapping[str, str], column: str, where: str) -> str:
     raise InputError(f"no column {column}, or nothing in it, in {where}; expected a file")
 
 
-def box_text(box: Box | None) -> str:
+def format_box(box: Box | None) -> str:
     """Return the box as the table writes it."""
     return "" if box is None else ",".join(f"{first}:{end}" for first, end in box)
 

@@ -76,7 +76,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     return state
 
 
-def random_states() -> dict[str, Any]:
+def collect_random_states() -> dict[str, Any]:
     """Return the states of the global generators of Python, NumPy and torch.
 
     Patches and augmentation do not use them (see `sampling`); anything a network or a library draws does.
@@ -92,7 +92,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put the global generators into the states that `random_states` gave."""
+    """Put the global generators into the states that `collect_random_states` gave."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]

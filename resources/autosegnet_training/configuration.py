@@ -206,7 +206,7 @@ def _truth(text: str) -> bool:
     return text.lower() == "true"
 
 
-def from_arguments(args: argparse.Namespace) -> TrainingConfiguration:
+def read_configuration(args: argparse.Namespace) -> TrainingConfiguration:
     """Return the settings that a command line asks for: its preset with what else it names.
 
     Raises:
@@ -220,7 +220,7 @@ def from_arguments(args: argparse.Namespace) -> TrainingConfiguration:
     return replace(PRESETS[args.preset], **values)
 
 
-def to_json(configuration: TrainingConfiguration) -> dict[str, Any]:
+def describe_configuration(configuration: TrainingConfiguration) -> dict[str, Any]:
     """Return the settings as JSON knows them, lists in place of tuples."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(configuration)))
     return values

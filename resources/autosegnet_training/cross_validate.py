@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
 from autosegnet.evaluation import CaseMetrics, format_table, measure_masks
-from autosegnet.geometry import voxels
+from autosegnet.geometry import view_voxels
 from autosegnet.io import probe_output, write_text
 from autosegnet.model.engine import Engine
 from autosegnet.model.folded import fold_batch_norm
-from autosegnet.model.network import network_of, read_pth
+from autosegnet.model.network import make_network, read_pth
 from autosegnet.model.recipe import Recipe
 from autosegnet.pipeline import segment_study
 from autosegnet.runtime.distribute import run_all
@@ -36,12 +36,12 @@ from autosegnet.runtime.workers import Workers, add_worker_arguments, choose_wor
 from autosegnet_training import configuration as settings
 from autosegnet_training import runs
 from autosegnet_training.arrays import open_prepared
-from autosegnet_training.baselines import Counts, best_fixed, count, fixed, fraction_of_maximum
+from autosegnet_training.baselines import Counts, count, find_best_threshold, segment_above, segment_above_fraction
 from autosegnet_training.cases import FOLDS, Case
-from autosegnet_training.distributed import Processes, joined
+from autosegnet_training.distributed import Processes, join_processes
 from autosegnet_training.runs import Trained
 from autosegnet_training.studies import Labelled, read_labelled
-from autosegnet_training.validation import NetworkEngine, one_fold
+from autosegnet_training.validation import NetworkEngine, make_one_fold
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
     probe_output(args.runs / TABLE)
     logging.getLogger("autosegnet.pipeline").setLevel(logging.WARNING)  # the bar tells enough
     prepared = open_prepared(args.prepared)
-    with joined(args.device) as processes:
+    with join_processes(args.device) as processes:
         if args.train:
             _train(args, processes)
         if processes.writes:  # the others share the training alone, and end it before its last file is there
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace, processes: Processes) -> None:
     from autosegnet_training.train import train_fold
 
-    configuration = settings.from_arguments(args)
+    configuration = settings.read_configuration(args)
     for fold in range(args.folds):
         train_fold(open_prepared(args.prepared), configuration, processes, output=args.runs, fold=fold)
 
@@ -136,9 +136,9 @@ class EvaluateCases:
         found = segment_study(labelled.study, opened, self.recipe, progress=lambda done, total: tell(done / total)).mask
         suv, truth = _arrays(labelled)
         spacing_mm = labelled.truth.GetSpacing()
-        masks = (fixed(suv, 4.0), fixed(suv, 2.5), fraction_of_maximum(suv))
+        masks = (segment_above(suv, 4.0), segment_above(suv, 2.5), segment_above_fraction(suv))
         thresholds = [_measured(mask, truth, spacing_mm) for mask in masks]
-        return _measured(voxels(found) != 0, truth, spacing_mm), thresholds, count(suv, truth)
+        return _measured(view_voxels(found) != 0, truth, spacing_mm), thresholds, count(suv, truth)
 
 
 def evaluate_fold(
@@ -161,7 +161,7 @@ def evaluate_fold(
         raise InputError(f"{trained.folder} was validated on {missing[0]}, which is not among the prepared cases")
     evaluated = Evaluated()
     evaluated.cases = [by_name[name] for name in trained.description["validation"]]
-    work = EvaluateCases(trained.best.absolute(), one_fold(trained.recipe), device)
+    work = EvaluateCases(trained.best.absolute(), make_one_fold(trained.recipe), device)
     results = run_all(work, evaluated.cases, workers=workers or Workers(), unit="case")
     for case, (network, thresholds, counts) in zip(evaluated.cases, results, strict=True):
         evaluated.network[case.name] = network
@@ -175,7 +175,7 @@ def _engine(best: Path, device: torch.device) -> Engine:
     """Return the engine that inference would take for a network."""
     state = read_pth(best)
     if device.type == "cuda":
-        return NetworkEngine(network_of(state, where=str(best)).to(device), device)
+        return NetworkEngine(make_network(state, where=str(best)).to(device), device)
     from autosegnet.model.openvino_engine import OpenvinoEngine
 
     return OpenvinoEngine([fold_batch_norm({k: v.numpy() for k, v in state.items()}, where=str(best))])
@@ -183,7 +183,7 @@ def _engine(best: Path, device: torch.device) -> Engine:
 
 def _arrays(labelled: Labelled) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """SUV and truth as arrays (z, y, x)."""
-    return np.asarray(voxels(labelled.study.pet), dtype=np.float32), np.asarray(voxels(labelled.truth) != 0)
+    return np.asarray(view_voxels(labelled.study.pet), dtype=np.float32), np.asarray(view_voxels(labelled.truth) != 0)
 
 
 def _measured(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> CaseMetrics:
@@ -191,12 +191,12 @@ def _measured(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: tu
 
 
 def _write(folds: Sequence[Evaluated], output: Path, sums: Sequence[str]) -> None:
-    best = best_fixed([c for fold in folds for c in fold.counts.values()])
+    best = find_best_threshold([c for fold in folds for c in fold.counts.values()])
     methods: dict[str, list[Metrics]] = {"network": [fold.network for fold in folds]}
     for name in folds[0].thresholds:
         methods[name] = [fold.thresholds[name] for fold in folds]
     methods[f"SUV > {best:g} (best, chosen on these cases)"] = [_at(best, fold) for fold in folds]
-    text = table_text(methods)
+    text = format_folds_table(methods)
     write_text(text, output / TABLE)
     write_text(_csv(methods), output / CASES)
     scores = [fmean([m.dsc for m in f.network.values() if m.is_positive] or [0.0]) for f in folds]
@@ -212,11 +212,11 @@ def _at(threshold: float, fold: Evaluated) -> Metrics:
     for case in fold.cases:
         labelled = read_labelled(case)
         suv, truth = _arrays(labelled)
-        metrics[case.name] = _measured(fixed(suv, threshold), truth, labelled.truth.GetSpacing())
+        metrics[case.name] = _measured(segment_above(suv, threshold), truth, labelled.truth.GetSpacing())
     return metrics
 
 
-def table_text(methods: Mapping[str, Sequence[Metrics]]) -> str:
+def format_folds_table(methods: Mapping[str, Sequence[Metrics]]) -> str:
     """Return as Markdown the network's folds in the form of the paper's Table 1, then every method over all folds.
 
     Args:

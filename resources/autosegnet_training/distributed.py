@@ -83,7 +83,7 @@ class Processes:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
+def join_processes(device: str) -> Iterator[Processes]:
     """Return the processes of the run, joined for as long as the context lasts.
 
     Args:

@@ -15,7 +15,7 @@ from autosegnet.batch.find import find_studies
 from autosegnet.batch.found_study import CohortStudy
 from autosegnet.errors import InputError, format_list
 from autosegnet.evaluation import find_masks
-from autosegnet.io import image_stem
+from autosegnet.io import strip_suffix
 from autosegnet.io.layout_names import IMAGE_FOLDERS, MASK_STEM
 from autosegnet.io.small_files import read_table
 from autosegnet_training.cases import UNKNOWN, Case, read_cases, refuse_doubles
@@ -65,7 +65,7 @@ def _make_case(study: CohortStudy, mask: Path, data: Path) -> Case:
     if study.pet is None or study.ct is None:
         raise InputError(f"case {study.case} is DICOM, which is not trained on; convert it to SUV and CTres images")
     parts = mask.parent.relative_to(data).parts
-    if image_stem(mask).lower() != MASK_STEM:
+    if strip_suffix(mask).lower() != MASK_STEM:
         return Case(study.case, _name_patient(study.case), UNKNOWN, study.pet, study.ct, mask)
     patient = parts[0] if parts else study.case
     return Case(study.case.replace(" ", "-"), patient, UNKNOWN, study.pet, study.ct, mask)
@@ -79,7 +79,7 @@ def _name_patient(name: str) -> str:
     return rest.split("_")[0] if tracer in ("fdg", "psma") and rest else name
 
 
-def with_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
+def add_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
     """Return the cases that a metadata CSV lists, such as `fdg_metadata.csv` of the data set, with its cohorts.
 
     Cases that it does not list are left out, with a warning that counts them: the challenge's archive holds FDG and

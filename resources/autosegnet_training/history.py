@@ -21,22 +21,22 @@ from autosegnet_training.arrays import PreparedCase
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("epoch", "loss", "learning_rate", "seconds", "dsc", "fpv_ml", "fnv_ml", "negative_fpv_ml")
-_VALIDATION = COLUMNS[4:]
+HISTORY_COLUMNS = ("epoch", "loss", "learning_rate", "seconds", "dsc", "fpv_ml", "fnv_ml", "negative_fpv_ml")
+_VALIDATION = HISTORY_COLUMNS[4:]
 _SUV_SHOWN = 10.0  # black in pictures
 _INSTALL = 'in a checkout: pip install --editable ".[train]"'
 
-Row = dict[str, float]
+HistoryRow = dict[str, float]
 """One epoch: a value for every column, NaN where there was no validation."""
 
 
-def write_history(rows: Sequence[Row], path: Path) -> None:
+def write_history(rows: Sequence[HistoryRow], path: Path) -> None:
     """Write the CSV; NaN is an empty cell."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow(HISTORY_COLUMNS)
     for row in rows:
-        values = [row[column] for column in COLUMNS[1:]]
+        values = [row[column] for column in HISTORY_COLUMNS[1:]]
         table.writerow([int(row["epoch"]), *("" if math.isnan(v) else repr(v) for v in values)])
     write_text(text.getvalue(), path)
 
@@ -66,11 +66,11 @@ class Board:
         if self._writer is not None:
             self._writer.close()
 
-    def add_row(self, row: Row) -> None:
+    def add_row(self, row: HistoryRow) -> None:
         """Add the scalars of an epoch."""
         if self._writer is None:
             return
-        for column in COLUMNS[1:]:
+        for column in HISTORY_COLUMNS[1:]:
             if not math.isnan(row[column]):
                 group = "validation" if column in _VALIDATION else "training"
                 self._writer.add_scalar(f"{group}/{column}", row[column], int(row["epoch"]))
@@ -105,7 +105,7 @@ def projection(case: PreparedCase, found: NDArray[np.bool_]) -> NDArray[np.uint8
     return shown_as
 
 
-def draw_curves(rows: Sequence[Row], path: Path) -> None:
+def draw_curves(rows: Sequence[HistoryRow], path: Path) -> None:
     """Draws loss and validation DSC over the epochs; nothing where matplotlib is not installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

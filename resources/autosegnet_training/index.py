@@ -12,8 +12,8 @@ from pathlib import Path
 from autosegnet.errors import InputError
 from autosegnet.io.small_files import read_json
 from autosegnet_training.cases import FOLDS, UNKNOWN, Case, parse_box, write_cases
-from autosegnet_training.find_cases import find_cases, with_cohorts
-from autosegnet_training.splits import counts, refuse_shared_patients, split, split_as
+from autosegnet_training.find_cases import add_cohorts, find_cases
+from autosegnet_training.splits import count_folds, refuse_shared_patients, split, split_as
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +44,12 @@ def run(args: argparse.Namespace) -> None:
     """
     cases = find_cases(args.data)
     if args.metadata is not None:
-        cases = with_cohorts(cases, args.metadata)
+        cases = add_cohorts(cases, args.metadata)
     if all(case.cohort == UNKNOWN for case in cases):
         log.info("no cohorts given: reading the masks to tell cases with lesions from cases without")
         cases = [replace(case, cohort=_sign(case)) for case in _shown(cases)]
     if args.boxes is not None:
-        cases = with_boxes(cases, args.boxes)
+        cases = add_boxes(cases, args.boxes)
     if args.splits is not None:
         cases = split_as(cases, args.splits)
     elif any(case.fold is None for case in cases):
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     refuse_shared_patients(cases, where=str(args.data))
     write_cases(cases, args.output)
     sys.stdout.write(f"{len(cases)} cases of {len({case.patient for case in cases})} patients in {args.output}\n")
-    for cohort, numbers in counts(cases).items():
+    for cohort, numbers in count_folds(cases).items():
         sys.stdout.write(f"{cohort}: {' + '.join(map(str, numbers))} = {sum(numbers)}\n")
 
 
@@ -69,13 +69,13 @@ def _shown(cases: Sequence[Case]) -> Sequence[Case]:
 
 
 def _sign(case: Case) -> str:
-    from autosegnet.geometry import voxels
+    from autosegnet.geometry import view_voxels
     from autosegnet.io import read_mask
 
-    return "positive" if voxels(read_mask(case.mask)).any() else "negative"
+    return "positive" if view_voxels(read_mask(case.mask)).any() else "negative"
 
 
-def with_boxes(cases: Sequence[Case], path: Path) -> list[Case]:
+def add_boxes(cases: Sequence[Case], path: Path) -> list[Case]:
     """Return the cases with the boxes of a JSON file: {case: [[x0, x1], [y0, y1], [z0, z1]]}.
 
     Raises:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from autosegnet.geometry import occupied_box
+from autosegnet.geometry import find_occupied_box
 from autosegnet.model.recipe import PET_CHANNEL
 from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import apply, draw
@@ -54,7 +54,7 @@ def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
     suv = np.asarray(case.array[(PET_CHANNEL, *case.lesion.T)], dtype=np.float32)
     is_cold = len(suv) == 0 or float(np.median(suv)) < COLD_SUV
     truth = torch.from_numpy(case.truth().astype(np.uint8))[None]
-    part = (slice(None), *occupied_box(np.asarray(np.any(case.array, axis=0))))
+    part = (slice(None), *find_occupied_box(np.asarray(np.any(case.array, axis=0))))
     return RealCrop(image[part].to(device), truth[part].to(device), is_cold)
 
 

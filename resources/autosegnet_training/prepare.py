@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import AutosegnetError, InputError, UsageError
-from autosegnet.geometry import Grid, voxels
+from autosegnet.geometry import Grid, view_voxels
 from autosegnet.io import probe_output, write_text
-from autosegnet.model.recipe import Recipe, from_json, to_json
+from autosegnet.model.recipe import Recipe, format_recipe, parse_recipe
 from autosegnet.preprocess import prepare
 from autosegnet.runtime.distribute import run_each
 from autosegnet.runtime.workers import add_worker_arguments, choose_workers
 from autosegnet_training import arrays
-from autosegnet_training.cases import Case, box_text, read_cases, write_cases
+from autosegnet_training.cases import Case, format_box, read_cases, write_cases
 from autosegnet_training.splits import refuse_shared_patients
 from autosegnet_training.studies import read_labelled
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class PrepareJob:
     """One case to prepare. dtype: float32, or float16 for half the disk space."""
 
     case: Case
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
     refuse_shared_patients(cases, where=str(args.cases))  # before the hours that preparing takes
     _claim(args.output, recipe)
     write_cases(cases, args.output / arrays.CASES)
-    jobs = [Job(case, args.output, recipe, args.dtype) for case in cases]
+    jobs = [PrepareJob(case, args.output, recipe, args.dtype) for case in cases]
     waiting = [job for job in jobs if not _is_done(job)]
     log.info("%d of %d cases to prepare", len(waiting), len(jobs))
     messages = run_each(_attempt, waiting, workers=workers, unit="case")
@@ -106,20 +106,20 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _claim(output: Path, recipe: Recipe) -> None:
-    path = output / arrays.RECIPE
+    path = output / arrays.PREPARED_RECIPE
     if not path.exists():
-        write_text(to_json(recipe), path)
-    elif from_json(path.read_text(encoding="utf-8"), where=str(path)) != recipe:
+        write_text(format_recipe(recipe), path)
+    elif parse_recipe(path.read_text(encoding="utf-8"), where=str(path)) != recipe:
         raise UsageError(f"{path} is another recipe than this run's; use its settings or another --output")
 
 
-def _note(job: Job) -> dict[str, Any]:
+def _note(job: PrepareJob) -> dict[str, Any]:
     case = job.case
     files = {kind: str(file.absolute()) for kind, file in (("pet", case.pet), ("ct", case.ct), ("mask", case.mask))}
-    return {**files, "box": box_text(case.box), "dtype": job.dtype}
+    return {**files, "box": format_box(case.box), "dtype": job.dtype}
 
 
-def _is_done(job: Job) -> bool:
+def _is_done(job: PrepareJob) -> bool:
     """Return whether the case is prepared from the same input, and its arrays are what was written."""
     folder = job.output / job.case.name
     if arrays.note_of(folder) != _note(job):
@@ -132,7 +132,7 @@ def _is_done(job: Job) -> bool:
     return True
 
 
-def _attempt(job: Job) -> str:
+def _attempt(job: PrepareJob) -> str:
     """Prepare a case; return the message of what is wrong with it, or nothing."""
     try:
         prepare_case(job)
@@ -141,7 +141,7 @@ def _attempt(job: Job) -> str:
     return ""
 
 
-def prepare_case(job: Job) -> None:
+def prepare_case(job: PrepareJob) -> None:
     """Write the arrays of a case.
 
     Raises:
@@ -150,8 +150,8 @@ def prepare_case(job: Job) -> None:
     probe_output(job.output / job.case.name / arrays.NOTE)  # removes what a run that was killed left there
     labelled = read_labelled(job.case)
     prepared = prepare(labelled.study, job.recipe)
-    truth = truth_on(prepared.grid, labelled.truth)
-    lost = bool(voxels(labelled.truth).any()) and not truth.any()
+    truth = resample_truth(prepared.grid, labelled.truth)
+    lost = bool(view_voxels(labelled.truth).any()) and not truth.any()
     if lost:
         log.warning("case %s: its lesions lie outside the body or fall between the voxels of the grid", job.case.name)
     array = prepared.array.astype(job.dtype, copy=False)
@@ -160,7 +160,7 @@ def prepare_case(job: Job) -> None:
     arrays.save(job.output / job.case.name, array=array, truth=truth, note=_note(job))
 
 
-def truth_on(grid: Grid, truth: sitk.Image) -> NDArray[np.bool_]:
+def resample_truth(grid: Grid, truth: sitk.Image) -> NDArray[np.bool_]:
     """Return the truth on the network's grid: (X, Y, Z), by nearest neighbour, no lesion outside the mask."""
     import SimpleITK as sitk
 
@@ -171,4 +171,4 @@ def truth_on(grid: Grid, truth: sitk.Image) -> NDArray[np.bool_]:
     resampler.SetOutputDirection(grid.direction)
     resampler.SetInterpolator(sitk.sitkNearestNeighbor)
     resampler.SetDefaultPixelValue(0.0)
-    return np.array(voxels(resampler.Execute(truth)) != 0)
+    return np.array(view_voxels(resampler.Execute(truth)) != 0)

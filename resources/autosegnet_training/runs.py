@@ -22,11 +22,11 @@ import torch
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io import write_bytes, write_text
 from autosegnet.io.small_files import read_json, require_object
-from autosegnet.model.recipe import Recipe, from_json
-from autosegnet.model.recipe import to_json as recipe_json
+from autosegnet.model.recipe import Recipe, parse_recipe
+from autosegnet.model.recipe import format_recipe as recipe_json
 from autosegnet_training.arrays import PreparedFolder
 from autosegnet_training.cases import split_fold
-from autosegnet_training.configuration import TrainingConfiguration, to_json
+from autosegnet_training.configuration import TrainingConfiguration, describe_configuration
 
 RUN = "run.json"
 BEST = "best.pt"
@@ -73,7 +73,7 @@ def plan_run(prepared: PreparedFolder, configuration: TrainingConfiguration, *, 
     )
 
 
-def claim(run: Run, *, writes: bool = True) -> None:
+def write_or_check_run(run: Run, *, writes: bool = True) -> None:
     """Write what the run is, or make sure that the one begun in the folder is the same.
 
     Args:
@@ -99,7 +99,7 @@ def claim(run: Run, *, writes: bool = True) -> None:
 def _description(run: Run) -> dict[str, Any]:
     return {
         "fold": run.fold,
-        "settings": to_json(run.configuration),
+        "settings": describe_configuration(run.configuration),
         "recipe": json.loads(recipe_json(run.recipe)),
         "training": list(run.training),
         "validation": list(run.validation),
@@ -108,11 +108,11 @@ def _description(run: Run) -> dict[str, Any]:
 
 def _differences(begun: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     names = [key for key in wanted if key not in ("settings", "recipe") and begun.get(key) != wanted[key]]
-    recipes = [from_json(json.dumps(run.get("recipe")), where=RUN) for run in (begun, wanted)]
+    recipes = [parse_recipe(json.dumps(run.get("recipe")), where=RUN) for run in (begun, wanted)]
     names += ["recipe"] if recipes[0] != recipes[1] else []
     settings: dict[str, Any] = begun.get("settings", {})
     free = {"workers", "checkpoint_minutes"}  # change nothing in the result
-    defaults = to_json(TrainingConfiguration())  # a setting that an older version did not know
+    defaults = describe_configuration(TrainingConfiguration())  # a setting that an older version did not know
     names += [k for k, value in wanted["settings"].items() if k not in free and settings.get(k, defaults[k]) != value]
     return names
 
@@ -179,7 +179,7 @@ def open_trained(runs: Path, fold: int) -> Trained:
         raise InputError(f"training in {folder} is not finished (epoch {result.get('epoch')}); run train again")
     _check_shape(description, {"recipe": dict, "settings": dict, "training": list, "validation": list}, folder / RUN)
     _check_shape(result, {"epoch": int, "dsc": (int, float, type(None))}, folder / RESULT)
-    recipe = from_json(json.dumps(description["recipe"]), where=str(folder / RUN))
+    recipe = parse_recipe(json.dumps(description["recipe"]), where=str(folder / RUN))
     return Trained(folder, description, result, recipe)
 
 

@@ -47,7 +47,7 @@ class MicroBatch:
     draws: list[Draws]
 
 
-def steps_per_epoch(configuration: TrainingConfiguration, cases: int) -> int:
+def count_steps_per_epoch(configuration: TrainingConfiguration, cases: int) -> int:
     """Return the steps in which every case is seen `patches_per_case` times; the last one is filled up."""
     return -(-cases * configuration.patches_per_case // configuration.batch)
 
@@ -59,7 +59,7 @@ def plan(configuration: TrainingConfiguration, cases: int, *, epoch: int) -> NDA
     """
     rng = np.random.default_rng([configuration.seed, _PLAN, epoch])
     order = np.concatenate([rng.permutation(cases) for _ in range(configuration.patches_per_case)])
-    steps = steps_per_epoch(configuration, cases)
+    steps = count_steps_per_epoch(configuration, cases)
     missing = steps * configuration.batch - order.size
     filled = np.concatenate([order, rng.integers(cases, size=missing)])
     return filled.reshape(steps, configuration.batch)
@@ -115,7 +115,7 @@ def _is_short(case: PreparedCase, patch: Voxel) -> bool:
     return any(n < p for n, p in zip(case.shape, patch, strict=True))
 
 
-def anywhere(start: Voxel, shape: Voxel, patch: Voxel, rng: np.random.Generator) -> Voxel:
+def draw_anywhere(start: Voxel, shape: Voxel, patch: Voxel, rng: np.random.Generator) -> Voxel:
     """Return the start of a patch with the case anywhere in it, not centred, if the patch is longer."""
     x, y, z = (
         int(rng.integers(n - p, 0, endpoint=True)) if n < p else s for s, n, p in zip(start, shape, patch, strict=True)
@@ -123,7 +123,7 @@ def anywhere(start: Voxel, shape: Voxel, patch: Voxel, rng: np.random.Generator)
     return (x, y, z)
 
 
-def hot_voxel(case: PreparedCase, rng: np.random.Generator) -> tuple[int, ...] | None:
+def draw_hot_voxel(case: PreparedCase, rng: np.random.Generator) -> tuple[int, ...] | None:
     """Return a voxel of SUV above 4, lesion or not, found among 4,000 random ones; None if none of them is.
 
     Brain, heart, kidneys and bladder are a hundredth of a body; patches at random seldom show what they look like. All
@@ -137,7 +137,7 @@ def hot_voxel(case: PreparedCase, rng: np.random.Generator) -> tuple[int, ...] |
     return tuple(map(int, rng.choice(hot[hot[:, 2] == level])))
 
 
-def number_lesions(case: PreparedCase) -> NDArray[np.int32]:
+def number_lesion_voxels(case: PreparedCase) -> NDArray[np.int32]:
     """Return the number of the lesion that each voxel of `case.lesion` belongs to, from 1: (n,), 18-connectivity."""
     first = case.lesion.min(axis=0)
     mask = np.zeros(case.lesion.max(axis=0) - first + 1, dtype=np.bool_)
@@ -188,7 +188,7 @@ def open_bodies(configuration: TrainingConfiguration, recipe: Recipe) -> Bodies 
     return Bodies(generator, recipe.suv_limit)
 
 
-class Patches:
+class PatchSampler:
     """The micro-batches of one process, read ahead by threads.
 
     Args:
@@ -251,7 +251,7 @@ class Patches:
         for k in range(first, first + self._micro):
             rng = np.random.default_rng([c.seed, _PATCH, epoch, step * c.batch + k])
             if self._simulated is not None and rng.random() < c.simulated_patches:
-                steps = steps_per_epoch(c, len(self._cases))
+                steps = count_steps_per_epoch(c, len(self._cases))
                 array, label = self._simulated.make((epoch * steps + step) * c.batch + k)
             else:
                 array, label = self._read_patch(self._cases[cases[k]], rng)
@@ -264,7 +264,7 @@ class Patches:
         voxels = case.lesion
         if self._configuration.lesion_first:
             if case.name not in self._numbers:
-                self._numbers[case.name] = number_lesions(case)
+                self._numbers[case.name] = number_lesion_voxels(case)
             numbers = self._numbers[case.name]
             voxels = voxels[numbers == rng.integers(1, numbers.max(), endpoint=True)]
         return tuple(map(int, voxels[rng.integers(len(voxels))]))
@@ -277,11 +277,11 @@ class Patches:
         if rng.random() < c.lesion_patches and len(case.lesion) > 0:
             holding = self._draw_lesion_voxel(case, rng)
         elif c.hot_patches > 0 and rng.random() < c.hot_patches:
-            holding = hot_voxel(case, rng)
+            holding = draw_hot_voxel(case, rng)
         start = start_of_patch(case.shape, c.patch, rng, holding=holding)
         if self._bodies and _is_short(case, c.patch) and rng.random() < c.fill_probability:
             body = self._bodies[rng.integers(len(self._bodies))]
             array, label = read_patch(body, start_of_patch(body.shape, c.patch, rng), c.patch)
-            lay(case, anywhere(start, case.shape, c.patch, rng), array, label)
+            lay(case, draw_anywhere(start, case.shape, c.patch, rng), array, label)
             return array, label
         return read_patch(case, start, c.patch)

@@ -90,7 +90,7 @@ def refuse_shared_patients(cases: Iterable[Case], *, where: str) -> None:
             raise InputError(f"patient {case.patient} is in two folds of {where}; expected all studies in one")
 
 
-def counts(cases: Sequence[Case]) -> dict[str, list[int]]:
+def count_folds(cases: Sequence[Case]) -> dict[str, list[int]]:
     """Cases of each cohort in each fold."""
     folds = 1 + max((case.fold for case in cases if case.fold is not None), default=-1)
     table = {cohort: [0] * folds for cohort in sorted({case.cohort for case in cases})}

@@ -22,16 +22,16 @@ from torch import nn
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io import write_bytes, write_text
-from autosegnet.model.network import Storage, build_network, network_of, read_pth, read_safetensors
+from autosegnet.model.network import Storage, build_network, make_network, read_pth, read_safetensors
 from autosegnet.model.recipe import Recipe
 from autosegnet.model.weights import import_folds
 from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_prepared
 from autosegnet_training.cases import FOLDS, split_fold
 from autosegnet_training.clock import PHASES, Phase, Plan, train_by_the_clock
-from autosegnet_training.configuration import PRESETS, TrainingConfiguration, to_json
+from autosegnet_training.configuration import PRESETS, TrainingConfiguration, describe_configuration
 from autosegnet_training.mixture import Mixture, Share, read_crop
 from autosegnet_training.pieces import split_folder
-from autosegnet_training.train import arithmetic
+from autosegnet_training.train import choose_arithmetic
 from autosegnet_training.validation import NetworkEngine, segment_prepared
 from petct_simulator.label_volume import LabelVolume, is_held_out, read_label_volumes
 
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
         common = train_common(inputs, COMMON_SHARE * args.minutes, initial=args.initial)
         share, starts = COMMON_SHARE, [common] * FOLDS
     for fold in args.folds:
-        train_fold(inputs, fold, (1.0 - share) * args.minutes / FOLDS, initial=starts[fold])
+        train_starter_fold(inputs, fold, (1.0 - share) * args.minutes / FOLDS, initial=starts[fold])
     missing = [fold for fold in range(FOLDS) if not fold_path(inputs, fold).exists()]
     if missing:
         sys.stdout.write(f"folds {', '.join(map(str, missing))} are still to be trained in {args.output}\n")
@@ -142,7 +142,7 @@ def _write_or_check(args: argparse.Namespace, inputs: Inputs) -> None:
     wanted: dict[str, Any] = {
         "minutes": args.minutes,
         "initial": str(args.initial or ""),
-        "settings": to_json(inputs.configuration),
+        "settings": describe_configuration(inputs.configuration),
         "phases": [asdict(phase) for phase in inputs.phases],
         "bodies": len(inputs.bodies),
         "cases": [case.name for case in inputs.prepared.cases],
@@ -175,7 +175,7 @@ def fold_path(inputs: Inputs, fold: int) -> Path:
     return inputs.output / f"fold_{fold}.pt"
 
 
-def train_fold(inputs: Inputs, fold: int, minutes: float, *, initial: Path) -> None:
+def train_starter_fold(inputs: Inputs, fold: int, minutes: float, *, initial: Path) -> None:
     """Train a fold with the crops of its training patients, unless that is done."""
     path = fold_path(inputs, fold)
     if not path.exists():
@@ -231,7 +231,7 @@ def choose_dtype(device: torch.device) -> torch.dtype | None:
     """Return bfloat16 where the device has instructions for it, else None, which is float32."""
     if device.type == "cpu":
         return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else None  # no public function tells it
-    chosen = arithmetic(TrainingConfiguration(), device)
+    chosen = choose_arithmetic(TrainingConfiguration(), device)
     return chosen if chosen is torch.bfloat16 else None  # float16 would need a scaler of the loss
 
 
@@ -241,7 +241,7 @@ def read_network(path: Path) -> nn.Module:
     Raises:
         WeightsError: it cannot be read, or is another network.
     """
-    return network_of(read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path), where=str(path))
+    return make_network(read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path), where=str(path))
 
 
 def _write_network(network: nn.Module, path: Path) -> None:
@@ -280,7 +280,7 @@ def export(inputs: Inputs, scores: Sequence[float], *, minutes: float) -> Path:
         description=f"Trained on real crops of {patients} patients and on bodies simulated from {len(inputs.bodies)} "
         "label volumes; starter weights, not for clinical use.",
         training={
-            "settings": to_json(inputs.configuration),
+            "settings": describe_configuration(inputs.configuration),
             "phases": [asdict(phase) for phase in inputs.phases],
             "minutes": minutes,
             "device": inputs.device.type,

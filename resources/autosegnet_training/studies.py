@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Box, Grid, cut, same_grid
+from autosegnet.geometry import Box, Grid, cut, is_same_grid
 from autosegnet.io import read_image, read_mask
 from autosegnet.study import Study, check_study
 from autosegnet_training.cases import Case
@@ -34,7 +34,7 @@ def read_labelled(case: Case) -> Labelled:
     try:
         pet, ct, truth = read_image(case.pet), read_image(case.ct), read_mask(case.mask)
         grid = Grid.of(pet)
-        if not same_grid(grid, Grid.of(truth)):
+        if not is_same_grid(grid, Grid.of(truth)):
             raise InputError(f"mask of {truth.GetSize()} voxels is not on the grid of the PET, {pet.GetSize()}")
         if case.box is not None:
             region = _region(grid, case.box)
@@ -58,7 +58,7 @@ def _cut_ct(ct: sitk.Image, region: Grid) -> sitk.Image:
                         for z in (0, region.size[2] - 1)])  # fmt: skip
     positions_mm = np.asarray(region.origin_mm) + corners @ region.steps_mm.T
     inside = np.linalg.solve(grid.steps_mm, (positions_mm - np.asarray(grid.origin_mm)).T)
-    # A thousandth of a voxel is rounding of headers, as in `geometry.same_grid`.
+    # A thousandth of a voxel is rounding of headers, as in `geometry.is_same_grid`.
     first = np.clip(np.floor(inside.min(axis=1) + 1e-3), 0, None).astype(int)
     end = np.minimum(np.ceil(inside.max(axis=1) - 1e-3).astype(int) + 1, grid.size)
     if np.any(first >= end):

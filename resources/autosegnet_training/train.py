@@ -20,17 +20,17 @@ from torch import nn
 from tqdm import tqdm
 
 from autosegnet.errors import InputError, UsageError
-from autosegnet.model.network import build_network, network_of, read_pth, read_safetensors
+from autosegnet.model.network import build_network, make_network, read_pth, read_safetensors
 from autosegnet_training import configuration as settings
 from autosegnet_training import distributed, runs
 from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_prepared
 from autosegnet_training.augmentation import apply
-from autosegnet_training.checkpoint import random_states, read_newest, restore_random_states, write_checkpoint
+from autosegnet_training.checkpoint import collect_random_states, read_newest, restore_random_states, write_checkpoint
 from autosegnet_training.configuration import TrainingConfiguration
 from autosegnet_training.distributed import Processes
-from autosegnet_training.history import Board, Row, draw_curves, write_history
+from autosegnet_training.history import Board, HistoryRow, draw_curves, write_history
 from autosegnet_training.loss import build_loss
-from autosegnet_training.sampling import MicroBatch, Patches, open_bodies, steps_per_epoch
+from autosegnet_training.sampling import MicroBatch, PatchSampler, count_steps_per_epoch, open_bodies
 from autosegnet_training.validation import NetworkEngine, Validation, autocast, measure_prepared
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,9 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def run(args: argparse.Namespace) -> None:
     """Trains the fold that a command line asks for."""
-    configuration = settings.from_arguments(args)
+    configuration = settings.read_configuration(args)
     prepared = open_prepared(args.prepared)
-    with distributed.joined(args.device) as processes:
+    with distributed.join_processes(args.device) as processes:
         if not processes.writes:
             logging.getLogger().setLevel(logging.WARNING)  # one process tells
         result = train_fold(prepared, configuration, processes, output=args.output, fold=args.fold)
@@ -73,7 +73,7 @@ def train_fold(
     """
     _check_shares(configuration, processes)
     begun = runs.plan_run(prepared, configuration, runs=output, fold=fold)
-    runs.claim(begun, writes=processes.writes)
+    runs.write_or_check_run(begun, writes=processes.writes)
     processes.wait()
     training = [load(prepared.folder, name) for name in begun.training]
     validation = [load(prepared.folder, name) for name in begun.validation]
@@ -101,16 +101,16 @@ class Trainer:
     ) -> None:
         self.run, self.processes, self.configuration = begun, processes, begun.configuration
         self.validation = validation
-        self.patches = Patches(
+        self.patches = PatchSampler(
             training,
             self.configuration,
             bodies=open_bodies(self.configuration, begun.recipe),
             rank=processes.rank,
             ranks=processes.ranks,
         )
-        self.steps = steps_per_epoch(self.configuration, len(training))
+        self.steps = count_steps_per_epoch(self.configuration, len(training))
         torch.manual_seed(self.configuration.seed)
-        self.network = initial_network(self.configuration).to(processes.device)
+        self.network = open_initial_network(self.configuration).to(processes.device)
         if self.configuration.channels_last:
             self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in its types
         self.distributed = processes.wrap(self.network)
@@ -121,13 +121,13 @@ class Trainer:
         self.loss = build_loss(self.configuration, voxel_ml=voxel_ml).to(processes.device)
         self.optimiser = build_optimiser(self.configuration, self.network)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, T_max=self.configuration.epochs)
-        self.dtype = arithmetic(self.configuration, processes.device)
+        self.dtype = choose_arithmetic(self.configuration, processes.device)
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=self.dtype is torch.float16)
         self.epoch = self.step = 0
         self.losses: list[float] = []  # of the steps of this epoch
         self.seconds = 0.0  # of this epoch, before this process began
         self.started = time.monotonic()  # of this epoch, as if it had not been interrupted
-        self.history: list[Row] = []
+        self.history: list[HistoryRow] = []
         self.best: dict[str, Any] = {"dsc": math.nan, "epoch": 0, "finished": False}
 
     def train(self, board: Board) -> None:
@@ -238,7 +238,7 @@ class Trainer:
         """Validate if it is time to, keep the best, and write everything down; return whether that was the last."""
         learning_rate = float(self.optimiser.param_groups[0]["lr"])
         self.schedule.step()
-        row: Row = {
+        row: HistoryRow = {
             "epoch": self.epoch + 1,
             "loss": math.fsum(self.losses) / len(self.losses),
             "learning_rate": learning_rate,
@@ -268,7 +268,7 @@ class Trainer:
             return max(0.0, 1.0 - self.passed()) * self.configuration.minutes / 60
         return (self.configuration.epochs - self.epoch - 1) * seconds / 3600
 
-    def validate(self, board: Board) -> Row:
+    def validate(self, board: Board) -> HistoryRow:
         """Return the metrics of the validation cases, shared out among the processes; keep the best network."""
         self.processes.share_buffers(self.network)
         self.network.eval()
@@ -277,7 +277,7 @@ class Trainer:
         metrics, masks = measure_prepared(mine, engine, self.run.recipe)
         validation = Validation(dict(sorted(self.processes.gathered(metrics).items())))
         board.add_pictures(mine, masks, epoch=self.epoch + 1)
-        row: Row = {name: getattr(validation, name) for name in _NOT_VALIDATED}
+        row: HistoryRow = {name: getattr(validation, name) for name in _NOT_VALIDATED}
         # Without any lesion to find, the fold with least false volume is the best.
         score = row["dsc"] if not math.isnan(row["dsc"]) else -row["fpv_ml"]
         if self.best["epoch"] == 0 or score > self.best["score"]:
@@ -296,7 +296,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "random": random_states(),
+            "random": collect_random_states(),
             "epoch": self.epoch,
             "step": self.step,
             "losses": self.losses,
@@ -321,7 +321,7 @@ class Trainer:
         log.info("going on from epoch %d, step %d", self.epoch, self.step)
 
 
-def _told(row: Row) -> str:
+def _told(row: HistoryRow) -> str:
     if math.isnan(row["fpv_ml"]):
         return ""
     return (
@@ -338,7 +338,7 @@ def build_optimiser(configuration: TrainingConfiguration, network: nn.Module) ->
     )
 
 
-def initial_network(configuration: TrainingConfiguration) -> nn.Module:
+def open_initial_network(configuration: TrainingConfiguration) -> nn.Module:
     """Return the network that training starts from: random weights, or those of a trained one.
 
     Raises:
@@ -347,21 +347,21 @@ def initial_network(configuration: TrainingConfiguration) -> nn.Module:
     if not configuration.initial:
         return build_network()
     path = Path(configuration.initial)
-    network = network_of(read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path), where=str(path))
+    network = make_network(read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path), where=str(path))
     if configuration.frozen_bottom:
-        for weight in bottom_weights(network):
+        for weight in select_bottom_weights(network):
             weight.requires_grad_(False)
     return network
 
 
-def bottom_weights(network: nn.Module) -> list[nn.Parameter]:
+def select_bottom_weights(network: nn.Module) -> list[nn.Parameter]:
     """Return the weights of the convolutions of the deepest level."""
     return [
         parameter for name, parameter in network.named_parameters() if name.startswith(_BOTTOM) and parameter.ndim == 5
     ]
 
 
-def arithmetic(configuration: TrainingConfiguration, device: torch.device) -> torch.dtype | None:
+def choose_arithmetic(configuration: TrainingConfiguration, device: torch.device) -> torch.dtype | None:
     """Return the smaller type of mixed precision; None for float32. On the CPU only where it is asked for.
 
     Without instructions for it, a CPU takes 35 times longer in bfloat16 than in float32.

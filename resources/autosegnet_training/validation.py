@@ -63,7 +63,7 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
-def one_fold(recipe: Recipe) -> Recipe:
+def make_one_fold(recipe: Recipe) -> Recipe:
     """Return the recipe of a network in memory."""
     return replace(recipe, folds=(Fold("in-memory", "0" * 64),))
 
@@ -100,7 +100,7 @@ class Validation:
 
 def segment_prepared(case: PreparedCase, engine: NetworkEngine, recipe: Recipe) -> NDArray[np.bool_]:
     """(X, Y, Z): where the network finds lesions."""
-    chance = predict_probability(np.asarray(case.array, dtype=np.float32), engine, one_fold(recipe))
+    chance = predict_probability(np.asarray(case.array, dtype=np.float32), engine, make_one_fold(recipe))
     return np.asarray(chance > 0.5)
 
 

@@ -10,8 +10,8 @@ from scipy import ndimage
 from autosegnet.geometry import Grid
 from petct_simulator import body, organs
 from petct_simulator.body import Build
-from petct_simulator.frame import Frame, make_lattice, prepare_canvas, stature_frame
-from petct_simulator.shapes import Canvas, Point
+from petct_simulator.frame import Frame, make_lattice, make_stature_frame, prepare_canvas
+from petct_simulator.shapes import Canvas, PointMm
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Stature:
     lower: float = 700.0
 
 
-AnatomySource = Callable[[np.random.Generator, Point], Anatomy]
+AnatomySource = Callable[[np.random.Generator, PointMm], Anatomy]
 """Makes an anatomy from a random generator and a spacing (x, y, z) in mm."""
 
 
@@ -66,17 +66,17 @@ def draw_stature(rng: np.random.Generator) -> Stature:
     return Stature(sex, height, 1750 / height * float(rng.normal(1.0, 0.03)), bmi, arms, upper, lower)
 
 
-def procedural(rng: np.random.Generator, spacing_mm: Point) -> Anatomy:
+def make_procedural_anatomy(rng: np.random.Generator, spacing_mm: PointMm) -> Anatomy:
     """Return a random anatomy made from nothing but code."""
     return from_stature(draw_stature(rng), rng, spacing_mm)
 
 
-def from_stature(stature: Stature, rng: np.random.Generator, spacing_mm: Point) -> Anatomy:
+def from_stature(stature: Stature, rng: np.random.Generator, spacing_mm: PointMm) -> Anatomy:
     """Return the anatomy of a given patient; rng varies the shapes of the organs."""
-    fat_mm = fat_thickness_mm(stature.bmi, stature.sex)
+    fat_mm = find_fat_thickness_mm(stature.bmi, stature.sex)
     girth = (stature.bmi / 23.0) ** 0.22
     belly = (stature.bmi / 23.0) ** 0.35
-    frame = stature_frame(stature.height_mm, stature.head_share, girth, belly)
+    frame = make_stature_frame(stature.height_mm, stature.head_share, girth, belly)
     build = Build(stature.sex, fat_mm, stature.arms)
     lattice = fit_lattice(frame, build, (stature.lower, stature.upper), spacing_mm)
     canvas = prepare_canvas(frame, lattice, rng)
@@ -85,12 +85,12 @@ def from_stature(stature: Stature, rng: np.random.Generator, spacing_mm: Point) 
     return Anatomy(canvas, lattice, build, stature.height_mm, weight)
 
 
-def fat_thickness_mm(bmi: float, sex: str) -> float:
+def find_fat_thickness_mm(bmi: float, sex: str) -> float:
     """Return the subcutaneous fat at the abdomen for a body-mass index in kg/m²; a rule of thumb."""
     return float(np.clip(2.5 * (bmi - 17.5), 4.0, 70.0)) * (1.15 if sex == "F" else 0.9)
 
 
-def fit_lattice(frame: Frame, build: Build, heights: tuple[float, float], spacing_mm: Point) -> Grid:
+def fit_lattice(frame: Frame, build: Build, heights: tuple[float, float], spacing_mm: PointMm) -> Grid:
     """Return the voxels that hold a body, its arms and the table between two heights of the reference body."""
     widest, deepest = max(frame.scale_x), max(frame.scale_y)
     limb = 0.5 * build.fat_mm + 25
@@ -126,7 +126,7 @@ def paint_soft_tissue(canvas: Canvas, build: Build, lattice: Grid, sizes: organs
 
 def paint_rib_cage(canvas: Canvas, lattice: Grid) -> None:
     """Paint ribs around the thoracic cavity."""
-    found = body.cavity_radius(canvas)
+    found = body.find_cavity_radius(canvas)
     if found is None:
         return
     box, radius = found

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.geometry import Grid
-from petct_simulator.anatomy import Anatomy, AnatomySource, procedural
-from petct_simulator.frame import axis_mm, make_lattice
+from petct_simulator.anatomy import Anatomy, AnatomySource, make_procedural_anatomy
+from petct_simulator.frame import make_lattice, measure_axis_mm
 from petct_simulator.label_volume import LabelVolume
-from petct_simulator.shapes import Point
+from petct_simulator.shapes import PointMm
 from petct_simulator.tissue import Tissue
 
 TABLE_MM = 60.0  # how far the table reaches below the body
@@ -19,14 +19,14 @@ TABLE_MM = 60.0  # how far the table reaches below the body
 def open_anatomy(organ_map: Path | None, *, vary: bool = False) -> AnatomySource:
     """Return what makes the patient: the procedural anatomy, or an organ map, varied or as it is."""
     if organ_map is None:
-        return procedural
+        return make_procedural_anatomy
     from petct_simulator.organ_maps import from_file
 
     return from_file(organ_map, vary=vary)
 
 
 def make_body(
-    name: str, seed: int, spacing_mm: Point, organ_map: Path | None = None, *, vary: bool = False
+    name: str, seed: int, spacing_mm: PointMm, organ_map: Path | None = None, *, vary: bool = False
 ) -> LabelVolume:
     """Return a body on a grid of the given spacing; the same arguments give the same body.
 
@@ -44,7 +44,7 @@ def make_body(
 def fit_table(anatomy: Anatomy) -> Grid:
     """Return an anatomy's lattice with room for the table."""
     lattice = anatomy.lattice
-    missing = _back_mm(anatomy) + TABLE_MM - float(axis_mm(lattice, 1)[-1])
+    missing = _back_mm(anatomy) + TABLE_MM - float(measure_axis_mm(lattice, 1)[-1])
     rows = lattice.shape[1] + max(0, int(np.ceil(missing / lattice.spacing_mm[1])))
     return replace(lattice, size=(lattice.size[0], rows, lattice.size[2]))
 
@@ -70,7 +70,7 @@ def label_volume(name: str, anatomy: Anatomy, grid: Grid) -> LabelVolume:
         grid: voxels of the volume, which hold those of the anatomy's lattice.
     """
     tissue, (before_x, before_y) = _widen(anatomy, grid)
-    x, y = axis_mm(grid, 0)[None, :], axis_mm(grid, 1)[:, None]
+    x, y = measure_axis_mm(grid, 0)[None, :], measure_axis_mm(grid, 1)[:, None]
     for region, label in _table(x, y, _back_mm(anatomy)):
         tissue[:, region] = np.where(tissue[:, region] == Tissue.OUTSIDE, label, tissue[:, region])
     labels = np.ascontiguousarray(tissue.transpose(2, 1, 0)[::-1, ::-1])
@@ -106,7 +106,7 @@ def _widen(anatomy: Anatomy, grid: Grid) -> tuple[NDArray[np.uint8], tuple[int, 
 
 def _back_mm(anatomy: Anatomy) -> float:
     rows = np.flatnonzero((anatomy.canvas.tissue > 0).any(axis=(0, 2)))
-    return float(axis_mm(anatomy.lattice, 1)[rows[-1]])
+    return float(measure_axis_mm(anatomy.lattice, 1)[rows[-1]])
 
 
 def _table(x: NDArray[np.float64], y: NDArray[np.float64], back_mm: float) -> list[tuple[NDArray[np.bool_], int]]:

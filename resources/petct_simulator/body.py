@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from petct_simulator.shapes import Box, Canvas, Mask, Point, Volume, allow, smooth_field
+from petct_simulator.shapes import Canvas, Mask, PointMm, Volume, VoxelBox, allow, make_smooth_field
 from petct_simulator.tissue import Tissue
 
 T = Tissue
@@ -81,10 +81,10 @@ def _paint_trunk(canvas: Canvas, label: int, fat_mm: float) -> None:
     b = np.interp(heights, OUTLINE[:, 0], OUTLINE[:, 2]) + fat_mm * share
     middle = np.interp(heights, [830, 1120, 1400, 1480, 1560], [0, -3, 5, 12, 8])
     middle = middle - fat_mm * np.interp(heights, [860, 960, 1120, 1300], [0.0, 0.25, 0.35, 0.0])
-    canvas.paint(box, superellipse(canvas, box, a, b, middle) < 1.0, label)
+    canvas.paint(box, make_superellipse(canvas, box, a, b, middle) < 1.0, label)
 
 
-def superellipse(canvas: Canvas, box: Box, a: Profile, b: Profile, middle: Profile) -> Volume:
+def make_superellipse(canvas: Canvas, box: VoxelBox, a: Profile, b: Profile, middle: Profile) -> Volume:
     """Return the radius (1 on the surface) of an upright shape with half axes a and b and centre y at each slice."""
     x = np.abs(canvas.x[box]) * (1.0 / a[:, None, None]).astype(np.float32)
     y = np.abs(canvas.y[box] - middle[:, None, None].astype(np.float32)) * (1.0 / b[:, None, None]).astype(np.float32)
@@ -92,18 +92,18 @@ def superellipse(canvas: Canvas, box: Box, a: Profile, b: Profile, middle: Profi
     return np.asarray(x * x * np.sqrt(x) + y * y * np.sqrt(y), dtype=np.float32)
 
 
-def _limbs(side: int, arms: str) -> list[tuple[list[Point], list[float], list[float]]]:
+def _limbs(side: int, arms: str) -> list[tuple[list[PointMm], list[float], list[float]]]:
     """Return polylines, radii without fat, and what share of the abdomen's fat covers them."""
     s = float(side)
     return [
         ([(s * 88, 0, 880), (s * 92, 5, 700), (s * 95, 8, 480)], [80, 74, 50], [0.9, 0.7, 0.3]),
         ([(s * 95, 8, 480), (s * 93, 25, 360), (s * 88, 20, 75)], [50, 52, 32], [0.3, 0.3, 0.15]),
         ([(s * 88, 25, 45), (s * 98, -120, 25)], [36, 28], [0.1, 0.05]),
-        (arm_line(side, arms), [46, 38, 27, 26], [0.45, 0.35, 0.15, 0.05]),
+        (find_arm_line(side, arms), [46, 38, 27, 26], [0.45, 0.35, 0.15, 0.05]),
     ]
 
 
-def arm_line(side: int, arms: str) -> list[Point]:
+def find_arm_line(side: int, arms: str) -> list[PointMm]:
     """Return shoulder, elbow, wrist and finger tips."""
     s = float(side)
     if arms == "up":
@@ -115,7 +115,7 @@ def arm_line(side: int, arms: str) -> list[Point]:
     return [(s * 165, 5, 1425), (s * 215, 20, 1120), (s * 225, -5, 880), (s * 215, -15, 740)]
 
 
-def cavity_radius(canvas: Canvas) -> tuple[Box, Volume] | None:
+def find_cavity_radius(canvas: Canvas) -> tuple[VoxelBox, Volume] | None:
     """Return a box and in it the radius of the body cavity (1 on its wall), from the pelvis to the lungs' apex."""
     box = canvas.box((-150, -120, 853), (150, 120, 1488))
     if box is None:
@@ -124,12 +124,12 @@ def cavity_radius(canvas: Canvas) -> tuple[Box, Volume] | None:
     a = np.interp(heights, CAVITY[:, 0], CAVITY[:, 1], left=1.0, right=1.0)
     b = np.interp(heights, CAVITY[:, 0], CAVITY[:, 2], left=1.0, right=1.0)
     middle = np.interp(heights, [852, 870, 1110, 1290, 1450], [18, 10, -5, -2, 15])
-    return box, superellipse(canvas, box, a, b, middle)
+    return box, make_superellipse(canvas, box, a, b, middle)
 
 
-def paint_fasciae(canvas: Canvas, spacing_mm: Point, rng: np.random.Generator) -> None:
+def paint_fasciae(canvas: Canvas, spacing_mm: PointMm, rng: np.random.Generator) -> None:
     """Part the muscles by sheets of fat: the zeros of a random field."""
-    sheets = np.abs(smooth_field(canvas.tissue.shape, spacing_mm, 55.0, rng)) < 0.075
+    sheets = np.abs(make_smooth_field(canvas.tissue.shape, spacing_mm, 55.0, rng)) < 0.075
     canvas.tissue[sheets & (canvas.tissue == T.MUSCLE) & (canvas.z < 1460)] = T.FAT
 
 
@@ -148,7 +148,7 @@ def paint_spine(canvas: Canvas) -> None:
     path = [(0.0, float(np.interp(z, SPINE[:, 0], SPINE[:, 1]) + np.interp(z, SPINE[:, 0], SPINE[:, 2]) + 8), float(z))
             for z in (1010, 1040, 1100, 1190, 1310, 1430, 1475, 1510, 1600)]  # fmt: skip
     canvas.paint_tube(path, 6.5, T.CORD)
-    sacrum: list[Point] = [(0, 58, 1015), (0, 82, 965), (0, 88, 925), (0, 72, 895)]
+    sacrum: list[PointMm] = [(0, 58, 1015), (0, 82, 965), (0, 88, 925), (0, 72, 895)]
     canvas.paint_tube(sacrum, [30, 24, 15, 7], T.CORTEX, core=(4, T.RED_MARROW))
     for side in (-1.0, 1.0):
         canvas.paint_tube([(0, 62, 1005), (side * 44, 66, 995)], 22, T.CORTEX, core=(4, T.RED_MARROW))
@@ -185,7 +185,7 @@ def paint_bones(canvas: Canvas, build: Build) -> None:
 
 def _paint_pelvis(canvas: Canvas, s: float) -> None:
     marrow = (4.0, int(T.RED_MARROW))
-    hip: Point = (s * 84, 8, 925)
+    hip: PointMm = (s * 84, 8, 925)
     crest = np.array(
         [(62, 60, 1030), (98, 40, 1055), (122, 8, 1052), (128, -28, 1020), (115, -45, 985)], dtype=np.float64
     )
@@ -216,7 +216,7 @@ def _paint_long_bones(canvas: Canvas, s: float, arms: str) -> None:
     canvas.paint_tube([(s * 95, -5, 475), (s * 90, -5, 300), (s * 88, 15, 80)], [24, 13, 14], T.CORTEX, core=yellow)
     canvas.paint_tube([(s * 110, 25, 440), (s * 102, 25, 80)], 7, T.CORTEX)
     canvas.paint_tube([(s * 88, 35, 40), (s * 90, 0, 50), (s * 98, -110, 22)], [22, 16, 8], T.CORTEX, core=yellow)
-    shoulder, elbow, wrist, fingers = arm_line(int(s), arms)
+    shoulder, elbow, wrist, fingers = find_arm_line(int(s), arms)
     canvas.paint_tube([shoulder, elbow], [12, 12], T.CORTEX, core=(4.5, T.YELLOW_MARROW))
     for shift in (-9.0, 9.0):
         a, b = ((p[0], p[1] + shift, p[2]) for p in (elbow, wrist))
@@ -224,7 +224,7 @@ def _paint_long_bones(canvas: Canvas, s: float, arms: str) -> None:
     canvas.paint_tube([wrist, fingers], [16, 9], T.CORTEX, core=(6, T.MUSCLE))
 
 
-def paint_ribs(canvas: Canvas, lungs_mm: Volume, box: Box) -> None:
+def paint_ribs(canvas: Canvas, lungs_mm: Volume, box: VoxelBox) -> None:
     """Paint ribs and costal cartilage in the shell around lungs and upper abdomen.
 
     lungs_mm: distance in mm from the thoracic cavity inside the box (0 within).

@@ -12,7 +12,7 @@ from petct_simulator.scene import Scene
 from petct_simulator.tissue import Tissue
 
 T = Tissue
-AIR_HU = -1024.0
+AIR_VOXEL_HU = -1024.0
 
 
 def draw_lung_vessels(scene: Scene, hu: torch.Tensor) -> None:
@@ -35,8 +35,8 @@ def make_ct(scene: Scene, hu: torch.Tensor, generator: torch.Generator, rng: np.
     if scanner.field_mm < 600:
         middle = placement.to_patch((np.array(scene.volume.labels.shape, np.float64)[None] - 1) / 2)[0]
         outside = find_beyond_field(scanner.field_mm, middle.tolist(), placement.shape, placement.spacing_mm)
-        hu.masked_fill_(outside.to(hu.device), AIR_HU)
-    return hu.clamp_(AIR_HU, 3071.0)
+        hu.masked_fill_(outside.to(hu.device), AIR_VOXEL_HU)
+    return hu.clamp_(AIR_VOXEL_HU, 3071.0)
 
 
 def _ct_matrices(scene: Scene, scanner: CtScanner) -> list[torch.Tensor | None]:

@@ -52,27 +52,27 @@ def blur(volume: torch.Tensor, sigma_voxels: Sequence[float]) -> torch.Tensor:
     return apply_matrices(volume, [blur_matrix(n, s, device) for n, s in zip(shape, sigma_voxels, strict=True)])
 
 
-def knots(size: int, fwhm_voxels: float) -> int:
+def place_knots(size: int, fwhm_voxels: float) -> int:
     """Return how many random numbers along an axis make a field of this correlation."""
-    return math.ceil(size / knot_step(fwhm_voxels)) + 4
+    return math.ceil(size / find_knot_step(fwhm_voxels)) + 4
 
 
-def knot_step(fwhm_voxels: float) -> float:
+def find_knot_step(fwhm_voxels: float) -> float:
     """Return the distance of the random numbers, in voxels."""
     return max(1.0, fwhm_voxels / _KNOTS_PER_FWHM)
 
 
-def spline_weights(at_voxels: NDArray[np.float64], size: int, fwhm_voxels: float) -> NDArray[np.float64]:
+def compute_spline_weights(at_voxels: NDArray[np.float64], size: int, fwhm_voxels: float) -> NDArray[np.float64]:
     """Return the weights (N, knots) of the random numbers at positions on an axis; their squares sum to 1."""
-    step = knot_step(fwhm_voxels)
-    at = at_voxels[:, None] / step + 1.5 - np.arange(knots(size, fwhm_voxels))[None, :]
+    step = find_knot_step(fwhm_voxels)
+    at = at_voxels[:, None] / step + 1.5 - np.arange(place_knots(size, fwhm_voxels))[None, :]
     weight = np.exp(-0.5 * (at * step / (fwhm_voxels / FWHM)) ** 2)
     return np.asarray(weight / np.sqrt((weight**2).sum(1, keepdims=True)))
 
 
 @functools.lru_cache(maxsize=512)
 def _field_matrix(size: int, fwhm_centivoxels: int, device: torch.device) -> torch.Tensor:
-    weights = spline_weights(np.arange(size, dtype=np.float64), size, fwhm_centivoxels / 100)
+    weights = compute_spline_weights(np.arange(size, dtype=np.float64), size, fwhm_centivoxels / 100)
     return torch.from_numpy(weights.astype(np.float32)).to(device)
 
 
@@ -85,6 +85,6 @@ def smooth_field(shape: Shape, fwhm_voxels: Sequence[float], generator: torch.Ge
         generator: source of the numbers; its device is the field's.
     """
     widths = [max(10, round(100 * f)) for f in fwhm_voxels]
-    counts = [knots(n, w / 100) for n, w in zip(shape, widths, strict=True)]
+    counts = [place_knots(n, w / 100) for n, w in zip(shape, widths, strict=True)]
     noise = torch.randn(counts, generator=generator, device=generator.device)
     return apply_matrices(noise, [_field_matrix(n, w, generator.device) for n, w in zip(shape, widths, strict=True)])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.geometry import Grid
-from petct_simulator.shapes import WARP_MM, Canvas, Point, Volume, smooth_field
+from petct_simulator.shapes import WARP_MM, Canvas, PointMm, Volume, make_smooth_field
 
 # Heights of the reference body in mm above the soles.
 SOLE, KNEE, CROTCH, BLADDER, DOME, APEX, CHIN, VERTEX = 0.0, 480.0, 830.0, 905.0, 1235.0, 1480.0, 1545.0, 1750.0
@@ -28,18 +28,18 @@ class Frame:
     scale_y: tuple[float, ...]
 
 
-def make_lattice(shape: tuple[int, int, int], spacing_mm: Point, origin_mm: Point) -> Grid:
+def make_lattice(shape: tuple[int, int, int], spacing_mm: PointMm, origin_mm: PointMm) -> Grid:
     """Return the grid of arrays of a shape (z, y, x), without rotation: x to the left, y to the back, z to the head."""
     return Grid(shape[::-1], spacing_mm, origin_mm, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
 
 
-def axis_mm(lattice: Grid, dimension: int) -> NDArray[np.float64]:
+def measure_axis_mm(lattice: Grid, dimension: int) -> NDArray[np.float64]:
     """Return the positions of the voxels of a grid without rotation along x (0), y (1) or z (2)."""
     steps = np.arange(lattice.size[dimension], dtype=np.float64)
     return np.asarray(lattice.origin_mm[dimension] + lattice.spacing_mm[dimension] * steps, dtype=np.float64)
 
 
-def stature_frame(height_mm: float, head_share: float, girth: float, belly: float) -> Frame:
+def make_stature_frame(height_mm: float, head_share: float, girth: float, belly: float) -> Frame:
     """Return the frame of a standing height, with its vertex at z = 0 and x = y = 0 in the midline.
 
     head_share: the head's size over that of a grown-up of this height (a child of six: 1.3);
@@ -59,12 +59,12 @@ def stature_frame(height_mm: float, head_share: float, girth: float, belly: floa
 
 def prepare_canvas(frame: Frame, lattice: Grid, rng: np.random.Generator) -> Canvas:
     """Return an empty canvas: the lattice in reference coordinates, bent by a smooth warp of about 4 mm."""
-    z_mm = axis_mm(lattice, 2)
+    z_mm = measure_axis_mm(lattice, 2)
     heights = _extrapolate(z_mm, frame.z, frame.reference_z).astype(np.float32)
     scale_x, scale_y = (np.interp(z_mm, frame.z, s)[:, None] for s in (frame.scale_x, frame.scale_y))
     centre_x, centre_y = (np.interp(z_mm, frame.z, c)[:, None] for c in (frame.centre_x, frame.centre_y))
-    axis_x: Volume = ((axis_mm(lattice, 0)[None] - centre_x) / scale_x).astype(np.float32)
-    axis_y: Volume = ((axis_mm(lattice, 1)[None] - centre_y) / scale_y).astype(np.float32)
+    axis_x: Volume = ((measure_axis_mm(lattice, 0)[None] - centre_x) / scale_x).astype(np.float32)
+    axis_y: Volume = ((measure_axis_mm(lattice, 1)[None] - centre_y) / scale_y).astype(np.float32)
     x = axis_x[:, None, :] + _warp(lattice, rng)
     y = axis_y[:, :, None] + _warp(lattice, rng)
     z = heights[:, None, None] + _warp(lattice, rng)
@@ -72,7 +72,7 @@ def prepare_canvas(frame: Frame, lattice: Grid, rng: np.random.Generator) -> Can
 
 
 def _warp(lattice: Grid, rng: np.random.Generator) -> Volume:
-    field = smooth_field(lattice.shape, lattice.spacing_mm, 130.0, rng)
+    field = make_smooth_field(lattice.shape, lattice.spacing_mm, 130.0, rng)
     return np.asarray(np.clip(field * np.float32(4.0), -WARP_MM, WARP_MM), dtype=np.float32)
 
 

@@ -14,7 +14,7 @@ from petct_simulator.cohorts import COHORTS
 from petct_simulator.examination import draw_examination
 from petct_simulator.fields import Shape
 from petct_simulator.label_volume import LabelVolume
-from petct_simulator.lesion_plan import Lesion, plan_benign, plan_lesions
+from petct_simulator.lesion_plan import PlannedLesion, plan_benign, plan_lesions
 from petct_simulator.placement import pad_labels, place_varied
 from petct_simulator.regions import Regions, find_regions
 from petct_simulator.render import Rendered, render
@@ -37,7 +37,7 @@ class Patches:
     """Patches of one step.
 
     Args:
-        image: (B, 2, X, Y, Z) float32; channel 0 the CT in [0, 1] over `CT_WINDOW_HU`, channel 1 the PET in SUV.
+        image: (B, 2, X, Y, Z) float32; channel 0 the CT in [0, 1] over `FUSION_WINDOW_HU`, channel 1 the PET in SUV.
         truth: (B, 1, X, Y, Z) uint8, 1 in lesions.
         weight: (B, 1, X, Y, Z) float32, how much each voxel counts in the loss; None: all count 1.
     """
@@ -124,7 +124,7 @@ class BodyGenerator:
         self,
         body: LabelVolume,
         regions: Regions,
-        lesions: Sequence[Lesion],
+        lesions: Sequence[PlannedLesion],
         heights: tuple[float, float],
         rng: np.random.Generator,
     ) -> NDArray[np.float64]:

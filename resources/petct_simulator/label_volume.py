@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
 
-FORMAT = 1
+LABELS_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,12 @@ def _patient(name: str) -> str:
 
 def pack(volume: LabelVolume) -> bytes:
     """Return a volume as the bytes of a compressed .npz file."""
-    note = {"format": FORMAT, "name": volume.name, "spacing_mm": volume.spacing_mm, "weight_kg": volume.weight_kg}
+    note = {
+        "format": LABELS_FORMAT,
+        "name": volume.name,
+        "spacing_mm": volume.spacing_mm,
+        "weight_kg": volume.weight_kg,
+    }
     from_map = np.zeros((0, 4)) if volume.from_map is None else volume.from_map
     buffer = io.BytesIO()
     np.savez_compressed(
@@ -108,8 +113,10 @@ def read_label_volume(path: Path) -> LabelVolume:
             from_map = file["from_map"] if "from_map" in file.files and len(file["from_map"]) else None
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is not a label volume ({error}); make it again with label-volumes") from error
-    if note["format"] != FORMAT:
-        raise InputError(f"{path} has format {note['format']}, expected {FORMAT}; make it again with label-volumes")
+    if note["format"] != LABELS_FORMAT:
+        raise InputError(
+            f"{path} has format {note['format']}, expected {LABELS_FORMAT}; make it again with label-volumes"
+        )
     x, y, z = (float(s) for s in note["spacing_mm"])
     return LabelVolume(note["name"], labels, (x, y, z), reference, float(note["weight_kg"]), from_map)
 

@@ -13,9 +13,9 @@ from autosegnet.runtime.distribute import run_each
 from autosegnet.runtime.workers import add_worker_arguments, choose_workers
 from petct_simulator.bodies import make_body
 from petct_simulator.label_volume import is_held_out, pack
-from petct_simulator.simulate_command import list_organ_maps, map_name, study_seed
+from petct_simulator.simulate_command import derive_study_seed, list_organ_maps, map_name
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def run_label_volumes(arguments: argparse.Namespace) -> None:
     listed = {"seed": arguments.seed, "spacing_mm": arguments.spacing, "held_out": arguments.held_out,
               "bodies": [job.name for job in jobs]}  # fmt: skip
     write_text(json.dumps(listed, indent=1) + "\n", arguments.output / "bodies.json")
-    logger.info("%d label volumes in %s", len(jobs), arguments.output)
+    log.info("%d label volumes in %s", len(jobs), arguments.output)
 
 
 def plan_bodies(arguments: argparse.Namespace) -> list[BodyJob]:
@@ -72,7 +72,7 @@ def plan_bodies(arguments: argparse.Namespace) -> list[BodyJob]:
     return [
         BodyJob(
             name,
-            study_seed(arguments.seed, zlib.crc32(name.encode())),
+            derive_study_seed(arguments.seed, zlib.crc32(name.encode())),
             arguments.spacing,
             organ_map,
             arguments.vary_organs,

@@ -24,7 +24,7 @@ _PERITONEUM = (T.FAT, T.SMALL_BOWEL, T.MUSCLE, T.COLON_WALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Lesion:
+class PlannedLesion:
     """A lesion or benign focus.
 
     Args:
@@ -75,7 +75,7 @@ def plan_lesions(
     *,
     varied: bool,
     places: Sequence[Place] | None = None,
-) -> list[Lesion]:
+) -> list[PlannedLesion]:
     """Return the lesions of a study; empty for the negative cohort.
 
     Args:
@@ -141,7 +141,7 @@ _BONY = ("thoracic spine", "lumbar spine", "bone")
 
 def _draw_lesion(
     site: str, centre: Points, volume_ml: float, suv: float, cohort: str, rng: np.random.Generator, *, varied: bool
-) -> Lesion:
+) -> PlannedLesion:
     radius = float(np.cbrt(volume_ml * 1000 * 3 / (4 * np.pi)))
     offsets, radii, heat = _draw_balls(radius, rng)
     bony = site in _BONY
@@ -161,7 +161,7 @@ def _draw_lesion(
     grain = float(rng.uniform(0.3, 0.8)) if cohort == "sarcoma" else 0.18
     if varied:
         grain = float(rng.choice([0.05, 0.2, 0.45, 0.8], p=[0.25, 0.35, 0.25, 0.15]))
-    return Lesion(
+    return PlannedLesion(
         site, centre, offsets, radii, heat, suv, None if hidden else hu, necrosis,
         float(rng.uniform(0.05, 0.3)), grain, flat, within,
     )  # fmt: skip
@@ -186,18 +186,30 @@ def _draw_balls(radius_mm: float, rng: np.random.Generator) -> tuple[Points, Poi
     return offsets, radii, np.exp(rng.normal(0.0, 0.2, count))
 
 
-def _diffuse(regions: Regions, site: str, within: tuple[Tissue, ...], level: float, rng: np.random.Generator) -> Lesion:
+def _diffuse(
+    regions: Regions, site: str, within: tuple[Tissue, ...], level: float, rng: np.random.Generator
+) -> PlannedLesion:
     voxels = regions.tissue[within[0]]
     centre = voxels[rng.integers(len(voxels))].astype(np.float64)
     extent = float(np.exp(rng.uniform(np.log(40.0), np.log(500.0))))
     suv = max(3.0, 0.7 * level)
-    return Lesion(site, centre, np.zeros((1, 3)), np.array([extent]), np.ones(1), suv, None, grain=0.3, within=within,
-                  diffuse=True)  # fmt: skip
+    return PlannedLesion(
+        site,
+        centre,
+        np.zeros((1, 3)),
+        np.array([extent]),
+        np.ones(1),
+        suv,
+        None,
+        grain=0.3,
+        within=within,
+        diffuse=True,
+    )
 
 
 def _coat(
     regions: Regions, site: str, within: tuple[Tissue, ...], level: float, rng: np.random.Generator
-) -> list[Lesion]:
+) -> list[PlannedLesion]:
     """Return plaques on pleura or peritoneum: many, flat, in one part of it."""
     voxels = regions.site[site].astype(np.float64)
     middle = voxels[rng.integers(len(voxels))]
@@ -207,8 +219,20 @@ def _coat(
         radius = float(np.clip(6.0 * np.exp(rng.normal(0.0, 0.45)), 2.5, 20.0))
         suv = max(2.2, level * float(rng.uniform(0.4, 1.0)))
         centre = near[rng.integers(len(near))] + rng.uniform(-0.5, 0.5, 3)
-        plaques.append(Lesion(site, centre, np.zeros((1, 3)), np.array([radius]), np.ones(1), suv, None, irregular=0.3,
-                              flat=float(rng.uniform(1.5, 4.0)), within=within))  # fmt: skip
+        plaques.append(
+            PlannedLesion(
+                site,
+                centre,
+                np.zeros((1, 3)),
+                np.array([radius]),
+                np.ones(1),
+                suv,
+                None,
+                irregular=0.3,
+                flat=float(rng.uniform(1.5, 4.0)),
+                within=within,
+            )
+        )
     return plaques
 
 
@@ -221,7 +245,7 @@ _BENIGN: Sequence[tuple[str, float, float, float]] = (
 )  # fmt: skip
 
 
-def plan_benign(regions: Regions, rng: np.random.Generator) -> list[Lesion]:
+def plan_benign(regions: Regions, rng: np.random.Generator) -> list[PlannedLesion]:
     """Return foci that are hot but no lesion: joints, inflamed nodes and skin, healing ribs, an injection site."""
     foci = []
     for site, chance, radius, suv in _BENIGN:
@@ -231,6 +255,6 @@ def plan_benign(regions: Regions, rng: np.random.Generator) -> list[Lesion]:
                 size = float(np.clip(radius * np.exp(rng.normal(0, 0.25)), 3, 14))
                 heat = float(np.clip(suv * np.exp(rng.normal(0, 0.25)), 1.3, 60))
                 centre = voxels[rng.integers(len(voxels))].astype(np.float64)
-                foci.append(Lesion(site, centre, np.zeros((1, 3)), np.array([size]), np.ones(1), heat, None,
+                foci.append(PlannedLesion(site, centre, np.zeros((1, 3)), np.array([size]), np.ones(1), heat, None,
                                    malignant=False))  # fmt: skip
     return foci

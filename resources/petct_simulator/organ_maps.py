@@ -18,13 +18,13 @@ from petct_simulator import body, organs
 from petct_simulator.anatomy import (
     Anatomy,
     AnatomySource,
-    fat_thickness_mm,
+    find_fat_thickness_mm,
     fit_lattice,
     paint_soft_tissue,
 )
 from petct_simulator.body import Build
-from petct_simulator.frame import Frame, axis_mm, make_lattice, prepare_canvas
-from petct_simulator.shapes import Box, Canvas, Mask, Point, Volume, allow, smooth_field
+from petct_simulator.frame import Frame, make_lattice, measure_axis_mm, prepare_canvas
+from petct_simulator.shapes import Canvas, Mask, PointMm, Volume, VoxelBox, allow, make_smooth_field
 from petct_simulator.tissue import Tissue
 
 T = Tissue
@@ -64,14 +64,14 @@ LUNG_BASE, LUNG_APEX, BRAIN_BASE, BRAIN_TOP, KIDNEY_MIDDLE, BLADDER_MIDDLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class OrganMap:
+class AnatomyMap:
     """Labels (z, y, x) in LPS, uint8, with their spacing (x, y, z) in mm.
 
     from_file: (3, 4), voxel of the file to voxel (x, y, z) of `labels`.
     """
 
     labels: NDArray[np.uint8]
-    spacing_mm: Point
+    spacing_mm: PointMm
     from_file: NDArray[np.float64] = field(default_factory=lambda: np.eye(3, 4))
 
     def find(self, label: int) -> NDArray[np.float64] | None:
@@ -83,7 +83,7 @@ class OrganMap:
         return np.asarray(np.percentile(where * np.array(self.spacing_mm), (0.5, 5, 50, 95, 99.5), axis=0).T)
 
 
-def read_organ_map(path: Path) -> OrganMap:
+def read_organ_map(path: Path) -> AnatomyMap:
     """Read a label map (NIfTI) of any orientation along the axes.
 
     Raises:
@@ -107,7 +107,7 @@ def read_organ_map(path: Path) -> OrganMap:
     from_file = np.linalg.inv(image.affine) @ file.affine
     from_file[:2] *= -1
     from_file[:2, 3] += (labels.shape[0] - 1, labels.shape[1] - 1)
-    return OrganMap(upright, (spacing[0], spacing[1], spacing[2]), from_file[:3])
+    return AnatomyMap(upright, (spacing[0], spacing[1], spacing[2]), from_file[:3])
 
 
 def from_file(path: Path, *, vary: bool = False) -> AnatomySource:
@@ -116,13 +116,15 @@ def from_file(path: Path, *, vary: bool = False) -> AnatomySource:
     vary: each draw stretches and bends the organs, too.
     """
 
-    def make(rng: np.random.Generator, spacing_mm: Point) -> Anatomy:
+    def make(rng: np.random.Generator, spacing_mm: PointMm) -> Anatomy:
         return from_organ_map(read_organ_map(path), rng, spacing_mm, vary=vary)
 
     return make
 
 
-def from_organ_map(organ_map: OrganMap, rng: np.random.Generator, spacing_mm: Point, *, vary: bool = False) -> Anatomy:
+def from_organ_map(
+    organ_map: AnatomyMap, rng: np.random.Generator, spacing_mm: PointMm, *, vary: bool = False
+) -> Anatomy:
     """Return an anatomy with the organs of a map, on a lattice of another spacing (nearest label).
 
     vary: the organs are stretched along each axis and bent smoothly.
@@ -134,7 +136,7 @@ def from_organ_map(organ_map: OrganMap, rng: np.random.Generator, spacing_mm: Po
     sex = "F" if organ_map.find(PROSTATE) is None else "M"
     bmi = float(np.clip(np.exp(rng.normal(np.log(25.0), 0.16)), 17.0, 40.0))
     arms = str(rng.choice(["up", "raised", "down", "crossed"], p=[0.47, 0.25, 0.18, 0.10]))
-    build = Build(sex, fat_thickness_mm(bmi, sex), arms)
+    build = Build(sex, find_fat_thickness_mm(bmi, sex), arms)
     lattice = _lattice(organ_map, frame, build, spacing_mm)
     labels = _resampled(organ_map, lattice)
     if vary:
@@ -146,7 +148,7 @@ def from_organ_map(organ_map: OrganMap, rng: np.random.Generator, spacing_mm: Po
     return Anatomy(canvas, lattice, build, height, bmi * (height / 1000.0) ** 2, from_map)
 
 
-def fit_frame(organ_map: OrganMap) -> Frame:
+def fit_frame(organ_map: AnatomyMap) -> Frame:
     """Return the frame that puts the reference body's lungs, brain, kidneys and bladder where the map has them."""
     lungs = organ_map.find(LUNGS)
     assert lungs is not None
@@ -168,7 +170,7 @@ def fit_frame(organ_map: OrganMap) -> Frame:
     return _with_ends(knots, trunk, (x, y))
 
 
-def _trunk_scale(organ_map: OrganMap, lungs: NDArray[np.float64]) -> float:
+def _trunk_scale(organ_map: AnatomyMap, lungs: NDArray[np.float64]) -> float:
     """Return patient mm per reference mm along the trunk: from bladder to brain, or the lungs' height without them."""
     bladder, brain = organ_map.find(BLADDER), organ_map.find(BRAIN)
     if bladder is not None and brain is not None:
@@ -181,7 +183,7 @@ def _trunk_scale(organ_map: OrganMap, lungs: NDArray[np.float64]) -> float:
 Knot = tuple[float, float, float, float, float, float]
 
 
-def _head_knots(brain: NDArray[np.float64], organ_map: OrganMap) -> list[Knot]:
+def _head_knots(brain: NDArray[np.float64], organ_map: AnatomyMap) -> list[Knot]:
     across = float(np.clip((brain[0, 4] - brain[0, 0]) / 128.0, 0.85, 1.2))
     along = float(np.clip((brain[1, 4] - brain[1, 0]) / 164.0, 0.85, 1.2))
     x, y = (brain[0, 0] + brain[0, 4]) / 2, (brain[1, 0] + brain[1, 4]) / 2
@@ -203,34 +205,34 @@ def _with_ends(knots: list[Knot], trunk: float, centre: tuple[float, float]) -> 
     return Frame(rows[0], rows[1], rows[2], rows[3], rows[4], rows[5])
 
 
-def _lattice(organ_map: OrganMap, frame: Frame, build: Build, spacing_mm: Point) -> Grid:
+def _lattice(organ_map: AnatomyMap, frame: Frame, build: Build, spacing_mm: PointMm) -> Grid:
     around = fit_lattice(frame, build, (0.0, 1.0), spacing_mm)
     slices = max(1, int(organ_map.labels.shape[0] * organ_map.spacing_mm[2] / spacing_mm[2]))
     origin = (around.origin_mm[0], around.origin_mm[1], 0.0)
     return make_lattice((slices, around.shape[1], around.shape[2]), spacing_mm, origin)
 
 
-def _resampled(organ_map: OrganMap, lattice: Grid) -> NDArray[np.uint8]:
+def _resampled(organ_map: AnatomyMap, lattice: Grid) -> NDArray[np.uint8]:
     """Return the labels on the lattice (nearest; 0 outside); x and y are shifted to the lungs' centre."""
     shift = _shift_mm(organ_map)
     labels = organ_map.labels
     for axis in range(3):
         d = 2 - axis
-        index = np.rint((axis_mm(lattice, d) + shift[d]) / organ_map.spacing_mm[d]).astype(np.intp)
+        index = np.rint((measure_axis_mm(lattice, d) + shift[d]) / organ_map.spacing_mm[d]).astype(np.intp)
         inside = (index >= 0) & (index < labels.shape[axis])
         labels = np.take(labels, np.clip(index, 0, labels.shape[axis] - 1), axis=axis)
         labels = labels * inside.reshape([-1 if i == axis else 1 for i in range(3)]).astype(np.uint8)
     return labels
 
 
-def _shift_mm(organ_map: OrganMap) -> Point:
+def _shift_mm(organ_map: AnatomyMap) -> PointMm:
     """Return where the origin of an anatomy's lattice lies in the map: at the middle of the lungs across."""
     lungs = organ_map.find(LUNGS)
     assert lungs is not None
     return (lungs[0, 0] + lungs[0, 4]) / 2, (lungs[1, 0] + lungs[1, 4]) / 2, 0.0
 
 
-def _map_to_lattice_mm(organ_map: OrganMap) -> NDArray[np.float64]:
+def _map_to_lattice_mm(organ_map: AnatomyMap) -> NDArray[np.float64]:
     """Return (3, 4): voxel of the map's file to LPS mm of the lattice of an anatomy that was made without `vary`."""
     matrix = np.diag(organ_map.spacing_mm) @ organ_map.from_file
     matrix[:, 3] -= _shift_mm(organ_map)
@@ -242,7 +244,7 @@ def _bent(labels: NDArray[np.uint8], lattice: Grid, rng: np.random.Generator) ->
     places = []
     for axis, n in enumerate(labels.shape):
         step = lattice.spacing_mm[2 - axis]
-        moved = smooth_field(lattice.shape, lattice.spacing_mm, BEND_OVER_MM, rng) * np.float32(BEND_MM / step)
+        moved = make_smooth_field(lattice.shape, lattice.spacing_mm, BEND_OVER_MM, rng) * np.float32(BEND_MM / step)
         moved += np.arange(n, dtype=np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
         places.append(np.clip(np.rint(moved), 0, n - 1).astype(np.intp))
     return np.asarray(labels[tuple(places)])
@@ -257,7 +259,7 @@ def _paint(canvas: Canvas, labels: NDArray[np.uint8], build: Build, lattice: Gri
     if (labels == GLANDS).any():
         table[T.SALIVARY] = T.MUSCLE
     canvas.tissue[:] = table[canvas.tissue]
-    distance = hull_distance(canvas, np.isin(labels, (SPLEEN, LIVER, LUNGS, HEART, STOMACH)), lattice)
+    distance = measure_hull_distance(canvas, np.isin(labels, (SPLEEN, LIVER, LUNGS, HEART, STOMACH)), lattice)
     _wrap(canvas, distance, build)
     _paint_skull(canvas, labels, lattice)
     body.paint_spine(canvas)
@@ -270,7 +272,7 @@ def _paint(canvas: Canvas, labels: NDArray[np.uint8], build: Build, lattice: Gri
     body.paint_skin(canvas)
 
 
-def hull_distance(canvas: Canvas, trunk: Mask, lattice: Grid) -> Volume:
+def measure_hull_distance(canvas: Canvas, trunk: Mask, lattice: Grid) -> Volume:
     """Return how far, in mm, every voxel lies outside a smooth hull around the organs of the trunk; ≤ 0 inside.
 
     The hull of a slice is a radius for every direction from the body's axis: the farthest organ voxel, with the gaps
@@ -327,7 +329,7 @@ def _paint_skull(canvas: Canvas, labels: NDArray[np.uint8], lattice: Grid) -> No
     tissue[above & (away < 2.5)] = T.CSF
 
 
-def _box_of(labels: NDArray[np.uint8], label: int) -> Box | None:
+def _box_of(labels: NDArray[np.uint8], label: int) -> VoxelBox | None:
     found = ndimage.find_objects((labels == label).astype(np.uint8))
     return found[0] if found else None
 
@@ -359,14 +361,14 @@ def _paint_insides(canvas: Canvas, labels: NDArray[np.uint8], lattice: Grid, siz
             organs.paint_urine(canvas, sizes, kidney, side)
 
 
-def _middle(canvas: Canvas, inside: Mask) -> Point | None:
+def _middle(canvas: Canvas, inside: Mask) -> PointMm | None:
     """Return the centre of a region in the reference body."""
     if inside.sum() < 20:
         return None
     return float(canvas.x[inside].mean()), float(canvas.y[inside].mean()), float(canvas.z[inside].mean())
 
 
-def _paint_brain(canvas: Canvas, inside: Mask, box: Box, lattice: Grid) -> None:
+def _paint_brain(canvas: Canvas, inside: Mask, box: VoxelBox, lattice: Grid) -> None:
     depth = _depth(inside, lattice)
     x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
     ribbon = 10.0 + 4.0 * np.sin(x / 5.5) * np.sin(y / 6.0) * np.sin(z / 5.0)

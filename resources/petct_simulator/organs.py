@@ -6,8 +6,8 @@ Each function paints one region; later ones paint over earlier ones. Sizes follo
 
 import numpy as np
 
-from petct_simulator.body import SOFT, Build, cavity_radius
-from petct_simulator.shapes import Canvas, Mask, Point, allow
+from petct_simulator.body import SOFT, Build, find_cavity_radius
+from petct_simulator.shapes import Canvas, Mask, PointMm, allow
 from petct_simulator.tissue import Tissue
 
 T = Tissue
@@ -20,13 +20,13 @@ class Sizes:
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
 
-    def scale(self, radii: Point, spread: float = 0.08) -> Point:
+    def scale(self, radii: PointMm, spread: float = 0.08) -> PointMm:
         """Return radii of an organ of this patient."""
         overall = float(np.exp(self.rng.normal(0.0, spread)))
         each = np.exp(self.rng.normal(0.0, spread / 2, 3)) * overall
         return float(radii[0] * each[0]), float(radii[1] * each[1]), float(radii[2] * each[2])
 
-    def shift(self, point: Point, spread_mm: float = 4.0) -> Point:
+    def shift(self, point: PointMm, spread_mm: float = 4.0) -> PointMm:
         """Return the place of an organ in this patient."""
         moved = np.asarray(point) + self.rng.normal(0.0, spread_mm, 3)
         return float(moved[0]), float(moved[1]), float(moved[2])
@@ -57,7 +57,7 @@ def _paint_throat(canvas: Canvas, sizes: Sizes) -> None:
     canvas.paint_ellipsoid((0, -52, 1568), sizes.scale((23, 32, 17), 0.1), T.TONGUE)
     for side in (-1.0, 1.0):  # the floor of the mouth
         canvas.paint_tube([(side * 20, -78, 1556), (side * 26, -45, 1554)], 7 * thick, T.MUCOSA)
-    pharynx: list[Point] = [(0, -18, 1608), (0, -17, 1580), (0, -18, 1555), (0, -24, 1530)]
+    pharynx: list[PointMm] = [(0, -18, 1608), (0, -17, 1580), (0, -18, 1555), (0, -24, 1530)]
     canvas.paint_tube(pharynx, [7 + 6 * thick, 8 + 5 * thick, 7 + 6 * thick, 6 + 5 * thick], T.MUCOSA)
     canvas.paint_ellipsoid((0, -8, 1605), sizes.scale((11, 5, 8), 0.3), T.TONSIL)  # adenoid
     for side in (-1.0, 1.0):
@@ -91,24 +91,24 @@ def _paint_brain(canvas: Canvas) -> None:
 
 def paint_thorax(canvas: Canvas, sizes: Sizes) -> None:
     """Paint lungs, and the mediastinum with its vessels and heart; below the diaphragm, fat."""
-    found = cavity_radius(canvas)
+    found = find_cavity_radius(canvas)
     if found is None:
         return
     box, radius = found
     x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
     inside = radius < 1
-    above = z > dome_height(x, y)
+    above = z > find_dome_height(x, y)
     wide = 9 + 24 * np.exp(-(((y - 8) / 38) ** 2)) + 12 * np.exp(-((z - 1285) ** 2 / 1800 + (y + 30) ** 2 / 2500))
     canvas.paint(box, inside & ~above, T.FAT)
     canvas.paint(box, inside & above, T.LUNG)
     canvas.paint(box, inside & above & (np.abs(x - 3) < wide) & (y < 45), T.MEDIASTINUM)
-    diaphragm = inside & ~above & (z > dome_height(x, y) - 5) & (radius > 0.05)
+    diaphragm = inside & ~above & (z > find_dome_height(x, y) - 5) & (radius > 0.05)
     canvas.paint(box, diaphragm, T.MUSCLE)
     paint_vessels(canvas)
     _paint_heart(canvas, sizes)
 
 
-def dome_height(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def find_dome_height(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the height of the diaphragm above a place: two domes, the right one higher."""
     depth = (y + 15.0) ** 2
     right = 1256 - 0.0085 * (depth + np.where(x < -62, (x + 62) ** 2, 0.35 * (x + 62) ** 2))
@@ -119,7 +119,7 @@ def dome_height(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def paint_vessels(canvas: Canvas) -> None:
     """Paint aorta, caval veins, pulmonary trunk, iliac and carotid arteries, trachea and oesophagus."""
     over = allow(T.FAT, T.MEDIASTINUM, T.LUNG, T.MUSCLE)
-    arch: list[Point] = [(-5, -25, 1330), (-12, -35, 1380), (5, -5, 1408), (18, 28, 1390), (20, 40, 1330),
+    arch: list[PointMm] = [(-5, -25, 1330), (-12, -35, 1380), (5, -5, 1408), (18, 28, 1390), (20, 40, 1330),
                          (12, 26, 1200), (8, 8, 1120), (5, 12, 1045)]  # fmt: skip
     canvas.paint_tube(arch, [15, 15, 14, 13, 12, 11, 10, 8.5], T.BLOOD, over=over)
     canvas.paint_tube([(-20, -10, 1300), (-24, -15, 1370), (-22, -30, 1440)], [11, 9, 8], T.BLOOD, over=over)
@@ -145,7 +145,7 @@ def _paint_heart(canvas: Canvas, sizes: Sizes) -> None:
     paint_ventricle(canvas, sizes, (28, -28, 1280))
 
 
-def paint_ventricle(canvas: Canvas, sizes: Sizes, centre: Point, *, over: Mask | None = None) -> None:
+def paint_ventricle(canvas: Canvas, sizes: Sizes, centre: PointMm, *, over: Mask | None = None) -> None:
     """Paint the left ventricle: a cup of myocardium along an axis to the left, forward and down."""
     found = canvas.ellipsoid(centre, (75, 75, 75))
     if found is None:
@@ -165,13 +165,13 @@ def paint_ventricle(canvas: Canvas, sizes: Sizes, centre: Point, *, over: Mask |
 
 def paint_upper_abdomen(canvas: Canvas, sizes: Sizes) -> None:
     """Paint liver, gallbladder, spleen, stomach, pancreas and kidneys."""
-    found = cavity_radius(canvas)
+    found = find_cavity_radius(canvas)
     if found is None:
         return
     box, radius = found
     x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
     lower = 1078 + sizes.rng.normal(0, 14) + 0.62 * np.maximum(x + 118, 0) + 0.25 * np.maximum(y, -30)
-    liver = (radius < 0.93) & (z < dome_height(x, y) - 4) & (z > lower) & (x < 68 + sizes.rng.normal(0, 10))
+    liver = (radius < 0.93) & (z < find_dome_height(x, y) - 4) & (z > lower) & (x < 68 + sizes.rng.normal(0, 10))
     liver &= ~((np.abs(x) < 34) & (y > 12))
     canvas.paint(box, liver, T.LIVER, over=allow(T.FAT, T.MUSCLE))
     canvas.paint_ellipsoid((-52, -42, 1128), sizes.scale((14, 18, 28), 0.2), T.GALLBLADDER)
@@ -203,26 +203,26 @@ def _paint_kidney(canvas: Canvas, sizes: Sizes, side: float) -> None:
     paint_urine(canvas, sizes, (x, y, z), side)
 
 
-def paint_urine(canvas: Canvas, sizes: Sizes, kidney: Point, side: float) -> None:
+def paint_urine(canvas: Canvas, sizes: Sizes, kidney: PointMm, side: float) -> None:
     """Paint sinus, calyces, renal pelvis and ureter of a kidney; side: −1 right, 1 left."""
     x, y, z = kidney
     rng = sizes.rng
     full = float(np.exp(rng.normal(0.0, 0.35)))
     inside = allow(T.KIDNEY, T.RENAL_SINUS)
     canvas.paint_ellipsoid((x - side * 9, y - 3, z), (14, 11, 30), T.RENAL_SINUS, over=allow(T.KIDNEY))
-    middle: Point = (x - side * 15, y - 4, z - 4)
+    middle: PointMm = (x - side * 15, y - 4, z - 4)
     for height in np.linspace(-30, 30, int(rng.integers(3, 7))).tolist():
         if rng.random() < 0.25:  # an empty calyx
             continue
         size = float(np.clip(4.6 * full * np.exp(rng.normal(0.0, 0.35)), 2.5, 11.0))
-        tip: Point = (x - side * float(rng.uniform(-4, 6)), y + float(rng.normal(0, 5)), z + height)
+        tip: PointMm = (x - side * float(rng.uniform(-4, 6)), y + float(rng.normal(0, 5)), z + height)
         canvas.paint_tube([middle, tip], [2.2, 0.6 * size], T.RENAL_PELVIS, over=inside)
         canvas.paint_ellipsoid(tip, (size, size, 1.2 * size), T.RENAL_PELVIS, over=inside)
     radii = (6 * full, 6 * full, 10 * full)
     canvas.paint_ellipsoid(
         (x - side * 18, y - 4, z - 4), radii, T.RENAL_PELVIS, over=allow(T.KIDNEY, T.RENAL_SINUS, T.FAT)
     )
-    ureter: list[Point] = [(x - side * 20, y - 8, z - 15)]
+    ureter: list[PointMm] = [(x - side * 20, y - 8, z - 15)]
     ureter += [(side * 36, 22, 1060), (side * 44, 18, 990), (side * 40, 45, 925), (side * 16, 20, 908)]
     canvas.paint_tube(ureter, 3.6, T.URETER, over=allow(T.FAT, T.MUSCLE, T.SMALL_BOWEL, T.MEDIASTINUM))
 
@@ -237,7 +237,7 @@ def _paint_small_bowel(canvas: Canvas, rng: np.random.Generator) -> None:
     """Paint a wandering loop, kept inside the abdomen, collapsed in some parts and wide in others."""
     point = np.array((60.0, -20.0, 1085.0))
     direction = rng.normal(size=3)
-    loops: list[Point] = []
+    loops: list[PointMm] = []
     for _ in range(130):
         direction = 0.6 * direction + rng.normal(0.0, 0.9, 3)
         point = point + 22.0 * direction / max(float(np.linalg.norm(direction)), 1e-3)
@@ -250,13 +250,13 @@ def _paint_small_bowel(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def _paint_colon(canvas: Canvas, sizes: Sizes) -> None:
     rng = sizes.rng
-    colon: list[Point] = [(-88, -20, 985), (-96, -8, 1040), (-92, -15, 1085), (-55, -52, 1090), (0, -62, 1075),
+    colon: list[PointMm] = [(-88, -20, 985), (-96, -8, 1040), (-92, -15, 1085), (-55, -52, 1090), (0, -62, 1075),
                           (55, -52, 1100), (92, 0, 1140), (100, 12, 1080), (98, 0, 1010), (75, -5, 965), (35, 5, 985),
                           (5, 30, 965), (0, 52, 930), (0, 60, 890), (0, 66, 862)]  # fmt: skip
     knots = np.array([sizes.shift(p, 6.0) for p in colon])
     size = np.linspace(25, 15, len(knots)) * np.exp(rng.normal(0, 0.15, len(knots)))
     at = np.linspace(0, len(knots) - 1, 3 * (len(knots) - 1) + 1)  # haustra: about every 20 mm a waist
-    line: list[Point] = [
+    line: list[PointMm] = [
         (float(x), float(y), float(z))
         for x, y, z in zip(*(np.interp(at, range(len(knots)), knots[:, axis]) for axis in range(3)), strict=True)
     ]

@@ -12,30 +12,30 @@ import numpy as np
 import torch
 
 from petct_simulator.fields import FWHM, blur
-from petct_simulator.lesion_plan import Lesion
+from petct_simulator.lesion_plan import PlannedLesion
 from petct_simulator.placement import Placement
 from petct_simulator.tissue import Tissue
 
 ISOCONTOUR = 0.42  # of the blurred lesion's maximum: the 40–42 % contour that readers of FDG-PET draw
 _NO_TISSUE = (Tissue.OUTSIDE, Tissue.GAS, Tissue.TABLE, Tissue.TABLE_FOAM, Tissue.MATTRESS)
 
-Box = tuple[slice, slice, slice]
+LesionBox = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
 class Ball:
     """A ball of a lesion in a patch: box, radius from its centre (1: surface), share of every voxel that it fills."""
 
-    lesion: Lesion
+    lesion: PlannedLesion
     heat: float
     radius_mm: float
-    box: Box
+    box: LesionBox
     radius: torch.Tensor
     share: torch.Tensor
 
 
 def shape_lesion(
-    lesion: Lesion, centre: np.ndarray, placement: Placement, bumps: torch.Tensor, rng: np.random.Generator
+    lesion: PlannedLesion, centre: np.ndarray, placement: Placement, bumps: torch.Tensor, rng: np.random.Generator
 ) -> list[Ball]:
     """Return the balls of a lesion that reach into the patch.
 
@@ -65,7 +65,7 @@ def _turn_and_stretch(flat: float, radius_mm: float, rng: np.random.Generator) -
     return np.asarray(turn / (stretch / np.cbrt(stretch.prod()) * radius_mm)[:, None])
 
 
-def _box(centre: np.ndarray, reach_mm: float, placement: Placement) -> Box | None:
+def _box(centre: np.ndarray, reach_mm: float, placement: Placement) -> LesionBox | None:
     slices = []
     for at, size, step in zip(centre.tolist(), placement.shape, placement.spacing_mm, strict=True):
         first, last = max(0, math.floor(at - reach_mm / step)), min(size, math.ceil(at + reach_mm / step) + 1)
@@ -75,7 +75,9 @@ def _box(centre: np.ndarray, reach_mm: float, placement: Placement) -> Box | Non
     return slices[0], slices[1], slices[2]
 
 
-def _radius(centre: np.ndarray, turn: np.ndarray, box: Box, placement: Placement, device: torch.device) -> torch.Tensor:
+def _radius(
+    centre: np.ndarray, turn: np.ndarray, box: LesionBox, placement: Placement, device: torch.device
+) -> torch.Tensor:
     x, y, z = (
         (torch.arange(part.start, part.stop, device=device, dtype=torch.float32) - float(at)) * step
         for part, at, step in zip(box, centre, placement.spacing_mm, strict=True)
@@ -141,7 +143,7 @@ def paint_ball(
         hu[ball.box] += share * (lesion.hu - hu[ball.box])
 
 
-def kept_height(radius_mm: float, fwhm_mm: float) -> float:
+def find_kept_height(radius_mm: float, fwhm_mm: float) -> float:
     """Return the share of its height that the middle of a ball keeps behind a Gaussian point spread.
 
     Source: Kessler et al. 1984, J Comput Assist Tomogr 8:514, the recovery of a hot sphere.
@@ -151,6 +153,6 @@ def kept_height(radius_mm: float, fwhm_mm: float) -> float:
     return max(kept, 0.02)
 
 
-def contour(shape: torch.Tensor, fwhm_mm: float, placement: Placement) -> torch.Tensor:
-    """Return the truth, (X, Y, Z) bool, from the lesions' shapes, each divided by `kept_height`."""
+def draw_contour(shape: torch.Tensor, fwhm_mm: float, placement: Placement) -> torch.Tensor:
+    """Return the truth, (X, Y, Z) bool, from the lesions' shapes, each divided by `find_kept_height`."""
     return blur(shape, [fwhm_mm / FWHM / s for s in placement.spacing_mm]) > ISOCONTOUR

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from petct_simulator.generator import Patches
 
-Box = tuple[slice, slice, slice]
+PasteBox = tuple[slice, slice, slice]
 
 _COLD_SUV, _COLD_WEIGHT = 1.5, 0.15
 _HOT_SUV = 2.5
@@ -123,7 +123,7 @@ def _lay(
     return image, truth, weight
 
 
-def _random_place(size: Sequence[int], patch: Sequence[int], rng: np.random.Generator) -> tuple[Box, Box]:
+def _random_place(size: Sequence[int], patch: Sequence[int], rng: np.random.Generator) -> tuple[PasteBox, PasteBox]:
     """Return where in the patch a crop lies, and what of the crop is seen; a larger crop is cut."""
     inside, outside = [], []
     for n, p in zip(size, patch, strict=True):
@@ -133,7 +133,9 @@ def _random_place(size: Sequence[int], patch: Sequence[int], rng: np.random.Gene
     return (inside[0], inside[1], inside[2]), (outside[0], outside[1], outside[2])
 
 
-def _soft_box(inside: Box, outside: Box, size: Sequence[int], patch: Sequence[int], seam_voxels: float) -> torch.Tensor:
+def _soft_box(
+    inside: PasteBox, outside: PasteBox, size: Sequence[int], patch: Sequence[int], seam_voxels: float
+) -> torch.Tensor:
     """Return the share of the real crop in every voxel: 1, falling off over a seam at faces that lie in the patch."""
     share: torch.Tensor | None = None
     for axis in range(3):

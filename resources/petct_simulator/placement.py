@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from petct_simulator.fields import Shape, apply_matrices, knots, spline_weights
+from petct_simulator.fields import Shape, apply_matrices, compute_spline_weights, place_knots
 from petct_simulator.label_volume import LabelVolume
 
-Points = NDArray[np.float64]
-Vector = tuple[float, float, float]
+PlacedPoints = NDArray[np.float64]
+PlacementVector = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,20 @@ class Placement:
     """
 
     shape: Shape
-    spacing_mm: Vector
-    body_spacing_mm: Vector
-    centre: Points
-    matrix: Points
+    spacing_mm: PlacementVector
+    body_spacing_mm: PlacementVector
+    centre: PlacedPoints
+    matrix: PlacedPoints
     bend_mm: NDArray[np.float32] | None
     bend_fwhm_mm: float
     field: tuple[tuple[float, float], ...]
 
     @property
-    def middle(self) -> Points:
+    def middle(self) -> PlacedPoints:
         """Return the patch's centre in its own voxels."""
         return (np.array(self.shape, np.float64) - 1) / 2
 
-    def to_patch(self, voxels: Points) -> Points:
+    def to_patch(self, voxels: PlacedPoints) -> PlacedPoints:
         """Return where voxels (N, 3) of the label volume lie in the patch, in its voxels."""
         place = (np.atleast_2d(voxels) - self.centre) * self.body_spacing_mm
         inverse = np.linalg.inv(self.matrix)
@@ -54,22 +54,22 @@ class Placement:
             return found
         return self.middle + (place - self._bend_at(found)) @ inverse.T / self.spacing_mm
 
-    def _bend_at(self, at: Points) -> Points:
+    def _bend_at(self, at: PlacedPoints) -> PlacedPoints:
         assert self.bend_mm is not None
         x, y, z = (
-            spline_weights(np.clip(at[:, axis], 0, n - 1), n, self.bend_fwhm_mm / s)
+            compute_spline_weights(np.clip(at[:, axis], 0, n - 1), n, self.bend_fwhm_mm / s)
             for axis, (n, s) in enumerate(zip(self.shape, self.spacing_mm, strict=True))
         )
         return np.asarray(np.einsum("cijk,ni,nj,nk->nc", self.bend_mm, x, y, z))
 
-    def slices(self) -> Points:
+    def slices(self) -> PlacedPoints:
         """Return the slice of the label volume that each slice of the patch shows on its axis: (Z,)."""
         along = (np.arange(self.shape[2]) - self.middle[2]) * self.spacing_mm[2] * self.matrix[2, 2]
         return np.asarray(self.centre[2] + along / self.body_spacing_mm[2])
 
     def _weights(self, device: torch.device) -> list[torch.Tensor]:
         weights = (
-            spline_weights(np.arange(n, dtype=np.float64), n, self.bend_fwhm_mm / s)
+            compute_spline_weights(np.arange(n, dtype=np.float64), n, self.bend_fwhm_mm / s)
             for n, s in zip(self.shape, self.spacing_mm, strict=True)
         )
         return [torch.from_numpy(w.astype(np.float32)).to(device) for w in weights]
@@ -113,7 +113,7 @@ def place_whole(volume: LabelVolume) -> Placement:
 
 def place_varied(
     volume: LabelVolume,
-    focus: Points,
+    focus: PlacedPoints,
     shape: Shape,
     spacing_mm: float,
     heights: tuple[float, float],
@@ -132,7 +132,7 @@ def place_varied(
     bend_fwhm_mm = float(rng.uniform(45.0, 110.0))
     bend: NDArray[np.float32] | None = None
     if rng.random() < 0.7:
-        counts = tuple(knots(n, bend_fwhm_mm / spacing_mm) for n in shape)
+        counts = tuple(place_knots(n, bend_fwhm_mm / spacing_mm) for n in shape)
         size = float(rng.uniform(1.0, 0.09 * bend_fwhm_mm))
         bend = (size * rng.standard_normal((3, *counts))).astype(np.float32)
     step = spacing_mm * matrix[2, 2] / volume.spacing_mm[2]
@@ -147,7 +147,7 @@ def place_varied(
     return Placement(shape, spacing, volume.spacing_mm, focus, matrix, bend, bend_fwhm_mm, tuple(field))
 
 
-def _draw_matrix(rng: np.random.Generator) -> Points:
+def _draw_matrix(rng: np.random.Generator) -> PlacedPoints:
     """Return a turn by some degrees about each axis, a scale per axis, and a mirror of left and right in a quarter."""
     turn = np.eye(3)
     for axis, angle in enumerate(np.deg2rad(rng.normal(0.0, (5.0, 4.0, 6.0)))):

@@ -13,7 +13,7 @@ from petct_simulator.label_volume import LabelVolume
 from petct_simulator.tissue import Tissue
 
 T = Tissue
-Voxels = NDArray[np.int16]
+RegionVoxels = NDArray[np.int16]
 _SOFT = (T.FAT, T.MUSCLE, T.MEDIASTINUM, T.BROWN_FAT)
 _BONE = (T.RED_MARROW, T.CORTEX)
 _BOWEL = (T.SMALL_BOWEL, T.COLON_WALL)
@@ -59,8 +59,8 @@ SITES: dict[str, tuple[tuple[Tissue, ...], Bounds, Bounds, Bounds]] = {
 class Regions:
     """Candidate voxels of one volume: up to a few hundred per site and per tissue, drawn once."""
 
-    site: dict[str, Voxels]
-    tissue: dict[int, Voxels]
+    site: dict[str, RegionVoxels]
+    tissue: dict[int, RegionVoxels]
 
 
 def find_regions(volume: LabelVolume) -> Regions:
@@ -74,7 +74,7 @@ def find_regions(volume: LabelVolume) -> Regions:
     groups = {label: order[ends[label - 1] : ends[label]] for label in range(1, len(T))}
     shape = volume.labels.shape
 
-    def voxels(of: NDArray[np.intp], most: int) -> Voxels:
+    def voxels(of: NDArray[np.intp], most: int) -> RegionVoxels:
         chosen = of if of.size <= most else of[rng.integers(of.size, size=most)]
         return np.stack(np.unravel_index(body[chosen], shape), axis=1).astype(np.int16)
 
@@ -98,7 +98,7 @@ def find_regions(volume: LabelVolume) -> Regions:
     return Regions(sites, tissues)
 
 
-def _near_lung(labels: NDArray[np.uint8], voxels: Voxels) -> NDArray[np.bool_]:
+def _near_lung(labels: NDArray[np.uint8], voxels: RegionVoxels) -> NDArray[np.bool_]:
     near = np.zeros(len(voxels), dtype=bool)
     for axis in range(3):
         for step in (-3, -2, -1, 1, 2, 3):

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from petct_simulator.ct_image import AIR_HU, draw_lung_vessels, find_beyond_field, make_ct
+from petct_simulator.ct_image import AIR_VOXEL_HU, draw_lung_vessels, find_beyond_field, make_ct
 from petct_simulator.examination import PATTERN_FWHM_MM, Examination
 from petct_simulator.fields import smooth_field
 from petct_simulator.label_volume import LabelVolume
-from petct_simulator.lesion_plan import Lesion
-from petct_simulator.paint import Ball, confine, contour, grow_body, kept_height, paint_ball, shape_lesion
+from petct_simulator.lesion_plan import PlannedLesion
+from petct_simulator.paint import Ball, confine, draw_contour, find_kept_height, grow_body, paint_ball, shape_lesion
 from petct_simulator.pet_image import compute_slice_noise, make_pet
 from petct_simulator.placement import Placement
 from petct_simulator.scene import Scene
@@ -40,7 +40,7 @@ def render(
     padded: torch.Tensor,
     placement: Placement,
     examination: Examination,
-    lesions: Sequence[Lesion],
+    lesions: Sequence[PlannedLesion],
     generator: torch.Generator,
     rng: np.random.Generator,
 ) -> Rendered:
@@ -88,8 +88,8 @@ def _uptake(scene: Scene) -> torch.Tensor:
 
 
 def _shape_all(
-    scene: Scene, lesions: Sequence[Lesion], rng: np.random.Generator
-) -> tuple[list[Ball], list[tuple[Lesion, np.ndarray]]]:
+    scene: Scene, lesions: Sequence[PlannedLesion], rng: np.random.Generator
+) -> tuple[list[Ball], list[tuple[PlannedLesion, np.ndarray]]]:
     """Return the balls of all lesions that the patch shows, and its diffuse lesions with their centres."""
     if not lesions:
         return [], []
@@ -113,7 +113,7 @@ def _shape_all(
 def _paint_all(
     scene: Scene,
     balls: list[Ball],
-    diffuse: list[tuple[Lesion, np.ndarray]],
+    diffuse: list[tuple[PlannedLesion, np.ndarray]],
     activity: torch.Tensor,
     hu: torch.Tensor,
 ) -> torch.Tensor:
@@ -130,16 +130,16 @@ def _paint_all(
         torch.maximum(seen, share / 0.7, out=seen)
     for ball in balls:
         share = confine(scene.labels, ball)
-        kept = kept_height(ball.lesion.radius_mm, fwhm_mm)
+        kept = find_kept_height(ball.lesion.radius_mm, fwhm_mm)
         paint_ball(ball, share, kept, grain, plain, activity, hu)
         if ball.lesion.malignant:
             region = seen[ball.box]
             torch.maximum(region, share / kept, out=region)
     in_body = (scene.labels > int(T.OUTSIDE)) & (scene.labels < int(T.TABLE))
-    return (contour(seen, fwhm_mm, scene.placement) & in_body).to(torch.uint8)
+    return (draw_contour(seen, fwhm_mm, scene.placement) & in_body).to(torch.uint8)
 
 
-def _diffuse_share(scene: Scene, lesion: Lesion, centre: np.ndarray) -> torch.Tensor:
+def _diffuse_share(scene: Scene, lesion: PlannedLesion, centre: np.ndarray) -> torch.Tensor:
     """Return what share of every voxel a diffuse lesion fills: patches of its tissues around its centre."""
     allowed = np.zeros(len(T), np.float32)
     allowed[list(lesion.within or ())] = 1.0
@@ -175,9 +175,10 @@ def surround(
     hu = torch.randn(shape, generator=generator).mul_(0.5 * ct.noise_hu).sub_(1000.0)
     if ct.field_mm < 600:
         hu.masked_fill_(
-            find_beyond_field(ct.field_mm, [(p.stop + p.start - 1) / 2 for p in inside], shape, spacing_mm), AIR_HU
+            find_beyond_field(ct.field_mm, [(p.stop + p.start - 1) / 2 for p in inside], shape, spacing_mm),
+            AIR_VOXEL_HU,
         )
-    whole = Rendered(pet.clamp_min_(0.0), hu.clamp_min_(AIR_HU), torch.zeros(shape, dtype=torch.uint8))
+    whole = Rendered(pet.clamp_min_(0.0), hu.clamp_min_(AIR_VOXEL_HU), torch.zeros(shape, dtype=torch.uint8))
     for target, source in ((whole.pet, seen.pet), (whole.ct, seen.ct), (whole.truth, seen.truth)):
         target[inside] = source
     return whole
@@ -192,6 +193,6 @@ def _cut(rendered: Rendered, placement: Placement) -> Rendered:
             if part.start < part.stop:
                 index = (slice(None),) * axis + (part,)
                 rendered.pet[index] = 0.0
-                rendered.ct[index] = AIR_HU
+                rendered.ct[index] = AIR_VOXEL_HU
                 rendered.truth[index] = 0
     return rendered

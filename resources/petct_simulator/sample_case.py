@@ -8,7 +8,7 @@ import numpy as np
 
 from petct_simulator.anatomy import Anatomy, Stature, from_stature
 from petct_simulator.protocol import Protocol
-from petct_simulator.shapes import Point
+from petct_simulator.shapes import PointMm
 from petct_simulator.whole_study import SimulatedStudy, quantise_suv, simulate_study
 
 SEED = 20286
@@ -19,7 +19,7 @@ CHILD = Stature("M", 1290.0, 1.2, 15.5, "raised", upper=1752.0, lower=800.0)
 def sample_study() -> SimulatedStudy:
     """Return the sample case. Other processors may round a voxel differently, by one `STEP` or one HU."""
 
-    def child(rng: np.random.Generator, spacing_mm: Point) -> Anatomy:
+    def child(rng: np.random.Generator, spacing_mm: PointMm) -> Anatomy:
         return from_stature(CHILD, rng, spacing_mm)
 
     protocol = Protocol((4.0, 4.0, 4.5), 420.0, "lung_cancer")

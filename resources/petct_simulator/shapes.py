@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Point = tuple[float, float, float]
+PointMm = tuple[float, float, float]
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
+VoxelBox = tuple[slice, slice, slice]
 WARP_MM = 16.0  # the farthest that the smooth warp may move a voxel; boxes are widened by it
 
 
@@ -32,7 +32,7 @@ class Canvas:
     axis_x: Volume
     axis_y: Volume
 
-    def box(self, lower: Point, upper: Point) -> Box | None:
+    def box(self, lower: PointMm, upper: PointMm) -> VoxelBox | None:
         """Return the voxels that can lie between two corners of the reference body; None when there are none."""
         rows = np.flatnonzero((self.axis_z > lower[2] - WARP_MM) & (self.axis_z < upper[2] + WARP_MM))
         if rows.size == 0:
@@ -42,7 +42,7 @@ class Canvas:
         x = _span(self.axis_x[z], lower[0], upper[0])
         return None if y is None or x is None else (z, y, x)
 
-    def ellipsoid(self, centre: Point, radii: Point) -> tuple[Box, Volume] | None:
+    def ellipsoid(self, centre: PointMm, radii: PointMm) -> tuple[VoxelBox, Volume] | None:
         """Return a box and in it the ellipsoid's radius: 0 at its centre, 1 on its surface."""
         lower = (centre[0] - radii[0], centre[1] - radii[1], centre[2] - radii[2])
         upper = (centre[0] + radii[0], centre[1] + radii[1], centre[2] + radii[2])
@@ -54,21 +54,21 @@ class Canvas:
         squares += ((self.z[box] - centre[2]) / radii[2]) ** 2
         return box, np.sqrt(squares)
 
-    def paint_ellipsoid(self, centre: Point, radii: Point, label: int, *, over: Mask | None = None) -> None:
+    def paint_ellipsoid(self, centre: PointMm, radii: PointMm, label: int, *, over: Mask | None = None) -> None:
         """Label an ellipsoid; only where `over`, indexed by the present label, allows it."""
         found = self.ellipsoid(centre, radii)
         if found is not None:
             box, radius = found
             self.paint(box, radius < 1.0, label, over=over)
 
-    def paint(self, box: Box, inside: Mask, label: int, *, over: Mask | None = None) -> None:
+    def paint(self, box: VoxelBox, inside: Mask, label: int, *, over: Mask | None = None) -> None:
         """Label the voxels `inside` a box."""
         region = self.tissue[box]
         region[inside if over is None else inside & over[region]] = label
 
     def paint_tube(
         self,
-        points: list[Point],
+        points: list[PointMm],
         radii_mm: float | list[float],
         label: int,
         *,
@@ -84,7 +84,7 @@ class Canvas:
                 if found is not None:
                     self.paint(found[0], found[1] > thinner, value, over=None if thinner else over)
 
-    def capsule(self, a: Point, b: Point, radius_a: float, radius_b: float) -> tuple[Box, Volume] | None:
+    def capsule(self, a: PointMm, b: PointMm, radius_a: float, radius_b: float) -> tuple[VoxelBox, Volume] | None:
         """Return a box and in it the depth in mm below the surface of a capsule (positive inside)."""
         widest = max(radius_a, radius_b)
         lower = (min(a[0], b[0]) - widest, min(a[1], b[1]) - widest, min(a[2], b[2]) - widest)
@@ -98,7 +98,7 @@ class Canvas:
         distance = np.sqrt((dx - along * vx) ** 2 + (dy - along * vy) ** 2 + (dz - along * vz) ** 2)
         return box, radius_a + along * (radius_b - radius_a) - distance
 
-    def locate(self, point: Point) -> tuple[int, int, int] | None:
+    def locate(self, point: PointMm) -> tuple[int, int, int] | None:
         """Return the voxel (z, y, x) nearest to a point of the reference body; None when it is out of the field."""
         found = self.ellipsoid(point, (12.0, 12.0, 12.0))
         if found is None:
@@ -123,7 +123,9 @@ def allow(*labels: int) -> Mask:
     return table
 
 
-def smooth_field(shape: tuple[int, int, int], spacing_mm: Point, fwhm_mm: float, rng: np.random.Generator) -> Volume:
+def make_smooth_field(
+    shape: tuple[int, int, int], spacing_mm: PointMm, fwhm_mm: float, rng: np.random.Generator
+) -> Volume:
     """Return a random field (z, y, x) of mean 0 and SD 1, correlated over fwhm_mm; spacing_mm is (x, y, z).
 
     Drawn on a grid of a third of fwhm_mm and interpolated linearly, which costs far less than filtering.

@@ -19,8 +19,8 @@ from petct_simulator.cohorts import BALANCED, COHORT_STUDIES, COHORTS
 from petct_simulator.label_volume import is_held_out
 from petct_simulator.protocol import SPACING_MM, Protocol
 from petct_simulator.writer import (
-    Case,
-    case_row,
+    SimulatedCase,
+    make_case_row,
     write_autopet,
     write_case_table,
     write_description,
@@ -28,18 +28,18 @@ from petct_simulator.writer import (
     write_truth,
 )
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class SimulateJob:
     """One study to be made and where it goes.
 
     organ_map: a label map, or None for the procedural anatomy; vary: whether the map's organs change with the seed;
     lesion_voxels: voxels of the map where lesions shall lie, or None.
     """
 
-    case: Case
+    case: SimulatedCase
     output: Path
     organ_map: Path | None
     vary: bool
@@ -101,11 +101,11 @@ def run_simulate(arguments: argparse.Namespace) -> None:
                 "vary_organs": arguments.vary_organs, "varied": arguments.varied,
                 "lesion_positions": arguments.lesion_positions is not None}  # fmt: skip
     _check_settings(arguments.output, settings)
-    jobs = list(plan(arguments, maps, positions))
+    jobs = list(plan_studies_to_make(arguments, maps, positions))
     cohorts = dict(run_each(make, jobs, workers=workers, unit="study"))
-    rows = [case_row(job.case, cohorts[job.case.index]) for job in jobs]
+    rows = [make_case_row(job.case, cohorts[job.case.index]) for job in jobs]
     write_case_table(rows, arguments.output / "cases.csv")
-    logger.info("%d studies in %s", len(rows), arguments.output)
+    log.info("%d studies in %s", len(rows), arguments.output)
 
 
 def list_organ_maps(anatomy: str) -> list[Path]:
@@ -128,7 +128,7 @@ def _check_settings(output: Path, settings: dict[str, object]) -> None:
         raise UsageError(f"{path} names other settings than this run; use them or another --output")
 
 
-def study_seed(seed: int, index: int) -> int:
+def derive_study_seed(seed: int, index: int) -> int:
     """Return the seed of one study of a run; independent of how many others are made, where and when."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
 
@@ -157,21 +157,23 @@ def read_lesion_positions(path: Path) -> Positions:
     return {case: tuple(voxels) for case, voxels in found.items()}
 
 
-def plan(arguments: argparse.Namespace, maps: list[Path], positions: Positions) -> Iterator[Job]:
+def plan_studies_to_make(
+    arguments: argparse.Namespace, maps: list[Path], positions: Positions
+) -> Iterator[SimulateJob]:
     """Yield the studies of a run."""
     for index in range(arguments.number):
-        seed = study_seed(arguments.seed, index)
+        seed = derive_study_seed(arguments.seed, index)
         organ_map = maps[index % len(maps)] if maps else None
         # Studies of one organ map are one patient, so that a splitter by patient keeps an anatomy in one fold.
         patient = f"sim_{map_name(organ_map)}" if organ_map else f"sim_{arguments.seed}_{index:05d}"
-        case = Case(index, patient, f"sim_{arguments.seed}_{index:05d}", seed)
+        case = SimulatedCase(index, patient, f"sim_{arguments.seed}_{index:05d}", seed)
         cohort = BALANCED[index % len(BALANCED)] if arguments.cohort == "balanced" else arguments.cohort
         protocol = Protocol(tuple(arguments.spacing), arguments.field, cohort, arguments.varied)
         voxels = positions.get(map_name(organ_map)) if organ_map else None
-        yield Job(case, arguments.output, organ_map, arguments.vary_organs, protocol, voxels)
+        yield SimulateJob(case, arguments.output, organ_map, arguments.vary_organs, protocol, voxels)
 
 
-def make(job: Job) -> tuple[int, str]:
+def make(job: SimulateJob) -> tuple[int, str]:
     """Make and write one study, unless it is complete; return its index and cohort."""
     folder = job.output / job.case.folder
     note = folder / "study.json"
@@ -198,4 +200,4 @@ def run_sample(arguments: argparse.Namespace) -> None:
     study = sample_study()
     pet, ct = write_platform(study, arguments.output)
     write_truth(study, arguments.truth)
-    logger.info("sample case: %s, %s, truth %s", pet, ct, arguments.truth)
+    log.info("sample case: %s, %s, truth %s", pet, ct, arguments.truth)

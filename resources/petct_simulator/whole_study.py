@@ -11,20 +11,20 @@ import torch
 from numpy.typing import NDArray
 
 from autosegnet.geometry import Grid
-from petct_simulator.anatomy import AnatomySource, procedural
+from petct_simulator.anatomy import AnatomySource, make_procedural_anatomy
 from petct_simulator.bodies import fit_field, label_volume, to_voxels
 from petct_simulator.cohorts import draw_cohort
 from petct_simulator.examination import Examination, draw_examination
 from petct_simulator.label_volume import LabelVolume
-from petct_simulator.lesion_plan import Lesion, Place, plan_benign, plan_lesions
+from petct_simulator.lesion_plan import Place, PlannedLesion, plan_benign, plan_lesions
 from petct_simulator.placement import pad_labels, place_whole
 from petct_simulator.protocol import Protocol
 from petct_simulator.regions import find_regions
 from petct_simulator.render import render, surround
-from petct_simulator.shapes import Point, Volume
+from petct_simulator.shapes import PointMm, Volume
 from petct_simulator.tissue import Tissue
 
-Voxel = TypeVar("Voxel", bound=np.generic)
+VoxelIndex = TypeVar("VoxelIndex", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class LesionRecord:
     """What is known of one lesion: site, centre in mm (LPS), volume of its shape, and the uptake before blur."""
 
     site: str
-    centre_mm: Point
+    centre_mm: PointMm
     volume_ml: float
     suv: float
 
@@ -65,7 +65,7 @@ class SimulatedStudy:
 def simulate_study(
     seed: int,
     *,
-    anatomy: AnatomySource = procedural,
+    anatomy: AnatomySource = make_procedural_anatomy,
     protocol: Protocol | None = None,
     examination: Examination | None = None,
     lesion_voxels: NDArray[np.float64] | None = None,
@@ -121,7 +121,7 @@ def quantise_suv(study: SimulatedStudy, step: float) -> SimulatedStudy:
     return replace(study, suv=np.rint(study.suv / step).astype(np.float32) * np.float32(step))
 
 
-def _to_lps(volume: NDArray[Voxel]) -> NDArray[Voxel]:
+def _to_lps(volume: NDArray[VoxelIndex]) -> NDArray[VoxelIndex]:
     """Return a volume (x, y, z) in RAS as (z, y, x) in LPS."""
     return np.ascontiguousarray(volume[::-1, ::-1].transpose(2, 1, 0))
 
@@ -162,7 +162,7 @@ def _box_of_body(volume: LabelVolume) -> tuple[slice, slice]:
     return box[0], box[1]
 
 
-def _describe(lesion: Lesion, inside: tuple[slice, slice], grid: Grid) -> LesionRecord:
+def _describe(lesion: PlannedLesion, inside: tuple[slice, slice], grid: Grid) -> LesionRecord:
     matrix = to_voxels(grid)
     voxel = lesion.centre + (inside[0].start, inside[1].start, 0)
     x, y, z = np.linalg.solve(matrix[:, :3], voxel - matrix[:, 3]).tolist()

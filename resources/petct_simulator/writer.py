@@ -15,18 +15,18 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import image_on
+from autosegnet.geometry import make_image
 from autosegnet.io import write_image, write_text
 
 if TYPE_CHECKING:
     from petct_simulator.whole_study import SimulatedStudy
 
-COLUMNS = ("case", "patient", "cohort", "suv", "ct", "seg", "seed")
+SIMULATED_COLUMNS = ("case", "patient", "cohort", "suv", "ct", "seg", "seed")
 FILES = {"suv": "SUV.nii.gz", "ct": "CTres.nii.gz", "seg": "SEG.nii.gz"}
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class SimulatedCase:
     """A row of cases.csv: the study's names and its seed; paths are relative to the table."""
 
     index: int
@@ -65,13 +65,13 @@ def write_truth(study: "SimulatedStudy", path: Path) -> None:
 def write_case_table(rows: Iterable[dict[str, str]], path: Path) -> None:
     """Write cases.csv, atomically."""
     text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table = csv.DictWriter(text, SIMULATED_COLUMNS, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(text.getvalue(), path)
 
 
-def case_row(case: Case, cohort: str) -> dict[str, str]:
+def make_case_row(case: SimulatedCase, cohort: str) -> dict[str, str]:
     """Return the row of a study in cases.csv."""
     paths = {key: (case.folder / name).as_posix() for key, name in FILES.items()}
     return {"case": case.study, "patient": case.patient, "cohort": cohort, **paths, "seed": str(case.seed)}
@@ -86,4 +86,4 @@ def write_description(study: "SimulatedStudy", path: Path) -> None:
 
 def _make_image(values: NDArray[Any], study: "SimulatedStudy") -> Any:
     """Return an array of a study as a `SimpleITK.Image`; HU become float32, as in autoPET."""
-    return image_on(values if values.dtype == np.uint8 else values.astype(np.float32), study.grid)
+    return make_image(values if values.dtype == np.uint8 else values.astype(np.float32), study.grid)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from autosegnet_training.augmentation import Draws, apply, draw, elastic_offsets, gaussian_kernel
+from autosegnet_training.augmentation import Draws, apply, draw, draw_elastic_offsets, make_gaussian_kernel
 from autosegnet_training.configuration import PRESETS, TrainingConfiguration
 
 SHAPE = (13, 10, 16)
@@ -80,12 +80,12 @@ def test_the_smoothing_is_monais() -> None:
     for sigma in (0.1, 0.3, 0.5, 0.99, 1.0):
         theirs = gaussian_1d(torch.tensor(sigma), truncated=3.0).numpy()
         pad = (7 - theirs.size) // 2
-        np.testing.assert_allclose(gaussian_kernel(sigma).numpy(), np.pad(theirs, pad), atol=1e-6)
+        np.testing.assert_allclose(make_gaussian_kernel(sigma).numpy(), np.pad(theirs, pad), atol=1e-6)
 
 
 def test_elastic_offsets_stay_below_the_magnitude() -> None:
     draws = Draws(elastic_sigma=0.6, elastic_magnitude=0.5, seed=1)
-    offsets = elastic_offsets(draws, SHAPE, torch.Generator().manual_seed(1))
+    offsets = draw_elastic_offsets(draws, SHAPE, torch.Generator().manual_seed(1))
     assert offsets.shape == (*SHAPE, 3)
     assert 0.05 < offsets.abs().max() <= 0.5
 

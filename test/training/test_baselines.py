@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 
-from autosegnet_training.baselines import THRESHOLDS_SUV, best_fixed, count, fixed, fraction_of_maximum
+from autosegnet_training.baselines import (
+    THRESHOLDS_SUV,
+    count,
+    find_best_threshold,
+    segment_above,
+    segment_above_fraction,
+)
 
 
 def test_masks_are_what_their_names_say() -> None:
     suv = np.array([[[0.0, 4.0, 4.1, 10.0]]], dtype=np.float32)
-    assert fixed(suv, 4.0).ravel().tolist() == [False, False, True, True]
-    assert fraction_of_maximum(suv).ravel().tolist() == [False, False, True, True]
+    assert segment_above(suv, 4.0).ravel().tolist() == [False, False, True, True]
+    assert segment_above_fraction(suv).ravel().tolist() == [False, False, True, True]
 
 
 def test_counts_are_those_of_every_threshold() -> None:
@@ -32,7 +38,7 @@ def test_the_best_threshold_has_the_best_mean_dsc() -> None:
         suv = (rng.normal(1.0, 0.5, truth.shape) + level * truth).astype(np.float32)
         cases.append((suv, truth))
     healthy = (np.full((4, 4, 4), 9.0, dtype=np.float32), np.zeros((4, 4, 4), dtype=bool))
-    best = best_fixed([count(*case) for case in (*cases, healthy)])
+    best = find_best_threshold([count(*case) for case in (*cases, healthy)])
     dsc = [
         np.mean([2 * (t & (s > threshold)).sum() / (t.sum() + (s > threshold).sum()) for s, t in cases])
         for threshold in THRESHOLDS_SUV

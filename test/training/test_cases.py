@@ -9,7 +9,7 @@ from training_phantoms import case_of, write_tree
 from autosegnet.errors import InputError
 from autosegnet_training.__main__ import main
 from autosegnet_training.cases import parse_box, read_cases, split_fold, write_cases
-from autosegnet_training.find_cases import find_cases, with_cohorts
+from autosegnet_training.find_cases import add_cohorts, find_cases
 
 
 def test_the_table_gives_the_cases_back(tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ def test_cohorts_come_from_the_data_sets_metadata(tmp_path: Path) -> None:
         "PETCT_0c,./FDG/PETCT_0c/day1/series,LYMPHOMA\nPETCT_0c,./FDG/PETCT_0c/day2/series,NEGATIVE\n"
     )
     challenge = [replace(case_of(tmp_path, 3), name=f"fdg_0c_day{k}", patient="0c") for k in (1, 2)]
-    assert [c.cohort for c in with_cohorts(challenge, path)] == ["lymphoma", "negative"]
-    assert [c.cohort for c in with_cohorts(cases, path)] == ["lymphoma", "melanoma", "negative"]
+    assert [c.cohort for c in add_cohorts(challenge, path)] == ["lymphoma", "negative"]
+    assert [c.cohort for c in add_cohorts(cases, path)] == ["lymphoma", "melanoma", "negative"]
     with pytest.raises(InputError, match="no row for any of 1 cases, patient7_study0 among them"):
-        with_cohorts([case_of(tmp_path, 7)], path)
+        add_cohorts([case_of(tmp_path, 7)], path)
     with pytest.raises(InputError, match="lymphoma and negative"):
-        with_cohorts([replace(cases[0], mask=tmp_path / "x" / "SEG.nii.gz")], path)
+        add_cohorts([replace(cases[0], mask=tmp_path / "x" / "SEG.nii.gz")], path)
 
 
 def test_the_challenges_archive_is_indexed_by_the_metadata_of_one_tracer(

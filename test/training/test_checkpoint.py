@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autosegnet.errors import InputError
-from autosegnet_training.checkpoint import random_states, read_newest, restore_random_states, write_checkpoint
+from autosegnet_training.checkpoint import collect_random_states, read_newest, restore_random_states, write_checkpoint
 
 
 def test_the_newest_comes_back(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
 
 def test_random_states_come_back(tmp_path: Path) -> None:
     random.gauss(0, 1)
-    write_checkpoint(tmp_path, random_states(), epoch=0, step=0)
+    write_checkpoint(tmp_path, collect_random_states(), epoch=0, step=0)
     expected = (random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(2).tolist())
     state = read_newest(tmp_path)
     assert state is not None

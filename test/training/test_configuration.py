@@ -12,15 +12,15 @@ from autosegnet_training.configuration import (
     PRESETS,
     TrainingConfiguration,
     add_arguments,
-    from_arguments,
-    to_json,
+    describe_configuration,
+    read_configuration,
 )
 
 
 def parsed(*arguments: str) -> TrainingConfiguration:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return from_arguments(parser.parse_args(arguments))
+    return read_configuration(parser.parse_args(arguments))
 
 
 def test_defaults_are_the_papers() -> None:
@@ -62,7 +62,7 @@ def test_values_that_cannot_be_trained_with_are_refused(arguments: str) -> None:
 
 
 def test_json_gives_the_settings_back() -> None:
-    values = to_json(PRESETS["starter"])
+    values = describe_configuration(PRESETS["starter"])
     assert (
         TrainingConfiguration(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
         == (PRESETS["starter"])

@@ -18,7 +18,7 @@ from autosegnet_training import cross_validate
 from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import open_prepared
 from autosegnet_training.configuration import TrainingConfiguration
-from autosegnet_training.runs import claim, plan_run, write_best, write_result
+from autosegnet_training.runs import plan_run, write_best, write_or_check_run, write_result
 
 SETTINGS = TrainingConfiguration(patch=(16, 16, 16), inference_patch=(48, 48, 48), initial="/somewhere/first.pt")
 
@@ -34,7 +34,7 @@ def runs(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for fold in range(2):
         begun = plan_run(open_prepared(prepared), SETTINGS, runs=folder, fold=fold)
-        claim(begun)
+        write_or_check_run(begun)
         write_best(begun, network(fold))
         write_result(begun, {"epoch": 3 + fold, "dsc": 0.25 * (fold + 1), "finished": True})
     return folder

@@ -14,7 +14,7 @@ from training_phantoms import TINY, train_arguments
 
 from autosegnet.errors import UsageError
 from autosegnet_training.configuration import TrainingConfiguration
-from autosegnet_training.distributed import Processes, joined
+from autosegnet_training.distributed import Processes, join_processes
 from autosegnet_training.train import _check_shares
 
 PROGRAM = Path(__file__).parent / "training_phantoms.py"
@@ -114,12 +114,12 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 
 
 def test_one_process_needs_no_group() -> None:
-    with joined("cpu") as alone:
+    with join_processes("cpu") as alone:
         assert (alone.rank, alone.ranks, alone.writes, alone.mean(2.5)) == (0, 1, True, 2.5)
         assert alone.gathered({"a": 1}) == {"a": 1}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_that_is_not_there_is_refused() -> None:
-    with pytest.raises(UsageError, match="no CUDA device"), joined("cuda"):
+    with pytest.raises(UsageError, match="no CUDA device"), join_processes("cuda"):
         pass

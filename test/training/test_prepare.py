@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from training_phantoms import case_of, image, study_arrays, write_tree
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, image_on, resample, voxels
+from autosegnet.geometry import Grid, make_image, resample, view_voxels
 from autosegnet.io import read_image, write_image
 from autosegnet.model.recipe import Fold, Recipe
 from autosegnet.model.sliding_window import predict_probability
@@ -20,7 +20,7 @@ from autosegnet.study import check_study
 from autosegnet_training.__main__ import main
 from autosegnet_training.arrays import load, open_prepared
 from autosegnet_training.cases import write_cases
-from autosegnet_training.prepare import Job, prepare_case, truth_on
+from autosegnet_training.prepare import PrepareJob, prepare_case, resample_truth
 from autosegnet_training.sampling import read_patch
 from autosegnet_training.studies import read_labelled
 
@@ -43,7 +43,7 @@ def test_a_patch_is_what_inference_feeds_bit_for_bit(tmp_path: Path) -> None:
     case = case_of(tmp_path, 0)
     # Windows of 32 are wider than the body in x and y, and narrower along z: padded, and several.
     recipe = Recipe(spacing_mm=(6.0, 6.0, 6.0), patch=(32, 32, 32), folds=(Fold("f", "0" * 64),))
-    prepare_case(Job(case, tmp_path / "arrays", recipe, "float32"))
+    prepare_case(PrepareJob(case, tmp_path / "arrays", recipe, "float32"))
     fed = Recorder()
     study = check_study(pet=read_image(case.pet), ct=read_image(case.ct))
     predict_probability(prepare(study, recipe).array, fed, recipe)
@@ -71,7 +71,7 @@ def test_the_truth_goes_to_the_nearest_voxel(tmp_path: Path) -> None:
     _, _, truth = study_arrays(3)
     mask = image(truth)
     grid = replace(Grid.of(mask), size=(41, 33, 52), spacing_mm=(4.0, 4.0, 4.5), origin_mm=(-79.0, -68.9, 16.1))
-    found = truth_on(grid, mask)
+    found = resample_truth(grid, mask)
     # Written out: the index of the nearest voxel along each axis.
     index = [
         np.rint((grid.origin_mm[a] - mask.GetOrigin()[a] + np.arange(grid.size[a]) * grid.spacing_mm[a]) / 8.0)
@@ -91,11 +91,11 @@ def test_a_box_cuts_study_and_truth_in_physical_space(tmp_path: Path) -> None:
     cut = read_labelled(replace(whole, box=box, ct=tmp_path / "fine.nii.gz"))
     full = read_labelled(replace(whole, ct=tmp_path / "fine.nii.gz"))
     at = (slice(4, 25), slice(1, 17), slice(3, 20))
-    assert np.array_equal(voxels(cut.study.pet), voxels(full.study.pet)[at])
-    assert np.array_equal(voxels(cut.truth), voxels(full.truth)[at])
+    assert np.array_equal(view_voxels(cut.study.pet), view_voxels(full.study.pet)[at])
+    assert np.array_equal(view_voxels(cut.truth), view_voxels(full.truth)[at])
     assert cut.study.pet.GetOrigin() == full.study.pet.TransformIndexToPhysicalPoint((3, 1, 4))
     grid = Grid.of(cut.study.pet)
-    on_pet = [voxels(resample(c.study.ct, grid, outside=-1024.0)) for c in (cut, full)]
+    on_pet = [view_voxels(resample(c.study.ct, grid, outside=-1024.0)) for c in (cut, full)]
     assert np.array_equal(*on_pet)
     assert cut.study.ct.GetSize() == (33, 31, 41)
     with pytest.raises(InputError, match="reaches beyond"):
@@ -200,7 +200,7 @@ def test_the_grid_keeps_the_truth_in_place(tmp_path: Path) -> None:
     case = case_of(tmp_path, 0)
     labelled = read_labelled(case)
     done = prepare(labelled.study, Recipe(spacing_mm=(4.0, 4.0, 4.0)))
-    back = image_on(truth_on(done.grid, labelled.truth).astype(np.uint8), done.grid)
+    back = make_image(resample_truth(done.grid, labelled.truth).astype(np.uint8), done.grid)
     again = sitk.Resample(back, labelled.truth, sitk.Transform(), sitk.sitkNearestNeighbor)
-    overlap = voxels(again)[voxels(labelled.truth) > 0].mean()
+    overlap = view_voxels(again)[view_voxels(labelled.truth) > 0].mean()
     assert overlap > 0.9

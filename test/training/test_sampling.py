@@ -10,7 +10,15 @@ import torch
 
 from autosegnet_training.arrays import PreparedCase, load, open_prepared
 from autosegnet_training.configuration import TrainingConfiguration
-from autosegnet_training.sampling import Patches, anywhere, hot_voxel, lay, plan, read_patch, start_of_patch
+from autosegnet_training.sampling import (
+    PatchSampler,
+    draw_anywhere,
+    draw_hot_voxel,
+    lay,
+    plan,
+    read_patch,
+    start_of_patch,
+)
 
 SETTINGS = TrainingConfiguration(patch=(16, 16, 16), batch=4, workers=2)
 
@@ -59,20 +67,20 @@ def test_beyond_the_case_there_is_air() -> None:
 
 def test_lesion_patches_hold_lesions(cases: list[PreparedCase]) -> None:
     lesions = [case for case in cases if len(case.lesion)]
-    always = Patches(lesions, replace(SETTINGS, lesion_patches=1.0))
+    always = PatchSampler(lesions, replace(SETTINGS, lesion_patches=1.0))
     assert all(batch.label.flatten(1).any(dim=1).all() for batch in always.epoch(0))
 
 
 def test_what_is_read_depends_on_seed_and_epoch_only(cases: list[PreparedCase]) -> None:
-    whole = list(Patches(cases, SETTINGS).epoch(1))
-    again = list(Patches(cases, replace(SETTINGS, workers=1)).epoch(1))
+    whole = list(PatchSampler(cases, SETTINGS).epoch(1))
+    again = list(PatchSampler(cases, replace(SETTINGS, workers=1)).epoch(1))
     assert all(torch.equal(a.input, b.input) and a.draws == b.draws for a, b in zip(whole, again, strict=True))
-    other = list(Patches(cases, SETTINGS).epoch(2))
+    other = list(PatchSampler(cases, SETTINGS).epoch(2))
     assert whole[0].draws != other[0].draws
 
 
 def test_an_epoch_goes_on_in_its_middle(cases: list[PreparedCase]) -> None:
-    patches = Patches(cases, replace(SETTINGS, patches_per_case=3))
+    patches = PatchSampler(cases, replace(SETTINGS, patches_per_case=3))
     whole, rest = list(patches.epoch(0)), list(patches.epoch(0, first_step=1))
     assert len(whole) == 3
     assert all(torch.equal(a.input, b.input) and a.draws == b.draws for a, b in zip(whole[1:], rest, strict=True))
@@ -80,8 +88,8 @@ def test_an_epoch_goes_on_in_its_middle(cases: list[PreparedCase]) -> None:
 
 def test_processes_share_the_patches_of_one(cases: list[PreparedCase]) -> None:
     settings = replace(SETTINGS, micro_batch=1)
-    one = list(Patches(cases, settings).epoch(0))
-    shares = [list(Patches(cases, settings, rank=r, ranks=2).epoch(0)) for r in range(2)]
+    one = list(PatchSampler(cases, settings).epoch(0))
+    shares = [list(PatchSampler(cases, settings, rank=r, ranks=2).epoch(0)) for r in range(2)]
     assert [len(share) for share in shares] == [2, 2]
     for k, batch in enumerate(one):
         assert torch.equal(batch.input, shares[k % 2][k // 2].input)
@@ -97,7 +105,7 @@ def body(shape: tuple[int, int, int], suv: float = 1.0) -> PreparedCase:
 def test_a_short_case_lies_anywhere_over_a_body() -> None:
     large, small = body((40, 40, 40)), body((8, 20, 16), suv=3.0)
     rng = np.random.default_rng(0)
-    starts = {anywhere((-4, 2, 0), small.shape, (16, 16, 16), rng) for _ in range(200)}
+    starts = {draw_anywhere((-4, 2, 0), small.shape, (16, 16, 16), rng) for _ in range(200)}
     assert {x for x, _, _ in starts} == set(range(-8, 1))
     assert {(y, z) for _, y, z in starts} == {(2, 0)}
     array, label = read_patch(large, (0, 0, 0), (16, 16, 16))
@@ -114,7 +122,7 @@ def test_short_cases_are_laid_over_bodies_where_wanted() -> None:
     cases = [body((8, 8, 8), suv=3.0), body((40, 40, 40))]
     for wanted, around in ((0.0, 0.0), (1.0, 1.0)):
         found = []
-        for batch in Patches(cases, replace(SETTINGS, patches_per_case=8, fill_probability=wanted)).epoch(0):
+        for batch in PatchSampler(cases, replace(SETTINGS, patches_per_case=8, fill_probability=wanted)).epoch(0):
             found += [p for p in batch.input[:, 1] if (p == 3).any()]
         assert len(found) == 8
         assert all(float(p.min()) == around for p in found)
@@ -125,18 +133,18 @@ def test_every_slice_with_a_hot_voxel_is_shown_as_often() -> None:
     case.array[1, :, :, 18] = 5.0  # a brain
     case.array[1, 4:9, 3:9, 3] = 5.0  # a thirteenth of that: a bladder
     rng = np.random.default_rng(0)
-    levels = [(hot_voxel(case, rng) or (0, 0, 0))[2] for _ in range(300)]
+    levels = [(draw_hot_voxel(case, rng) or (0, 0, 0))[2] for _ in range(300)]
     assert set(levels) == {3, 18}
     assert 110 < levels.count(3) < 190
 
 
 def test_a_hot_voxel_is_found_where_there_is_one() -> None:
     case = body((20, 20, 20))
-    assert hot_voxel(case, np.random.default_rng(0)) is None
+    assert draw_hot_voxel(case, np.random.default_rng(0)) is None
     case.array[1, 4:9, 3:9, 10:18] = 5.0
-    x, y, z = hot_voxel(case, np.random.default_rng(0)) or (0, 0, 0)
+    x, y, z = draw_hot_voxel(case, np.random.default_rng(0)) or (0, 0, 0)
     assert case.array[1, x, y, z] == 5
-    for batch in Patches([case], replace(SETTINGS, patches_per_case=8, hot_patches=1.0)).epoch(0):
+    for batch in PatchSampler([case], replace(SETTINGS, patches_per_case=8, hot_patches=1.0)).epoch(0):
         assert all((p == 5).any() for p in batch.input[:, 1])
 
 
@@ -149,7 +157,7 @@ def test_small_lesions_come_as_often_as_large_ones_if_a_lesion_is_drawn_first() 
         settings = replace(
             SETTINGS, batch=1, patches_per_case=100, lesion_patches=1.0, lesion_first=first, affine_probability=0.0
         )
-        labels = [batch.label.sum() for batch in Patches([PreparedCase("c", array, lesion)], settings).epoch(0)]
+        labels = [batch.label.sum() for batch in PatchSampler([PreparedCase("c", array, lesion)], settings).epoch(0)]
         counts[first] = sum(int(n) == 1 for n in labels)
     assert counts[False] <= 3
     assert 30 <= counts[True] <= 70

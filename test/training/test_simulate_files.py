@@ -13,7 +13,7 @@ from autosegnet.errors import InputError
 from autosegnet_training.__main__ import build_parser, main
 from petct_simulator.label_volume import read_label_volumes
 from petct_simulator.sample_case import sample_study
-from petct_simulator.simulate_command import plan, read_lesion_positions, study_seed
+from petct_simulator.simulate_command import derive_study_seed, plan_studies_to_make, read_lesion_positions
 from petct_simulator.writer import write_platform
 
 TEST = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_layout_is_that_of_autopet(made: Path) -> None:
     rows = table(made)
-    assert [r["seed"] for r in rows] == [str(study_seed(7, i)) for i in range(3)]
+    assert [r["seed"] for r in rows] == [str(derive_study_seed(7, i)) for i in range(3)]
     for row in rows:
         assert Path(row["suv"]).name == "SUV.nii.gz"
         assert Path(row["suv"]).parts[:2] == (row["patient"], row["case"])
@@ -106,13 +106,13 @@ def options(*more: str) -> argparse.Namespace:
 
 
 def test_a_balanced_set_is_a_third_negative() -> None:
-    cohorts = [job.protocol.cohort for job in plan(options("--cohort", "balanced"), [], {})]
+    cohorts = [job.protocol.cohort for job in plan_studies_to_make(options("--cohort", "balanced"), [], {})]
     assert Counter(cohorts) == {"negative": 3, "lymphoma": 2, "lung_cancer": 2, "melanoma": 2}
 
 
 def test_lesion_positions_go_to_the_studies_of_their_map() -> None:
     maps = [Path("a.nii.gz"), Path("b.nii.gz")]
-    jobs = list(plan(options(), maps, {"b": ((1.0, 2.0, 3.0),)}))
+    jobs = list(plan_studies_to_make(options(), maps, {"b": ((1.0, 2.0, 3.0),)}))
     assert [job.lesion_voxels for job in jobs[:3]] == [None, ((1.0, 2.0, 3.0),), None]
 
 

@@ -17,7 +17,7 @@ from petct_simulator.organ_maps import (
     LIVER,
     LUNGS,
     SPLEEN,
-    OrganMap,
+    AnatomyMap,
     fit_frame,
     from_file,
     from_organ_map,
@@ -31,7 +31,7 @@ DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).parents[3] / "share
 SPACING = (6.0, 6.0, 6.0)
 
 
-def made_up_map() -> OrganMap:
+def made_up_map() -> AnatomyMap:
     """Ellipsoids at the usual places; (z, y, x) in LPS at 6 mm: centre and radii in mm from the lower right front."""
     labels = np.zeros((160, 80, 90), dtype=np.uint8)
     z, y, x = (np.arange(n).reshape([-1 if i == a else 1 for a in range(3)]) * 6.0 for i, n in enumerate(labels.shape))
@@ -49,7 +49,7 @@ def made_up_map() -> OrganMap:
     for label, centre, radii in organs:
         inside = sum(((g - c) / r) ** 2 for g, c, r in zip((z, y, x), centre, radii, strict=True)) < 1
         labels[inside & (labels == 0)] = label
-    return OrganMap(labels, SPACING)
+    return AnatomyMap(labels, SPACING)
 
 
 @pytest.fixture(scope="module")

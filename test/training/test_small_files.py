@@ -9,7 +9,7 @@ import pytest
 from autosegnet.errors import InputError
 from autosegnet_training import arrays
 from autosegnet_training.cases import Case, read_cases, write_cases
-from autosegnet_training.index import with_boxes
+from autosegnet_training.index import add_boxes
 from autosegnet_training.runs import open_trained
 from autosegnet_training.splits import split_as
 
@@ -21,7 +21,7 @@ CASE = Case("a", "a", "unknown", Path("pet.mha"), Path("ct.mha"), Path("mask.mha
 def test_boxes_of_another_shape_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "boxes.json").write_text(text)
     with pytest.raises(InputError, match=r"boxes\.json"):
-        with_boxes([CASE], tmp_path / "boxes.json")
+        add_boxes([CASE], tmp_path / "boxes.json")
 
 
 @pytest.mark.parametrize("text", [DEEP, "5", "[1]", '{"a": 1}', '[{"val": 5}]'])

@@ -11,7 +11,7 @@ import pytest
 
 from autosegnet.errors import InputError
 from autosegnet_training.cases import Case
-from autosegnet_training.splits import counts, split, split_as
+from autosegnet_training.splits import count_folds, split, split_as
 
 DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).parents[3] / "shared" / "data"))
 TABLE = DATA / "autopet_fdg_cases.csv"
@@ -37,7 +37,7 @@ def test_the_real_cases_are_split_as_equally_as_can_be(autopet: list[Case]) -> N
         folds_of.setdefault(c.patient, set()).add(c.fold)
     assert len(folds_of) == 900
     assert all(len(folds) == 1 for folds in folds_of.values())
-    table = counts(done)
+    table = count_folds(done)
     assert {cohort: sum(n) for cohort, n in table.items()} == {
         "lung_cancer": 169, "lymphoma": 146, "melanoma": 191, "negative": 508,
     }  # fmt: skip

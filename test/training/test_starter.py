@@ -47,7 +47,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sarcoma(suv: float) -> PreparedCase:
-    """A case of 12³ voxels whose lesion of 4³ has one SUV, and fat of SUV 0.3 around it."""
+    """Return a case of 12³ voxels whose lesion of 4³ has one SUV, and fat of SUV 0.3 around it."""
     array = np.full((2, 12, 12, 12), 0.5, dtype=np.float32)
     array[1] = 0.3
     lesion = np.argwhere(np.ones((4, 4, 4))).astype(np.int16) + 4

@@ -24,7 +24,7 @@ from autosegnet_training.arrays import load, open_prepared
 from autosegnet_training.checkpoint import read_newest
 from autosegnet_training.configuration import TrainingConfiguration
 from autosegnet_training.distributed import Processes
-from autosegnet_training.train import Trainer, arithmetic, build_optimiser
+from autosegnet_training.train import Trainer, build_optimiser, choose_arithmetic
 from petct_simulator.bodies import make_body
 from petct_simulator.label_volume import pack
 
@@ -256,27 +256,27 @@ def test_the_optimiser_is_the_one_asked_for() -> None:
 
 def test_the_cpu_trains_in_float32_unless_it_has_instructions_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    assert arithmetic(TrainingConfiguration(), cpu) is None
+    assert choose_arithmetic(TrainingConfiguration(), cpu) is None
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    assert arithmetic(TrainingConfiguration(), cpu) is None
-    assert arithmetic(TrainingConfiguration(precision="bfloat16"), cpu) is torch.bfloat16
+    assert choose_arithmetic(TrainingConfiguration(), cpu) is None
+    assert choose_arithmetic(TrainingConfiguration(precision="bfloat16"), cpu) is torch.bfloat16
     with pytest.raises(train.UsageError, match="needs a CUDA device"):
-        arithmetic(TrainingConfiguration(precision="float16"), cpu)
+        choose_arithmetic(TrainingConfiguration(precision="float16"), cpu)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     with pytest.raises(train.UsageError, match="AVX-512 BF16"):
-        arithmetic(TrainingConfiguration(precision="bfloat16"), cpu)
+        choose_arithmetic(TrainingConfiguration(precision="bfloat16"), cpu)
 
 
 def test_training_starts_from_the_network_that_is_named(tmp_path: Path) -> None:
     torch.manual_seed(5)
     trained = build_network()
     torch.save(trained.state_dict(), tmp_path / "trained.pt")
-    started = train.initial_network(TrainingConfiguration(initial=str(tmp_path / "trained.pt")))
+    started = train.open_initial_network(TrainingConfiguration(initial=str(tmp_path / "trained.pt")))
     for key, tensor in started.state_dict().items():
         assert torch.equal(tensor, trained.state_dict()[key]), key
     torch.save({"other": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match="not this network"):
-        train.initial_network(TrainingConfiguration(initial=str(tmp_path / "other.pt")))
+        train.open_initial_network(TrainingConfiguration(initial=str(tmp_path / "other.pt")))
 
 
 def before_and_after_an_epoch(option: str, prepared: Path, folder: Path) -> tuple[dict, dict]:
@@ -301,19 +301,19 @@ def test_training_starts_from_a_shipped_fold_as_well(tmp_path: Path) -> None:
     torch.manual_seed(5)
     trained = build_network().state_dict()
     (tmp_path / "fold_0.safetensors").write_bytes(fold_bytes(trained, where="test"))
-    started = train.initial_network(TrainingConfiguration(initial=str(tmp_path / "fold_0.safetensors")))
+    started = train.open_initial_network(TrainingConfiguration(initial=str(tmp_path / "fold_0.safetensors")))
     for key, tensor in started.state_dict().items():
         assert torch.allclose(tensor, trained[key], atol=1e-3), key
     (tmp_path / "cut.safetensors").write_bytes(b"cut")
     with pytest.raises(WeightsError, match="not a safetensors file"):
-        train.initial_network(TrainingConfiguration(initial=str(tmp_path / "cut.safetensors")))
+        train.open_initial_network(TrainingConfiguration(initial=str(tmp_path / "cut.safetensors")))
 
 
 def test_a_frozen_bottom_keeps_its_weights_and_the_rest_learns(prepared: Path, tmp_path: Path) -> None:
     state, found = before_and_after_an_epoch("--frozen-bottom", prepared, tmp_path)
     kept = {key for key, before in state.items() if before.ndim == 5 and torch.equal(found[key], before)}
     network = build_network()
-    frozen = {id(weight) for weight in train.bottom_weights(network)}
+    frozen = {id(weight) for weight in train.select_bottom_weights(network)}
     assert kept == {key for key, weight in network.named_parameters() if id(weight) in frozen}
     assert sum(state[key].numel() for key in kept) > 0.5 * sum(weight.numel() for weight in state.values())
 

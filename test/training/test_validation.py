@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from autosegnet_training.arrays import load, open_prepared
-from autosegnet_training.history import Board, Row, draw_curves, projection, write_history
+from autosegnet_training.history import Board, HistoryRow, draw_curves, projection, write_history
 from autosegnet_training.validation import NetworkEngine, Validation, measure_prepared
 
 
@@ -60,7 +60,7 @@ def test_pictures_show_truth_and_finding(prepared: Path) -> None:
     assert ((missed[..., 1] > missed[..., 0]) == yellow).all()
 
 
-def row(epoch: int, dsc: float) -> Row:
+def row(epoch: int, dsc: float) -> HistoryRow:
     blank = dict.fromkeys(("fpv_ml", "fnv_ml", "negative_fpv_ml"), dsc)
     return {"epoch": epoch, "loss": 1.0 / epoch, "learning_rate": 1e-3, "seconds": 2.0, "dsc": dsc, **blank}
 
