@@ -118,7 +118,7 @@ def test_segment_opens_the_weights_for_one_study(files: Path, result: Result, ti
 
 
 def test_missing_weights_are_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no weights"):
+    with pytest.raises(WeightsError, match="recipe.json cannot be read"):
         Segmenter(tmp_path)
 
 
