@@ -98,7 +98,11 @@ def test_uncertainty_is_the_standard_deviation_of_the_folds_probabilities() -> N
 
 def test_folds_that_agree_leave_no_uncertainty() -> None:
     array = np.random.default_rng(0).random((2, 20, 20, 20), dtype=np.float32) * 8
-    recipe = replace(THRESHOLD_RECIPE, patch=(16, 16, 16), folds=THRESHOLD_RECIPE.folds * 4)
+    recipe = replace(
+        THRESHOLD_RECIPE,
+        patch=(16, 16, 16),
+        folds=tuple(replace(THRESHOLD_RECIPE.folds[0], file=f"fold_{k}") for k in range(4)),
+    )
     _, deviation = sliding_window.predict_probability_and_disagreement(array, ThresholdEngine(folds=4), recipe)
     assert deviation.max() < 1e-7
 

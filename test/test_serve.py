@@ -287,10 +287,20 @@ def test_a_stop_that_the_other_thread_has_seen_already_is_quiet(monkeypatch: pyt
     server = Thread(target=serve, args=[stop], kwargs={"port": port})
     with warnings_of_threads() as raised:
         server.start()
+        wait_for(port)
         with suppress(OSError):  # the answer may be lost with the trigger
             urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/invoke", method="POST"), timeout=5)
         server.join(60)
     assert (server.is_alive(), raised) == (False, [])
+
+
+def wait_for(port: int) -> None:
+    """Wait until something listens on a port."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            return
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,10 +182,13 @@ ARGUMENTS = ["--minutes", "0.02", "--device", "cpu", "--largest-patch", "16", "-
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(network, "build_network", small_network)
     monkeypatch.setattr(starter, "build_network", small_network)
     monkeypatch.setattr(starter, "STEP_VOXELS", {"cpu": 16**3})
+    network._network_keys.cache_clear()  # they are remembered for the whole process
+    yield
+    network._network_keys.cache_clear()
 
 
 @pytest.mark.usefixtures("small")
