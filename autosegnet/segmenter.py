@@ -153,7 +153,7 @@ class Segmenter:
     Args:
         weights: folder with recipe.json and folds; None finds them as the command line does.
         device: "auto", "cpu", "cuda" or "reference", as `--device`.
-        fast: run a few large slabs instead of overlapping windows, as `--fast`: another mask, sooner.
+        fast: run a few large slabs instead of overlapping windows, as `--fast`: faster; the mask differs.
 
     Raises:
         WeightsError: there are no weights, or their recipe cannot be read. Folds are verified in the background;

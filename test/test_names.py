@@ -1,4 +1,4 @@
-"""No module and no public name of the product, the training or the simulator stands twice."""
+"""No module and no public name of the product, the training or the simulator appears twice."""
 
 import ast
 from collections import defaultdict
@@ -28,7 +28,7 @@ def find_repeated(places: dict[str, list[str]]) -> dict[str, list[str]]:
     return {name: found for name, found in places.items() if len(found) > 1}
 
 
-def test_no_public_name_stands_twice() -> None:
+def test_no_public_name_appears_twice() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for path in FILES:
         for name in public_names(path):
@@ -36,7 +36,7 @@ def test_no_public_name_stands_twice() -> None:
     assert not find_repeated(places)
 
 
-def test_no_module_name_stands_twice() -> None:
+def test_no_module_name_appears_twice() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for path in FILES:
         if path.stem not in ("__init__", "__main__"):

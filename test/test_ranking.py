@@ -95,7 +95,7 @@ def test_a_csv_that_evaluate_wrote_is_read_back_to_the_last_digit(tmp_path):
         ("", "no column case, dsc, fpv_ml, fnv_ml"),
         ("case,dsc\na,1\n", "no column fpv_ml, fnv_ml"),
         (HEADING, "no case"),
-        (HEADING + "a,0.5,1,1\na,0.5,1,1\n", "case a stands twice"),
+        (HEADING + "a,0.5,1,1\na,0.5,1,1\n", "case a appears twice"),
         (HEADING + "a,0,5,1,1\n", "5 cells in line 2, expected 4"),
         (HEADING + ",0.5,1,1\n", "case 1 has no name"),
         (HEADING + "a,0.5,1\n", "3 cells in line 2, expected 4"),

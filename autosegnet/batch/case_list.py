@@ -21,7 +21,7 @@ def read_case_list(path: Path) -> list[CohortStudy]:
     """Return the studies of a table, in the order of their names; one whose files are missing has a fault.
 
     Raises:
-        InputError: no table, a column is missing, no study, or a case that stands twice or is no name of a file.
+        InputError: no table, a column is missing, no study, or a case that appears twice or is no name of a file.
     """
     rows = read_table(path, what="a list of studies", other_bytes="surrogateescape")
     rows = [{name.lower(): value for name, value in row.items()} for row in rows]

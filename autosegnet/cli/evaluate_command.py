@@ -115,7 +115,7 @@ def run_rank(args: argparse.Namespace) -> None:
     """Rank the teams, write the standings and print them.
 
     Raises:
-        UsageError: an argument is not TEAM=CSV, or a team stands twice
+        UsageError: an argument is not TEAM=CSV, or a team appears twice
         InputError: the CSVs cannot be compared    OutputError: the CSV cannot be written
     """
     files = _team_files(args.teams)

@@ -92,7 +92,7 @@ def read_scores(path: Path) -> _Scores:
     """Return DSC, FPV and FNV by case; `nan` or an empty cell, as pandas writes it, is NaN.
 
     Raises:
-        InputError: no file, a column or a value is missing, a value is impossible, a case stands twice
+        InputError: no file, a column or a value is missing, a value is impossible, a case appears twice
     """
     rows = read_table(path, what="a CSV as evaluate writes it", columns=("case", *_METRICS))
     failed = [row["case"] for row in rows if row.get("error")]
@@ -107,7 +107,7 @@ def read_scores(path: Path) -> _Scores:
         if not case:
             raise InputError(f"case {line} has no name in {format_path(path)}; expected one")
         if case in scores:
-            raise InputError(f"case {format_path(case)} stands twice in {format_path(path)}; expected once")
+            raise InputError(f"case {format_path(case)} appears twice in {format_path(path)}; expected once")
         scores[case] = [_value(row[metric], metric, f"case {format_path(case)}", path) for metric in _METRICS]
     if not scores:
         raise InputError(f"no case in {format_path(path)}; expected one a line")

@@ -129,7 +129,7 @@ def read_stated_moment(text: str, way: str) -> tuple[date | None, time]:
 def _offset(text: str, field: str) -> timedelta:
     found = _OFFSET.match(text)
     if not found:
-        raise InputError(f"{name_field(field)} holds an offset from UTC that is not one; expected +HHMM or -HHMM")
+        raise InputError(f"{name_field(field)} has an invalid UTC offset; expected +HHMM or -HHMM")
     minutes = 60 * int(found[2]) + int(found[3])
     return timedelta(minutes=minutes if found[1] == "+" else -minutes)
 

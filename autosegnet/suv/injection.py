@@ -95,7 +95,7 @@ def _believe_moment(ledger: Ledger, moment: datetime, clock: time | None, refere
     if is_in_another_zone(text, clock, utc_offset=offset):
         days = [on_its_day + timedelta(days=day) for day in (-1, 0, 1)]
         ledger.warn(
-            f"{of_moment} is in a time zone that the file does not relate to its other times: the time of day in "
+            f"{of_moment} has a UTC offset, but the file does not state its own time zone: the time of day in "
             f"{of_clock} was used"
         )
         return max((day for day in days if day <= reference), default=days[0])

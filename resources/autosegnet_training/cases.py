@@ -84,7 +84,7 @@ def refuse_doubles(cases: Sequence[Case], where: Path) -> None:
     seen: set[str] = set()
     for case in cases:
         if case.name in seen:
-            raise InputError(f"case {case.name} stands twice in {where}; expected once")
+            raise InputError(f"case {case.name} appears twice in {where}; expected once")
         seen.add(case.name)
 
 

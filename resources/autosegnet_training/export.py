@@ -87,7 +87,9 @@ def _validation_dsc(folder: Path, folds: Sequence[Trained]) -> tuple[list[float]
         expected='[{"sha256": ..., "dsc": ...}, ...]',
     )
     if [sha256 for sha256, _ in summary] != [trained.sha256() for trained in folds]:
-        raise InputError(f"{folder / SUMMARY} is of other weights than the folds' {BEST}; run cross-validate again")
+        raise InputError(
+            f"{folder / SUMMARY} was made from other weights than the folds' {BEST}; run cross-validate again"
+        )
     return [dsc for _, dsc in summary], "cross-validation"
 
 

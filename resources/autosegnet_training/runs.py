@@ -1,6 +1,6 @@
 """The folder of a run: what it was asked for, and what came out.
 
-<runs>/fold_K/run.json           settings, recipe and cases; a run goes on only where they are the same
+<runs>/fold_K/run.json           settings, recipe and cases; a run continues only if they are the same
 <runs>/fold_K/checkpoints/       the last two
 <runs>/fold_K/best.pt            plain state_dict of the epoch with the best validation DSC
 <runs>/fold_K/result.json        that epoch and its validation; "finished" once the last epoch is done
