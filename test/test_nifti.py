@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import view_voxels
+from autosegnet.geometry import Grid, view_voxels
 from autosegnet.io import read_image, read_mask, write_image
+from autosegnet.io.decoded import check_geometry
 from autosegnet.io.nifti import encode_nifti, read_nifti
 
 SIZE = (2, 3, 4)
@@ -488,3 +489,9 @@ def test_real_study_reads_as_simpleitk_reads_it(case):
         assert np.array_equal(values_of(ours), values_of(theirs))
         assert np.allclose(affine_of(ours), affine_of(theirs), atol=1e-4)
     assert set(np.unique(values_of(read_mask(path)))) == {0, 1}
+
+
+def test_an_origin_that_no_scanner_has_is_refused() -> None:
+    grid = Grid((2, 2, 2), (4.0, 4.0, 4.0), (-3e38, 0.0, 0.0), tuple(np.eye(3).ravel()))
+    with pytest.raises(InputError, match="origin is"):
+        check_geometry(grid, Path("far.nii"))

@@ -28,6 +28,7 @@ MAX_VOXELS = 1_100_000_000
 MAX_BYTES = 4 * MAX_VOXELS
 # A scan of 2 m at the smallest spacing has 6667 slices.
 MAX_AXIS = 7_000
+_FARTHEST_ORIGIN_MM = 1e9  # far beyond any scanner; what is farther is damage, and overflows in float32 arithmetic
 # How far direction @ direction.T may lie from the identity, largest entry.
 ORTHONORMAL_TOLERANCE = 1e-3
 # Types that reach the caller as they are; every other numeric type becomes float32.
@@ -112,11 +113,14 @@ def check_geometry(grid: Grid, path: Path) -> None:
     """Refuse a grid that is not a possible PET or CT grid.
 
     Raises:
-        InputError: spacing outside 0.3-20 mm, origin not finite, or direction not orthonormal to 1e-3.
+        InputError: spacing outside 0.3-20 mm, origin not finite or absurdly far, direction not orthonormal to 1e-3.
     """
     check_spacing(grid.spacing_mm, path)
-    if not all(math.isfinite(value) for value in grid.origin_mm):
-        raise InputError(f"origin is {_numbers(grid.origin_mm)} mm, expected finite numbers, in {format_path(path)}")
+    if not all(abs(value) <= _FARTHEST_ORIGIN_MM for value in grid.origin_mm):
+        raise InputError(
+            f"origin is {_numbers(grid.origin_mm)} mm, expected finite numbers of at most {_FARTHEST_ORIGIN_MM:g} mm, "
+            f"in {format_path(path)}"
+        )
     matrix = np.array(grid.direction, np.float64).reshape(3, 3)
     if not np.isfinite(matrix).all() or np.abs(matrix).max() > 2:
         raise InputError(
