@@ -32,5 +32,5 @@ def test_workers_end_with_their_parent(how: signal.Signals, code: int) -> None:
 def test_an_error_of_a_job_reaches_the_caller_and_ends_the_others() -> None:
     began = time.monotonic()
     with pytest.raises(TypeError):
-        run_each(time.sleep, [600, "x", 600], workers=Workers(jobs=2), unit="job")
+        run_each(time.sleep, ["x", 600, 600], workers=Workers(jobs=2), unit="job")
     assert time.monotonic() - began < 60
