@@ -151,7 +151,7 @@ def main() -> None:
     is_interactive = args.api == "invoke" and find_edition(args.edition).has_clicks
     job = partial(run_job, args, open_segmenter, LastStudy() if is_interactive else None)
     if args.api == "invoke":
-        open_segmenter().engine()
+        open_segmenter().open_engine()
         serve(job, host=args.host, port=args.port)
     else:
         job()

@@ -80,11 +80,11 @@ def find_best_rival(pet: sitk.Image, ct: sitk.Image) -> Rival | None:
 
 def _lay_grid(pet: sitk.Image, ct: sitk.Image) -> Grid:
     """Return the coarse grid along the CT's axes that holds both; the CT's centre is the centre of its middle voxel."""
-    own, other = Grid.of(ct), Grid.of(pet)
+    own, other = Grid.from_image(ct), Grid.from_image(pet)
     axes = np.reshape(own.direction, (3, 3))
     x, y, z = ((n - 1) / 2 for n in own.size)
-    middle = np.array(own.position_mm((x, y, z)))
-    corners = [other.position_mm((i, j, k)) for i, j, k in product(*[(0, n - 1) for n in other.size])]
+    middle = np.array(own.find_position_mm((x, y, z)))
+    corners = [other.find_position_mm((i, j, k)) for i, j, k in product(*[(0, n - 1) for n in other.size])]
     reach_mm = np.abs((np.array(corners) - middle) @ axes).max(axis=0)
     reach_mm = np.maximum(reach_mm, np.array(own.size) * own.spacing_mm / 2)
     half = np.ceil(reach_mm / STEP_MM).astype(int)

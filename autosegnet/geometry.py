@@ -42,7 +42,7 @@ class Grid:
     direction: tuple[float, ...]
 
     @classmethod
-    def of(cls, image: sitk.Image) -> Grid:
+    def from_image(cls, image: sitk.Image) -> Grid:
         """Return the grid of an image."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
@@ -62,13 +62,13 @@ class Grid:
         steps: NDArray[np.float64] = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing_mm)
         return steps
 
-    def position_mm(self, index: tuple[float, float, float]) -> tuple[float, float, float]:
+    def find_position_mm(self, index: tuple[float, float, float]) -> tuple[float, float, float]:
         """Return the LPS position of a continuous voxel index (x, y, z)."""
         x, y, z = np.asarray(self.origin_mm) + self.steps_mm @ np.asarray(index, dtype=float)
         return (float(x), float(y), float(z))
 
-    def index_of(self, position_mm: tuple[float, float, float]) -> tuple[float, float, float]:
-        """Return the continuous voxel index (x, y, z) of an LPS position: the inverse of `position_mm`."""
+    def find_index(self, position_mm: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Return the continuous voxel index (x, y, z) of an LPS position: the inverse of `find_position_mm`."""
         offset_mm = np.asarray(position_mm, dtype=float) - np.asarray(self.origin_mm)
         x, y, z = np.linalg.solve(self.steps_mm, offset_mm).tolist()
         return (x, y, z)
@@ -77,9 +77,9 @@ class Grid:
         """Return the part of this grid inside a box of its voxels."""
         start = (box[0][0], box[1][0], box[2][0])
         size = (box[0][1] - box[0][0], box[1][1] - box[1][0], box[2][1] - box[2][0])
-        return replace(self, size=size, origin_mm=self.position_mm(start))
+        return replace(self, size=size, origin_mm=self.find_position_mm(start))
 
-    def box_of(self, part: Grid) -> Box:
+    def find_box(self, part: Grid) -> Box:
         """Where `part`, made by `crop`, lies in this grid: the inverse of `crop`."""
         offset_mm = np.asarray(part.origin_mm) - np.asarray(self.origin_mm)
         start = np.rint(np.linalg.solve(self.steps_mm, offset_mm)).astype(int).tolist()
@@ -106,7 +106,7 @@ def make_working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -
     spacing = (spacing_mm[2], spacing_mm[1], spacing_mm[0])
     extents_mm = [(region.size[order[k]] - 1) * region.spacing_mm[order[k]] for k in range(3)]
     x, y, z = (round(extent / step + 1) for extent, step in zip(extents_mm, spacing, strict=True))
-    return Grid((x, y, z), spacing, region.position_mm(first), tuple(direction.ravel()))
+    return Grid((x, y, z), spacing, region.find_position_mm(first), tuple(direction.ravel()))
 
 
 def make_lattice_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -> Grid:
@@ -121,7 +121,7 @@ def make_lattice_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -
     """
     order, direction, first = _anatomical_axes(region)
     spacing = np.array(spacing_mm[::-1])
-    start_mm = np.linalg.solve(direction, region.position_mm(first))
+    start_mm = np.linalg.solve(direction, region.find_position_mm(first))
     extents_mm = [(region.size[order[k]] - 1) * region.spacing_mm[order[k]] for k in range(3)]
     # Rounding as `floor(x + 0.5)`, less a millionth: which way a half goes must not hang on the last bit of a header.
     begin, end = (np.floor(place / spacing + 0.5 - 1e-6) for place in (start_mm, start_mm + extents_mm))
@@ -205,7 +205,7 @@ def resample_labels(image: sitk.Image, grid: Grid) -> sitk.Image:
 
 def make_upright_grid(grid: Grid, *, spacing_mm: float) -> Grid:
     """Return a grid along the patient's own axes (LPS) that covers another one, voxel bodies included."""
-    ends = np.array([grid.position_mm((x, y, z)) for x, y, z in product(*((-0.5, n - 0.5) for n in grid.size))])
+    ends = np.array([grid.find_position_mm((x, y, z)) for x, y, z in product(*((-0.5, n - 0.5) for n in grid.size))])
     low_mm, high_mm = ends.min(axis=0), ends.max(axis=0)
     x, y, z = (max(1, round(extent / spacing_mm)) for extent in (high_mm - low_mm).tolist())
     left, front, foot = (low_mm + spacing_mm / 2).tolist()
@@ -220,8 +220,8 @@ def _extend_border(image: sitk.Image, grid: Grid) -> sitk.Image:
     """
     import SimpleITK as sitk
 
-    own = Grid.of(image)
-    corners = np.array([grid.position_mm((x, y, z)) for x, y, z in product(*[(0, n - 1) for n in grid.size])])
+    own = Grid.from_image(image)
+    corners = np.array([grid.find_position_mm((x, y, z)) for x, y, z in product(*[(0, n - 1) for n in grid.size])])
     index = np.linalg.solve(own.steps_mm, (corners - np.array(own.origin_mm)).T)
     # Half a voxel is as far as ITK interpolates; a millionth less, because of the last bit of a position.
     before = np.maximum(np.ceil(-index.min(axis=1) - 0.5 + 1e-6), 0).astype(int).tolist()
@@ -236,9 +236,9 @@ def cut(image: sitk.Image, region: Grid) -> sitk.Image:
     """Return the voxels of an image in a region that `Grid.crop` made of its grid; the image itself if it is all."""
     import SimpleITK as sitk
 
-    if region == Grid.of(image):
+    if region == Grid.from_image(image):
         return image
-    box = Grid.of(image).box_of(region)
+    box = Grid.from_image(image).find_box(region)
     part: sitk.Image = sitk.RegionOfInterest(image, region.size, [start for start, _ in box])
     return part
 
@@ -296,7 +296,7 @@ def is_part_of(part: Grid, whole: Grid, *, tolerance: float = 0.02) -> bool:
         part, whole: grids.
         tolerance: of a place, in voxels of `whole`.
     """
-    ends = np.array([part.position_mm((x, y, z)) for x, y, z in product(*[(0, n - 1) for n in part.size])])
+    ends = np.array([part.find_position_mm((x, y, z)) for x, y, z in product(*[(0, n - 1) for n in part.size])])
     index = np.linalg.solve(whole.steps_mm, (ends - np.asarray(whole.origin_mm)).T).T
     steps = np.linalg.solve(whole.steps_mm, part.steps_mm)
     turns = np.abs(np.rint(steps))
@@ -320,5 +320,5 @@ def is_same_grid(a: Grid, b: Grid, *, tolerance: float = 1e-3) -> bool:
         return False
     limit_mm = tolerance * min(*a.spacing_mm, *b.spacing_mm)
     corners = [(x, y, z) for x in (0, a.size[0] - 1) for y in (0, a.size[1] - 1) for z in (0, a.size[2] - 1)]
-    apart = np.array([a.position_mm(c) for c in corners]) - np.array([b.position_mm(c) for c in corners])
+    apart = np.array([a.find_position_mm(c) for c in corners]) - np.array([b.find_position_mm(c) for c in corners])
     return bool(np.all(np.linalg.norm(apart, axis=1) <= limit_mm))

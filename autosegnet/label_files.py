@@ -84,7 +84,7 @@ def read_lesion_mask(path: Path, pet: Grid, *, labels: Sequence[str] = (), resam
 
 
 def _put_on(mask: sitk.Image, pet: Grid, path: Path, *, resample: bool) -> sitk.Image:
-    own = Grid.of(mask)
+    own = Grid.from_image(mask)
     if is_same_grid(own, pet):
         return mask
     if not is_part_of(own, pet) and not resample:
@@ -109,7 +109,7 @@ def _choose_labels(mask: sitk.Image, names: Mapping[int, str], labels: Sequence[
             f"no label {format_list(missing)} in {format_path(path.name, 80)}, which holds {format_list(sorted(known))}"
         )
     values = view_voxels(mask)
-    return make_image(np.where(np.isin(values, list(numbers)), values, 0).astype(values.dtype), Grid.of(mask))
+    return make_image(np.where(np.isin(values, list(numbers)), values, 0).astype(values.dtype), Grid.from_image(mask))
 
 
 def _is_image(path: Path) -> bool:
@@ -131,7 +131,7 @@ def _read_labels(path: Path) -> sitk.Image:
     whole = values.astype(np.uint16)
     if values.dtype.kind == "f" and not np.array_equal(whole, values):
         raise InputError(f"{format_path(path)} holds values that are not whole numbers; expected labels")
-    return make_image(whole, Grid.of(image))
+    return make_image(whole, Grid.from_image(image))
 
 
 def _read_nifti_names(path: Path) -> dict[int, str]:

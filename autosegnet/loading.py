@@ -134,7 +134,7 @@ def _make_air(pet: sitk.Image) -> sitk.Image:
 
     from autosegnet.geometry import Grid, make_image
 
-    return make_image(np.full((1, 1, 1), AIR_HU, np.float32), replace(Grid.of(pet), size=(1, 1, 1)))
+    return make_image(np.full((1, 1, 1), AIR_HU, np.float32), replace(Grid.from_image(pet), size=(1, 1, 1)))
 
 
 def load_dicom(files: Sequence[Path], options: InputOptions) -> LoadedStudy:
@@ -263,7 +263,7 @@ def _scale(image: sitk.Image, factor: float) -> sitk.Image:
     values = np.empty(stored.shape, np.float32)
     for z, plane in enumerate(stored):
         values[z] = plane.astype(np.float64) * factor
-    return make_image(values, Grid.of(image))
+    return make_image(values, Grid.from_image(image))
 
 
 def _read_sidecar(path: Path) -> dict[str, object]:
@@ -277,7 +277,7 @@ def _read_ct_folder(folder: Path, pet: sitk.Image, options: InputOptions) -> tup
     from autosegnet.dicom.series import gather_series
     from autosegnet.geometry import Grid
 
-    chosen = choose_ct(gather_series(folder), _choose(options), pet_grid=Grid.of(pet))
+    chosen = choose_ct(gather_series(folder), _choose(options), pet_grid=Grid.from_image(pet))
     return read_dicom_ct(chosen), describe_ct(chosen)
 
 

@@ -67,7 +67,7 @@ def segment_study(
     """
     clock = _Clock()
     prepared = preprocess.prepare(study, recipe)
-    clock.lap("preprocess")
+    clock.end_lap("preprocess")
     log.info(
         "PET %s, CT %s -> %s voxels of %s mm",
         _times(study.pet.GetSize()),
@@ -78,13 +78,13 @@ def segment_study(
 
     walk = partial(_walk, prepared.array, maps)
     chance, deviation = run_walk(walk, engine, recipe, shape=prepared.array.shape[1:], progress=progress)
-    clock.lap("network")
-    grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.of(study.pet)}
+    clock.end_lap("network")
+    grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.from_image(study.pet)}
     del prepared, walk  # their array takes as much memory as the next steps
     mask = postprocess.restore(chance, **grids)
     probability = None if maps == "none" else postprocess.restore_map(chance, **grids)
     uncertainty = None if deviation is None else postprocess.restore_map(deviation, **grids)
-    clock.lap("postprocess")
+    clock.end_lap("postprocess")
     log.info(", ".join(f"{step} {seconds:.1f} s" for step, seconds in clock.seconds.items()))
     return Segmentation(mask, clock.seconds, probability, uncertainty)
 
@@ -108,7 +108,7 @@ class _Clock:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def lap(self, name: str) -> None:
+    def end_lap(self, name: str) -> None:
         now = time.perf_counter()
         self.seconds[name] = now - self._last
         self._last = now

@@ -47,5 +47,5 @@ def restore_map(values: NDArray[np.float32], *, grid: Grid, region: Grid, whole:
 
 
 def _part(whole: Grid, region: Grid) -> tuple[slice, slice, slice]:
-    x, y, z = (slice(*bounds) for bounds in whole.box_of(region))
+    x, y, z = (slice(*bounds) for bounds in whole.find_box(region))
     return z, y, x

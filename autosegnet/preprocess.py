@@ -66,7 +66,7 @@ def prepare(study: Study, recipe: Recipe) -> Prepared:
     measured = _anchored_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
     grid = extend_to_blocks(measured, block=BLOCK) if recipe.anchor == "lattice" else measured
     array = np.zeros((2, *grid.size[::-1]), dtype=np.float32)  # air, unless it was measured
-    z, y, x = (slice(*bounds) for bounds in grid.box_of(measured))
+    z, y, x = (slice(*bounds) for bounds in grid.find_box(measured))
     inside = array[:, x, y, z]
     # One channel after the other: in a large study, each intermediate image takes gigabytes.
     inside[CT_CHANNEL] = view_voxels(resample(_windowed_ct(region, study, recipe.ct_window_hu), measured, outside=None))
@@ -100,10 +100,10 @@ def _clipped_pet(region: Grid, study: Study) -> sitk.Image:
 
 
 def _ct_on(region: Grid, study: Study) -> sitk.Image:
-    if is_same_grid(Grid.of(study.ct), Grid.of(study.pet)):
+    if is_same_grid(Grid.from_image(study.ct), Grid.from_image(study.pet)):
         # The same voxel centres to a thousandth of a voxel: cut by the voxels of the CT itself.
-        box = Grid.of(study.pet).box_of(region)
-        return cut(study.ct, Grid.of(study.ct).crop(box))
+        box = Grid.from_image(study.pet).find_box(region)
+        return cut(study.ct, Grid.from_image(study.ct).crop(box))
     return resample(study.ct, region, outside=AIR_HU)
 
 
@@ -113,7 +113,7 @@ def _foreground_region(study: Study, low_hu: float) -> Grid:
     Source: MONAI `CropForegroundd(source_key=CT)` after `ScaleIntensityRanged`, as in the published inference.
     """
 
-    grid = Grid.of(study.pet)
+    grid = Grid.from_image(study.pet)
     return _bounding_region(grid, view_voxels(_ct_on(grid, study)) > low_hu, grid, margin_mm=0.0)
 
 
@@ -131,7 +131,7 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
     """
     from scipy import ndimage
 
-    whole = Grid.of(study.pet) if anchor == "region" else _measured_region(study.pet)
+    whole = Grid.from_image(study.pet) if anchor == "region" else _measured_region(study.pet)
     coarse = _anchored_grid(whole, spacing_mm=(_COARSE_MM, _COARSE_MM, _COARSE_MM), anchor=anchor)
     suv = view_voxels(resample(cut(study.pet, whole), coarse, outside=None))
     hu = view_voxels(resample(study.ct, coarse, outside=AIR_HU))
@@ -155,7 +155,7 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
 
 def _measured_region(pet: sitk.Image) -> Grid:
     """Return the PET's grid without outer slices, along any axis, in which nothing is above 0: nothing was measured."""
-    grid = Grid.of(pet)
+    grid = Grid.from_image(pet)
     z, y, x = ((part.start, part.stop) for part in find_occupied_box(view_voxels(pet) > 0))
     return grid if x == (0, 0) else grid.crop((x, y, z))
 
@@ -167,7 +167,7 @@ def _bounding_region(whole: Grid, inside: NDArray[np.bool_], sampled: Grid, *, m
     box = find_occupied_box(inside)[::-1]
     margin = [margin_mm / spacing for spacing in sampled.spacing_mm]
     corners = [
-        sampled.position_mm((x, y, z))
+        sampled.find_position_mm((x, y, z))
         for x, y, z in product(*[(part.start - m, part.stop - 1 + m) for part, m in zip(box, margin, strict=True)])
     ]
     index = np.linalg.solve(whole.steps_mm, (np.array(corners) - np.array(whole.origin_mm)).T)

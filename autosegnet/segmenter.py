@@ -126,7 +126,7 @@ class Result:
         Raises:
             OutputError: one of the files cannot be written.
         """
-        from autosegnet.lesions import csv_text, json_text
+        from autosegnet.lesions import format_lesions_csv, format_lesions_json
 
         place = Path(folder)
         files: dict[Path, sitk.Image | str | bytes] = {place / MASK_NAME: self.segmentation.mask}
@@ -135,7 +135,10 @@ class Result:
         if report:
             write_results(files, place, self.report_files())
         else:
-            tables = {place / "lesions.csv": csv_text(self.lesions), place / "lesions.json": json_text(self.lesions)}
+            tables = {
+                place / "lesions.csv": format_lesions_csv(self.lesions),
+                place / "lesions.json": format_lesions_json(self.lesions),
+            }
             write_results({**files, **tables}, None, {})
         return place
 
@@ -164,7 +167,7 @@ class Segmenter:
         self, weights: str | os.PathLike[str] | None = None, *, device: str = "auto", fast: bool = False
     ) -> None:
         opened = open_weights(None if weights is None else Path(weights))
-        self._set_up(opened.in_fast_mode() if fast else opened, partial(_open_engine, device=device))
+        self._set_up(opened.use_fast_mode() if fast else opened, partial(_open_engine, device=device))
 
     @classmethod
     def from_engine(cls, open_engine: Callable[[Weights], Engine], weights: Weights) -> Self:
@@ -223,7 +226,9 @@ class Segmenter:
                 loaded, from_sitk = _load(pet, ct, options, tracer=self.weights.recipe.tracer)
                 check(loaded)
                 if given:
-                    given.find_voxels(Grid.of(loaded.study.pet))  # a wrong click ends the run before the network
+                    given.find_voxels(
+                        Grid.from_image(loaded.study.pet)
+                    )  # a wrong click ends the run before the network
             except Exception:
                 wait([self._opening])  # what opening logs must not follow the message that ends the run
                 raise
@@ -252,7 +257,7 @@ class Segmenter:
         """
         if maps == "probability and uncertainty" and len(self.weights.recipe.folds) < 2:
             raise UsageError("--uncertainty is the disagreement between folds, and the weights have one fold")
-        engine = self.engine()
+        engine = self.open_engine()
         with keep_study_warnings() as more:
             found = segment_study(
                 loaded.study, engine, self.weights.recipe, maps=maps, progress=progress, run_walk=run_walk
@@ -260,7 +265,7 @@ class Segmenter:
         made_by = describe_origin(loaded, engine, self.weights, [*warnings, *more])
         return Result(loaded, found, made_by, lambda image: image)
 
-    def engine(self) -> Engine:
+    def open_engine(self) -> Engine:
         """Return the engine; one that a lack of GPU memory moved to the CPU is opened anew.
 
         Raises:

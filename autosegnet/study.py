@@ -192,7 +192,7 @@ def _average(pet: sitk.Image) -> sitk.Image:
 
 def _sample_at(coarse: sitk.Image, ct: sitk.Image) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the HU at the voxels (z, y, x) of a coarse image, and whether the CT covers them; the others are air."""
-    hu = view_voxels(resample(ct, Grid.of(coarse), outside=_UNCOVERED))
+    hu = view_voxels(resample(ct, Grid.from_image(coarse), outside=_UNCOVERED))
     covered = hu > _UNCOVERED / 2
     return np.where(covered, hu, np.float32(AIR_HU)), covered
 

@@ -122,7 +122,7 @@ def run_rounds(labelled: Labelled, probability: sitk.Image, *, by: str) -> Itera
 
 
 def _measure(mask: Mask, truth: Mask, labelled: Labelled, given: Clicks, seconds: float) -> Row:
-    found = measure_masks(mask, truth, spacing_mm=Grid.of(labelled.truth).spacing_mm, convention="autopet3")
+    found = measure_masks(mask, truth, spacing_mm=Grid.from_image(labelled.truth).spacing_mm, convention="autopet3")
     return {
         "round": 0,
         "tumor": len(given.tumor),

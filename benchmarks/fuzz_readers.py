@@ -329,7 +329,7 @@ def _lacks_compressed_size(path: Path) -> bool:
     if path.suffix != ".mha":
         return False
     tags = parse_tags(path.read_bytes()[:LONGEST_METAIMAGE_HEADER], frozenset(), path)
-    return tags.boolean("CompressedData", default=False) and "CompressedDataSize" not in tags.values
+    return tags.read_boolean("CompressedData", default=False) and "CompressedDataSize" not in tags.values
 
 
 def judge_payload(path: Path) -> str:

@@ -153,7 +153,8 @@ def measure_agreement(weights: Weights, device: torch.device, sizes: Sizes) -> d
     array = make_input(4, sizes)
     window = np.ascontiguousarray(array[:, : sizes.patch, : sizes.patch, : sizes.patch])
     differences = [
-        float(np.abs(engine.logit_difference(window, k) - reference.logit_difference(window, k)).max()) for k in (0, 1)
+        float(np.abs(engine.compute_logit_difference(window, k) - reference.compute_logit_difference(window, k)).max())
+        for k in (0, 1)
     ]
     masks = [predict_probability(array, by, weights.recipe) > 0.5 for by in (engine, reference)]
     shared, both = int((masks[0] & masks[1]).sum()), int(masks[0].sum() + masks[1].sum())
@@ -195,7 +196,7 @@ def measure_published(weights: Weights, device: torch.device, sizes: Sizes) -> d
         from monai.inferers import SlidingWindowInferer
     except ImportError:
         return {"not measured": "MONAI is not installed here"}
-    networks = [load_fold(weights.path_of(fold), fold).to(device) for fold in weights.recipe.folds]
+    networks = [load_fold(weights.find_path(fold), fold).to(device) for fold in weights.recipe.folds]
     inferer = SlidingWindowInferer(roi_size=weights.recipe.patch, sw_batch_size=1, overlap=weights.recipe.overlap)
     found: dict[str, Any] = {}
     for windows in [w for w in sizes.bodies if w <= 20]:

@@ -51,7 +51,7 @@ def simulated_bodies(count: int) -> Named:
 
 def parts_of(name: str, whole: Study, seed: int) -> Named:
     """Yield parts and variants of a simulated body that are sound, too."""
-    grid = Grid.of(whole.pet)
+    grid = Grid.from_image(whole.pet)
     x, y, z = grid.size
     ten_cm = round(100 / SPACING_MM[0])
     middle = slice(x // 2 - ten_cm, x // 2 + ten_cm), slice(y // 2 - ten_cm, y // 2 + ten_cm)
@@ -94,8 +94,8 @@ def spoilt(study: Study) -> Iterator[tuple[str, Study]]:
     suv, hu = view_voxels(study.pet), view_voxels(study.ct).astype(np.float32)
     top = float(suv.max())
     for name, factor in {"kBq/ml": 2.8, "x 10": 10.0, "/ 10": 0.1, "0 to 255": 255 / top, "0 to 1": 1 / top}.items():
-        yield f"PET {name}", replace(study, pet=make_image(suv * np.float32(factor), Grid.of(study.pet)))
-    ring = _beyond_the_field(Grid.of(study.ct))
+        yield f"PET {name}", replace(study, pet=make_image(suv * np.float32(factor), Grid.from_image(study.pet)))
+    ring = _beyond_the_field(Grid.from_image(study.ct))
     arrays = {
         "inverted": -hu,
         "3071 beyond the field": np.where(ring, np.float32(3071), hu),
@@ -106,7 +106,7 @@ def spoilt(study: Study) -> Iterator[tuple[str, Study]]:
         "RAS taken for LPS": hu[:, ::-1, ::-1],
     }
     for name, array in arrays.items():
-        yield f"CT {name}", replace(study, ct=make_image(np.ascontiguousarray(array), Grid.of(study.ct)))
+        yield f"CT {name}", replace(study, ct=make_image(np.ascontiguousarray(array), Grid.from_image(study.ct)))
     for axis, shift_mm in ((axis, shift) for axis in range(3) for shift in (20.0, -20.0, 50.0)):
         moved = sitk.Image(study.ct)
         origin = list(moved.GetOrigin())

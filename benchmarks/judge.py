@@ -90,7 +90,7 @@ def _by_fold(weights: Weights, cases: Sequence[Case]) -> Iterator[tuple[Folds, C
 def _measure_case(folds: Folds, labelled: Labelled) -> Row:
     suv, truth = view_voxels(labelled.study.pet), view_voxels(labelled.truth) > 0
     found = view_voxels(folds.segment(labelled.study)) > 0
-    spacing = Grid.of(labelled.truth).spacing_mm[::-1]
+    spacing = Grid.from_image(labelled.truth).spacing_mm[::-1]
     return {"median_suv": round(float(np.median(suv[truth])), 3)} | _measure(found, truth, spacing)
 
 
@@ -116,8 +116,8 @@ def judge_stability(weights: Weights, cases: Sequence[Case]) -> Iterator[Row]:
             whole = segment_study(changed, folds.engine, folds.recipe, maps="probability").probability
             assert whole is not None, "it was asked for"
             # Where both were seen, on the grid of the unchanged study; a probability, so that no mask is interpolated.
-            here = view_voxels(resample(whole, Grid.of(expected), outside=0.0)) > 0.5
-            seen = view_voxels(resample(_ones(whole), Grid.of(expected), outside=0.0)) > 0.5
+            here = view_voxels(resample(whole, Grid.from_image(expected), outside=0.0)) > 0.5
+            seen = view_voxels(resample(_ones(whole), Grid.from_image(expected), outside=0.0)) > 0.5
             row[name] = round(_dice((view_voxels(expected) > 0) & seen, here & seen), 4)
         yield row
 
@@ -135,9 +135,11 @@ def crop(study: Study) -> Study:
 
 def shift(study: Study) -> Study:
     """Return a study on a grid moved by half a voxel along each axis."""
-    grid = Grid.of(study.pet)
+    grid = Grid.from_image(study.pet)
     moved = replace(
-        grid, origin_mm=grid.position_mm((0.5, 0.5, 0.5)), size=(grid.size[0] - 1, grid.size[1] - 1, grid.size[2] - 1)
+        grid,
+        origin_mm=grid.find_position_mm((0.5, 0.5, 0.5)),
+        size=(grid.size[0] - 1, grid.size[1] - 1, grid.size[2] - 1),
     )
     return Study(resample(study.pet, moved, outside=None), resample(study.ct, moved, outside=None))
 
@@ -174,7 +176,7 @@ def judge_body(weights: Weights, folder: Path) -> Iterator[Row]:
     paths = {name: next(folder.glob(f"{name}.*")) for name in ("SUV", "CTres", "SEG")}
     study, truth = Study(read_image(paths["SUV"]), read_image(paths["CTres"])), read_mask(paths["SEG"])
     found, meant = view_voxels(open_folds(weights).segment(study)) > 0, view_voxels(truth) > 0
-    grid = Grid.of(truth)
+    grid = Grid.from_image(truth)
     yield {"what": folder.name} | _measure(found, meant, grid.spacing_mm[::-1])
     suv, hu = view_voxels(study.pet), view_voxels(resample(study.ct, grid, outside=-1024.0))
     labels, count = _false_components(found, meant)
@@ -261,7 +263,7 @@ def main() -> None:
             command.add_argument("--seed", type=int, default=2026)
     args = parser.parse_args()
     weights = open_weights(args.weights)
-    weights = weights.in_fast_mode() if args.fast else weights
+    weights = weights.use_fast_mode() if args.fast else weights
     write_rows(_judge(args, weights), args.output)
 
 

@@ -56,7 +56,7 @@ def print_sites(data: Path, maps: int) -> None:
     found = [path for path in sorted((data / "organ_maps").glob("*.nii.gz")) if path.name[:-7] in rows][:maps]
     for path in found:
         image = read_image(path)
-        locator = Locator(Grid.of(image), Context(organs=OrganLabels(image, ORGAN_TABLES["autopet3"])))
+        locator = Locator(Grid.from_image(image), Context(organs=OrganLabels(image, ORGAN_TABLES["autopet3"])))
         for row in rows[path.name[:-7]]:
             site = locator.locate(np.array([[int(row[axis]) for axis in "ijk"]])).name
             key = next(name for name in SAME if row["site"].startswith(name))

@@ -55,11 +55,11 @@ class Found:
 
 def opened(method: str, weights: Weights) -> tuple[Engine, Weights]:
     """Return the engine of a method, and the weights in its mode."""
-    chosen = weights.in_fast_mode() if method.startswith("fast") else weights
+    chosen = weights.use_fast_mode() if method.startswith("fast") else weights
     if method == "reference":
         return ReferenceEngine(weights), chosen
     precision = "bf16" if method.endswith("bf16") else "f32"
-    folds = [load_folded(weights.path_of(fold), fold) for fold in weights.recipe.folds]
+    folds = [load_folded(weights.find_path(fold), fold) for fold in weights.recipe.folds]
     return OpenvinoEngine(folds, precision=precision), chosen
 
 
@@ -118,7 +118,7 @@ def logits_apart(weights: Weights, window: NDArray[np.float32]) -> float:
     """Return the largest difference of the logit differences of OpenVINO and of the plain network, over all folds."""
     engines = [opened(method, weights)[0] for method in ("exact", "reference")]
     return max(
-        float(np.abs(np.subtract(*(engine.logit_difference(window, fold) for engine in engines))).max())
+        float(np.abs(np.subtract(*(engine.compute_logit_difference(window, fold) for engine in engines))).max())
         for fold in range(len(weights.recipe.folds))
     )
 

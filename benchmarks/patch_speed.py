@@ -70,9 +70,9 @@ def main() -> None:
     x, y, z = arguments.patch
     generator = BodyGenerator(bodies, patch=(x, y, z), spacing_mm=SPACING_MM, device=device, seed=0)
     for step in range(3 * len(bodies)):  # every body's regions are found once
-        generator.patches(1000 + step, 1)
-    wall, cpu = measure(lambda step: generator.patches(step, arguments.count), arguments.steps, device)
-    train = train_step(generator.patches(0, arguments.count))
+        generator.make_patches(1000 + step, 1)
+    wall, cpu = measure(lambda step: generator.make_patches(step, arguments.count), arguments.steps, device)
+    train = train_step(generator.make_patches(0, arguments.count))
     train(0)
     net_wall, net_cpu = measure(train, max(2, arguments.steps // 4), device)
     print(f"{arguments.count} patches of {x} x {y} x {z} voxels, {device}, {arguments.threads} threads")

@@ -69,7 +69,7 @@ def segment_as_published(pet: Path, ct: Path, weights: Weights, *, softmax: bool
     start = time.perf_counter()
     with torch.inference_mode():
         for name, fold in zip(names, recipe.folds, strict=True):
-            network = load_fold(weights.path_of(fold), fold)
+            network = load_fold(weights.find_path(fold), fold)
             logits = inferer(item["image"].as_tensor()[None].float(), network)[0]
             item[name] = MetaTensor(logits, meta=item["PET"].meta)
     sys.stderr.write(f"network {time.perf_counter() - start:.2f} s\n")

@@ -31,7 +31,7 @@ def main() -> None:
     study = check_study(pet=read_image(args.study / "SUV.nii.gz"), ct=read_image(args.study / "CTres.nii.gz"))
     mask = read_mask(args.study / "SEG.nii.gz")
     if args.empty:
-        mask = make_image(np.zeros(mask.GetSize()[::-1], np.uint8), Grid.of(mask))
+        mask = make_image(np.zeros(mask.GetSize()[::-1], np.uint8), Grid.from_image(mask))
     provenance = Provenance(
         software=f"autosegnet {__version__}",
         engine="no network was run",

@@ -73,7 +73,7 @@ def simulated(studies: Path, anatomy: Path, masks: Path) -> Iterator[str]:
         folder = note.parent
         found = _mask_of(masks, folder)
         truth, suv = read_mask(folder / "SEG.nii.gz"), read_image(folder / "SUV.nii.gz")
-        grid = Grid.of(truth)
+        grid = Grid.from_image(truth)
         voxel_ml = float(np.prod(grid.spacing_mm)) / 1000
         false = _false(view_voxels(found) > 0, view_voxels(truth) > 0)
         tissue = _tissue(json.loads(note.read_text())["seed"], anatomy, folder.parent.name, grid)

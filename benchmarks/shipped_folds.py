@@ -37,12 +37,12 @@ def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
     for k, fold in enumerate(weights.recipe.folds):
         trained = open_trained(runs, k)
         state = {key: tensor.numpy() for key, tensor in read_pth(trained.best).items()}
-        stored = load_folded(weights.path_of(fold), fold)
+        stored = load_folded(weights.find_path(fold), fold)
         engine = OpenvinoEngine([fold_batch_norm(state, where=str(trained.best)), stored])
         recipe = make_one_fold(weights.recipe)
         for name in trained.description["validation"]:
             case = load(prepared, name)
-            array, truth = np.asarray(case.array, dtype=np.float32), case.truth()
+            array, truth = np.asarray(case.array, dtype=np.float32), case.read_truth()
             chances = [predict_probability(array, OneFold(engine, which), recipe) for which in (0, 1)]
             masks = [chance > 0.5 for chance in chances]
             found = [measure_masks(m, truth, spacing_mm=recipe.spacing_mm) for m in masks]
@@ -72,15 +72,15 @@ class OneFold:
         self._engine, self._fold = engine, fold
         self.name = engine.name
 
-    def logit_difference(self, window: np.ndarray, fold: int) -> np.ndarray:
-        """As `Engine.logit_difference`."""
+    def compute_logit_difference(self, window: np.ndarray, fold: int) -> np.ndarray:
+        """As `Engine.compute_logit_difference`."""
         assert fold == 0
-        return self._engine.logit_difference(window, self._fold)
+        return self._engine.compute_logit_difference(window, self._fold)
 
 
 def compare_weights(weights: Weights, cases: Path) -> None:
     """Print DSC and FPV of the weighted and the plain mean of the folds, and the Dice between their masks."""
-    engine = OpenvinoEngine.of(weights)
+    engine = OpenvinoEngine.from_weights(weights)
     plain = replace(weights.recipe, folds=tuple(replace(fold, weight=1.0) for fold in weights.recipe.folds))
     rows = []
     for case in read_cases(cases):

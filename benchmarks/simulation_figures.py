@@ -119,7 +119,7 @@ def count_hot_spots(suv: Volume, truth: NDArray[np.bool_]) -> tuple[int, float]:
 def measure_aorta(study: SimulatedStudy) -> tuple[float, float]:
     """Return mean SUV and CV of the voxels in the descending aorta; NaN if it is not seen."""
     blood = np.argwhere(ndimage.binary_erosion(study.body.labels == T.BLOOD))
-    at = study.body.reference_mm(blood)
+    at = study.body.find_reference_mm(blood)
     inside = (at[:, 2] > 1130) & (at[:, 2] < 1390) & (at[:, 0] > 2) & (at[:, 0] < 32) & (at[:, 1] > 15)
     x, y, z = blood[inside].T
     suv = study.suv.transpose(2, 1, 0)[::-1, ::-1][x, y, z]

@@ -85,7 +85,7 @@ def first_folds(weights: Weights, count: int, folder: Path) -> Path:
     folder.mkdir()
     folds = weights.recipe.folds[:count]
     for fold in folds:
-        (folder / fold.file).symlink_to(weights.path_of(fold).resolve())
+        (folder / fold.file).symlink_to(weights.find_path(fold).resolve())
     recipe = Recipe(folds=folds, crop="ct_foreground", description=weights.recipe.description)
     write_text(format_recipe(recipe), folder / RECIPE)
     return folder

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--cases", type=Path, required=True, help="table of cases with folds and boxes")
     parser.add_argument("--number", type=int, help="the first so many cases")
     args = parser.parse_args()
-    sets = [open_weights(folder).in_fast_mode() for folder in (args.weights, args.other)]
+    sets = [open_weights(folder).use_fast_mode() for folder in (args.weights, args.other)]
     agreement, scores = [], []
     for fold in range(len(sets[0].recipe.folds)):
         first, second = (open_folds(weights, fold) for weights in sets)

@@ -43,11 +43,11 @@ class TimedTrainer(Trainer):
         self.reading += time.perf_counter() - before
         return batch
 
-    def on_device(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    def move_to_device(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """As `Trainer.on_device`."""
         self.wait()
         before = time.perf_counter()
-        done = super().on_device(batch)
+        done = super().move_to_device(batch)
         self.wait()
         self.augmenting += time.perf_counter() - before
         return done
@@ -80,7 +80,7 @@ def main() -> None:
         configuration = replace(wanted, patches_per_case=wanted.batch * (args.steps + 1))
         run = Run(Path(folder), 0, configuration, Recipe(), ("body",), ())
         trainer = TimedTrainer(run, processes, training=[case], validation=[])
-        micro_batches = trainer.patches.epoch(0)
+        micro_batches = trainer.patches.iterate_epoch(0)
         trainer.train_step(micro_batches)
         trainer.reading = trainer.augmenting = 0.0
         seconds, cpu_seconds = [], time.process_time()

@@ -54,7 +54,7 @@ def worst_slices(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[int
 def draw(axes: Any, labelled: Labelled, mask: sitk.Image, *, title: str, with_pet: bool) -> None:
     """One case in a row of three axes."""
     found, truth, suv = view_voxels(mask) > 0, view_voxels(labelled.truth) > 0, view_voxels(labelled.study.pet)
-    steps = Grid.of(mask).spacing_mm[::-1]
+    steps = Grid.from_image(mask).spacing_mm[::-1]
     for axis, (plot, index) in enumerate(zip(axes, worst_slices(found, truth), strict=True)):
         down, across = (step for a, step in enumerate(steps) if a != axis)
         image = np.take(suv, index, axis=axis)

@@ -155,7 +155,7 @@ def with_voxels(which: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> C
         path = getattr(job, which)
         image = sitk.ReadImage(str(path))
         values = change(view_voxels(image).astype(np.float32).copy())
-        sitk.WriteImage(make_image(values, Grid.of(image)), str(path))
+        sitk.WriteImage(make_image(values, Grid.from_image(image)), str(path))
 
     return spoil
 

@@ -104,7 +104,7 @@ def write_image(image: Any, folder: Path, *, kind: str, slope: float, intercept:
     """Write an image as a series: PET in SUV (GML), or CT in HU; its axes may lie in any direction."""
     from autosegnet.geometry import Grid, view_voxels
 
-    values, grid = view_voxels(image), Grid.of(image)
+    values, grid = view_voxels(image), Grid.from_image(image)
     axes = np.reshape(grid.direction, (3, 3))
     assert np.linalg.det(axes) > 0, "slices are stacked along the normal of a right-handed grid"
 
@@ -115,7 +115,7 @@ def write_image(image: Any, folder: Path, *, kind: str, slope: float, intercept:
         dataset.PixelSpacing = [grid.spacing_mm[1], grid.spacing_mm[0]]
         dataset.SliceThickness = f"{grid.spacing_mm[2]:.6f}"
         dataset.ImageOrientationPatient = [f"{v:.12f}" for v in (*axes[:, 0], *axes[:, 1])]
-        dataset.ImagePositionPatient = [f"{v:.9f}"[:16] for v in grid.position_mm((0, 0, k))]
+        dataset.ImagePositionPatient = [f"{v:.9f}"[:16] for v in grid.find_position_mm((0, 0, k))]
         dataset.RescaleSlope, dataset.RescaleIntercept = f"{slope:g}", f"{intercept:g}"
         if kind == "PET":
             dataset.Units, dataset.NumberOfSlices = "GML", values.shape[0]

@@ -84,7 +84,7 @@ def differences(study: Study, mask: sitk.Image) -> list[str]:
     results = json.loads((OUTPUT / "results.json").read_text())
     checks = {
         f"files are {files}, expected {wanted}": files == wanted,
-        "the mask is not on the PET's grid": Grid.of(mask) == Grid.of(study.pet),
+        "the mask is not on the PET's grid": Grid.from_image(mask) == Grid.from_image(study.pet),
         f"results.json says {results}": [r["outputs"][0]["filename"] for r in results] == [name],
     }
     return [message for message, holds in checks.items() if not holds]

@@ -249,7 +249,7 @@ def test_acquisitions_of_one_place_are_told_apart_and_one_is_chosen(study):
     ):
         pair(study)
     _, ct = pair(study, ct_uid=f"{CT_SERIES[-12:]}#2")
-    assert ct.headers[0].text("AcquisitionNumber") == "7"
+    assert ct.headers[0].read_text("AcquisitionNumber") == "7"
 
 
 # --- frames of reference and studies ------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def chance_of(study: Study, *, missed: bool = False) -> sitk.Image:
     chance = 1 / (1 + np.exp(4.0 - suv, dtype=np.float32))
     if missed:
         chance[:16] = np.minimum(chance[:16], 0.02)
-    return make_image(chance.astype(np.float32), Grid.of(study.pet))
+    return make_image(chance.astype(np.float32), Grid.from_image(study.pet))
 
 
 def at(mask: sitk.Image, point: tuple[int, int, int]) -> int:
@@ -92,19 +92,19 @@ def test_damaged_files_are_refused(data: bytes, tmp_path: Path) -> None:
 def test_positions_in_mm_find_the_voxel_on_any_grid(study: Study) -> None:
     turned = phantom(direction=rotation(degrees=(10, 20, 30)))
     for pet in (study.pet, turned.pet, stored_as(study.pet, (2, 0, 1), (True, False, True))):
-        grid = Grid.of(pet)
-        position = grid.position_mm((3.3, 4.6, 5.0))
+        grid = Grid.from_image(pet)
+        position = grid.find_position_mm((3.3, 4.6, 5.0))
         assert Clicks((position,), space="mm").find_voxels(grid) == (((3, 5, 5),), ())
 
 
 def test_a_click_outside_the_pet_is_refused(study: Study) -> None:
     with pytest.raises(InputError, match=r'outside the PET of 48 x 40 x 36 voxels.*"space": "mm"'):
-        Clicks(((48, 0, 0),)).find_voxels(Grid.of(study.pet))
+        Clicks(((48, 0, 0),)).find_voxels(Grid.from_image(study.pet))
 
 
 def test_a_voxel_that_is_both_is_refused(study: Study) -> None:
     with pytest.raises(InputError, match=r"\(1, 2, 3\)"):
-        Clicks(((1, 2, 3),), ((1, 2, 3),)).find_voxels(Grid.of(study.pet))
+        Clicks(((1, 2, 3),), ((1, 2, 3),)).find_voxels(Grid.from_image(study.pet))
 
 
 def test_touching_points_are_one_stroke() -> None:
@@ -116,7 +116,7 @@ def test_no_clicks_leave_the_mask_of_the_folds(study: Study) -> None:
     chance = chance_of(study)
     corrected = correct_mask(chance, study, Clicks())
     np.testing.assert_array_equal(view_voxels(corrected), view_voxels(chance) > 0.5)
-    assert Grid.of(corrected) == Grid.of(study.pet)
+    assert Grid.from_image(corrected) == Grid.from_image(study.pet)
 
 
 def test_a_tumour_click_grows_the_missed_lesion(study: Study) -> None:
@@ -154,7 +154,7 @@ def test_a_tumour_click_keeps_its_side_of_a_lesion(study: Study) -> None:
         x, y, z = np.rint(np.array(LARGE) + step * (np.array(SMALL) - LARGE)).astype(int)
         chance[z, y, x] = 0.9
         chance[z + 1, y, x] = 0.9
-    image = make_image(chance, Grid.of(study.pet))
+    image = make_image(chance, Grid.from_image(study.pet))
     corrected = correct_mask(image, study, Clicks((LARGE,), (SMALL,)))
     assert (at(corrected, LARGE), at(corrected, SMALL)) == (1, 0)
     assert view_voxels(corrected)[LARGE[2]].sum() == (chance[LARGE[2]] > 0.5).sum()

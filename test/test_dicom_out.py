@@ -45,7 +45,7 @@ def mask_of(loaded, *, suv=2.0):
     if above.any():
         z, y, x = (int(round(v)) for v in np.mean(np.argwhere(above[:, :, 10:]), axis=0))
         above[z, y, x + 10] = 0
-    return make_image(above, Grid.of(loaded.study.pet))
+    return make_image(above, Grid.from_image(loaded.study.pet))
 
 
 def write(loaded, mask, folder, *, kinds=KINDS, per_lesion=False):
@@ -64,7 +64,7 @@ def read_segments(made, grid):
         position = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
         z = (position - grid.origin_mm) @ normal / grid.spacing_mm[2]
         assert z == pytest.approx(round(z), abs=1e-3)
-        np.testing.assert_allclose(position, grid.position_mm((0, 0, round(z))), atol=1e-3)
+        np.testing.assert_allclose(position, grid.find_position_mm((0, 0, round(z))), atol=1e-3)
         shared = made.SharedFunctionalGroupsSequence[0]
         identification = (groups if "SegmentIdentificationSequence" in groups else shared).SegmentIdentificationSequence
         number = identification[0].ReferencedSegmentNumber
@@ -76,7 +76,7 @@ def read_segments(made, grid):
 def test_segmentation_reads_back_bit_identical(loaded, tmp_path):
     mask = mask_of(loaded)
     made = write(loaded, mask, tmp_path, kinds=["segmentation"])["segmentation"]
-    np.testing.assert_array_equal(read_segments(made, Grid.of(mask)), view_voxels(mask))
+    np.testing.assert_array_equal(read_segments(made, Grid.from_image(mask)), view_voxels(mask))
     assert made.FrameOfReferenceUID == loaded.source.frame_uid
 
 
@@ -86,13 +86,13 @@ def test_segmentation_has_a_segment_a_lesion_in_the_order_of_the_table(loaded, t
     labels, count = number_lesions(mask)
     assert count == 2
     assert [item.SegmentLabel for item in made.SegmentSequence] == ["Lesion 1", "Lesion 2"]
-    np.testing.assert_array_equal(read_segments(made, Grid.of(mask)), labels)
+    np.testing.assert_array_equal(read_segments(made, Grid.from_image(mask)), labels)
 
 
 def test_structure_set_filled_again_is_the_mask(loaded, tmp_path):
     mask = mask_of(loaded)
     made = write(loaded, mask, tmp_path, kinds=["structure_set"])["structure_set"]
-    grid = Grid.of(mask)
+    grid = Grid.from_image(mask)
     labels, _ = number_lesions(mask)
     found = np.zeros(labels.shape, int)
     for region in made.ROIContourSequence:
@@ -178,7 +178,9 @@ def marked(dataset, k):
 def test_patient_module_is_kept_and_what_is_missing_is_empty(tmp_path):
     write_series(tmp_path / "in", edit=marked)
     pet = read_dicom_pet(choose_pet(gather_series(tmp_path / "in")))
-    mask = make_image((view_voxels(pet.image) > np.median(view_voxels(pet.image))).astype(np.uint8), Grid.of(pet.image))
+    mask = make_image(
+        (view_voxels(pet.image) > np.median(view_voxels(pet.image))).astype(np.uint8), Grid.from_image(pet.image)
+    )
     paths = {kind: tmp_path / f"{kind}.dcm" for kind in KINDS}
     write_all(encode_results(mask, pet.image, pet.source, pet.scan, DicomResults(**paths)))
     for path in paths.values():
@@ -223,7 +225,7 @@ def test_predict_takes_a_folder_of_dicom_and_writes_every_result(loaded, tmp_pat
     words = ["predict", "--pet", folder, "--ct", folder, "--output", output, "--weights", tiny_weights.folder]
     words += ["--device", "cpu", "--report", tmp_path / "report"]
     assert run(monkeypatch, *words, *options) == 0, capfd.readouterr().err
-    made = read_segments(dcmread(paths["--dicom-seg"]), Grid.of(loaded.study.pet))
+    made = read_segments(dcmread(paths["--dicom-seg"]), Grid.from_image(loaded.study.pet))
     np.testing.assert_array_equal(made, view_voxels(read_mask(output)))
     told = "".join(capfd.readouterr())
     assert "GML, BW" in told
@@ -267,7 +269,7 @@ def test_a_pet_that_results_cannot_belong_to_is_refused_before_anything_is_compu
     monkeypatch.setattr("autosegnet.pipeline.segment_study", computed)
     pet = lacking(loaded.source, tmp_path / "pet", keyword, emptied=emptied)
     ct = loaded.study.ct
-    write_all({tmp_path / "ct.mha": make_image(view_voxels(ct).astype(np.float32), Grid.of(ct))})
+    write_all({tmp_path / "ct.mha": make_image(view_voxels(ct).astype(np.float32), Grid.from_image(ct))})
     words = ["predict", "--pet", pet, "--ct", tmp_path / "ct.mha", "--output", tmp_path / "m.mha"]
     words += ["--weights", tiny_weights.folder, "--device", "cpu"]
     for option in ("--dicom-seg", "--dicom-sr", "--rtstruct"):

@@ -52,7 +52,7 @@ def test_real_study_is_the_one_that_was_published_as_nifti(name, tmp_path):
     folder = unpacked(DATA / "sts_dicom" / f"{name}.tar.xz", tmp_path)
     study = load_study(pet=folder, ct=folder).study
     published = read_image(DATA / "sts" / name / "SUV.nii.gz")
-    assert is_same_grid(Grid.of(study.pet), Grid.of(published))
+    assert is_same_grid(Grid.from_image(study.pet), Grid.from_image(published))
     np.testing.assert_allclose(
         view_voxels(study.pet), view_voxels(published), rtol=2.4e-7, atol=1e-9
     )  # two steps of float32
@@ -66,7 +66,7 @@ def test_real_study_is_the_one_that_was_published_as_nifti(name, tmp_path):
 def test_real_structure_set_filled_as_ours_is_the_published_mask(name, tmp_path):
     """Ours are read back by the same filling: it agrees with what others made of contours by another program."""
     folder = unpacked(DATA / "sts_dicom" / f"{name}.tar.xz", tmp_path)
-    grid = Grid.of(read_dicom_pet(choose_pet(gather_series(folder))).image)
+    grid = Grid.from_image(read_dicom_pet(choose_pet(gather_series(folder))).image)
     (path,) = folder.glob("*/PET/mask/RS.dcm")
     (region,) = dcmread(path).ROIContourSequence
     found = np.zeros(grid.size[::-1], int)

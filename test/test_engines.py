@@ -42,11 +42,11 @@ class Crowded:
     passes: int = 0
     answers: ThresholdEngine = field(default_factory=ThresholdEngine)
 
-    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         self.passes += 1
         if self.passes - 1 in self.fails_at:
             raise self.error("CUDA out of memory")
-        return self.answers.logit_difference(window, fold)
+        return self.answers.compute_logit_difference(window, fold)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class CrowdedDevice(Crowded):
 
     canvas_fails: int = 0
 
-    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+    def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
         if self.canvas_fails:
             self.canvas_fails -= 1
             raise self.error("CUDA out of memory")
@@ -139,17 +139,17 @@ def test_the_memory_of_the_failed_pass_is_free_before_the_next_try() -> None:
             alive.discard(id(self))
 
     class Greedy(ThresholdEngine):
-        def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
             assert not alive
             activations = Tensor()
             raise torch.OutOfMemoryError(f"no room beside {activations}")
 
     class Watching(ThresholdEngine):
-        def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
             assert not alive
             return window[0]
 
-    FallbackEngine(Greedy, Watching).logit_difference(np.zeros((2, 4, 4, 4), np.float32), 0)
+    FallbackEngine(Greedy, Watching).compute_logit_difference(np.zeros((2, 4, 4, 4), np.float32), 0)
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ WINDOW = np.random.default_rng(0).random((2, 32, 48, 32), dtype=np.float32) * np
 def reference(tiny_weights: Weights) -> NDArray[np.float32]:
     """Logit differences of every fold: MONAI's network with batch norm as it was trained."""
     engine = open_engine(tiny_weights, device="reference")
-    found = np.stack([engine.logit_difference(WINDOW, fold) for fold in range(engine.folds)])
+    found = np.stack([engine.compute_logit_difference(WINDOW, fold) for fold in range(engine.folds)])
     assert found.std() > 0.1
     return found
 
@@ -242,18 +242,18 @@ def reference(tiny_weights: Weights) -> NDArray[np.float32]:
 def test_openvino_agrees_with_the_reference(tiny_weights: Weights, reference: NDArray[np.float32]) -> None:
     engine = open_engine(tiny_weights, device="cpu")
     assert engine.name.startswith("openvino")
-    found = np.stack([engine.logit_difference(WINDOW, fold) for fold in range(engine.folds)])
+    found = np.stack([engine.compute_logit_difference(WINDOW, fold) for fold in range(engine.folds)])
     assert np.abs(found - reference).max() < 1e-3
-    assert np.abs(engine.logit_difference(WINDOW, 0) - reference[0]).max() < 1e-3  # back to the first fold
+    assert np.abs(engine.compute_logit_difference(WINDOW, 0) - reference[0]).max() < 1e-3  # back to the first fold
     smaller = np.ascontiguousarray(WINDOW[:, :, :32])
-    assert engine.logit_difference(smaller, 0).shape == smaller.shape[1:]
+    assert engine.compute_logit_difference(smaller, 0).shape == smaller.shape[1:]
 
 
 def test_openvino_goes_on_after_a_fold_that_could_not_be_compiled(
     tiny_weights: Weights, reference: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = open_engine(tiny_weights, device="cpu")
-    engine.logit_difference(WINDOW, 0)
+    engine.compute_logit_difference(WINDOW, 0)
 
     def fails(*_: object) -> None:
         raise MemoryError
@@ -261,8 +261,8 @@ def test_openvino_goes_on_after_a_fold_that_could_not_be_compiled(
     with monkeypatch.context() as patch:
         patch.setattr(type(engine), "_compiled", fails)
         with pytest.raises(MemoryError):
-            engine.logit_difference(WINDOW, 1)
-    assert np.abs(engine.logit_difference(WINDOW, 0) - reference[0]).max() < 1e-3
+            engine.compute_logit_difference(WINDOW, 1)
+    assert np.abs(engine.compute_logit_difference(WINDOW, 0) - reference[0]).max() < 1e-3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -271,15 +271,15 @@ def test_the_cuda_engine_agrees_with_the_reference(
 ) -> None:
     """Its arithmetic, on the CPU: in half precision a CPU without the instructions for it does bfloat16 best."""
     engine = TorchEngine(tiny_weights, device="cpu", dtype=dtype)
-    accumulator = engine.accumulator(WINDOW, sums=3)
+    accumulator = engine.open_accumulator(WINDOW, sums=3)
     everything = Window((0, 0, 0), WINDOW.shape[1:])
     accumulator.add([everything], 0, {0: 0.25, 1: 1.0})
     accumulator.add([everything], 1, {0: 0.75, 2: 1.0})
-    mean, *own = accumulator.sums()
+    mean, *own = accumulator.read_sums()
     limit = 1e-3 if dtype is torch.float32 else 0.1 * reference.std()
     assert np.abs(np.stack(own) - reference).max() < limit
     assert np.abs(mean - (0.25 * reference[0] + 0.75 * reference[1])).max() < limit
-    assert np.abs(engine.logit_difference(WINDOW, 1) - reference[1]).max() < limit
+    assert np.abs(engine.compute_logit_difference(WINDOW, 1) - reference[1]).max() < limit
 
 
 @pytest.mark.parametrize(("most_voxels", "calls"), [(1, 9 * [1]), (4 * 32**3, [1, 4, 4]), (100 * 32**3, [1, 8])])
@@ -313,7 +313,7 @@ class SmallDevice(Crowded):
     fits: int = 1
     batches: list[int] = field(default_factory=list)
 
-    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+    def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
         engine = self
 
         class Together(HostAccumulator):
@@ -348,9 +348,9 @@ def test_logits_beyond_half_precision_are_computed_in_float32(
 ) -> None:
     engine = TorchEngine(tiny_weights, device="cpu", dtype=torch.float16)
     loud = WINDOW * np.float32(1e5)  # beyond float16's 65504
-    found = engine.logit_difference(loud, 0)
+    found = engine.compute_logit_difference(loud, 0)
     assert np.isfinite(found).all()
-    expected = open_engine(tiny_weights, device="reference").logit_difference(loud, 0)
+    expected = open_engine(tiny_weights, device="reference").compute_logit_difference(loud, 0)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert any("float32" in message for message in caplog.messages)
 
@@ -371,7 +371,7 @@ def test_one_thread_and_two_give_the_same_bits(tiny_weights: Weights, monkeypatc
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         engine = open_engine(tiny_weights, device="cpu")
         assert f"{threads} threads" in engine.name
-        found.append(engine.logit_difference(WINDOW, 0))
+        found.append(engine.compute_logit_difference(WINDOW, 0))
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
 
@@ -401,7 +401,7 @@ from pathlib import Path
 from autosegnet.model.devices import open_engine
 from autosegnet.model.weights import open_weights
 engine = open_engine(open_weights(Path(sys.argv[1])), device="cpu")
-engine.logit_difference(np.zeros((2, 16, 16, 16), np.float32), 0)
+engine.compute_logit_difference(np.zeros((2, 16, 16, 16), np.float32), 0)
 print(sorted({"torch", "monai", "pandas", "scipy"} & set(sys.modules)))
 """
     run = subprocess.run(
@@ -442,4 +442,4 @@ def test_a_reference_engine_computes_on_the_device_it_is_given(tiny_weights: Wei
 
     engine = ReferenceEngine(tiny_weights, device="meta")
     with pytest.raises(NotImplementedError, match="meta"):
-        engine.logit_difference(np.zeros((2, 32, 32, 32), np.float32), 0)
+        engine.compute_logit_difference(np.zeros((2, 32, 32, 32), np.float32), 0)

@@ -36,7 +36,7 @@ def grids_and_boxes(draw: st.DrawFn) -> tuple[Grid, Box]:
 @given(grids_and_boxes())
 def test_box_of_undoes_crop(case: tuple[Grid, Box]) -> None:
     grid, box = case
-    assert grid.box_of(grid.crop(box)) == box
+    assert grid.find_box(grid.crop(box)) == box
 
 
 def test_voxels_outlive_their_image() -> None:
@@ -54,12 +54,12 @@ def test_voxels_are_read_only() -> None:
 def test_grid_positions_are_those_of_simpleitk() -> None:
     image = phantom(direction=rotation(degrees=(10, -20, 30))).pet
     expected = image.TransformContinuousIndexToPhysicalPoint((3.0, 2.5, 7.0))
-    assert Grid.of(image).position_mm((3, 2.5, 7)) == pytest.approx(expected, abs=1e-9)
+    assert Grid.from_image(image).find_position_mm((3, 2.5, 7)) == pytest.approx(expected, abs=1e-9)
 
 
 def test_image_on_a_grid_has_that_grid() -> None:
-    grid = Grid.of(phantom(direction=rotation(degrees=(5, 6, 7))).pet)
-    assert Grid.of(make_image(np.zeros(grid.size[::-1], np.float32), grid)) == grid
+    grid = Grid.from_image(phantom(direction=rotation(degrees=(5, 6, 7))).pet)
+    assert Grid.from_image(make_image(np.zeros(grid.size[::-1], np.float32), grid)) == grid
 
 
 @settings(max_examples=30, deadline=None)
@@ -83,11 +83,11 @@ def test_working_grid_and_values_are_those_of_monai(
     image = stored_as(phantom(size=(20, 17, 15), spacing=spacing, direction=rotation(degrees=degrees)).pet, *order)
     ras = np.diag([-1.0, -1.0, 1.0, 1.0])
     affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = Grid.of(image).steps_mm, image.GetOrigin()
+    affine[:3, :3], affine[:3, 3] = Grid.from_image(image).steps_mm, image.GetOrigin()
     theirs = MetaTensor(sitk.GetArrayFromImage(image).transpose(2, 1, 0)[None], affine=ras @ affine)
     theirs = Spacing((2.0, 2.0, 2.0), mode="bilinear")(Orientation("RAS", labels=None)(theirs))
 
-    grid = make_working_grid(Grid.of(image), spacing_mm=(2.0, 2.0, 2.0))
+    grid = make_working_grid(Grid.from_image(image), spacing_mm=(2.0, 2.0, 2.0))
     ours = view_voxels(resample(image, grid, outside=None))
     assert ours.shape == tuple(theirs.shape[1:])
     np.testing.assert_allclose(ours, theirs[0].numpy(), atol=2e-5)
@@ -98,21 +98,21 @@ def test_working_grid_and_values_are_those_of_monai(
 
 def test_working_grid_does_not_depend_on_the_storage_order() -> None:
     image = phantom(direction=rotation(degrees=(8, -15, 40))).pet
-    expected = make_working_grid(Grid.of(image), spacing_mm=(2.0, 3.0, 4.0))
+    expected = make_working_grid(Grid.from_image(image), spacing_mm=(2.0, 3.0, 4.0))
     for order, flips in all_orders():
-        grid = make_working_grid(Grid.of(stored_as(image, order, flips)), spacing_mm=(2.0, 3.0, 4.0))
+        grid = make_working_grid(Grid.from_image(stored_as(image, order, flips)), spacing_mm=(2.0, 3.0, 4.0))
         assert grid.size == expected.size
         assert is_same_grid(grid, expected, tolerance=1e-9)
 
 
 def test_working_spacing_follows_the_networks_axes() -> None:
-    grid = make_working_grid(Grid.of(phantom().pet), spacing_mm=(2.0, 3.0, 4.0))
+    grid = make_working_grid(Grid.from_image(phantom().pet), spacing_mm=(2.0, 3.0, 4.0))
     assert grid.spacing_mm == (4.0, 3.0, 2.0)  # Superior, Anterior, Right: the array's axes in reverse
 
 
 @pytest.mark.parametrize("degrees", [(0, 0, 0), (8, -15, 40)])
 def test_lattice_voxels_stay_where_they_are_when_the_region_is_cut(degrees: tuple[float, float, float]) -> None:
-    whole = Grid.of(phantom(direction=rotation(degrees=degrees)).pet)
+    whole = Grid.from_image(phantom(direction=rotation(degrees=degrees)).pet)
     expected = make_lattice_grid(whole, spacing_mm=(2.0, 3.0, 4.0))
     grid = make_lattice_grid(whole.crop(((1, 40), (2, 39), (3, 30))), spacing_mm=(2.0, 3.0, 4.0))
     steps = np.linalg.solve(expected.steps_mm, np.array(grid.origin_mm) - np.array(expected.origin_mm))
@@ -124,8 +124,8 @@ def test_the_lattice_covers_its_region_to_half_a_spacing() -> None:
     region = Grid((40, 30, 20), (1.7, 2.3, 3.1), (-31.2, 7.7, 100.9), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     grid = make_lattice_grid(region, spacing_mm=(4.0, 4.0, 4.0))
     first, last = (0, 0, 0), (39, 29, 19)
-    own = sorted([region.position_mm(first), region.position_mm(last)])
-    ends = np.array([grid.position_mm((0, 0, 0)), grid.position_mm(tuple(n - 1 for n in grid.size))])
+    own = sorted([region.find_position_mm(first), region.find_position_mm(last)])
+    ends = np.array([grid.find_position_mm((0, 0, 0)), grid.find_position_mm(tuple(n - 1 for n in grid.size))])
     assert np.all(np.abs(ends.min(axis=0) - np.min(own, axis=0)) <= 2.0 + 1e-5)
     assert np.all(np.abs(ends.max(axis=0) - np.max(own, axis=0)) <= 2.0 + 1e-5)
 
@@ -146,14 +146,14 @@ def test_resample_fills_or_repeats_beyond_the_border() -> None:
 
 def test_cut_takes_the_voxels_of_the_box() -> None:
     image = phantom(direction=rotation(degrees=(3, 4, 5))).pet
-    part = cut(image, Grid.of(image).crop(((3, 9), (4, 8), (5, 7))))
+    part = cut(image, Grid.from_image(image).crop(((3, 9), (4, 8), (5, 7))))
     np.testing.assert_array_equal(view_voxels(part), view_voxels(image)[5:7, 4:8, 3:9])
-    assert is_same_grid(Grid.of(part), Grid.of(image).crop(((3, 9), (4, 8), (5, 7))), tolerance=1e-9)
+    assert is_same_grid(Grid.from_image(part), Grid.from_image(image).crop(((3, 9), (4, 8), (5, 7))), tolerance=1e-9)
 
 
 @pytest.mark.parametrize(("moved_mm", "same"), [(0.0, True), (1e-4, True), (0.1, False)])
 def test_same_grid_is_a_matter_of_voxel_centres(moved_mm: float, same: bool) -> None:
-    grid = Grid.of(phantom().pet)
+    grid = Grid.from_image(phantom().pet)
     other = Grid(grid.size, grid.spacing_mm, (grid.origin_mm[0] + moved_mm, *grid.origin_mm[1:]), grid.direction)
     assert is_same_grid(grid, other) is same
 

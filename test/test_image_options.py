@@ -14,7 +14,7 @@ from autosegnet.runtime.log import keep_study_warnings
 def with_border(image: sitk.Image, value: float) -> sitk.Image:
     array = view_voxels(image).copy()
     array[:, :2] = value
-    return make_image(array, Grid.of(image))
+    return make_image(array, Grid.from_image(image))
 
 
 def load(tmp_path, pet: sitk.Image, ct: sitk.Image, **options: str) -> LoadedStudy:

@@ -62,7 +62,7 @@ def told(caplog: pytest.LogCaptureFixture, pet: sitk.Image, ct: sitk.Image) -> s
 
 
 def with_array(image: sitk.Image, array: np.ndarray) -> sitk.Image:
-    return make_image(np.ascontiguousarray(array, np.float32), Grid.of(image))
+    return make_image(np.ascontiguousarray(array, np.float32), Grid.from_image(image))
 
 
 SOUND = {
@@ -175,7 +175,7 @@ def test_how_the_axes_are_stored_does_not_matter(study, caplog):
 def test_padding_below_air_becomes_air(study, padding):
     hu = view_voxels(study.ct).astype(np.int16)
     hu[:, :, :6] = padding
-    ct = make_image(hu, Grid.of(study.ct))
+    ct = make_image(hu, Grid.from_image(study.ct))
     found = view_voxels(check_study(pet=study.pet, ct=ct).ct)
     assert found.dtype == np.int16
     assert found[:, :, :6].min() == found[:, :, :6].max() == -1024

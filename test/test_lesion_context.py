@@ -19,8 +19,8 @@ from autosegnet.lesions import (
     Context,
     OrganLabels,
     Selection,
-    csv_text,
-    json_text,
+    format_lesions_csv,
+    format_lesions_json,
     measure_lesions,
     measure_selected,
 )
@@ -226,7 +226,7 @@ def test_sul_and_sdmax_follow_from_weight_height_and_sex(body) -> None:
     assert table.lean_factors["james"] == pytest.approx(1.10 - 128 * 80.0 / 175.0**2)
     surface = 0.007184 * 175.0**0.725 * 80.0**0.425
     assert table.body.sdmax_per_m == pytest.approx(table.body.dmax_centroids_mm / 1000 / surface)
-    row = next(csv.DictReader(io.StringIO(csv_text(table))))
+    row = next(csv.DictReader(io.StringIO(format_lesions_csv(table))))
     assert float(row["sul_janma_max_g_per_ml"]) == pytest.approx(9.0 * table.lean_factors["janma"])
 
 
@@ -281,7 +281,7 @@ def test_small_and_doubtful_lesions_are_left_out_of_mask_and_table_and_told(body
     assert (small.lesions, doubtful.lesions) == (1, 1)
     assert "3 ml" in small.reason
     assert "physiological" in doubtful.reason
-    told = json.loads(json_text(table))["left_out"]
+    told = json.loads(format_lesions_json(table))["left_out"]
     assert sum(left["volume_ml"] for left in told) + lesion.volume_ml == pytest.approx(
         float(view_voxels(mask).sum()) * 0.216
     )
@@ -299,7 +299,7 @@ def test_each_label_is_one_lesion_on_request(body) -> None:
         (3, int((values == 3).sum())),
         (7, int((values == 7).sum())),
     ]
-    assert json.loads(json_text(table))["lesion_definition"] == "label of the mask"
+    assert json.loads(format_lesions_json(table))["lesion_definition"] == "label of the mask"
 
 
 # --- real data -------------------------------------------------------------------------------------------------------

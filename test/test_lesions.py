@@ -17,8 +17,8 @@ from autosegnet.lesions import (
     LesionTable,
     compute_voxel_volume_ml,
     count_lesion_voxels,
-    csv_text,
-    json_text,
+    format_lesions_csv,
+    format_lesions_json,
     label_lesions,
     measure_lesions,
     measure_volumes_ml,
@@ -146,7 +146,7 @@ def test_the_digital_phantom_of_the_ibsi_has_the_published_values():
 @pytest.mark.parametrize("direction", [None, OBLIQUE, np.diag([-1.0, -1.0, 1.0])])
 def test_the_figures_of_an_analytic_sphere(direction):
     grid = grid_of((44, 36, 30), (1.5, 1.9, 2.4), direction)
-    centre_mm = np.array(grid.position_mm((21.3, 17.6, 14.2)))
+    centre_mm = np.array(grid.find_position_mm((21.3, 17.6, 14.2)))
     mask = sphere(grid, centre_mm, 20.0)
     (lesion,) = measure(mask, 1.0 + 4.0 * mask, grid).lesions
     volume_ml = 4 / 3 * np.pi * 2.0**3
@@ -170,7 +170,7 @@ def test_the_box_is_half_open_in_voxels_and_whole_in_mm():
 
 def test_suv_peak_of_a_cone_of_uptake_is_its_mean_over_the_sphere():
     grid = grid_of((31, 31, 31), (0.9, 1.0, 1.1), OBLIQUE)
-    top_mm = grid.position_mm((15.0, 15.0, 15.0))
+    top_mm = grid.find_position_mm((15.0, 15.0, 15.0))
     suv = 12.0 - np.linalg.norm(centres_mm(grid) - top_mm, axis=-1)
     (lesion,) = measure(suv > 2, suv, grid).lesions
     assert lesion.suv_max == 12.0
@@ -200,7 +200,7 @@ def test_suv_peak_is_what_the_definition_says_voxel_by_voxel(seed):
 
 def test_dmax_of_two_spheres_is_the_distance_of_their_centres_and_of_their_far_sides():
     grid = grid_of((60, 30, 26), (2.0, 2.5, 3.0), OBLIQUE)
-    a_mm, b_mm = (np.array(grid.position_mm(at)) for at in ((12, 10, 8), (45, 18, 16)))
+    a_mm, b_mm = (np.array(grid.find_position_mm(at)) for at in ((12, 10, 8), (45, 18, 16)))
     mask = sphere(grid, a_mm, 9.0) | sphere(grid, b_mm, 12.0)
     body = measure(mask, mask, grid).body
     apart_mm = float(np.linalg.norm(a_mm - b_mm))
@@ -247,7 +247,7 @@ def test_of_voxels_equally_hot_the_one_nearest_the_head_is_the_hottest_however_s
     images = [make_image(values, grid) for values in ((suv > 2).astype(np.uint8), suv)]
     for flips in itertools.product((False, True), repeat=3):
         (lesion,) = measure_lesions(*(sitk.Flip(image, flips) for image in images)).lesions
-        np.testing.assert_allclose(lesion.suv_max_mm, grid.position_mm((4, 4, 4)), atol=1e-9)
+        np.testing.assert_allclose(lesion.suv_max_mm, grid.find_position_mm((4, 4, 4)), atol=1e-9)
 
 
 def test_the_figures_do_not_depend_on_how_the_axes_are_stored():
@@ -307,7 +307,7 @@ def random_table() -> LesionTable:
 
 def test_the_csv_gives_every_figure_back_to_the_last_digit():
     table = random_table()
-    rows = list(csv.DictReader(io.StringIO(csv_text(table))))
+    rows = list(csv.DictReader(io.StringIO(format_lesions_csv(table))))
     assert len(rows) == len(table.lesions) > 3
     for row, lesion in zip(rows, table.lesions, strict=True):
         assert int(row["lesion"]) == lesion.number
@@ -327,8 +327,8 @@ def test_the_csv_gives_every_figure_back_to_the_last_digit():
 
 def test_the_json_holds_the_rows_of_the_csv_and_the_body():
     table = random_table()
-    content = json.loads(json_text(table))
-    rows = list(csv.DictReader(io.StringIO(csv_text(table))))
+    content = json.loads(format_lesions_json(table))
+    rows = list(csv.DictReader(io.StringIO(format_lesions_csv(table))))
     assert [
         {name: "" if value is None else str(value) for name, value in row.items()} for row in content["lesions"]
     ] == rows
@@ -341,8 +341,8 @@ def test_the_json_holds_the_rows_of_the_csv_and_the_body():
 def test_an_empty_mask_gives_valid_empty_tables():
     grid = grid_of((4, 4, 4), (2.0, 2.0, 2.0))
     table = measure(np.zeros((4, 4, 4)), np.ones((4, 4, 4)), grid)
-    assert csv_text(table) == ",".join(LESION_COLUMNS) + "\n"
-    body = json.loads(json_text(table))["body"]
+    assert format_lesions_csv(table) == ",".join(LESION_COLUMNS) + "\n"
+    body = json.loads(format_lesions_json(table))["body"]
     assert (body["lesions"], body["tmtv_ml"], body["tlg_g"]) == (0, 0.0, 0.0)
     assert body["suv_max_g_per_ml"] is body["dmax_voxels_mm"] is body["dmax_centroids_mm"] is None
 

@@ -163,7 +163,7 @@ def test_a_mask_on_another_grid_is_refused_unless_the_nearest_voxels_are_wanted(
 
 
 def test_grids_are_compared_as_sets_of_voxel_centres() -> None:
-    other = Grid.of(sitk.Flip(sitk.PermuteAxes(ball((0, 0, 700), 9.0), (1, 2, 0)), (True, True, False)))
+    other = Grid.from_image(sitk.Flip(sitk.PermuteAxes(ball((0, 0, 700), 9.0), (1, 2, 0)), (True, True, False)))
     assert is_same_set(other, GRID)
     assert is_part_of(GRID.crop(((1, 5), (0, 3), (2, 9))), GRID)
     assert not is_part_of(Grid(GRID.size, GRID.spacing_mm, (-212.0, -135.0, 0.0), GRID.direction), GRID)
@@ -210,4 +210,6 @@ def test_a_real_structure_set_gives_the_mask_that_others_made_of_it(real_data, t
         tar.extractall(tmp_path, filter="data")
     truth = read_mask(real_data / "sts" / "STS_002" / "SEG.nii.gz")
     (regions,) = (tmp_path / "STS_002" / "PET" / "mask").glob("*.dcm")
-    np.testing.assert_array_equal(view_voxels(read_lesion_mask(regions, Grid.of(truth))) > 0, view_voxels(truth) > 0)
+    np.testing.assert_array_equal(
+        view_voxels(read_lesion_mask(regions, Grid.from_image(truth))) > 0, view_voxels(truth) > 0
+    )

@@ -36,7 +36,7 @@ def found(study: Study, **recipe) -> sitk.Image:
 def test_the_mask_lies_where_the_uptake_is(crop: Crop, size, spacing, degrees) -> None:
     study = phantom(size=size, spacing=spacing, direction=rotation(degrees=degrees))
     mask = found(study, crop=crop)
-    assert Grid.of(mask) == Grid.of(study.pet)
+    assert Grid.from_image(mask) == Grid.from_image(study.pet)
     assert dice(view_voxels(mask) > 0, view_voxels(study.pet) > 4) > 0.97
 
 
@@ -79,11 +79,11 @@ def test_number_of_windows_does_not_matter_to_voxelwise_answers() -> None:
 
 def test_nothing_of_the_study_is_changed() -> None:
     study = phantom()
-    before = [(view_voxels(i).copy(), Grid.of(i)) for i in (study.pet, study.ct)]
+    before = [(view_voxels(i).copy(), Grid.from_image(i)) for i in (study.pet, study.ct)]
     found(study)
     for image, (array, grid) in zip((study.pet, study.ct), before, strict=True):
         np.testing.assert_array_equal(view_voxels(image), array)
-        assert Grid.of(image) == grid
+        assert Grid.from_image(image) == grid
 
 
 def test_thresholding_real_studies_agrees_with_thresholding_their_voxels(real_data) -> None:

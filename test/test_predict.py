@@ -44,7 +44,7 @@ def test_probability_is_that_of_monais_inferer(tiny_weights, shape) -> None:
     logits = torch.zeros(2, *shape)
     with torch.inference_mode():
         for fold, weight in zip(recipe.folds, recipe.fold_weights, strict=True):
-            network = load_fold(tiny_weights.path_of(fold), fold)
+            network = load_fold(tiny_weights.find_path(fold), fold)
             logits += weight * inferer(torch.from_numpy(array)[None], network)[0]
     expected = torch.softmax(logits, dim=0)[1].numpy()
 
@@ -64,7 +64,7 @@ def test_folds_count_by_their_weights() -> None:
     class Constants:
         name, folds = "constants", 2
 
-        def logit_difference(self, window, fold):
+        def compute_logit_difference(self, window, fold):
             return np.full(window.shape[1:], [1.0, -2.0][fold], np.float32)
 
     recipe = replace(TINY, folds=(Fold("a", "", 3.0), Fold("b", "", 1.0)))
@@ -120,7 +120,7 @@ def test_the_fast_mode_is_exact_for_a_network_that_looks_at_one_voxel() -> None:
 
 def test_logits_that_are_not_finite_are_refused() -> None:
     class Broken(ThresholdEngine):
-        def logit_difference(self, window, fold):
+        def compute_logit_difference(self, window, fold):
             return np.full(window.shape[1:], np.nan, dtype=np.float32)
 
     with pytest.raises(WeightsError, match="not finite"):

@@ -15,12 +15,12 @@ LATTICE = Recipe(anchor="lattice")
 def with_values(image: sitk.Image, change) -> sitk.Image:
     array = view_voxels(image).copy()
     change(array)
-    return make_image(array, Grid.of(image))
+    return make_image(array, Grid.from_image(image))
 
 
 def covers(region: Grid, image: sitk.Image, inside: np.ndarray) -> bool:
     """Whether a region of the image's grid holds every voxel of a mask (z, y, x)."""
-    (x0, x1), (y0, y1), (z0, z1) = Grid.of(image).box_of(region)
+    (x0, x1), (y0, y1), (z0, z1) = Grid.from_image(image).find_box(region)
     return int(inside[z0:z1, y0:y1, x0:x1].sum()) == int(inside.sum())
 
 
@@ -76,8 +76,8 @@ def test_padding_with_air_changes_no_voxel_on_a_lattice(spacing: tuple[float, fl
 def test_cutting_air_away_changes_no_voxel_that_is_left_on_a_lattice() -> None:
     study = phantom()
     expected = prepare(study, LATTICE)
-    x, y, z = Grid.of(study.pet).box_of(find_body_region(study, anchor="lattice"))
-    part = Grid.of(study.pet).crop(((x[0] + 1, x[1] - 1), (y[0] + 1, y[1]), (z[0], z[1] - 1)))
+    x, y, z = Grid.from_image(study.pet).find_box(find_body_region(study, anchor="lattice"))
+    part = Grid.from_image(study.pet).crop(((x[0] + 1, x[1] - 1), (y[0] + 1, y[1]), (z[0], z[1] - 1)))
     prepared = prepare(Study(cut(study.pet, part), cut(study.ct, part)), LATTICE)
     # Both in whole blocks of one lattice: where the part lies in the whole is a number of blocks.
     steps = np.linalg.solve(expected.grid.steps_mm, np.subtract(prepared.grid.origin_mm, expected.grid.origin_mm))
@@ -109,7 +109,7 @@ def test_ct_on_another_grid_is_resampled_to_the_pets_first() -> None:
     study = phantom()
     fine = Grid((90, 80, 100), (2.2, 2.0, 2.0), (-100.0, -80.0, -100.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     ct = resample(study.ct, fine, outside=-1024)
-    on_pet = resample(ct, Grid.of(study.pet), outside=-1024)
+    on_pet = resample(ct, Grid.from_image(study.pet), outside=-1024)
     ours = prepare(Study(study.pet, ct), FOREGROUND)
     expected = prepare(Study(study.pet, on_pet), FOREGROUND)
     np.testing.assert_allclose(ours.array, expected.array, atol=1e-5)
@@ -179,7 +179,7 @@ def test_body_keeps_uptake_in_a_finger_and_no_finger_without() -> None:
 
 def test_body_of_nothing_is_the_whole_grid() -> None:
     study = phantom(size=(12, 12, 3))
-    assert find_body_region(study) == Grid.of(study.pet)
+    assert find_body_region(study) == Grid.from_image(study.pet)
 
 
 def test_body_holds_every_lesion_of_real_studies(real_data) -> None:

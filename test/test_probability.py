@@ -26,7 +26,7 @@ class Thresholds:
 
     name, folds = "thresholds", 3
 
-    def logit_difference(self, window, fold):
+    def compute_logit_difference(self, window, fold):
         noise = np.random.default_rng([fold, int(window.sum() * 1000)]).normal(0, 0.5, window.shape[1:])
         return (window[PET_CHANNEL] - (3.0, 4.0, 6.0)[fold] + noise).astype(np.float32)
 
@@ -50,7 +50,7 @@ def test_the_mask_is_exactly_the_probability_above_a_half(found) -> None:
 def test_maps_are_float32_on_the_grid_of_the_pet(study, found) -> None:
     for image in (found.probability, found.uncertainty):
         assert view_voxels(image).dtype == np.float32
-        assert is_same_grid(Grid.of(image), Grid.of(study.pet), tolerance=1e-12)
+        assert is_same_grid(Grid.from_image(image), Grid.from_image(study.pet), tolerance=1e-12)
     assert 0.0 <= view_voxels(found.probability).min() < 0.1 < 0.9 < view_voxels(found.probability).max() <= 1.0
     assert 0.0 <= view_voxels(found.uncertainty).min() < 0.1 < view_voxels(found.uncertainty).max() <= 0.5
 
@@ -60,7 +60,7 @@ def test_maps_are_0_outside_the_region_that_the_network_saw() -> None:
     study = phantom(size=(72, 64, 60))
     region = prepare(study, RECIPE).region
     found = segment_study(study, Thresholds(), RECIPE, maps="probability and uncertainty")
-    x, y, z = Grid.of(study.pet).box_of(region)
+    x, y, z = Grid.from_image(study.pet).find_box(region)
     outside = np.ones(study.pet.GetSize()[::-1], bool)
     outside[slice(*z), slice(*y), slice(*x)] = False
     assert outside.any()
@@ -85,8 +85,8 @@ def test_uncertainty_is_the_standard_deviation_of_the_folds_probabilities() -> N
         def __init__(self, fold):
             self.fold = fold
 
-        def logit_difference(self, window, fold):
-            return Thresholds().logit_difference(window, self.fold)
+        def compute_logit_difference(self, window, fold):
+            return Thresholds().compute_logit_difference(window, self.fold)
 
     array = np.random.default_rng(0).random((2, 40, 33, 50), dtype=np.float32) * 8
     alone = replace(RECIPE, folds=RECIPE.folds[:1])

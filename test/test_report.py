@@ -24,8 +24,8 @@ from autosegnet.lesions import (
     BodySize,
     Context,
     Selection,
-    csv_text,
-    json_text,
+    format_lesions_csv,
+    format_lesions_json,
     measure_lesions,
     measure_selected,
     number_lesions,
@@ -34,7 +34,7 @@ from autosegnet.report import Provenance, remove_outdated, report_files
 from autosegnet.report.annotate import spread_levels
 from autosegnet.report.draw import CYAN, find_rim, paint_hot, paint_inverted_grey
 from autosegnet.report.fusion import make_axial_pictures
-from autosegnet.report.projection import body_grid, project_maxima
+from autosegnet.report.projection import find_body_grid, project_maxima
 from autosegnet.report.report_files import SHOWN
 from autosegnet.report.rotation import turn_around
 from autosegnet.report.view import View, project_labels
@@ -52,7 +52,7 @@ PROVENANCE = Provenance(
 
 
 def thresholded(study: Study, suv: float = 4.0) -> sitk.Image:
-    return make_image((view_voxels(study.pet) > suv).astype(np.uint8), Grid.of(study.pet))
+    return make_image((view_voxels(study.pet) > suv).astype(np.uint8), Grid.from_image(study.pet))
 
 
 def files_of(study: Study, mask: sitk.Image) -> dict[str, bytes | str]:
@@ -81,7 +81,7 @@ def test_projections_show_hot_spots_where_they_are_in_the_patient(degrees) -> No
     """The phantom's hot spots: L 30, A 10, S 20, the hotter; and R 35, P 15, I 30."""
     study = phantom(size=(56, 52, 48), direction=rotation(degrees=degrees))
     lesions = measure_lesions(thresholded(study), study.pet).lesions
-    grid = body_grid(study.pet, lesions)
+    grid = find_body_grid(study.pet, lesions)
     coronal, sagittal = project_maxima(study.pet, grid)
     low_mm, step = np.array(grid.origin_mm), grid.spacing_mm[0]
     top_mm = low_mm[2] + (grid.size[2] - 1) * step
@@ -123,7 +123,7 @@ def test_the_upright_grid_leaves_air_out_and_no_lesion() -> None:
     mask[50, 30, 30] = 1  # cold, outside of the body
     grid = Grid((60, 60, 60), (4.0, 4.0, 4.0), (-100.0, 0.0, 50.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     pet = make_image(suv, grid)
-    upright = body_grid(pet, measure_lesions(make_image(mask, grid), pet).lesions)
+    upright = find_body_grid(pet, measure_lesions(make_image(mask, grid), pet).lesions)
     low = np.array(upright.origin_mm)
     high = low + 2.0 * (np.array(upright.size) - 1)
     assert (low <= np.array([-100 + 22 * 4, 25 * 4, 50 + 20 * 4])).all()
@@ -136,7 +136,7 @@ def test_the_shadow_of_a_sphere_is_a_disc_of_its_size(spacing) -> None:
     grid = Grid((60, 24, 30), spacing, (0.0, 0.0, 0.0), rotation(degrees=(10, 20, 30)))
     z, y, x = np.meshgrid(*(np.arange(n) for n in grid.size[::-1]), indexing="ij")
     at_mm = np.stack([x, y, z], -1) @ grid.steps_mm.T
-    centre = np.array(grid.position_mm((29.0, 12.0, 14.0)))
+    centre = np.array(grid.find_position_mm((29.0, 12.0, 14.0)))
     labels = (np.linalg.norm(at_mm - centre, axis=-1) < 25).astype(np.uint32)
     for across in (0, 1):
         view = View(across, centre[across] - 50, centre[2] + 50, 0.5, (200, 200))
@@ -327,9 +327,9 @@ def test_tables_name_their_rows_and_columns_for_a_screen_reader(files) -> None:
 def test_scan_references_flags_and_what_was_left_out_are_told() -> None:
     body = body_phantom()
     mask = make_image(
-        np.maximum(*(view_voxels(ball(at, 18.0)) for at in ((70, 50, 480), (0, 0, 700)))), Grid.of(body.pet)
+        np.maximum(*(view_voxels(ball(at, 18.0)) for at in ((70, 50, 480), (0, 0, 700)))), Grid.from_image(body.pet)
     )
-    small = make_image(np.maximum(view_voxels(mask), view_voxels(ball((0, 0, 300), 7.0))), Grid.of(body.pet))
+    small = make_image(np.maximum(view_voxels(mask), view_voxels(ball((0, 0, 300), 7.0))), Grid.from_image(body.pet))
     context = Context(organs=body.organs, size=BodySize(70.0, 170.0, "F"))
     kept, table = measure_selected(small, body.pet, context, Selection(min_volume_ml=3.0))
     made_by = replace(PROVENANCE, scan=(("Uptake time", "64 min"),))
@@ -381,8 +381,8 @@ def test_views_from_all_around_keep_the_height_of_what_they_show(study, files) -
 
 def test_the_tables_beside_the_page_hold_all_lesions(study, files) -> None:
     table = measure_lesions(thresholded(study), study.pet)
-    assert files["lesions.csv"] == csv_text(table)
-    assert files["lesions.json"] == json_text(table)
+    assert files["lesions.csv"] == format_lesions_csv(table)
+    assert files["lesions.json"] == format_lesions_json(table)
 
 
 def test_both_projections_have_one_height(files) -> None:
@@ -404,7 +404,7 @@ def test_of_many_lesions_the_largest_are_shown_and_all_are_listed() -> None:
     mask = np.zeros(study.pet.GetSize()[::-1], np.uint8)
     mask[4:-4:5, 4:-4:6, 4:-4:6] = 1
     mask[8, 8, 8:20] = 1
-    mask = make_image(mask, Grid.of(study.pet))
+    mask = make_image(mask, Grid.from_image(study.pet))
     count = len(measure_lesions(mask, study.pet).lesions)
     files = files_of(study, mask)
     page = Page(files["report.html"])

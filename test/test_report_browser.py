@@ -40,7 +40,7 @@ def reddish(shot: np.ndarray) -> int:
 @pytest.fixture(scope="module")
 def page() -> str:
     study = phantom()
-    mask = make_image((view_voxels(study.pet) > 4.0).astype(np.uint8), Grid.of(study.pet))
+    mask = make_image((view_voxels(study.pet) > 4.0).astype(np.uint8), Grid.from_image(study.pet))
     made_by = Provenance("autosegnet 0.0", "none", "0" * 12, "none", (), (), datetime(2026, 1, 2, tzinfo=UTC))
     return str(report_files(study, mask, measure_lesions(mask, study.pet), made_by)["report.html"])
 

@@ -176,9 +176,9 @@ def test_an_engine_that_a_study_moved_to_the_cpu_is_opened_anew(tiny_weights: We
         return opened[-1]
 
     segmenter = Segmenter.from_engine(open_engine, tiny_weights)
-    assert segmenter.engine() is segmenter.engine() is opened[0]
+    assert segmenter.open_engine() is segmenter.open_engine() is opened[0]
     opened[0].name = "cpu"
-    assert segmenter.engine() is segmenter.engine() is opened[1]
+    assert segmenter.open_engine() is segmenter.open_engine() is opened[1]
 
 
 def test_nothing_is_logged_after_the_error_of_a_study_that_cannot_be_read(

@@ -44,7 +44,7 @@ def test_there_are_five_folds_that_say_what_they_are(weights: Weights) -> None:
     assert all(fold.validation_dsc is not None and 0 < fold.validation_dsc < 1 for fold in weights.recipe.folds)
     assert weights.recipe.training is not None
     assert "not for clinical use" in weights.recipe.description
-    assert all(weights.path_of(fold).stat().st_size < 50e6 for fold in weights.recipe.folds)
+    assert all(weights.find_path(fold).stat().st_size < 50e6 for fold in weights.recipe.folds)
 
 
 def test_the_sample_gives_the_expected_mask(found: sitk.Image) -> None:

@@ -9,7 +9,7 @@ from autosegnet.study import Study, check_study
 
 
 def changed(image: sitk.Image, function) -> sitk.Image:
-    return make_image(function(view_voxels(image).astype(np.float32)).astype(np.float32), Grid.of(image))
+    return make_image(function(view_voxels(image).astype(np.float32)).astype(np.float32), Grid.from_image(image))
 
 
 def beside(array, value):

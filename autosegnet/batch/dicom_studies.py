@@ -61,7 +61,7 @@ def _scan(files: Iterable[Path]) -> _Scan:
                 others.append(path)
             if header is None or (kind := find_kind(header)) is None:
                 continue
-            uid = header.text("StudyInstanceUID") or str(path.parent)
+            uid = header.read_text("StudyInstanceUID") or str(path.parent)
         except InputError as error:
             scan.damage.setdefault(path.parent, str(error))
         else:

@@ -152,7 +152,7 @@ def _segment(
     task: Task, reading: _Reading, engine: Engine, weights: Weights, progress: Callable[[int, int], None]
 ) -> StudyRow:
     from autosegnet.io import encode_image
-    from autosegnet.lesions import json_text, measure_lesions
+    from autosegnet.lesions import format_lesions_json, measure_lesions
     from autosegnet.pipeline import segment_study
 
     start, loaded = time.perf_counter(), reading.loaded
@@ -164,7 +164,7 @@ def _segment(
     pages = make_report(mask, loaded, made_by, table) if task.report else {}
     seconds = round(reading.seconds + time.perf_counter() - start, 3)
     row = _make_row(task, table.body, seconds)
-    written, figures = encode_image(mask, task.mask), json.loads(json_text(table))
+    written, figures = encode_image(mask, task.mask), json.loads(format_lesions_json(table))
     record = Record(
         row=row,
         depends_on=task.depends_on,

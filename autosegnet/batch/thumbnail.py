@@ -29,7 +29,7 @@ def draw_thumbnail(pet: sitk.Image, mask: sitk.Image) -> bytes:
         pet: in SUV.
         mask: on its grid.
     """
-    grid = Grid.of(pet)
+    grid = Grid.from_image(pet)
     across, depth, height = _match_axes(grid)
     flip = [axis for axis in (across, height) if grid.steps_mm[{across: 0, height: 2}[axis], axis] < 0]
     projected, red = (_project(image, depth, flip, across < height) for image in (pet, mask))

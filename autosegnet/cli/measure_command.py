@@ -71,7 +71,7 @@ def run_measure(args: argparse.Namespace) -> None:
             load_pet(args.pet, options) if args.ct is None else load_study(pet=args.pet, ct=args.ct, options=options)
         )
         check_results(loaded, results)
-    grid = Grid.of(loaded.study.pet)
+    grid = Grid.from_image(loaded.study.pet)
     mask = read_lesion_mask(args.mask, grid, labels=args.label, resample=args.resample_mask)
     context = make_context(loaded, organs=read_organs(args), size=collect_size(args))
     if args.ct is None:
@@ -115,7 +115,7 @@ def _as_bytes(mask: sitk.Image) -> sitk.Image:
     from autosegnet.geometry import Grid, make_image, view_voxels
 
     values = view_voxels(mask)
-    return make_image((values if values.max(initial=0) < 256 else values != 0).astype(np.uint8), Grid.of(mask))
+    return make_image((values if values.max(initial=0) < 256 else values != 0).astype(np.uint8), Grid.from_image(mask))
 
 
 def _describe(loaded: LoadedStudy, warnings: list[str]) -> Provenance:

@@ -49,4 +49,4 @@ def choose_weights(args: argparse.Namespace) -> Weights:
         WeightsError: see `open_weights`.
     """
     weights = open_weights(args.weights)
-    return weights.in_fast_mode() if args.fast else weights
+    return weights.use_fast_mode() if args.fast else weights

@@ -72,7 +72,7 @@ def _find_all(points: tuple[Point, ...], name: str, space: Space, grid: Grid) ->
 
 
 def _find_one(point: Point, name: str, space: Space, grid: Grid) -> Index:
-    place = point if space == "voxel" else grid.index_of(point)
+    place = point if space == "voxel" else grid.find_index(point)
     x, y, z = (math.floor(value + 0.5) for value in place)
     if not all(0 <= at < count for at, count in zip((x, y, z), grid.size, strict=True)):
         shown = ", ".join(f"{value:g}" for value in point)

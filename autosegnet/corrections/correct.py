@@ -38,7 +38,7 @@ def correct_mask(probability: sitk.Image, study: Study, clicks: Clicks) -> sitk.
     Raises:
         InputError: a click lies outside the PET, or one voxel is clicked as both.
     """
-    grid = Grid.of(study.pet)
+    grid = Grid.from_image(study.pet)
     found_tumor, found_background = clicks.find_voxels(grid)
     tumor, background = _join(group_strokes(found_tumor)), _join(group_strokes(found_background))
     chance, suv = view_voxels(probability), view_voxels(study.pet)

@@ -37,7 +37,7 @@ class Header:
     def __repr__(self) -> str:
         return f"Header({self.path.name!r})"
 
-    def text(self, keyword: str) -> str:
+    def read_text(self, keyword: str) -> str:
         """Return an attribute's text, '' if it is missing or empty; several values joined by a backslash."""
         value = self._value(keyword)
         if value is None:
@@ -51,7 +51,7 @@ class Header:
         Raises:
             InputError: it is not one finite number as DICOM writes them.
         """
-        text = self.text(keyword)
+        text = self.read_text(keyword)
         if not text:
             return None
         value = parse_number(text)
@@ -59,18 +59,18 @@ class Header:
             raise InputError(f"{name_attribute(keyword)} is not a number, in {self.where}")
         return value
 
-    def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
+    def read_numbers(self, keyword: str, count: int) -> tuple[float, ...]:
         """Return the numbers of an attribute.
 
         Raises:
             InputError: it is missing or does not hold so many numbers.
         """
-        values = [v for text in self.text(keyword).split("\\") if (v := parse_number(text)) is not None]
+        values = [v for text in self.read_text(keyword).split("\\") if (v := parse_number(text)) is not None]
         if len(values) != count:
             raise InputError(f"{name_attribute(keyword)} is missing or does not hold {count} numbers, in {self.where}")
         return tuple(values)
 
-    def items(self, keyword: str) -> "tuple[Header, ...]":
+    def read_items(self, keyword: str) -> "tuple[Header, ...]":
         """Return the items of a sequence, none if it is missing or empty.
 
         Raises:

@@ -14,7 +14,7 @@ _SHARP_NAMES: Final = re.compile(r"LUNG|BONE|EDGE|SHARP|DETAIL|ULTRA|^Y[A-D]$|^[
 
 def is_sharp(header: Header) -> bool:
     """Return whether ConvolutionKernel (0018,1210) is known to be sharp; an unknown one is taken for soft."""
-    kernel = header.text("ConvolutionKernel").split("\\")[0].strip().upper()
+    kernel = header.read_text("ConvolutionKernel").split("\\")[0].strip().upper()
     if found := _TOSHIBA.match(kernel):
         return 30 <= int(found[1]) < 40 or int(found[1]) >= 50
     if found := _SIEMENS.match(kernel):

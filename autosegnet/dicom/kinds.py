@@ -45,15 +45,15 @@ class Verdict:
 
 def find_kind(header: Header) -> str | None:
     """Return 'PET', 'CT', or None for an object that is no image of either."""
-    sop_class = header.text("SOPClassUID")
+    sop_class = header.read_text("SOPClassUID")
     if sop_class in _MULTI_FRAME:
         return _MULTI_FRAME[sop_class][0]
     if sop_class in _CLASSES:
         return _CLASSES[sop_class]
-    kind = _MODALITIES.get(header.text("Modality"))
+    kind = _MODALITIES.get(header.read_text("Modality"))
     if kind is None or _is_capture(sop_class):
         return kind
-    return kind if header.text("ImagePositionPatient") else None  # an image whose class was anonymised or damaged
+    return kind if header.read_text("ImagePositionPatient") else None  # an image whose class was anonymised or damaged
 
 
 def _is_capture(sop_class: str) -> bool:
@@ -62,7 +62,7 @@ def _is_capture(sop_class: str) -> bool:
 
 def find_other_kind(header: Header) -> str:
     """Return why an image is no slice of a stack, although its series may be one, or ''."""
-    sop_class = header.text("SOPClassUID")
+    sop_class = header.read_text("SOPClassUID")
     if sop_class in _MULTI_FRAME:
         name = name_attribute("SOPClassUID")
         return f"{_MULTI_FRAME[sop_class][1]}, {name}; convert it to single-frame objects"
@@ -70,22 +70,22 @@ def find_other_kind(header: Header) -> str:
         return f"secondary capture, {name_attribute('SOPClassUID')}"
     if picture := next(iter(_find_pictures(header)), None):
         return f"{name_attribute('ImageType')} holds {picture}, not a stack of slices"
-    if "REPROJECTION" in header.text("SeriesType").upper():
+    if "REPROJECTION" in header.read_text("SeriesType").upper():
         return f"{name_attribute('SeriesType')} is REPROJECTION, such as a MIP"
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient"):
-        if not header.text(keyword):
+        if not header.read_text(keyword):
             return f"{name_attribute(keyword)} is missing, so that it has no place in the patient"
     return ""
 
 
 def _find_pictures(header: Header) -> list[str]:
-    values = header.text("ImageType").upper().split("\\")[2:]
+    values = header.read_text("ImageType").upper().split("\\")[2:]
     return [p for p in _PICTURES for v in values if v == p or (p != "MIP" and v.startswith(p))]
 
 
 def find_class_fault(headers: Sequence[Header]) -> str:
     """Return why the classes of a series' slices do not fit, or ''."""
-    classes = {h.text("SOPClassUID") for h in headers}
+    classes = {h.read_text("SOPClassUID") for h in headers}
     name = name_attribute("SOPClassUID")
     if not classes <= _CLASSES.keys():
         if classes & _CLASSES.keys():
@@ -96,14 +96,14 @@ def find_class_fault(headers: Sequence[Header]) -> str:
 
 def judge_pet(headers: Sequence[Header]) -> Verdict:
     """Return what is to be said about the slices of a PET, one per place."""
-    declared = Counter(h.text("NumberOfSlices") for h in headers).most_common(1)[0][0]
+    declared = Counter(h.read_text("NumberOfSlices") for h in headers).most_common(1)[0][0]
     if declared.isdigit() and int(declared) > len(headers):
         return Verdict(f"slices missing: {name_attribute('NumberOfSlices')} is {declared}, found {len(headers)}")
     units_fault = _judge_units(headers[0])
     if units_fault:
         return Verdict(units_fault)
     verdict = _judge_attenuation(headers)
-    types = {h.text("SeriesType").upper().split("\\")[0] for h in headers}
+    types = {h.read_text("SeriesType").upper().split("\\")[0] for h in headers}
     doubts = verdict.doubts
     for motion in ("DYNAMIC", "GATED"):  # NumberOfTimeSlices is no sign: it counts slices in some static GE series
         if motion in types:
@@ -114,13 +114,13 @@ def judge_pet(headers: Sequence[Header]) -> Verdict:
 
 def is_in_motion(headers: Sequence[Header]) -> str:
     """Return 'dynamic series, ...' or 'gated series, ...' if the series says so, else ''."""
-    types = {h.text("SeriesType").upper().split("\\")[0] for h in headers}
+    types = {h.read_text("SeriesType").upper().split("\\")[0] for h in headers}
     motion = next((m for m in ("DYNAMIC", "GATED") if m in types), None)
     return f"{motion.lower()} series, {name_attribute('SeriesType')}" if motion else ""
 
 
 def _judge_units(first: Header) -> str:
-    units = first.text("Units").upper()
+    units = first.read_text("Units").upper()
     names = ("philips_suv_factor", "philips_activity_factor")
     return find_units_fault(units, has_factor=units == "CNTS" and any(_has_factor(first, name) for name in names))
 
@@ -133,13 +133,13 @@ def _has_factor(header: Header, field: str) -> bool:
 
 
 def _judge_attenuation(headers: Sequence[Header]) -> Verdict:
-    corrected = [[v for v in h.text("CorrectedImage").upper().split("\\") if v] for h in headers]
+    corrected = [[v for v in h.read_text("CorrectedImage").upper().split("\\") if v] for h in headers]
     name = name_attribute("CorrectedImage")
     if all("ATTN" in values for values in corrected):
         return Verdict()
     if any(corrected):
         return Verdict(f"not corrected for attenuation: no ATTN in {name}", ATTENUATION)
-    method = headers[0].text("AttenuationCorrectionMethod")
+    method = headers[0].read_text("AttenuationCorrectionMethod")
     if method and method.upper() not in ("NONE", "NO", "N"):
         said = name_attribute("AttenuationCorrectionMethod")
         return Verdict(doubts=(f"{name} is missing; the PET is taken for corrected, because {said} names a method",))

@@ -59,7 +59,7 @@ def _tell_days(series: Sequence[Series]) -> dict[str, str]:
         return {}
     days: dict[str, int | None] = {}
     for s in series:
-        text = s.headers[0].text("StudyDate") or s.headers[0].text("SeriesDate")
+        text = s.headers[0].read_text("StudyDate") or s.headers[0].read_text("SeriesDate")
         try:
             days[s.study_uid] = datetime.strptime(text, "%Y%m%d").toordinal()
         except ValueError:

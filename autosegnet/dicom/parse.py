@@ -45,14 +45,14 @@ def find_header(path: Path, *, stop_when: "StopWhen | None" = None) -> Header | 
         with refuse_damage(damaged):
             header = _read_header(path, form, stop_when or _at_pixels)
             in_meta = str(header.dataset.file_meta.get("MediaStorageSOPClassUID", ""))
-            sop_class, uid = header.text("SOPClassUID"), header.text("SOPInstanceUID")
+            sop_class, uid = header.read_text("SOPClassUID"), header.read_text("SOPInstanceUID")
     except InputError:
         if _cannot_be_slice(_read_class_in_meta(path)):
             return None
         raise
     if _cannot_be_slice(sop_class or in_meta):
         return header if sop_class and uid else None
-    if (sop_class and uid) or not (sop_class or in_meta or header.text("Modality") in ("PT", "CT")):
+    if (sop_class and uid) or not (sop_class or in_meta or header.read_text("Modality") in ("PT", "CT")):
         return header
     raise InputError(f"{damaged}; copy the series again")
 

@@ -114,7 +114,7 @@ def describe_scan(conversion: Conversion | None, pet: "SimpleITK.Image", first: 
         dose_mbq=None if dose_bq is None else dose_bq / 1e6,
         weight_kg=figures.get("weight_kg"),
         height_cm=figures.get("height_cm"),
-        sex=sex if first is not None and (sex := first.text("PatientSex").upper()) in ("M", "F", "O") else "",
+        sex=sex if first is not None and (sex := first.read_text("PatientSex").upper()) in ("M", "F", "O") else "",
         tracer="" if conversion is None or conversion.tracer == "another" else conversion.tracer,
         nuclide="" if conversion is None else conversion.nuclide,
         scanner=_join(first, "Manufacturer", "ManufacturerModelName"),
@@ -128,5 +128,5 @@ def describe_scan(conversion: Conversion | None, pet: "SimpleITK.Image", first: 
 
 def _join(header: Header | None, *keywords: str) -> str:
     """Attributes of the device as one text of plain characters."""
-    texts = [] if header is None else [header.text(keyword) for keyword in keywords]
+    texts = [] if header is None else [header.read_text(keyword) for keyword in keywords]
     return ", ".join(re.sub(r"[^A-Za-z0-9 .,+\-_/()]", " ", text)[:64].strip() for text in texts if text)

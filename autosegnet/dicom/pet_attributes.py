@@ -42,7 +42,7 @@ def read_pet_header(headers: Sequence[Header]) -> PetHeader:
 def _find_dose(header: Header) -> "Header | InputError | None":
     """Return the one radiopharmaceutical of a slice; items of equal content count once."""
     try:
-        items = header.items(_DOSE)
+        items = header.read_items(_DOSE)
     except InputError as error:
         return error
     different = [item for k, item in enumerate(items) if all(item.dataset != before.dataset for before in items[:k])]
@@ -53,7 +53,7 @@ def _find_dose(header: Header) -> "Header | InputError | None":
 
 def _read_text(attribute: Attribute, header: Header, dose: "Header | InputError | None") -> str:
     if attribute.part == "series":
-        return header.text(attribute.keyword)
+        return header.read_text(attribute.keyword)
     if attribute.part == "private":
         group, element = (int(part, 16) for part in attribute.number.strip("()").split(","))
         value = read_private(header, group, attribute.creator, element & 0xFF)
@@ -63,10 +63,10 @@ def _read_text(attribute: Attribute, header: Header, dose: "Header | InputError 
     if dose is None:
         return ""
     if attribute.part == "dose":
-        return dose.text(attribute.keyword)
+        return dose.read_text(attribute.keyword)
     sequence, what = attribute.keyword.split(", ")
-    code = next(iter(dose.items(sequence)), None)
-    return code.text(_CODE_KEYWORDS[what]) if code else ""
+    code = next(iter(dose.read_items(sequence)), None)
+    return code.read_text(_CODE_KEYWORDS[what]) if code else ""
 
 
 def _agree(texts: list[str], attribute: Attribute, name: str) -> str | float | None:
@@ -122,7 +122,7 @@ def _read_slice(header: Header) -> PetSlice:
         if attribute.part != "slice":
             continue
         try:
-            text = header.text(attribute.keyword)
+            text = header.read_text(attribute.keyword)
             values[name] = _to_number(text, name) if attribute.kind == "number" else text
         except InputError as error:
             faults[name] = f"{error}, in {header.where}"

@@ -118,7 +118,7 @@ def _make(
     if results.structure_set is not None:
         from autosegnet.dicom.rtstruct import make_structure_set
 
-        made[results.structure_set] = make_structure_set(labels, count, origin, Grid.of(mask))
+        made[results.structure_set] = make_structure_set(labels, count, origin, Grid.from_image(mask))
     return made
 
 

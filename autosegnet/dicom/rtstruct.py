@@ -76,7 +76,7 @@ def _frame(origin: Origin) -> Dataset:
     made.StructureSetDescription = origin.description
     made.ApprovalStatus = "UNAPPROVED"
     made.FrameOfReferenceUID = origin.first.FrameOfReferenceUID
-    made.PositionReferenceIndicator = origin.headers[0].text("PositionReferenceIndicator") or None
+    made.PositionReferenceIndicator = origin.headers[0].read_text("PositionReferenceIndicator") or None
     return made
 
 

@@ -78,7 +78,7 @@ def _descriptions(tracking_uids: tuple[str, ...]) -> list[Any]:
         name=NAME, family=codes.DCM.ArtificialIntelligence, version=__version__
     )
 
-    def described(number: int, label: str, uid: str | None) -> Any:
+    def describe_segment(number: int, label: str, uid: str | None) -> Any:
         return hd.seg.SegmentDescription(
             segment_number=number,
             segment_label=label,
@@ -92,5 +92,5 @@ def _descriptions(tracking_uids: tuple[str, ...]) -> list[Any]:
         )
 
     if not tracking_uids:
-        return [described(1, "Lesions", None)]
-    return [described(k, f"Lesion {k}", uid) for k, uid in enumerate(tracking_uids, start=1)]
+        return [describe_segment(1, "Lesions", None)]
+    return [describe_segment(k, f"Lesion {k}", uid) for k, uid in enumerate(tracking_uids, start=1)]

@@ -58,22 +58,22 @@ class Series:
     @property
     def study_uid(self) -> str:
         """Return StudyInstanceUID (0020,000D)."""
-        return self.headers[0].text("StudyInstanceUID")
+        return self.headers[0].read_text("StudyInstanceUID")
 
     @property
     def frame_uid(self) -> str:
         """Return FrameOfReferenceUID (0020,0052)."""
-        return self.headers[0].text("FrameOfReferenceUID")
+        return self.headers[0].read_text("FrameOfReferenceUID")
 
     @property
     def name(self) -> str:
         """Return what tells it from others, without a word of free text."""
-        number = "".join(c for c in self.headers[0].text("SeriesNumber")[:8] if c.isdigit()) or "none"
+        number = "".join(c for c in self.headers[0].read_text("SeriesNumber")[:8] if c.isdigit()) or "none"
         end = self.uid[-12:]
         uid = f"UID ...{end}" if re.fullmatch(r"[0-9.]+", end) else "UID that is none"
         if not self.part:
             return f"{self.kind} number {number}, {len(self.headers)} slices, {uid}"
-        acquisition = self.headers[0].text("AcquisitionNumber")
+        acquisition = self.headers[0].read_text("AcquisitionNumber")
         part = f"acquisition {acquisition}" if acquisition.isdigit() else f"part {self.part}"
         return f"{self.kind} number {number}, {len(self.headers)} slices of {part}, {uid}#{self.part}"
 
@@ -107,7 +107,7 @@ def sort_series(headers: Iterable[Header]) -> list[Series]:
     for header in _drop_repeated(headers):
         kind = find_kind(header)
         if kind:
-            uid = header.text("SeriesInstanceUID")
+            uid = header.read_text("SeriesInstanceUID")
             if not uid:
                 name = name_attribute("SeriesInstanceUID")
                 raise InputError(f"{name} is missing in {header.where}; expected it in every image")
@@ -120,7 +120,7 @@ def _drop_repeated(headers: Iterable[Header]) -> list[Header]:
     kept: dict[str, list[Header]] = {}
     order, repeated = [], 0
     for header in headers:
-        same = kept.setdefault(header.text("SOPInstanceUID"), [])
+        same = kept.setdefault(header.read_text("SOPInstanceUID"), [])
         if any(_is_equal(header, other) for other in same):
             repeated += 1
             continue
@@ -192,8 +192,8 @@ def _split_by_geometry(headers: Sequence[Header]) -> list[list[Header]]:
     """Return the slices by orientation and size, the largest group first."""
     groups: list[tuple[tuple[str, str], np.ndarray, list[Header]]] = []
     for header in headers:
-        size = (header.text("Rows"), header.text("Columns"))
-        cosines = np.array(header.numbers("ImageOrientationPatient", 6))
+        size = (header.read_text("Rows"), header.read_text("Columns"))
+        cosines = np.array(header.read_numbers("ImageOrientationPatient", 6))
         for known_size, known, group in groups:
             if size == known_size and np.abs(cosines - known).max() <= SAME_COSINES:
                 group.append(header)
@@ -205,7 +205,7 @@ def _split_by_geometry(headers: Sequence[Header]) -> list[list[Header]]:
 
 def _tell_difference(header: Header, usual: Header) -> str:
     keywords = ("ImageOrientationPatient", "Rows", "Columns")
-    differing = [k for k in keywords if header.text(k) != usual.text(k)]
+    differing = [k for k in keywords if header.read_text(k) != usual.read_text(k)]
     return f"{' and '.join(name_attribute(k) for k in differing)} differs from the other slices'"
 
 
@@ -215,7 +215,7 @@ def _split_by_acquisition(headers: Sequence[Header], found: Stack | str) -> list
         return [(headers, found)]
     groups: dict[str, list[Header]] = {}
     for header in headers:
-        groups.setdefault(header.text("AcquisitionNumber"), []).append(header)
+        groups.setdefault(header.read_text("AcquisitionNumber"), []).append(header)
     tried: list[_Tried] = [(group, _try_stack(group)) for group in groups.values()]
     usable = [pair for pair in tried if isinstance(pair[1], Stack)]
     return usable if len(groups) > 1 and usable and count_doubled(headers) < len(headers) else [(headers, found)]

@@ -119,7 +119,7 @@ def check_origin(origin: Origin) -> None:
         InputError: a UID is missing, or several stand in its place.
     """
     for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
-        uid = origin.headers[0].text(keyword)
+        uid = origin.headers[0].read_text(keyword)
         if not uid or "\\" in uid:
             found = "has several values" if uid else "is missing"
             raise InputError(
@@ -153,7 +153,7 @@ def copy_patient_and_study(origin: Origin, target: Dataset) -> None:
 
 
 def _find_too_long(origin: Origin) -> list[str]:
-    return [k for k, longest in _LONGEST.items() if len(origin.headers[0].text(k)) > longest]
+    return [k for k, longest in _LONGEST.items() if len(origin.headers[0].read_text(k)) > longest]
 
 
 def make_lean_copies(origin: Origin) -> list[Dataset]:
@@ -171,10 +171,10 @@ def _make_lean(header: Header, number: int, spacing_mm: float) -> Dataset:
                 lean[keyword] = copy.deepcopy(header.dataset[keyword])
         for keyword in _TYPE_2:
             setattr(lean, keyword, None)
-        thickness_mm = parse_number(header.text("SliceThickness"))
+        thickness_mm = parse_number(header.read_text("SliceThickness"))
         lean.SliceThickness = thickness_mm if thickness_mm and thickness_mm > 0 else round(spacing_mm, 6)
-        if not header.text("InstanceNumber").isdigit():
+        if not header.read_text("InstanceNumber").isdigit():
             lean.InstanceNumber = number
-        if not header.text("Modality"):
+        if not header.read_text("Modality"):
             lean.Modality = "PT"
     return lean

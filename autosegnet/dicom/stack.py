@@ -41,20 +41,20 @@ def stack_slices(headers: Sequence[Header]) -> Stack:
     if len(headers) < LEAST_SLICES:
         raise InputError(f"found {len(headers)} slices; expected a stack of at least {LEAST_SLICES}")
     for keyword in ("Rows", "Columns", "StudyInstanceUID", "FrameOfReferenceUID", "Modality"):
-        if len({h.text(keyword) for h in headers}) > 1:
+        if len({h.read_text(keyword) for h in headers}) > 1:
             raise InputError(f"{name_attribute(keyword)} differs between slices")
-    spacings = np.array([h.numbers("PixelSpacing", 2) for h in headers])
+    spacings = np.array([h.read_numbers("PixelSpacing", 2) for h in headers])
     if np.abs(spacings / spacings[0] - 1.0).max() > _SAME_SPACING:
         raise InputError(f"{name_attribute('PixelSpacing')} differs between slices")
-    cosines = np.array([h.numbers("ImageOrientationPatient", 6) for h in headers])
+    cosines = np.array([h.read_numbers("ImageOrientationPatient", 6) for h in headers])
     if np.abs(cosines - cosines[0]).max() > SAME_COSINES:
         raise InputError(f"{name_attribute('ImageOrientationPatient')} differs between slices")
     along_row, along_column = cosines[0, :3], cosines[0, 3:]
     normal = np.cross(along_row, along_column)
-    places = np.array([h.numbers("ImagePositionPatient", 3) for h in headers])
+    places = np.array([h.read_numbers("ImagePositionPatient", 3) for h in headers])
     order = np.argsort(places @ normal, kind="stable")
     step_mm = _even_step_mm(places[order], normal)
-    row_mm, column_mm = first.numbers("PixelSpacing", 2)  # between rows, between columns
+    row_mm, column_mm = first.read_numbers("PixelSpacing", 2)  # between rows, between columns
     x_mm, y_mm, z_mm = (float(v) for v in places[order[0]])
     size = (_count(first, "Columns"), _count(first, "Rows"), len(order))
     direction = tuple(float(v) for v in np.stack([along_row, along_column, normal], axis=1).ravel())
@@ -73,7 +73,7 @@ def _count(header: Header, keyword: str) -> int:
 
 def count_doubled(headers: Sequence[Header]) -> int:
     """Return how many slices lie at the place of another."""
-    places = {tuple(round(v, 3) for v in h.numbers("ImagePositionPatient", 3)) for h in headers}
+    places = {tuple(round(v, 3) for v in h.read_numbers("ImagePositionPatient", 3)) for h in headers}
     return len(headers) - len(places)
 
 

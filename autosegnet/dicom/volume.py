@@ -67,7 +67,9 @@ def read_ct_image(stacked: Stack) -> "SimpleITK.Image":
         InputError: pixels that are damaged or of a kind that is not read, or no rescaling.
     """
     scales = [_read_rescale(header) for header in stacked.headers]
-    integers = all(header.text("BitsAllocated") in ("8", "16") for header in stacked.headers)  # others may be floats
+    integers = all(
+        header.read_text("BitsAllocated") in ("8", "16") for header in stacked.headers
+    )  # others may be floats
     whole = integers and all(slope == int(slope) and intercept == int(intercept) for slope, intercept in scales)
     values = empty_voxels(stacked.grid.size[::-1], np.dtype(np.int16 if whole else np.float32))
     for z, (header, (slope, intercept)) in enumerate(zip(stacked.headers, scales, strict=True)):
@@ -157,12 +159,12 @@ def _choose_decoder(header: Header) -> str:
     Raises:
         InputError: pixels of a kind that is not read.
     """
-    samples = header.text("SamplesPerPixel")
+    samples = header.read_text("SamplesPerPixel")
     if samples != "1":
         raise InputError(
             f"{name_attribute('SamplesPerPixel')} is {samples or 'missing'}, expected 1, in {header.where}"
         )
-    if header.text("PhotometricInterpretation") not in ("MONOCHROME2", "MONOCHROME1"):  # 1 is for display alone
+    if header.read_text("PhotometricInterpretation") not in ("MONOCHROME2", "MONOCHROME1"):  # 1 is for display alone
         raise InputError(f"{name_attribute('PhotometricInterpretation')} is not MONOCHROME2 in {header.where}")
     if (header.number("NumberOfFrames") or 1) > 1:
         name = name_attribute("NumberOfFrames")

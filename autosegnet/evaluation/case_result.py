@@ -123,12 +123,12 @@ def _read_pet(path: Path, truth: sitk.Image) -> Any:
     from autosegnet.io import read_image
 
     pet = read_image(path)
-    if not is_same_set(Grid.of(pet), Grid.of(truth)):
+    if not is_same_set(Grid.from_image(pet), Grid.from_image(truth)):
         raise InputError(
             f"the PET {format_path(path)} is not on the grid of the truth; expected the same voxel centres"
         )
     return view_voxels(
-        resample_labels(pet, Grid.of(truth))
+        resample_labels(pet, Grid.from_image(truth))
     )  # every voxel centre is one of the PET's: nothing is changed
 
 
@@ -152,7 +152,7 @@ def read_as_lesions(path: Path, label: str) -> sitk.Image:
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         raise InputError(f"{format_path(path)} holds values that are not whole numbers; expected labels")
     inside = values != 0 if label == ANY_LABEL else values == int(label)
-    return make_image(inside.astype(np.uint8), Grid.of(image))
+    return make_image(inside.astype(np.uint8), Grid.from_image(image))
 
 
 def list_columns(options: EvaluationOptions, *, with_pet: bool, steps: int) -> list[str]:

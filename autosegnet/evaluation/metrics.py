@@ -144,7 +144,7 @@ def put_on_grid_of(prediction: "SimpleITK.Image", truth: "SimpleITK.Image") -> "
     Raises:
         InputError: the two have other voxel centres
     """
-    own, wanted = Grid.of(prediction), Grid.of(truth)
+    own, wanted = Grid.from_image(prediction), Grid.from_image(truth)
     same_order = own.size == wanted.size and np.allclose(own.direction, wanted.direction, atol=0.1)
     tolerance = GRID_TOLERANCE_MM / min(wanted.spacing_mm)
     if not same_order and np.isfinite(own.origin_mm).all() and is_same_set(own, wanted, tolerance=tolerance):

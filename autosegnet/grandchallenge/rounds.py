@@ -40,7 +40,7 @@ def read_round(path: Path | None, pet: sitk.Image) -> tuple[Clicks, dict[str, An
         return Clicks(), {}
     try:
         clicks = read_clicks(path)
-        clicks.find_voxels(Grid.of(pet))
+        clicks.find_voxels(Grid.from_image(pet))
     except InputError as error:
         log.warning("the clicks are not used: %s", error)
         return Clicks(), {"clicks": {"tumor": 0, "background": 0, "refused": str(error)}}
@@ -79,6 +79,6 @@ def digest_study(study: Study, weights: str) -> str:
     digest = hashlib.blake2b(weights.encode())
     for image in (study.pet, study.ct):
         array = view_voxels(image)
-        digest.update(repr((Grid.of(image), array.dtype.str)).encode())
+        digest.update(repr((Grid.from_image(image), array.dtype.str)).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -139,7 +139,7 @@ def _application(calls: Calls) -> Callable[[WSGIEnvironment, StartResponse], Ite
     """Return the WSGI application whose calls the queue takes."""
     free = BoundedSemaphore(_MOST_CALLS)
 
-    def application(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def answer(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         match environment["REQUEST_METHOD"], environment["PATH_INFO"]:
             case "GET", "/health":
                 status, text = HTTPStatus.OK, "ready"
@@ -156,7 +156,7 @@ def _application(calls: Calls) -> Callable[[WSGIEnvironment, StartResponse], Ite
         start_response(f"{status.value} {status.phrase}", headers)
         return [body]
 
-    return application
+    return answer
 
 
 def _answer(calls: Calls, free: BoundedSemaphore) -> tuple[HTTPStatus, str]:

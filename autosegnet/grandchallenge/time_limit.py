@@ -81,10 +81,10 @@ class _SomeFolds:
     def folds(self) -> int:
         return len(self._kept)
 
-    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        return self._engine.logit_difference(window, self._kept[fold])
+    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        return self._engine.compute_logit_difference(window, self._kept[fold])
 
-    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+    def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
         return _SomeFoldsAccumulator(open_accumulator(self._engine, array, sums=sums), self._kept)
 
 
@@ -101,8 +101,8 @@ class _SomeFoldsAccumulator:
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
         self._canvas.add(windows, self._kept[fold], into)
 
-    def sums(self) -> list[NDArray[np.float32]]:
-        return self._canvas.sums()
+    def read_sums(self) -> list[NDArray[np.float32]]:
+        return self._canvas.read_sums()
 
 
 class _TooSlowError(Exception):

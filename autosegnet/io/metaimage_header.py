@@ -88,47 +88,47 @@ def parse_meta_header(tags: Tags) -> MetaHeader:
     Raises:
         InputError: they say nothing, too much, what no scalar image has, or what is beyond the bounds of `decoded`.
     """
-    dims = tags.integers("NDims", 1)[0] if "NDims" in tags.values else 0
+    dims = tags.read_integers("NDims", 1)[0] if "NDims" in tags.values else 0
     keys = list(tags.values)
     if not 3 <= dims <= 10:
-        raise tags.refusal(f"the image has {dims} dimensions, expected 3")
+        raise tags.make_error(f"the image has {dims} dimensions, expected 3")
     if _SIZED_KEYS.intersection(keys[: keys.index("NDims")]):
-        raise tags.refusal("the header says NDims too late, expected it before the keys that depend on it")
-    size = tuple(tags.integers("DimSize", dims))
+        raise tags.make_error("the header says NDims too late, expected it before the keys that depend on it")
+    size = tuple(tags.read_integers("DimSize", dims))
     if any(count != 1 for count in size[3:]):
-        raise tags.refusal(f"the image has {dims} dimensions, expected one three-dimensional image")
+        raise tags.make_error(f"the image has {dims} dimensions, expected one three-dimensional image")
     check_size(size[:3], tags.path)
     _check_kind(tags, dims)
-    compressed = tags.boolean("CompressedData", default=False)
+    compressed = tags.read_boolean("CompressedData", default=False)
     if "CompressedDataSize" in tags.values and not compressed:
-        raise tags.refusal("the header has CompressedDataSize without CompressedData = True, expected both or none")
+        raise tags.make_error("the header has CompressedDataSize without CompressedData = True, expected both or none")
     return MetaHeader(
         grid=_grid(tags, size),
         dtype=_dtype(tags),
         start=_start(tags, compressed),
         compressed=compressed,
-        compressed_size=tags.integer("CompressedDataSize", 0) if "CompressedDataSize" in tags.values else None,
+        compressed_size=tags.read_integer("CompressedDataSize", 0) if "CompressedDataSize" in tags.values else None,
     )
 
 
 def _check_kind(tags: Tags, dims: int) -> None:
     """Refuse what is not one scalar image in this file, in mm, with its final voxel values."""
-    if tags.text("ElementDataFile", "") not in {"LOCAL", "Local", "local"}:
-        raise tags.refusal("the voxels are in another file, expected ElementDataFile = LOCAL (one .mha file)")
-    if tags.text("ObjectType", "Image") != "Image":
-        raise tags.refusal("the MetaImage header is not of an image, expected ObjectType = Image")
-    if not tags.boolean("BinaryData", default=True):
-        raise tags.refusal("the voxels are written as text, expected BinaryData = True")
-    if (channels := tags.integer("ElementNumberOfChannels", 1)) != 1:
-        raise tags.refusal(f"a voxel has {channels} channels, expected 1")
-    if tags.text("DistanceUnits", "mm") not in {"mm", "?"}:
-        raise tags.refusal("DistanceUnits is not mm, expected an image in mm")
+    if tags.read_text("ElementDataFile", "") not in {"LOCAL", "Local", "local"}:
+        raise tags.make_error("the voxels are in another file, expected ElementDataFile = LOCAL (one .mha file)")
+    if tags.read_text("ObjectType", "Image") != "Image":
+        raise tags.make_error("the MetaImage header is not of an image, expected ObjectType = Image")
+    if not tags.read_boolean("BinaryData", default=True):
+        raise tags.make_error("the voxels are written as text, expected BinaryData = True")
+    if (channels := tags.read_integer("ElementNumberOfChannels", 1)) != 1:
+        raise tags.make_error(f"a voxel has {channels} channels, expected 1")
+    if tags.read_text("DistanceUnits", "mm") not in {"mm", "?"}:
+        raise tags.make_error("DistanceUnits is not mm, expected an image in mm")
     for key, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
-        if key in tags.values and tags.floats(key, 1) != [neutral]:
-            raise tags.refusal(f"{key} is not {neutral:g}, expected voxels stored as final values")
+        if key in tags.values and tags.read_floats(key, 1) != [neutral]:
+            raise tags.make_error(f"{key} is not {neutral:g}, expected voxels stored as final values")
     for key, count in _IGNORED_NUMBERS.items():
         if key in tags.values:
-            tags.floats(key, count or dims)
+            tags.read_floats(key, count or dims)
 
 
 def _grid(tags: Tags, size: tuple[int, ...]) -> Grid:
@@ -138,11 +138,11 @@ def _grid(tags: Tags, size: tuple[int, ...]) -> Grid:
     a grid that is not stated is refused.
     """
     dims = len(size)
-    x, y, z = tags.floats("ElementSpacing" if "ElementSpacing" in tags.values else "ElementSize", dims)[:3]
-    left, posterior, superior = tags.agreed(_ORIGIN_KEYS, dims)[:3]
-    matrix = np.array(tags.agreed(_DIRECTION_KEYS, dims * dims)).reshape(dims, dims)
+    x, y, z = tags.read_floats("ElementSpacing" if "ElementSpacing" in tags.values else "ElementSize", dims)[:3]
+    left, posterior, superior = tags.read_agreed(_ORIGIN_KEYS, dims)[:3]
+    matrix = np.array(tags.read_agreed(_DIRECTION_KEYS, dims * dims)).reshape(dims, dims)
     if np.any(matrix[3:, :3]) or np.any(matrix[:3, 3:]):
-        raise tags.refusal("TransformMatrix mixes space with a further axis, expected three axes")
+        raise tags.make_error("TransformMatrix mixes space with a further axis, expected three axes")
     direction = tuple(matrix[:3, :3].T.ravel().tolist())
     grid = Grid((size[0], size[1], size[2]), (x, y, z), (left, posterior, superior), direction)
     check_geometry(grid, tags.path)
@@ -150,11 +150,11 @@ def _grid(tags: Tags, size: tuple[int, ...]) -> Grid:
 
 
 def _dtype(tags: Tags) -> np.dtype[Any]:
-    name = tags.text("ElementType", "")
+    name = tags.read_text("ElementType", "")
     if name not in _TYPES:
         found = name if re.fullmatch(r"MET_[A-Z_]{1,30}", name) else "missing or not a MetaImage type"
-        raise tags.refusal(f"ElementType is {found}, expected a scalar type such as MET_FLOAT")
-    big_endian = tags.boolean(*_BYTE_ORDER_KEYS, default=False)
+        raise tags.make_error(f"ElementType is {found}, expected a scalar type such as MET_FLOAT")
+    big_endian = tags.read_boolean(*_BYTE_ORDER_KEYS, default=False)
     return np.dtype(_TYPES[name]).newbyteorder(">" if big_endian else "<")
 
 
@@ -163,9 +163,11 @@ def _start(tags: Tags, compressed: bool) -> int:
 
     -1 (the last bytes) has to mean the same place.
     """
-    header_size = tags.integer("HeaderSize", 0)
+    header_size = tags.read_integer("HeaderSize", 0)
     if header_size == 0 or (header_size == -1 and not compressed):
         return tags.end
     if header_size < tags.end:
-        raise tags.refusal(f"HeaderSize is {header_size}, expected at least the {tags.end} bytes that the header takes")
+        raise tags.make_error(
+            f"HeaderSize is {header_size}, expected at least the {tags.end} bytes that the header takes"
+        )
     return header_size

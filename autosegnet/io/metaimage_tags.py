@@ -43,49 +43,51 @@ class Tags:
     end: int
     path: Path
 
-    def text(self, key: str, default: str) -> str:
+    def read_text(self, key: str, default: str) -> str:
         """Return the value of a key as it stands."""
         return self.values.get(key, default)
 
-    def floats(self, key: str, count: int) -> list[float]:
+    def read_floats(self, key: str, count: int) -> list[float]:
         """Return the `count` finite numbers of a key that has to be there."""
         words = _WORD.findall(self.values.get(key, ""))
         if len(words) != count or not all(_NUMBER.fullmatch(word) for word in words):
-            raise self.refusal(f"the header has no valid {key}, expected {count} finite numbers")
+            raise self.make_error(f"the header has no valid {key}, expected {count} finite numbers")
         values = [float(word) for word in words]
         if not all(value == 0 or _SMALLEST_NORMAL <= abs(value) < math.inf for value in values):
-            raise self.refusal(f"{key} holds a number too large or too small, expected numbers that a double can hold")
+            raise self.make_error(
+                f"{key} holds a number too large or too small, expected numbers that a double can hold"
+            )
         return values
 
-    def integers(self, key: str, count: int) -> list[int]:
+    def read_integers(self, key: str, count: int) -> list[int]:
         """Return the `count` whole numbers of a key that has to be there."""
         words = _WORD.findall(self.values.get(key, ""))
         if len(words) != count or not all(_INTEGER.fullmatch(word) for word in words):
-            raise self.refusal(f"the header has no valid {key}, expected {count} whole numbers")
+            raise self.make_error(f"the header has no valid {key}, expected {count} whole numbers")
         return [int(word) for word in words]
 
-    def integer(self, key: str, default: int) -> int:
+    def read_integer(self, key: str, default: int) -> int:
         """Return the whole number of a key, or the default if the key is missing."""
-        return self.integers(key, 1)[0] if key in self.values else default
+        return self.read_integers(key, 1)[0] if key in self.values else default
 
-    def boolean(self, *keys: str, default: bool) -> bool:
+    def read_boolean(self, *keys: str, default: bool) -> bool:
         """Return True or False under keys of one meaning, or the default if all of them are missing."""
         found = {_BOOLEANS.get(self.values[key].lower()) for key in keys if key in self.values}
         if None in found or len(found) > 1:
-            raise self.refusal(f"{' and '.join(keys)} have no clear value, expected True or False")
+            raise self.make_error(f"{' and '.join(keys)} have no clear value, expected True or False")
         return bool(found.pop()) if found else default
 
-    def agreed(self, keys: tuple[str, ...], count: int) -> list[float]:
+    def read_agreed(self, keys: tuple[str, ...], count: int) -> list[float]:
         """Return the numbers under keys of one meaning, at least one of them there and no two different."""
-        found = {key: self.floats(key, count) for key in keys if key in self.values}
+        found = {key: self.read_floats(key, count) for key in keys if key in self.values}
         if not found:
-            raise self.refusal(f"the header has no {keys[0]}, expected {count} numbers")
+            raise self.make_error(f"the header has no {keys[0]}, expected {count} numbers")
         values = next(iter(found.values()))
         if any(other != values for other in found.values()):
-            raise self.refusal(f"{' and '.join(found)} differ in the header, expected the same numbers")
+            raise self.make_error(f"{' and '.join(found)} differ in the header, expected the same numbers")
         return values
 
-    def refusal(self, reason: str) -> InputError:
+    def make_error(self, reason: str) -> InputError:
         """Return the error that says `reason` of this file."""
         return InputError(f"{reason}, in {format_path(self.path)}")
 

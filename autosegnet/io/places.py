@@ -26,7 +26,7 @@ class OutputFolder:
     path: Path
     holds: Callable[[str], bool]
 
-    def files(self) -> list[Path]:
+    def list_files(self) -> list[Path]:
         """Return those that are there."""
         try:
             return [self.path / name for name in sorted(os.listdir(self.path)) if self.holds(name)]
@@ -70,7 +70,7 @@ def remove_older(outputs: Mapping[str, Output]) -> None:
         OutputError: it cannot be removed
     """
     for output in outputs.values():
-        for path in output.files() if isinstance(output, OutputFolder) else [output]:
+        for path in output.list_files() if isinstance(output, OutputFolder) else [output]:
             if path is not None and os.path.isfile(path):
                 remove_file(path)
 
@@ -108,7 +108,7 @@ def _replaces(output: Output, path: Path, is_read: Callable[[str], bool]) -> boo
         return False
     if not os.path.isdir(path):
         return _covers(output, path)
-    existing = output.files() if isinstance(output, OutputFolder) else [output]
+    existing = output.list_files() if isinstance(output, OutputFolder) else [output]
     replaced = {identity for file in existing if (identity := _identity(file)) is not None}
     return bool(replaced) and any(_identity(file) in replaced for file in _files_in(path) if is_read(file.name))
 

@@ -13,7 +13,13 @@ from autosegnet.lesions.components import (
 )
 from autosegnet.lesions.context import BodySize, Context
 from autosegnet.lesions.figures import BodyFigures, LeftOut, Lesion
-from autosegnet.lesions.lesion_table import LESION_COLUMNS, LesionTable, csv_text, json_text, lesion_row
+from autosegnet.lesions.lesion_table import (
+    LESION_COLUMNS,
+    LesionTable,
+    format_lesions_csv,
+    format_lesions_json,
+    make_lesion_row,
+)
 from autosegnet.lesions.measure import measure_lesions
 from autosegnet.lesions.numbering import number_lesions
 from autosegnet.lesions.organ_labels import OrganLabels
@@ -35,10 +41,10 @@ __all__ = [
     "PeakSphere",
     "Selection",
     "count_lesion_voxels",
-    "csv_text",
-    "json_text",
+    "format_lesions_csv",
+    "format_lesions_json",
     "label_lesions",
-    "lesion_row",
+    "make_lesion_row",
     "measure_volumes_ml",
     "measure_lesions",
     "measure_selected",

@@ -34,7 +34,7 @@ class BodySize:
             return None
         return compute_body_surface_m2(weight_kg=self.weight_kg, height_cm=self.height_cm)
 
-    def lean_factors(self) -> dict[str, float]:
+    def compute_lean_factors(self) -> dict[str, float]:
         """Return what turns SUV into SUL, by the name of the formula of the lean body mass: its kg per kg of weight.
 
         Empty if weight, height or sex is unknown.

@@ -80,7 +80,7 @@ def find_landmarks(pet: Grid, *, ct: sitk.Image | None, organs: OrganLabels | No
     placed = place_organs(organs, grid) if organs is not None else None
     hu = view_voxels(resample(ct, grid, outside=_AIR_HU)) if ct is not None else None
     body = _find_body(hu) if hu is not None else None
-    lungs = placed.mask_of("lung") if placed is not None else None
+    lungs = placed.make_mask("lung") if placed is not None else None
     if (lungs is None or not lungs.any()) and hu is not None and body is not None:
         lungs = _find_lungs(hu, body)
     if lungs is None or not lungs.any():
@@ -161,7 +161,7 @@ def _skull_base(organs: Organs | None, hu: NDArray[np.float32] | None, lung_top:
     from scipy import ndimage
 
     if organs is not None and organs.has("brain"):
-        return int(np.flatnonzero(organs.mask_of("brain").any(axis=(1, 2)))[0])
+        return int(np.flatnonzero(organs.make_mask("brain").any(axis=(1, 2)))[0])
     if hu is None:
         return None
     enclosed = np.zeros(len(hu), bool)
@@ -184,7 +184,7 @@ def _pelvis(organs: Organs | None, grid: Grid) -> tuple[float, float] | None:
     for organ in ("hip bone", "urinary bladder"):
         if not organs.has(organ):
             continue
-        heights = np.flatnonzero(organs.mask_of(organ).any(axis=(1, 2)))
+        heights = np.flatnonzero(organs.make_mask(organ).any(axis=(1, 2)))
         if organ == "hip bone":
             return _height(grid, heights[0]), _height(grid, heights[-1])
         floor_mm = _height(grid, heights[0]) - _BLADDER_TO_FLOOR_MM

@@ -109,21 +109,21 @@ class LesionTable:
         """
         import pandas
 
-        rows = [lesion_row(lesion, self) for lesion in self.lesions]
+        rows = [make_lesion_row(lesion, self) for lesion in self.lesions]
         return pandas.DataFrame(rows, columns=list(LESION_COLUMNS))
 
 
-def csv_text(table: LesionTable) -> str:
+def format_lesions_csv(table: LesionTable) -> str:
     """Return the text of `lesions.csv`: a row per lesion, or the names of the columns alone."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(LESION_COLUMNS)
     for lesion in table.lesions:
-        rows.writerow(lesion_row(lesion, table).values())
+        rows.writerow(make_lesion_row(lesion, table).values())
     return text.getvalue()
 
 
-def json_text(table: LesionTable) -> str:
+def format_lesions_json(table: LesionTable) -> str:
     """Return the text of `lesions.json`: the conventions, the whole body, references and the rows of `lesions.csv`."""
     content = {
         "format": 1,
@@ -144,12 +144,12 @@ def json_text(table: LesionTable) -> str:
         "sul_per_suv": {formula: table.lean_factors.get(formula) for formula in _LEAN},
         "suggestions": _suggestions(table),
         "left_out": [asdict(left) for left in table.left_out],
-        "lesions": [lesion_row(lesion, table) for lesion in table.lesions],
+        "lesions": [make_lesion_row(lesion, table) for lesion in table.lesions],
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def lesion_row(lesion: Lesion, table: LesionTable) -> dict[str, Any]:
+def make_lesion_row(lesion: Lesion, table: LesionTable) -> dict[str, Any]:
     """Return the figures of a lesion by the names of `LESION_COLUMNS`; None if one is not known."""
     values: list[Any] = [getattr(lesion, name) for name in _NAMES]
     values += [*lesion.centroid_mm, *lesion.suv_max_mm]

@@ -46,15 +46,15 @@ def measure_lesions(
     Raises:
         InputError: mask and PET, or a map of the context and the PET, are on different grids.
     """
-    grid, context = Grid.of(suv), context or Context()
+    grid, context = Grid.from_image(suv), context or Context()
     _check_grids(mask, grid, context)
     labels, n = number_lesions(mask, labelled=labelled)
-    parts = _Parts.of(labels, n, suv)
+    parts = _Parts.from_labels(labels, n, suv)
     locator = Locator(grid, context)
     lesions = tuple(
         replace(
-            _lesion(number, *parts.of_lesion(number), grid=grid),
-            **_beside(parts.index_of(number), mask, context, locator, labelled=labelled),
+            _lesion(number, *parts.select_lesion(number), grid=grid),
+            **_beside(parts.find_index(number), mask, context, locator, labelled=labelled),
         )
         for number in range(1, n + 1)
     )
@@ -66,20 +66,20 @@ def measure_lesions(
         compute_voxel_volume_ml(grid.spacing_mm),
         make_peak_sphere(grid).voxels,
         references,
-        context.size.lean_factors(),
+        context.size.compute_lean_factors(),
         context.is_fdg,
         labelled,
     )
 
 
 def _check_grids(mask: sitk.Image, grid: Grid, context: Context) -> None:
-    if not is_same_grid(Grid.of(mask), grid):
+    if not is_same_grid(Grid.from_image(mask), grid):
         raise InputError(
             f"mask of {mask.GetSize()} voxels is not on the grid of the PET of {grid.size} voxels; "
             "lesions are measured on the PET's own grid"
         )
     for name, image in (("probability", context.probability), ("uncertainty", context.disagreement)):
-        if image is not None and not is_same_grid(Grid.of(image), grid):
+        if image is not None and not is_same_grid(Grid.from_image(image), grid):
             raise InputError(
                 f"the map of {name} of {image.GetSize()} voxels is not on the grid of the PET of {grid.size} voxels"
             )
@@ -102,20 +102,20 @@ class _Parts:
     starts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, labels: NDArray[Any], n: int, suv: sitk.Image) -> _Parts:
+    def from_labels(cls, labels: NDArray[Any], n: int, suv: sitk.Image) -> _Parts:
         pet = view_voxels(suv)
         at = np.flatnonzero(labels)
         # Voxels come in storage order; a stable sort keeps it within each lesion.
         at = at[np.argsort(labels.reshape(-1)[at], kind="stable")]
         counts = np.bincount(labels.reshape(-1)[at], minlength=n + 1)[1:]
         index = np.stack(np.unravel_index(at, labels.shape)[::-1], axis=1)
-        means = compute_sphere_means(pet, index, make_peak_sphere(Grid.of(suv)))
+        means = compute_sphere_means(pet, index, make_peak_sphere(Grid.from_image(suv)))
         return cls(index, pet.reshape(-1)[at].astype(np.float64), means, np.append(0, np.cumsum(counts)))
 
-    def index_of(self, number: int) -> NDArray[np.int64]:
+    def find_index(self, number: int) -> NDArray[np.int64]:
         return self.index[self.starts[number - 1] : self.starts[number]]
 
-    def of_lesion(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    def select_lesion(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         part = slice(self.starts[number - 1], self.starts[number])
         return self.index[part], self.suv[part], self.means[part]
 
@@ -178,7 +178,7 @@ def _hottest(index: NDArray[np.int64], suv: NDArray[np.float64], means: NDArray[
 
 
 def _position(index: NDArray[Any], grid: Grid) -> Position:
-    return grid.position_mm((float(index[0]), float(index[1]), float(index[2])))
+    return grid.find_position_mm((float(index[0]), float(index[1]), float(index[2])))
 
 
 def _body(lesions: tuple[Lesion, ...], index: NDArray[np.int64], grid: Grid, size: BodySize) -> BodyFigures:

@@ -35,7 +35,7 @@ def number_lesions(mask: sitk.Image, *, labelled: bool = False) -> tuple[NDArray
         index = np.stack(np.unravel_index(at, labels.shape)[::-1], axis=1)
         count = np.bincount(found, minlength=n)
         centre = np.stack([np.bincount(found, weights=index[:, axis]) / count for axis in range(3)], axis=1)
-        grid = Grid.of(mask)
+        grid = Grid.from_image(mask)
         positions_mm = centre @ grid.steps_mm.T + grid.origin_mm
         number = np.empty(n, flat.dtype)
         number[np.lexsort((*make_anatomical_keys(positions_mm), -count))] = np.arange(1, n + 1)

@@ -42,14 +42,14 @@ class Organs:
     labels: NDArray[Any]
     organs: Mapping[int, tuple[str, str]]
 
-    def mask_of(self, organ: str) -> NDArray[np.bool_]:
+    def make_mask(self, organ: str) -> NDArray[np.bool_]:
         """Return where an organ lies, both sides of it; empty if the map does not have it."""
         wanted = [label for label, (name, _) in self.organs.items() if name == organ]
         return np.isin(self.labels, wanted)
 
     def has(self, organ: str) -> bool:
         """Tell whether a voxel of the organ lies on the grid."""
-        return bool(self.mask_of(organ).any())
+        return bool(self.make_mask(organ).any())
 
 
 def place_organs(organ_map: OrganLabels, grid: Grid) -> Organs:

@@ -120,8 +120,8 @@ def _depth_mm(inside: NDArray[np.bool_], grid: Grid) -> tuple[tuple[slice, ...],
 
 
 def _liver_of_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_]) -> Reference | str:
-    grid = Grid.of(suv)
-    liver = organs.mask_of("liver") & ~lesions
+    grid = Grid.from_image(suv)
+    liver = organs.make_mask("liver") & ~lesions
     if int(liver.sum()) < 50:
         return "the organ map shows too little of the liver"
     box, depth = _depth_mm(liver, grid)
@@ -166,7 +166,7 @@ def _around(grid: Grid, centre_mm: Position, half_mm: float) -> tuple[tuple[slic
 
 
 def _sphere(suv: sitk.Image, centre_mm: Position, source: str, *, sure: bool) -> Reference:
-    box, offsets = _around(Grid.of(suv), centre_mm, LIVER_RADIUS_MM)
+    box, offsets = _around(Grid.from_image(suv), centre_mm, LIVER_RADIUS_MM)
     inside = np.linalg.norm(offsets, axis=-1) <= LIVER_RADIUS_MM
     return _measure(suv, box, inside, "liver", centre_mm, source, sure)
 
@@ -183,7 +183,7 @@ def _measure(  # noqa: PLR0913
     pet = view_voxels(suv)
     values = pet[box][inside].astype(np.float64)
     centres = (np.argwhere(inside) + [part.start for part in box])[:, ::-1]
-    peaks = compute_sphere_means(pet, centres, make_peak_sphere(Grid.of(suv)))
+    peaks = compute_sphere_means(pet, centres, make_peak_sphere(Grid.from_image(suv)))
     return Reference(
         organ,
         float(values.mean()),
@@ -199,8 +199,8 @@ def _measure(  # noqa: PLR0913
 
 def _blood_of_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_]) -> Reference | str:
     """Measure the descending aorta: of each slice between the arch and the diaphragm, the piece behind."""
-    grid = Grid.of(suv)
-    aorta = organs.mask_of("aorta") & ~lesions
+    grid = Grid.from_image(suv)
+    aorta = organs.make_mask("aorta") & ~lesions
     if not aorta.any():
         return "the aorta of the organ map lies inside lesions"
     box, depth = _depth_mm(aorta, grid)
@@ -249,7 +249,7 @@ def _liver_of_rule(
     under = ndimage.binary_dilation(landmarks.lungs.any(axis=0), iterations=3) & (x < landmarks.midline_mm)
     below_mm = landmarks.lung_floor_mm - z[:, None, None]
     soft = (smooth > _SOFT_HU[0]) & (smooth < _SOFT_HU[1]) & under & (below_mm > 0) & (below_mm < _BELOW_LUNG_MM)
-    soft &= view_voxels(resample_labels(make_image(lesions.astype(np.uint8), Grid.of(suv)), grid)) == 0
+    soft &= view_voxels(resample_labels(make_image(lesions.astype(np.uint8), Grid.from_image(suv)), grid)) == 0
     if not soft.any():
         return "no soft tissue below the right lung"
     box, depth = _depth_mm(soft, grid)

@@ -57,7 +57,9 @@ def measure_selected(
     labels, n = number_lesions(mask, labelled=selection.labelled)
     kept = np.ones(n + 1, bool)
     kept[[lesion.number for lesion in (*small, *flagged)]] = False
-    remaining = make_image(np.where(kept[labels], view_voxels(mask), 0).astype(view_voxels(mask).dtype), Grid.of(mask))
+    remaining = make_image(
+        np.where(kept[labels], view_voxels(mask), 0).astype(view_voxels(mask).dtype), Grid.from_image(mask)
+    )
     left_out = tuple(
         LeftOut(reason, len(lesions), sum(lesion.volume_ml for lesion in lesions))
         for reason, lesions in _reasons(small, flagged, selection)

@@ -60,7 +60,7 @@ class Locator:
             index: (N, 3) its voxels (x, y, z) on the PET's grid.
         """
         middle = index[np.linalg.norm((index - index.mean(axis=0)) @ self._grid.steps_mm.T, axis=1).argmin()]
-        position_mm = self._grid.position_mm((float(middle[0]), float(middle[1]), float(middle[2])))
+        position_mm = self._grid.find_position_mm((float(middle[0]), float(middle[1]), float(middle[2])))
         side = _side_of(position_mm, self.landmarks)
         shares = _organ_shares(index, self.organs) if self.organs is not None else {}
         flag = _flag_of(shares)

@@ -29,7 +29,7 @@ class Window:
     start: tuple[int, int, int]
     size: tuple[int, int, int]
 
-    def inside(self, shape: tuple[int, ...]) -> tuple[Slices, Slices]:
+    def clip(self, shape: tuple[int, ...]) -> tuple[Slices, Slices]:
         """Return the part that lies inside a study of this shape: in the study's voxels, and in the window's own."""
         of_study, of_window = [], []
         for start, size, n in zip(self.start, self.size, shape, strict=True):
@@ -59,7 +59,7 @@ class LogitAccumulator(Protocol):
         """
         ...
 
-    def sums(self) -> list[NDArray[np.float32]]:
+    def read_sums(self) -> list[NDArray[np.float32]]:
         """Return the sums, (X, Y, Z) float32 each. The accumulator is not used afterwards."""
         ...
 
@@ -68,7 +68,7 @@ class LogitAccumulator(Protocol):
 class OnDevice(Protocol):
     """An engine that keeps a study in memory of its own."""
 
-    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+    def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
         """Return an accumulator with the input (2, X, Y, Z) of a study, and that many sums, all 0."""
         ...
 
@@ -88,8 +88,8 @@ class HostAccumulator:
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
         """As `LogitAccumulator.add`."""
         (window,) = windows
-        of_study, of_window = window.inside(self._array.shape[1:])
-        logits = self._engine.logit_difference(self._filled(window, of_study, of_window), fold)[of_window]
+        of_study, of_window = window.clip(self._array.shape[1:])
+        logits = self._engine.compute_logit_difference(self._filled(window, of_study, of_window), fold)[of_window]
         for k, weight in into.items():
             sums = self._sums[k][of_study]
             for x, plane in enumerate(logits):  # the product of a plane stays in the cache
@@ -105,8 +105,8 @@ class HostAccumulator:
         part[:] = self._array[(slice(None), *of_study)]
         return self._buffer
 
-    def sums(self) -> list[NDArray[np.float32]]:
-        """As `LogitAccumulator.sums`."""
+    def read_sums(self) -> list[NDArray[np.float32]]:
+        """As `LogitAccumulator.read_sums`."""
         return self._sums
 
 
@@ -119,5 +119,5 @@ def open_accumulator(engine: Engine, array: NDArray[np.float32], *, sums: int) -
         sums: number of sums, all 0 at first.
     """
     if isinstance(engine, OnDevice):
-        return engine.accumulator(array, sums=sums)
+        return engine.open_accumulator(array, sums=sums)
     return HostAccumulator(engine, array, [np.zeros(array.shape[1:], dtype=np.float32) for _ in range(sums)])

@@ -59,7 +59,7 @@ def _on_cpu(weights: Weights) -> Engine:
     except Exception as error:  # not installed, built for another processor or C library, or whatever its import does
         log.warning("OpenVINO cannot be loaded (%s): running in torch, which is slower", " ".join(str(error).split()))
         return _reference(weights)
-    return OpenvinoEngine.of(weights)
+    return OpenvinoEngine.from_weights(weights)
 
 
 def _on_mps(weights: Weights) -> Engine:

@@ -25,7 +25,7 @@ class Engine(Protocol):
         """Return the number of folds."""
         ...
 
-    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         """Return the lesion logit minus the background logit of a window.
 
         Args:

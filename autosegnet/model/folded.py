@@ -112,7 +112,7 @@ def _residual(block: Residual, x: T, arithmetic: Arithmetic[T]) -> T:
 def verify(weights: Weights) -> None:
     """Raise WeightsError unless every fold is there, unaltered, and this network's, for every engine."""
     for fold in weights.recipe.folds:
-        load_folded(weights.path_of(fold), fold)
+        load_folded(weights.find_path(fold), fold)
 
 
 def load_folded(path: Path, fold: Fold) -> FoldedNetwork:
@@ -144,19 +144,19 @@ def _network(read: _Reader) -> FoldedNetwork:
     prefix, down, up = "model.", [], []
     above = 2  # channels of the level above: CT and PET on the way down, two logits on the way up
     for channels in CHANNELS[:-1]:
-        down.append(read.residual(f"{prefix}0.", (above, channels, channels), stride=2))
+        down.append(read.read_residual(f"{prefix}0.", (above, channels, channels), stride=2))
         up.append(_up(read, prefix, channels, above, top=above == 2))
         prefix, above = f"{prefix}1.submodule.", channels
-    bottom = read.residual(prefix, (CHANNELS[-2], CHANNELS[-1], CHANNELS[-1]), stride=1)
+    bottom = read.read_residual(prefix, (CHANNELS[-2], CHANNELS[-1], CHANNELS[-1]), stride=1)
     return FoldedNetwork(tuple(down), bottom, tuple(reversed(up)))
 
 
 def _up(read: _Reader, prefix: str, out: int, into: int, *, top: bool) -> Up:
     below = out + (CHANNELS[-1] if out == CHANNELS[-2] else out)  # the skipped channels and those from below
-    doubling = read.normed(f"{prefix}2.0.", (below, into), stride=2, transposed=True)
+    doubling = read.read_normed(f"{prefix}2.0.", (below, into), stride=2, transposed=True)
     if not top:
-        return Up(doubling, Residual((read.normed(f"{prefix}2.1.conv.unit0.", (into, into)),), None))
-    plain = read.plain(f"{prefix}2.1.conv.unit0.conv.", (into, into), size=3)
+        return Up(doubling, Residual((read.read_normed(f"{prefix}2.1.conv.unit0.", (into, into)),), None))
+    plain = read.read_plain(f"{prefix}2.1.conv.unit0.conv.", (into, into), size=3)
     weight = plain.weight[1:] - plain.weight[:1]
     shortcut = np.array([-1, 1], dtype=np.float32).reshape(1, 2, 1, 1, 1)
     last = Convolution(weight, plain.bias[1:] - plain.bias[:1])
@@ -170,21 +170,21 @@ class _Reader:
         self._state, self._where = dict(state), where
         self._missing: list[str] = []
 
-    def residual(self, prefix: str, channels: Sequence[int], *, stride: int) -> Residual:
+    def read_residual(self, prefix: str, channels: Sequence[int], *, stride: int) -> Residual:
         first, *rest = channels
-        units = [self.normed(f"{prefix}conv.unit0.", (first, rest[0]), stride=stride)]
-        units += [self.normed(f"{prefix}conv.unit1.", (rest[0], rest[1]))]
-        shortcut = self.plain(f"{prefix}residual.", (first, rest[-1]), size=3 if stride > 1 else 1, stride=stride)
+        units = [self.read_normed(f"{prefix}conv.unit0.", (first, rest[0]), stride=stride)]
+        units += [self.read_normed(f"{prefix}conv.unit1.", (rest[0], rest[1]))]
+        shortcut = self.read_plain(f"{prefix}residual.", (first, rest[-1]), size=3 if stride > 1 else 1, stride=stride)
         return Residual(tuple(units), shortcut)
 
-    def plain(self, prefix: str, channels: tuple[int, int], *, size: int, stride: int = 1) -> Convolution:
+    def read_plain(self, prefix: str, channels: tuple[int, int], *, size: int, stride: int = 1) -> Convolution:
         """Return a convolution that nothing follows."""
         into, out = channels
         weight = self._take(prefix + "weight", (out, into, size, size, size), np.float32)
         bias = self._take(prefix + "bias", (out,), np.float32)
         return Convolution(weight, bias, None, stride)
 
-    def normed(
+    def read_normed(
         self, prefix: str, channels: tuple[int, int], *, stride: int = 1, transposed: bool = False
     ) -> Convolution:
         """Return a convolution with PReLU after it and batch norm folded into it; the factors in float64."""

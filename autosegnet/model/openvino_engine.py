@@ -44,9 +44,9 @@ class OpenvinoEngine:
         self._request: ov.InferRequest | None = None
 
     @classmethod
-    def of(cls, weights: Weights) -> Self:
+    def from_weights(cls, weights: Weights) -> Self:
         """Load and verify the folds of an ensemble; raise WeightsError if one cannot be trusted."""
-        return cls([load_folded(weights.path_of(fold), fold) for fold in weights.recipe.folds])
+        return cls([load_folded(weights.find_path(fold), fold) for fold in weights.recipe.folds])
 
     @property
     def name(self) -> str:
@@ -59,8 +59,8 @@ class OpenvinoEngine:
         """Return the number of folds."""
         return len(self._networks)
 
-    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """See `Engine.logit_difference`."""
+    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """See `Engine.compute_logit_difference`."""
         key = (fold, window.shape)
         if key != self._key:
             self._key = self._request = None  # free its buffers first: there may be no room for both

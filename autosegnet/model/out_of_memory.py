@@ -51,12 +51,12 @@ class FallbackEngine:
         """Return the number of folds."""
         return self._engine.folds
 
-    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """See `Engine.logit_difference`."""
-        return self.survive(lambda: self._engine.logit_difference(window, fold))
+    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """See `Engine.compute_logit_difference`."""
+        return self.survive(lambda: self._engine.compute_logit_difference(window, fold))
 
-    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
-        """See `OnDevice.accumulator`."""
+    def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+        """See `OnDevice.open_accumulator`."""
         return _SurvivingAccumulator(
             self, array, self.survive(lambda: open_accumulator(self._engine, array, sums=sums))
         )
@@ -125,12 +125,12 @@ class _SurvivingAccumulator:
             self._singly = True
             return False
 
-    def sums(self) -> list[NDArray[np.float32]]:
-        """See `LogitAccumulator.sums`."""
-        return self._current().sums()
+    def read_sums(self) -> list[NDArray[np.float32]]:
+        """See `LogitAccumulator.read_sums`."""
+        return self._current().read_sums()
 
     def _current(self) -> LogitAccumulator:
         if self._engine.has_fallen_back and not self._on_host:
-            self._canvas = HostAccumulator(self._engine, self._array, self._canvas.sums())
+            self._canvas = HostAccumulator(self._engine, self._array, self._canvas.read_sums())
             self._on_host = True
         return self._canvas

@@ -17,11 +17,11 @@ def keep_engine_open(open_engine: Callable[[], Engine]) -> Callable[[], Engine]:
     """
     opened: list[tuple[str, Engine]] = []
 
-    def engine() -> Engine:
+    def open_once() -> Engine:
         if not opened or opened[0][1].name != opened[0][0]:
             opened.clear()
             fresh = open_engine()
             opened.append((fresh.name, fresh))
         return opened[0][1]
 
-    return engine
+    return open_once

@@ -151,7 +151,7 @@ def _walk(
             accumulator.add(together, fold, into)
             done += len(together)
             progress(done, engine.folds * len(windows))
-    return accumulator.sums()
+    return accumulator.read_sums()
 
 
 def _starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:

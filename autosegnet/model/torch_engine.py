@@ -29,7 +29,7 @@ class ReferenceEngine:
     def __init__(self, weights: Weights, *, device: str = "cpu") -> None:
         """Load and verify every fold; raise WeightsError if one cannot be trusted."""
         self._device = torch.device(device)
-        self._networks = [load_fold(weights.path_of(f), f).to(self._device) for f in weights.recipe.folds]
+        self._networks = [load_fold(weights.find_path(f), f).to(self._device) for f in weights.recipe.folds]
 
     @property
     def name(self) -> str:
@@ -43,8 +43,8 @@ class ReferenceEngine:
         return len(self._networks)
 
     @torch.inference_mode()
-    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """See `Engine.logit_difference`."""
+    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """See `Engine.compute_logit_difference`."""
         batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self._device)  # (1, 2, X, Y, Z)
         logits = self._networks[fold](batch)[0]  # (2, X, Y, Z)
         difference: NDArray[np.float32] = (logits[1] - logits[0]).cpu().numpy()
@@ -70,7 +70,7 @@ class TorchEngine:
             most_voxels: of the windows that go through at once.
         """
         self._device, self._dtype, self._most_voxels = torch.device(device), dtype, most_voxels
-        self._networks = [load_folded(weights.path_of(f), f) for f in weights.recipe.folds]
+        self._networks = [load_folded(weights.find_path(f), f) for f in weights.recipe.folds]
         self._tensors = _Tensors(self._device, dtype)
 
     @property
@@ -84,13 +84,13 @@ class TorchEngine:
         """Return the number of folds."""
         return len(self._networks)
 
-    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """See `Engine.logit_difference`."""
+    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """See `Engine.compute_logit_difference`."""
         batch = torch.from_numpy(window)[None].to(self._device)
         difference: NDArray[np.float32] = self.run(batch, fold)[0].cpu().numpy()
         return difference
 
-    def batch(self, voxels: int) -> int:
+    def choose_batch(self, voxels: int) -> int:
         """Return how many windows of this many voxels go through at once; half of the free memory stays free."""
         most = self._most_voxels
         if self._device.type == "cuda":
@@ -98,8 +98,8 @@ class TorchEngine:
             most = min(most, free // (2 * _BYTES_PER_VOXEL))
         return max(1, most // voxels)
 
-    def accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
-        """See `OnDevice.accumulator`."""
+    def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+        """See `OnDevice.open_accumulator`."""
         study = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
         zeros = torch.zeros((sums, *array.shape[1:]), dtype=torch.float32, device=self._device)
         return _DeviceAccumulator(self, study, zeros)
@@ -128,7 +128,7 @@ class _DeviceAccumulator:
 
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
         """See `LogitAccumulator.add`."""
-        parts = [window.inside(self._study.shape[1:]) for window in windows]
+        parts = [window.clip(self._study.shape[1:]) for window in windows]
         batch = self._study.new_zeros((len(windows), len(self._study), *windows[0].size))  # (B, 2, X, Y, Z)
         for b, (of_study, of_window) in enumerate(parts):
             batch[(b, slice(None), *of_window)] = self._study[(slice(None), *of_study)]
@@ -137,10 +137,10 @@ class _DeviceAccumulator:
                 self._sums[k][of_study].add_(logits[of_window], alpha=weight)
         if self._sums.device.type == "cuda":
             torch.cuda.synchronize(self._sums.device)  # the clock and the handling of errors rely on it
-        self._batch = self._engine.batch(batch[0, 0].numel())
+        self._batch = self._engine.choose_batch(batch[0, 0].numel())
 
-    def sums(self) -> list[NDArray[np.float32]]:
-        """See `LogitAccumulator.sums`."""
+    def read_sums(self) -> list[NDArray[np.float32]]:
+        """See `LogitAccumulator.read_sums`."""
         return list(self._sums.cpu().numpy())
 
 

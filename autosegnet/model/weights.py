@@ -32,11 +32,11 @@ class Weights:
     folder: Path
     recipe: Recipe
 
-    def path_of(self, fold: Fold) -> Path:
+    def find_path(self, fold: Fold) -> Path:
         """Where a fold's file lies."""
         return self.folder / fold.file
 
-    def in_fast_mode(self) -> Weights:
+    def use_fast_mode(self) -> Weights:
         """Return the same folds, run in whole-body passes."""
         return replace(self, recipe=replace(self.recipe, passes="slabs"))
 

@@ -29,7 +29,7 @@ def frame_projection(body: Image.Image, view: View, marks: tuple[str, str]) -> I
         marks: of orientation, left and right.
     """
     width, height = view.size
-    whole = Image.new("RGB", framed_size(view), WHITE)
+    whole = Image.new("RGB", measure_frame(view), WHITE)
     whole.paste(body, (_MARGIN, _TOP))
     draw = ImageDraw.Draw(whole)
     for words, x in zip(marks, (12, width + 2 * _MARGIN - 12), strict=True):
@@ -38,7 +38,7 @@ def frame_projection(body: Image.Image, view: View, marks: tuple[str, str]) -> I
     return whole
 
 
-def framed_size(view: View) -> tuple[int, int]:
+def measure_frame(view: View) -> tuple[int, int]:
     """Return the size of a projection in its frame, (columns, rows)."""
     return view.size[0] + 2 * _MARGIN, view.size[1] + _TOP + _BOTTOM
 
@@ -51,7 +51,7 @@ def make_overlay(outlines: Image.Image, view: View, named: Sequence[Lesion]) -> 
         view: its plane.
         named: lesions whose numbers are written.
     """
-    whole = Image.new("RGBA", framed_size(view), (255, 255, 255, 0))
+    whole = Image.new("RGBA", measure_frame(view), (255, 255, 255, 0))
     whole.paste(outlines, (_MARGIN, _TOP))
     _write_numbers(ImageDraw.Draw(whole), view, named)
     return whole

@@ -63,7 +63,7 @@ def make_axial_pictures(study: Study, labels: NDArray[Any], lesions: Sequence[Le
         ct = make_picture(scale(hu, *SOFT_TISSUE_HU))
         hot = _paint_see_through(suv)
         contour = np.zeros((*suv.shape, 4), np.float32)
-        contour[find_rim(_labels_on(plane, labels, Grid.of(study.pet)) > 0)] = [*(c / 255.0 for c in CYAN), 1.0]
+        contour[find_rim(_labels_on(plane, labels, Grid.from_image(study.pet)) > 0)] = [*(c / 255.0 for c in CYAN), 1.0]
         contours = make_picture(contour)
         fusion = ct.convert("RGB")
         for layer in (hot.convert("RGBA"), contours):

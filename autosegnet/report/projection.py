@@ -61,14 +61,14 @@ def project(
         named: lesions whose numbers are written.
         lesions: all of them.
     """
-    upright = body_grid(pet, lesions)
+    upright = find_body_grid(pet, lesions)
     projected = project_maxima(pet, upright)
     extent_mm = [n * _SAMPLED_MM for n in upright.size]
     pixel_mm = max(extent_mm[2] / _HEIGHT, extent_mm[0] / _WIDTH, extent_mm[1] / _WIDTH)
     done = []
     for name, values in zip(("coronal", "sagittal"), projected, strict=True):
-        view = view_of(upright, _ACROSS[name], pixel_mm)
-        flat = project_labels(labels, Grid.of(pet), view)
+        view = make_view(upright, _ACROSS[name], pixel_mm)
+        flat = project_labels(labels, Grid.from_image(pet), view)
         base = frame_projection(make_base(values, view, SUV_WIDEST), view, _MARKS[name])
         whole = frame_projection(make_base(values, view, SUV_BLACK), view, _MARKS[name])
         write_suv_scale(whole, view)
@@ -78,7 +78,7 @@ def project(
     return done[0], done[1]
 
 
-def view_of(upright: Grid, across: int, pixel_mm: float) -> View:
+def make_view(upright: Grid, across: int, pixel_mm: float) -> View:
     """Return the plane of a projection of an upright grid along one of its axes."""
     spacing_mm = upright.spacing_mm[0]
     extent_mm = [n * spacing_mm for n in upright.size]
@@ -101,9 +101,9 @@ def make_outlines(flat: NDArray[np.int32]) -> Image.Image:
     return make_picture(colours)
 
 
-def body_grid(pet: sitk.Image, lesions: Sequence[Lesion]) -> Grid:
+def find_body_grid(pet: sitk.Image, lesions: Sequence[Lesion]) -> Grid:
     """Return a grid of 2 mm along the patient's axes that holds the body, every lesion and little air."""
-    whole = Grid.of(pet)
+    whole = Grid.from_image(pet)
     stride = np.array([max(1, round(4.0 / s)) for s in whole.spacing_mm])
     inside = view_voxels(pet)[:: stride[2], :: stride[1], :: stride[0]] > _BODY_SUV
     if inside.any():

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from autosegnet.lesions import LesionTable, csv_text, json_text, number_lesions
+from autosegnet.lesions import LesionTable, format_lesions_csv, format_lesions_json, number_lesions
 from autosegnet.report.draw import encode_png
 from autosegnet.report.fusion import AxialPictures, make_axial_pictures
 from autosegnet.report.page import AxialLayers, Layers, Pictures, Provenance, make_page
@@ -63,8 +63,8 @@ def report_files(
         (coronal.whole.height, coronal.whole.width, sagittal.whole.width),
     )
     return {
-        "lesions.csv": csv_text(table),
-        "lesions.json": json_text(table),
+        "lesions.csv": format_lesions_csv(table),
+        "lesions.json": format_lesions_json(table),
         "mip_coronal.png": encode_png(coronal.whole),
         "mip_sagittal.png": encode_png(sagittal.whole),
         **{f"lesion_{slice_.lesion.number}.png": encode_png(slice_.fusion) for slice_ in axial},

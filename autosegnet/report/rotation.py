@@ -15,11 +15,11 @@ from autosegnet.geometry import Grid
 from autosegnet.lesions import Lesion
 from autosegnet.report.projection import (
     SUV_WIDEST,
-    body_grid,
+    find_body_grid,
     make_base,
     make_outlines,
+    make_view,
     project_maxima,
-    view_of,
 )
 from autosegnet.report.view import project_labels
 
@@ -57,16 +57,16 @@ def turn_around(pet: sitk.Image, labels: NDArray[Any], lesions: Sequence[Lesion]
         labels: (z, y, x) on its grid.
         lesions: all of them.
     """
-    grid = _round_grid(body_grid(pet, lesions))
+    grid = _round_grid(find_body_grid(pet, lesions))
     x, y, z = ((n - 1) / 2 for n in grid.size)
-    centre_mm = np.array(grid.position_mm((x, y, z)))
+    centre_mm = np.array(grid.find_position_mm((x, y, z)))
     pixel_mm = max(grid.size[2] * _SAMPLED_MM / _HEIGHT, grid.size[0] * _SAMPLED_MM / _WIDTH)
     views = []
     for degrees in range(0, 90, DEGREES):
         turned = _turn(pet, centre_mm, degrees)
         for across, values in enumerate(project_maxima(turned, grid)):
-            view = view_of(grid, across, pixel_mm)
-            flat = project_labels(labels, Grid.of(turned), view)
+            view = make_view(grid, across, pixel_mm)
+            flat = project_labels(labels, Grid.from_image(turned), view)
             base = make_base(values, view, SUV_WIDEST).convert("L")
             views.append(TurnedView(degrees + 90 * across, base, make_outlines(flat)))
     return sorted(views, key=lambda view: view.degrees)

@@ -19,31 +19,33 @@ def read_acquisition(ledger: Ledger, part: PetSlice) -> datetime | None:
     By its date and time, else its date-time, else its time on the day of the series; without any date in the file,
     all times are of one day.
     """
-    clock = read_time(ledger.text("acquisition_time", part), "acquisition_time")
-    day = read_date(ledger.text("acquisition_date", part), "acquisition_date")
+    clock = read_time(ledger.read_text("acquisition_time", part), "acquisition_time")
+    day = read_date(ledger.read_text("acquisition_date", part), "acquisition_date")
     if clock is not None and day is not None:
         return datetime.combine(day, clock)
     moment = read_datetime(
-        ledger.text("acquisition_datetime", part), "acquisition_datetime", utc_offset=ledger.text("utc_offset")
+        ledger.read_text("acquisition_datetime", part),
+        "acquisition_datetime",
+        utc_offset=ledger.read_text("utc_offset"),
     )
     return moment if moment is not None or clock is None else _on_day_of_series(ledger, clock)
 
 
 def _on_day_of_series(ledger: Ledger, clock: time) -> datetime:
     """Return a time of day on the day of the series, or the day after if it is more than 12 h before the series."""
-    name = next((n for n in ("series_date", "study_date") if read_date(ledger.text(n), n)), None)
+    name = next((n for n in ("series_date", "study_date") if read_date(ledger.read_text(n), n)), None)
     if name is not None:
         ledger.warn(f"{name_field('acquisition_date')} is missing; {name_field(name)} is taken for it")
     day = read_series_day(ledger)
     moment = datetime.combine(day, clock)
-    start = read_time(ledger.text("series_time"), "series_time")
+    start = read_time(ledger.read_text("series_time"), "series_time")
     past_midnight = start is not None and datetime.combine(day, start) - moment > HALF_A_DAY
     return moment + timedelta(days=1) if past_midnight else moment
 
 
 def read_series_day(ledger: Ledger) -> date:
     """Return the day of the series, else of the study, else the one day of a scan without dates."""
-    days = (read_date(ledger.text(name), name) for name in ("series_date", "study_date"))
+    days = (read_date(ledger.read_text(name), name) for name in ("series_date", "study_date"))
     day = next((day for day in days if day is not None), None)
     return _NO_DAY if day is None else day
 

@@ -80,7 +80,7 @@ class Ledger:
         self._warnings: list[str] = []
         self._stated: list[str] = []
 
-    def text(self, name: str, part: PetSlice | None = None) -> str:
+    def read_text(self, name: str, part: PetSlice | None = None) -> str:
         """Return the text of a field of the series or of a slice, '' if it is missing.
 
         Raises:

@@ -55,9 +55,9 @@ def read_injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -
 
 def _read_injection(ledger: Ledger, reference: datetime, half_life_s: float) -> tuple[datetime, str]:
     """Return the header's injection and the attribute that gave it."""
-    offset, text = ledger.text("utc_offset"), ledger.text("injection_datetime")
+    offset, text = ledger.read_text("utc_offset"), ledger.read_text("injection_datetime")
     moment = read_datetime(text, "injection_datetime", utc_offset=offset)
-    clock = read_time(ledger.text("injection_time"), "injection_time")
+    clock = read_time(ledger.read_text("injection_time"), "injection_time")
     of_moment, of_clock = name_field("injection_datetime"), name_field("injection_time")
     if moment is None and clock is None:
         way = ledger.facts.name_way("injection_time")
@@ -82,7 +82,7 @@ def _read_injection(ledger: Ledger, reference: datetime, half_life_s: float) -> 
 
 def _believe_moment(ledger: Ledger, moment: datetime, clock: time | None, reference: datetime) -> datetime:
     """Return the injection's date-time, corrected by its time of day if that explains an odd one."""
-    offset, text = ledger.text("utc_offset"), ledger.text("injection_datetime")
+    offset, text = ledger.read_text("utc_offset"), ledger.read_text("injection_datetime")
     of_moment, of_clock = name_field("injection_datetime"), name_field("injection_time")
     if clock is None:
         if states_only_foreign_zone(text, utc_offset=offset):

@@ -64,7 +64,7 @@ def read_sex(ledger: Ledger) -> str:
     Raises:
         InputError: missing or something else.
     """
-    sex = ledger.text("sex").upper()
+    sex = ledger.read_text("sex").upper()
     if sex not in ("M", "F", "O"):
         told = "missing" if not sex else "none of M, F, O"
         raise InputError(f"{name_field('sex')} is {told}; this SUV type needs it")
@@ -121,11 +121,11 @@ def identify_tracer(ledger: Ledger, *, quietly: bool = False) -> float | None:
 
 
 def _ask_witnesses(ledger: Ledger) -> tuple[Tracer, list[str]]:
-    texts = {name_field(name): ledger.text(name) for name in ("radiopharmaceutical", "agent_meaning")}
-    name, doubts = name_tracer(texts, ledger.text("agent_code").upper())
+    texts = {name_field(name): ledger.read_text(name) for name in ("radiopharmaceutical", "agent_meaning")}
+    name, doubts = name_tracer(texts, ledger.read_text("agent_code").upper())
     witnesses = {
-        name_field("nuclide_code"): find_by_code(ledger.text("nuclide_code")),
-        name_field("nuclide_meaning"): find_in_text(ledger.text("nuclide_meaning")),
+        name_field("nuclide_code"): find_by_code(ledger.read_text("nuclide_code")),
+        name_field("nuclide_meaning"): find_in_text(ledger.read_text("nuclide_meaning")),
         **{source: find_in_text(text) for source, text in texts.items()},
         "the tracer FDG": "F-18" if name == "FDG" else None,
     }

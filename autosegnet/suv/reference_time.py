@@ -74,9 +74,9 @@ def _find_candidates(ledger: Ledger, half_life_s: float) -> dict[str, datetime]:
     found: dict[str, datetime | None] = {}
     earliest = read_earliest_acquisition(ledger)
     found["series time"] = _read_series_time(ledger, earliest[0] if earliest else None)
-    offset = ledger.text("utc_offset")
+    offset = ledger.read_text("utc_offset")
     for name, vendor in (("GE scan start", "ge_scan_start"), ("Siemens scan start", "siemens_scan_start")):
-        found[name] = read_datetime(ledger.text(vendor), vendor, utc_offset=offset)
+        found[name] = read_datetime(ledger.read_text(vendor), vendor, utc_offset=offset)
     if earliest is not None:
         found["earliest acquisition"] = earliest[0]
         found["frame reference time"] = _before_frame_reference(ledger, *earliest, half_life_s)
@@ -87,10 +87,10 @@ def _find_candidates(ledger: Ledger, half_life_s: float) -> dict[str, datetime]:
 
 def _read_series_time(ledger: Ledger, acquired: datetime | None) -> datetime | None:
     """Return the series' date and time; on the day of the acquisition if the series has no date."""
-    clock = read_time(ledger.text("series_time"), "series_time")
+    clock = read_time(ledger.read_text("series_time"), "series_time")
     if clock is None:
         return None
-    day = read_date(ledger.text("series_date"), "series_date")
+    day = read_date(ledger.read_text("series_date"), "series_date")
     if day is None and acquired is not None:
         moment = datetime.combine(acquired.date(), clock)
         return moment - timedelta(days=1) if moment - acquired > HALF_A_DAY else moment
@@ -106,7 +106,7 @@ def _before_frame_reference(ledger: Ledger, acquired: datetime, part: PetSlice, 
     after_ms = ledger.number("frame_reference_time_ms", part)
     if after_ms is None or after_ms < 0:
         return None
-    if ledger.text("manufacturer").upper().startswith("GE"):
+    if ledger.read_text("manufacturer").upper().startswith("GE"):
         return acquired - timedelta(seconds=after_ms / 1000.0)
     duration_ms = ledger.number("frame_duration_ms", part)
     if duration_ms is None or not duration_ms > 0:

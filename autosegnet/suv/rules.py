@@ -44,7 +44,7 @@ def convert(header: PetHeader, *, mode: str = "qiba", facts: StatedFacts | None 
     assert mode in MODES
     assert header.slices
     ledger = Ledger(header, facts or StatedFacts())
-    units = ledger.text("units").upper()
+    units = ledger.read_text("units").upper()
     if units == "BQML":
         factors, rule = _from_activity(ledger, mode)
     elif units == "CNTS":
@@ -66,7 +66,7 @@ def _from_activity(ledger: Ledger, mode: str) -> tuple[tuple[float, ...], str]:
     ledger.is_from_activity = True
     if mode == "tcia-compat":
         return convert_as_autopet(ledger)
-    correction = ledger.text("decay_correction").upper()
+    correction = ledger.read_text("decay_correction").upper()
     if correction not in ("START", "ADMIN", "NONE"):
         found = f"is {format_header_text(correction)!r}" if correction else "is missing"
         raise InputError(f"{name_field('decay_correction')} {found}; expected START, ADMIN or NONE")
@@ -89,7 +89,7 @@ def _from_activity(ledger: Ledger, mode: str) -> tuple[tuple[float, ...], str]:
 
 
 def _check_decay_claims(ledger: Ledger, correction: str) -> None:
-    claims = ledger.text("corrected").upper().split("\\")
+    claims = ledger.read_text("corrected").upper().split("\\")
     if claims != [""] and ("DECY" in claims) == (correction == "NONE"):
         ledger.warn(
             f"{name_field('decay_correction')} is {correction}, but {name_field('corrected')} says otherwise; "
@@ -154,7 +154,7 @@ def _cross_check(ledger: Ledger, to_suv: float, to_activity: float) -> None:
 
 
 def _from_suv(ledger: Ledger) -> tuple[tuple[float, ...], str]:
-    suv_type = ledger.text("suv_type").upper() or "BW"
+    suv_type = ledger.read_text("suv_type").upper() or "BW"
     count = len(ledger.header.slices)
     if suv_type == "BW":
         _warn_of_unused(ledger)
@@ -175,7 +175,7 @@ def _from_suv(ledger: Ledger) -> tuple[tuple[float, ...], str]:
 
 
 def _from_body_surface(ledger: Ledger) -> tuple[tuple[float, ...], str]:
-    suv_type = ledger.text("suv_type").upper() or "BSA"
+    suv_type = ledger.read_text("suv_type").upper() or "BSA"
     if suv_type != "BSA":
         raise InputError(f"{name_field('suv_type')} is {format_header_text(suv_type)!r} with Units CM2ML; expected BSA")
     weight, height_cm = read_weight_kg(ledger), read_height_cm(ledger)

@@ -34,7 +34,7 @@ def convert_as_autopet(ledger: Ledger) -> tuple[tuple[float, ...], str]:
             )
         )
     )
-    if ledger.text("decay_correction").upper() != "START":
+    if ledger.read_text("decay_correction").upper() != "START":
         ledger.warn(f"tcia-compat: {name_field('decay_correction')} is not START, which this formula ignores")
     factor = per_dose / 0.5 ** (uptake_s / half_life_s)
     rule = "BQML, tcia-compat: 1000 W / (D 0.5^((t_acq - t_adm) / T)), times of day"
@@ -44,10 +44,10 @@ def convert_as_autopet(ledger: Ledger) -> tuple[tuple[float, ...], str]:
 def _read_clocks(ledger: Ledger) -> tuple[time, time]:
     """Return the times of day of the first file's acquisition and of the injection."""
     facts, header = ledger.facts, ledger.header
-    acquired = read_time(ledger.text("acquisition_time", header.slices[header.first]), "acquisition_time")
-    given = read_time(ledger.text("injection_time"), "injection_time")
+    acquired = read_time(ledger.read_text("acquisition_time", header.slices[header.first]), "acquisition_time")
+    given = read_time(ledger.read_text("injection_time"), "injection_time")
     if given is None:
-        moment = read_datetime(ledger.text("injection_datetime"), "injection_datetime")
+        moment = read_datetime(ledger.read_text("injection_datetime"), "injection_datetime")
         given = None if moment is None else moment.time()
     if facts.scan_time:
         _, acquired = read_stated_moment(facts.scan_time, facts.name_way("scan_time"))

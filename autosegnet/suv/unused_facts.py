@@ -51,7 +51,7 @@ def note_uptake_of_admin(ledger: Ledger) -> None:
         return
     ledger.figures["half_life_s"] = half_life_s
     reference = state_scan_time(ledger, near=earliest[0]) or earliest[0]
-    if ledger.text("injection_datetime") or ledger.text("injection_time") or ledger.facts.injection_time:
+    if ledger.read_text("injection_datetime") or ledger.read_text("injection_time") or ledger.facts.injection_time:
         ledger.times["reference"] = reference
         try:
             read_injection(ledger, reference=reference, half_life_s=half_life_s)

@@ -57,7 +57,7 @@ class PreparedCase:
         x, y, z = self.array.shape[1:]
         return (x, y, z)
 
-    def truth(self) -> NDArray[np.bool_]:
+    def read_truth(self) -> NDArray[np.bool_]:
         """(X, Y, Z): where the lesions are."""
         mask = np.zeros(self.shape, dtype=np.bool_)
         mask[tuple(self.lesion.T)] = True

@@ -110,7 +110,7 @@ def train_by_the_clock(
     run = _ClockRun(network, plan, configuration, device=device, voxel_ml=voxel_ml)
     run.restore()
     mixture, size = None, 0
-    while (passed := run.passed()) < _TRAINED:
+    while (passed := run.measure_passed()) < _TRAINED:
         if plan.find_size(passed) != size:
             size = plan.find_size(passed)
             mixture = make_mixture(size)
@@ -145,13 +145,13 @@ class _ClockRun:
         self.begun = self.saved = self.logged = time.monotonic()
         self.losses: list[torch.Tensor] = []
 
-    def seconds(self) -> float:
+    def measure_seconds(self) -> float:
         """Return the seconds of training, those before an interruption included."""
         return self.before + time.monotonic() - self.begun
 
-    def passed(self) -> float:
+    def measure_passed(self) -> float:
         """Return the share of the time that has passed."""
-        return self.seconds() / max(60.0 * self.plan.minutes, 1e-9)
+        return self.measure_seconds() / max(60.0 * self.plan.minutes, 1e-9)
 
     def train_step(self, mixture: Mixture, count: int, passed: float) -> None:
         """Train one step; nothing in it waits for the device."""
@@ -180,7 +180,7 @@ class _ClockRun:
             norm.momentum = None  # the plain mean
         least, most = _SETTLING_BATCHES
         for number in range(most):
-            if number >= least and self.passed() >= 1.0:
+            if number >= least and self.measure_passed() >= 1.0:
                 break
             patches = mixture.make(_UNSEEN + number, count)
             with autocast(self.device, self.plan.dtype):
@@ -193,7 +193,7 @@ class _ClockRun:
         mean = float(torch.stack(self.losses).mean()) if self.losses else math.nan
         log.info(
             "%s: step %d, %.1f of %.1f min, patches of %d, loss %.4f",
-            self.plan.folder.name, self.step, self.seconds() / 60, self.plan.minutes, size, mean,
+            self.plan.folder.name, self.step, self.measure_seconds() / 60, self.plan.minutes, size, mean,
         )  # fmt: skip
         self.losses, self.logged = [], time.monotonic()
 
@@ -208,7 +208,7 @@ class _ClockRun:
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
-            "seconds": self.seconds(),
+            "seconds": self.measure_seconds(),
         }
         write_checkpoint(self.plan.folder, state, epoch=0, step=self.step)
         self.saved = time.monotonic()

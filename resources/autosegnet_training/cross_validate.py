@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
             _train(args, processes)
         if processes.writes:  # the others share the training alone, and end it before its last file is there
             folds = [runs.open_trained(args.runs, fold) for fold in range(args.folds)]
-            sums = [t.sha256() for t in folds]  # before the hours in which a fold may be trained anew
+            sums = [t.compute_sha256() for t in folds]  # before the hours in which a fold may be trained anew
             evaluated = [evaluate_fold(t, prepared.cases, processes.device, workers) for t in folds]
             _write(evaluated, args.runs, sums)
 

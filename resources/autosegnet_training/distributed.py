@@ -47,7 +47,7 @@ class Processes:
             return nn.parallel.DistributedDataParallel(network, device_ids=[self.device.index])
         return nn.parallel.DistributedDataParallel(network)
 
-    def accumulating(self, network: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+    def defer_gradients(self, network: nn.Module, *, last: bool) -> AbstractContextManager[None]:
         """Return a context in which gradients stay in this process, unless the micro-batch is the last of its step."""
         if self.ranks == 1 or last:
             return nullcontext()
@@ -62,7 +62,7 @@ class Processes:
         distributed.all_reduce(tensor)
         return float(tensor) / self.ranks
 
-    def gathered(self, values: dict[str, Any]) -> dict[str, Any]:
+    def gather(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the union of every process's values."""
         if self.ranks == 1:
             return values

@@ -86,7 +86,7 @@ def _validation_dsc(folder: Path, folds: Sequence[Trained]) -> tuple[list[float]
         what="the summary of cross-validate",
         expected='[{"sha256": ..., "dsc": ...}, ...]',
     )
-    if [sha256 for sha256, _ in summary] != [trained.sha256() for trained in folds]:
+    if [sha256 for sha256, _ in summary] != [trained.compute_sha256() for trained in folds]:
         raise InputError(
             f"{folder / SUMMARY} was made from other weights than the folds' {BEST}; run cross-validate again"
         )

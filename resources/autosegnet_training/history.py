@@ -84,16 +84,18 @@ class Board:
             return
         for case in cases:
             if case.name in found:
-                picture = projection(case, found[case.name])
+                picture = draw_projection(case, found[case.name])
                 self._writer.add_image(f"validation/{case.name}", picture, epoch, dataformats="HWC")
 
 
-def projection(case: PreparedCase, found: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def draw_projection(case: PreparedCase, found: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """(Z, X, 3): the PET from the front, black at SUV 10; truth green, finding red, both yellow.
 
     The patient's head is at the top and the right side at the left, as in reports.
     """
-    shown = [np.asarray(volume).max(axis=1)[::-1, ::-1].T for volume in (case.array[PET_CHANNEL], case.truth(), found)]
+    shown = [
+        np.asarray(volume).max(axis=1)[::-1, ::-1].T for volume in (case.array[PET_CHANNEL], case.read_truth(), found)
+    ]
     pet, truth, prediction = (np.asarray(s) for s in shown)
     grey = 255.0 * (1.0 - np.clip(pet.astype(np.float32) / _SUV_SHOWN, 0.0, 1.0))
     picture = np.stack([grey, grey, grey], axis=-1)

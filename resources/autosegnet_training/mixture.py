@@ -53,7 +53,7 @@ def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
     image = torch.from_numpy(np.array(case.array, dtype=np.float16))
     suv = np.asarray(case.array[(PET_CHANNEL, *case.lesion.T)], dtype=np.float32)
     is_cold = len(suv) == 0 or float(np.median(suv)) < COLD_SUV
-    truth = torch.from_numpy(case.truth().astype(np.uint8))[None]
+    truth = torch.from_numpy(case.read_truth().astype(np.uint8))[None]
     part = (slice(None), *find_occupied_box(np.asarray(np.any(case.array, axis=0))))
     return RealCrop(image[part].to(device), truth[part].to(device), is_cold)
 
@@ -92,7 +92,7 @@ class Mixture:
 
     def make(self, step: int, count: int) -> Patches:
         """Return the augmented patches of a step; `weight` is always given."""
-        patches = self._generator.patches(step, count)
+        patches = self._generator.make_patches(step, count)
         crops = [self._draw_crop(step, number) for number in range(count)]
         patches = paste_real(patches, crops, seed=self._seed, step=step)
         assert patches.weight is not None, "paste_real weights every voxel"

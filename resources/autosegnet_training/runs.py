@@ -155,7 +155,7 @@ class Trained:
         """The best epoch's weights."""
         return self.folder / BEST
 
-    def sha256(self) -> str:
+    def compute_sha256(self) -> str:
         """Of the best epoch's weights: tells them from those of another training in the same folder.
 
         Raises:

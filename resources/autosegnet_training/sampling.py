@@ -157,7 +157,7 @@ class Bodies:
     def make(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return input (2, X, Y, Z) and label (1, X, Y, Z) of a patch, which follow from its number."""
         with self._lock:
-            made = self._generator.patches(number, 1)
+            made = self._generator.make_patches(number, 1)
         array, label = made.image[0].numpy(), made.truth[0].numpy()
         if self._suv_limit is not None:
             np.minimum(array[PET_CHANNEL], np.float32(self._suv_limit), out=array[PET_CHANNEL])
@@ -223,7 +223,7 @@ class PatchSampler:
         """Micro-batches of this process in one step."""
         return self._configuration.batch // self._stride
 
-    def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[MicroBatch]:
+    def iterate_epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[MicroBatch]:
         """Return the micro-batches of the steps of an epoch from `first_step` on, in order."""
         cases = plan(self._configuration, len(self._cases), epoch=epoch)
         firsts = [
@@ -241,7 +241,7 @@ class PatchSampler:
             while ahead:
                 yield ahead.popleft().result()
 
-    def names(self, epoch: int, step: int) -> list[str]:
+    def list_names(self, epoch: int, step: int) -> list[str]:
         """Return the cases behind the patches of a step, over all processes."""
         return [self._cases[i].name for i in plan(self._configuration, len(self._cases), epoch=epoch)[step]]
 

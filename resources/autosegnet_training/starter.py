@@ -256,7 +256,7 @@ def measure_dice(network: nn.Module, cases: Sequence[PreparedCase], inputs: Inpu
     recipe = make_recipe(inputs)
     scores = []
     for case in cases:
-        truth = case.truth()
+        truth = case.read_truth()
         if truth.any():
             found = segment_prepared(case, engine, recipe)
             scores.append(2.0 * float((found & truth).sum()) / float(found.sum() + truth.sum()))

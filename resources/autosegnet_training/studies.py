@@ -33,13 +33,13 @@ def read_labelled(case: Case) -> Labelled:
     """
     try:
         pet, ct, truth = read_image(case.pet), read_image(case.ct), read_mask(case.mask)
-        grid = Grid.of(pet)
-        if not is_same_grid(grid, Grid.of(truth)):
+        grid = Grid.from_image(pet)
+        if not is_same_grid(grid, Grid.from_image(truth)):
             raise InputError(f"mask of {truth.GetSize()} voxels is not on the grid of the PET, {pet.GetSize()}")
         if case.box is not None:
             region = _region(grid, case.box)
             # The mask's grid may differ from the PET's in the last digits: cut by its own voxels.
-            pet, ct, truth = cut(pet, region), _cut_ct(ct, region), cut(truth, Grid.of(truth).crop(case.box))
+            pet, ct, truth = cut(pet, region), _cut_ct(ct, region), cut(truth, Grid.from_image(truth).crop(case.box))
         return Labelled(check_study(pet=pet, ct=ct), truth)
     except InputError as error:
         raise InputError(f"case {case.name}: {error}") from error
@@ -53,7 +53,7 @@ def _region(grid: Grid, box: Box) -> Grid:
 
 def _cut_ct(ct: sitk.Image, region: Grid) -> sitk.Image:
     """Return the voxels of the CT in and next to a region of the PET: all that its interpolation inside needs."""
-    grid = Grid.of(ct)
+    grid = Grid.from_image(ct)
     corners = np.array([[x, y, z] for x in (0, region.size[0] - 1) for y in (0, region.size[1] - 1)
                         for z in (0, region.size[2] - 1)])  # fmt: skip
     positions_mm = np.asarray(region.origin_mm) + corners @ region.steps_mm.T

@@ -152,7 +152,7 @@ class Trainer:
             runs.write_result(self.run, self.best)
             draw_curves(self.history, self.run.folder / "curves.png")
 
-    def passed(self) -> float:
+    def measure_passed(self) -> float:
         """Return the share of the minutes that training has taken, validation left out."""
         before = math.fsum(row["seconds"] for row in self.history)
         passed_s = self.processes.mean(before + time.monotonic() - self.started)
@@ -161,12 +161,12 @@ class Trainer:
     def is_over(self) -> bool:
         """Return whether all epochs are trained, or all minutes have passed."""
         if self.configuration.minutes > 0:
-            return self.passed() >= 1.0
+            return self.measure_passed() >= 1.0
         return self.epoch >= self.configuration.epochs
 
     def follow_clock(self) -> None:
         """Set the learning rate to that of the share of the minutes that has passed."""
-        share = min(self.passed(), 1.0)
+        share = min(self.measure_passed(), 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.configuration.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
@@ -178,7 +178,7 @@ class Trainer:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         saved = time.monotonic()
-        micro_batches = self.patches.epoch(self.epoch, first_step=self.step)
+        micro_batches = self.patches.iterate_epoch(self.epoch, first_step=self.step)
         while self.step < self.steps and (self.step == 0 or not self.is_over()):
             loss = self.train_step(micro_batches)
             self.losses.append(loss)
@@ -201,8 +201,8 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         summed = 0.0
         for k in range(self.patches.micro_batches):
-            image, label = self.on_device(self.read(micro_batches))
-            with self.processes.accumulating(self.distributed, last=k + 1 == self.patches.micro_batches):
+            image, label = self.move_to_device(self.read(micro_batches))
+            with self.processes.defer_gradients(self.distributed, last=k + 1 == self.patches.micro_batches):
                 with autocast(self.processes.device, self.dtype):
                     logits = self.distributed(image)
                 loss = self.loss(logits.float(), label) / self.patches.micro_batches
@@ -210,7 +210,7 @@ class Trainer:
             summed += float(loss.detach())
         mean = self.processes.mean(summed)
         if not math.isfinite(mean):
-            names = ", ".join(self.patches.names(self.epoch, self.step))
+            names = ", ".join(self.patches.list_names(self.epoch, self.step))
             raise InputError(
                 f"the loss is {mean} in epoch {self.epoch}, step {self.step}, for the cases {names}; "
                 "expected a finite one (look at these cases, or lower --learning-rate)"
@@ -223,7 +223,7 @@ class Trainer:
         """Return the next micro-batch, once it is read."""
         return next(micro_batches)
 
-    def on_device(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    def move_to_device(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the patches on the network's device, augmented there."""
         device, image, label = self.processes.device, batch.input, batch.label
         if device.type == "cuda":
@@ -253,7 +253,8 @@ class Trainer:
         board.add_row(row)
         log.info(
             "epoch %d of %d: loss %.4f, %.0f s, about %.2f h left%s",
-            self.epoch + 1, self.configuration.epochs, row["loss"], seconds, self.hours_left(seconds), _told(row),
+            self.epoch + 1, self.configuration.epochs, row["loss"], seconds, self.estimate_hours_left(seconds),
+            _told(row),
         )  # fmt: skip
         self.epoch, self.step, self.losses, self.seconds = self.epoch + 1, 0, [], 0.0
         self.started = time.monotonic()
@@ -262,10 +263,10 @@ class Trainer:
             write_history(self.history, self.run.folder / "history.csv")
         return last
 
-    def hours_left(self, seconds: float) -> float:
+    def estimate_hours_left(self, seconds: float) -> float:
         """Return about how long training still takes, if every epoch takes so many seconds."""
         if self.configuration.minutes > 0:
-            return max(0.0, 1.0 - self.passed()) * self.configuration.minutes / 60
+            return max(0.0, 1.0 - self.measure_passed()) * self.configuration.minutes / 60
         return (self.configuration.epochs - self.epoch - 1) * seconds / 3600
 
     def validate(self, board: Board) -> HistoryRow:
@@ -275,7 +276,7 @@ class Trainer:
         engine = NetworkEngine(self.network, self.processes.device, self.dtype)
         mine = self.validation[self.processes.rank :: self.processes.ranks]
         metrics, masks = measure_prepared(mine, engine, self.run.recipe)
-        validation = Validation(dict(sorted(self.processes.gathered(metrics).items())))
+        validation = Validation(dict(sorted(self.processes.gather(metrics).items())))
         board.add_pictures(mine, masks, epoch=self.epoch + 1)
         row: HistoryRow = {name: getattr(validation, name) for name in _NOT_VALIDATED}
         # Without any lesion to find, the fold with least false volume is the best.

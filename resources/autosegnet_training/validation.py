@@ -47,8 +47,8 @@ class NetworkEngine:
         return 1
 
     @torch.inference_mode()
-    def logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """As `autosegnet.model.engine.Engine.logit_difference`."""
+    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """As `autosegnet.model.engine.Engine.compute_logit_difference`."""
         assert fold == 0, "one network is one fold"
         assert not self.network.training, "batch norm uses its running statistics"
         batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self.device)  # (1, 2, X, Y, Z)
@@ -112,7 +112,9 @@ def measure_prepared(
     masks: dict[str, NDArray[np.bool_]] = {}
     for case in cases:
         found = segment_prepared(case, engine, recipe)
-        metrics[case.name] = measure_masks(found, case.truth(), spacing_mm=recipe.spacing_mm, convention="autopet3")
+        metrics[case.name] = measure_masks(
+            found, case.read_truth(), spacing_mm=recipe.spacing_mm, convention="autopet3"
+        )
         if metrics[case.name].is_positive and len(masks) < 3:
             masks[case.name] = found
     return metrics, masks

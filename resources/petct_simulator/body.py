@@ -72,7 +72,7 @@ def paint_outline(canvas: Canvas, build: Build) -> None:
 
 
 def _paint_trunk(canvas: Canvas, label: int, fat_mm: float) -> None:
-    box = canvas.box((-400, -300, 815), (400, 300, 1590))
+    box = canvas.find_box((-400, -300, 815), (400, 300, 1590))
     if box is None:
         return
     heights = canvas.axis_z[box[0]]
@@ -117,7 +117,7 @@ def find_arm_line(side: int, arms: str) -> list[PointMm]:
 
 def find_cavity_radius(canvas: Canvas) -> tuple[VoxelBox, Volume] | None:
     """Return a box and in it the radius of the body cavity (1 on its wall), from the pelvis to the lungs' apex."""
-    box = canvas.box((-150, -120, 853), (150, 120, 1488))
+    box = canvas.find_box((-150, -120, 853), (150, 120, 1488))
     if box is None:
         return None
     heights = canvas.axis_z[box[0]]
@@ -157,7 +157,7 @@ def paint_spine(canvas: Canvas) -> None:
 def _paint_vertebra(canvas: Canvas, low: float, high: float) -> None:
     middle, tall = (low + high) / 2, high - low
     y, radius = (float(np.interp(middle, SPINE[:, 0], SPINE[:, i])) for i in (1, 2))
-    box = canvas.box((-3 * radius, y - radius, low), (3 * radius, y + 4 * radius, high))
+    box = canvas.find_box((-3 * radius, y - radius, low), (3 * radius, y + 4 * radius, high))
     if box is None:
         return
     x, dy, dz = canvas.x[box], canvas.y[box] - y, canvas.z[box]

@@ -86,7 +86,7 @@ class BodyGenerator:
         self._regions: dict[int, Regions] = {}
 
     @torch.no_grad()
-    def patches(self, step: int, count: int) -> Patches:
+    def make_patches(self, step: int, count: int) -> Patches:
         """Return the patches of a step; the same seed, step and count return the same patches on the same device."""
         made = [self._make(step, number) for number in range(count)]
         low, high = CT_WINDOW_HU

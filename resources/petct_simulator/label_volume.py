@@ -52,7 +52,7 @@ class LabelVolume:
         labels = np.ascontiguousarray(self.labels[x, y])
         return LabelVolume(self.name, labels, self.spacing_mm, reference, self.weight_kg, from_map)
 
-    def reference_mm(self, voxels: NDArray[Any]) -> NDArray[np.float32]:
+    def find_reference_mm(self, voxels: NDArray[Any]) -> NDArray[np.float32]:
         """Return the places of voxels (N, 3) in the reference body: (N, 3) mm, without the body's own small warp."""
         rows = self.reference[np.clip(voxels[:, 2].astype(np.intp), 0, len(self.reference) - 1)]
         x = rows[:, 1] + rows[:, 2] * voxels[:, 0]

@@ -70,7 +70,7 @@ def _paint_throat(canvas: Canvas, sizes: Sizes) -> None:
 
 
 def _paint_brain(canvas: Canvas) -> None:
-    found = canvas.ellipsoid((0, 0, 1652), (66, 84, 89))
+    found = canvas.measure_ellipsoid((0, 0, 1652), (66, 84, 89))
     if found is not None:
         box, radius = found
         x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
@@ -147,7 +147,7 @@ def _paint_heart(canvas: Canvas, sizes: Sizes) -> None:
 
 def paint_ventricle(canvas: Canvas, sizes: Sizes, centre: PointMm, *, over: Mask | None = None) -> None:
     """Paint the left ventricle: a cup of myocardium along an axis to the left, forward and down."""
-    found = canvas.ellipsoid(centre, (75, 75, 75))
+    found = canvas.measure_ellipsoid(centre, (75, 75, 75))
     if found is None:
         return
     box, _ = found
@@ -291,7 +291,7 @@ def _paint_bladder(canvas: Canvas, sizes: Sizes) -> None:
         width, depth, height = sizes.scale((43, 31, 19), 0.12)
     else:  # full and round
         width, depth, height = sizes.scale((46, 38, 38), 0.15)
-    found = canvas.ellipsoid((0, -18, 892 + height), (width, depth, height))
+    found = canvas.measure_ellipsoid((0, -18, 892 + height), (width, depth, height))
     if found is not None:
         box, radius = found
         x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]

@@ -17,7 +17,7 @@ def make_pet(scene: Scene, activity: torch.Tensor, generator: torch.Generator) -
     near = np.exp(-(((scene.heights - (DOME - 30)) / 60.0) ** 2))
     if near.max() > 0.05:
         moved = blur(activity, (0.0, 0.0, scanner.breath_mm / spacing[2]))
-        activity += scene.along_z(near) * (moved - activity)
+        activity += scene.spread_along_z(near) * (moved - activity)
     mean = blur(activity, [scanner.fwhm_mm / FWHM / s for s in spacing])
     in_plane, axial = scanner.noise_fwhm_mm
     noise = smooth_field(
@@ -26,7 +26,7 @@ def make_pet(scene: Scene, activity: torch.Tensor, generator: torch.Generator) -
     level = compute_slice_noise(scanner, scene.placement.field, scene.placement.shape[2], spacing[2])
     root = (mean + scanner.floor_suv).sqrt_()  # SD of a voxel ~ SUV^0.75, see `compute_slice_noise`
     noise *= root * root.sqrt()
-    pet = noise.mul_(scene.along_z(level)).add_(mean).clamp_min_(0.0)
+    pet = noise.mul_(scene.spread_along_z(level)).add_(mean).clamp_min_(0.0)
     return _filter(pet, scanner, spacing)
 
 

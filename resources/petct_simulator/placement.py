@@ -62,7 +62,7 @@ class Placement:
         )
         return np.asarray(np.einsum("cijk,ni,nj,nk->nc", self.bend_mm, x, y, z))
 
-    def slices(self) -> PlacedPoints:
+    def find_slices(self) -> PlacedPoints:
         """Return the slice of the label volume that each slice of the patch shows on its axis: (Z,)."""
         along = (np.arange(self.shape[2]) - self.middle[2]) * self.spacing_mm[2] * self.matrix[2, 2]
         return np.asarray(self.centre[2] + along / self.body_spacing_mm[2])

@@ -74,18 +74,18 @@ def find_regions(volume: LabelVolume) -> Regions:
     groups = {label: order[ends[label - 1] : ends[label]] for label in range(1, len(T))}
     shape = volume.labels.shape
 
-    def voxels(of: NDArray[np.intp], most: int) -> RegionVoxels:
+    def choose_voxels(of: NDArray[np.intp], most: int) -> RegionVoxels:
         chosen = of if of.size <= most else of[rng.integers(of.size, size=most)]
         return np.stack(np.unravel_index(body[chosen], shape), axis=1).astype(np.int16)
 
-    tissues = {label: voxels(group, _PER_TISSUE) for label, group in groups.items() if group.size}
+    tissues = {label: choose_voxels(group, _PER_TISSUE) for label, group in groups.items() if group.size}
     sites = {}
     for site, (labels, *bounds) in SITES.items():
         # Few are needed: thin them out before their places are computed.
         thinned = [group if group.size < 40_000 else group[rng.integers(group.size, size=40_000)]
                    for group in (groups[label] for label in labels)]  # fmt: skip
-        candidates = voxels(np.concatenate(thinned), 10**9)
-        places = volume.reference_mm(candidates)
+        candidates = choose_voxels(np.concatenate(thinned), 10**9)
+        places = volume.find_reference_mm(candidates)
         places[:, 0] = np.abs(places[:, 0])
         inside = np.ones(len(places), dtype=bool)
         for axis, (low, high) in enumerate(bounds):

@@ -58,7 +58,7 @@ def render(
     labels = placement.sample(padded)
     shape = placement.shape
     fields = [smooth_field(shape, [f / s for s in placement.spacing_mm], generator) for f in PATTERN_FWHM_MM]
-    rows = np.clip(np.rint(placement.slices()), 0, len(volume.reference) - 1).astype(np.intp)
+    rows = np.clip(np.rint(placement.find_slices()), 0, len(volume.reference) - 1).astype(np.intp)
     scene = Scene(volume, placement, examination, labels, fields, volume.reference[rows, 0])
     balls, diffuse = _shape_all(scene, lesions, rng)
     grow_body(labels, balls)
@@ -146,7 +146,7 @@ def _diffuse_share(scene: Scene, lesion: PlannedLesion, centre: np.ndarray) -> t
     share = scene.look_up(allowed)
     share *= torch.sigmoid((scene.fields[2].flip(0) + 0.3) * 8.0)
     far = (np.arange(scene.placement.shape[2]) - centre[2]) * scene.placement.spacing_mm[2]
-    return share.mul_(scene.along_z(np.abs(far) < lesion.radii_mm[0]))
+    return share.mul_(scene.spread_along_z(np.abs(far) < lesion.radii_mm[0]))
 
 
 @torch.no_grad()

@@ -19,8 +19,8 @@ CHILD = Stature("M", 1290.0, 1.2, 15.5, "raised", upper=1752.0, lower=800.0)
 def sample_study() -> SimulatedStudy:
     """Return the sample case. Other processors may round a voxel differently, by one `STEP` or one HU."""
 
-    def child(rng: np.random.Generator, spacing_mm: PointMm) -> Anatomy:
+    def make_child(rng: np.random.Generator, spacing_mm: PointMm) -> Anatomy:
         return from_stature(CHILD, rng, spacing_mm)
 
     protocol = Protocol((4.0, 4.0, 4.5), 420.0, "lung_cancer")
-    return quantise_suv(simulate_study(SEED, anatomy=child, protocol=protocol), STEP)
+    return quantise_suv(simulate_study(SEED, anatomy=make_child, protocol=protocol), STEP)

@@ -26,6 +26,6 @@ class Scene:
         on_device = torch.from_numpy(np.asarray(table, np.float32)).to(self.labels.device)
         return on_device.index_select(0, self.labels.reshape(-1)).reshape(self.labels.shape)
 
-    def along_z(self, values: np.ndarray) -> torch.Tensor:
+    def spread_along_z(self, values: np.ndarray) -> torch.Tensor:
         """Return one value per slice, ready to be multiplied."""
         return torch.from_numpy(np.asarray(values, np.float32)).to(self.labels.device)

@@ -32,7 +32,7 @@ class Canvas:
     axis_x: Volume
     axis_y: Volume
 
-    def box(self, lower: PointMm, upper: PointMm) -> VoxelBox | None:
+    def find_box(self, lower: PointMm, upper: PointMm) -> VoxelBox | None:
         """Return the voxels that can lie between two corners of the reference body; None when there are none."""
         rows = np.flatnonzero((self.axis_z > lower[2] - WARP_MM) & (self.axis_z < upper[2] + WARP_MM))
         if rows.size == 0:
@@ -42,11 +42,11 @@ class Canvas:
         x = _span(self.axis_x[z], lower[0], upper[0])
         return None if y is None or x is None else (z, y, x)
 
-    def ellipsoid(self, centre: PointMm, radii: PointMm) -> tuple[VoxelBox, Volume] | None:
+    def measure_ellipsoid(self, centre: PointMm, radii: PointMm) -> tuple[VoxelBox, Volume] | None:
         """Return a box and in it the ellipsoid's radius: 0 at its centre, 1 on its surface."""
         lower = (centre[0] - radii[0], centre[1] - radii[1], centre[2] - radii[2])
         upper = (centre[0] + radii[0], centre[1] + radii[1], centre[2] + radii[2])
-        box = self.box(lower, upper)
+        box = self.find_box(lower, upper)
         if box is None:
             return None
         squares = ((self.x[box] - centre[0]) / radii[0]) ** 2
@@ -56,7 +56,7 @@ class Canvas:
 
     def paint_ellipsoid(self, centre: PointMm, radii: PointMm, label: int, *, over: Mask | None = None) -> None:
         """Label an ellipsoid; only where `over`, indexed by the present label, allows it."""
-        found = self.ellipsoid(centre, radii)
+        found = self.measure_ellipsoid(centre, radii)
         if found is not None:
             box, radius = found
             self.paint(box, radius < 1.0, label, over=over)
@@ -80,16 +80,18 @@ class Canvas:
         wall = core[0] if core else 0.0
         for thinner, value in ((0.0, label),) + (((wall, core[1]),) if core else ()):
             for a, b, ra, rb in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
-                found = self.capsule(a, b, ra, rb)
+                found = self.measure_capsule(a, b, ra, rb)
                 if found is not None:
                     self.paint(found[0], found[1] > thinner, value, over=None if thinner else over)
 
-    def capsule(self, a: PointMm, b: PointMm, radius_a: float, radius_b: float) -> tuple[VoxelBox, Volume] | None:
+    def measure_capsule(
+        self, a: PointMm, b: PointMm, radius_a: float, radius_b: float
+    ) -> tuple[VoxelBox, Volume] | None:
         """Return a box and in it the depth in mm below the surface of a capsule (positive inside)."""
         widest = max(radius_a, radius_b)
         lower = (min(a[0], b[0]) - widest, min(a[1], b[1]) - widest, min(a[2], b[2]) - widest)
         upper = (max(a[0], b[0]) + widest, max(a[1], b[1]) + widest, max(a[2], b[2]) + widest)
-        box = self.box(lower, upper)
+        box = self.find_box(lower, upper)
         if box is None:
             return None
         dx, dy, dz = self.x[box] - a[0], self.y[box] - a[1], self.z[box] - a[2]
@@ -100,7 +102,7 @@ class Canvas:
 
     def locate(self, point: PointMm) -> tuple[int, int, int] | None:
         """Return the voxel (z, y, x) nearest to a point of the reference body; None when it is out of the field."""
-        found = self.ellipsoid(point, (12.0, 12.0, 12.0))
+        found = self.measure_ellipsoid(point, (12.0, 12.0, 12.0))
         if found is None:
             return None
         box, radius = found

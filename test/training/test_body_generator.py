@@ -35,23 +35,23 @@ def make_generator(body: LabelVolume, **options: float) -> BodyGenerator:
 
 
 def test_patches_follow_from_seed_and_step_alone(body: LabelVolume, generator: BodyGenerator) -> None:
-    generator.patches(0, 1)
-    again = make_generator(body).patches(3, 2)
-    first = generator.patches(3, 2)
+    generator.make_patches(0, 1)
+    again = make_generator(body).make_patches(3, 2)
+    first = generator.make_patches(3, 2)
     assert torch.equal(first.image, again.image)
     assert torch.equal(first.truth, again.truth)
 
 
 def test_a_patch_does_not_depend_on_how_many_are_made(generator: BodyGenerator) -> None:
-    assert torch.equal(generator.patches(5, 1).image[0], generator.patches(5, 3).image[0])
+    assert torch.equal(generator.make_patches(5, 1).image[0], generator.make_patches(5, 3).image[0])
 
 
 def test_steps_differ(generator: BodyGenerator) -> None:
-    assert not torch.equal(generator.patches(1, 1).image, generator.patches(2, 1).image)
+    assert not torch.equal(generator.make_patches(1, 1).image, generator.make_patches(2, 1).image)
 
 
 def test_patches_have_the_stated_shapes_types_and_ranges(generator: BodyGenerator) -> None:
-    patches = generator.patches(4, 3)
+    patches = generator.make_patches(4, 3)
     assert patches.image.shape == (3, 2, 40, 32, 24)
     assert patches.truth.shape == (3, 1, 40, 32, 24)
     assert (patches.image.dtype, patches.truth.dtype) == (torch.float32, torch.uint8)
@@ -63,17 +63,17 @@ def test_patches_have_the_stated_shapes_types_and_ranges(generator: BodyGenerato
 
 
 def test_most_patches_on_lesions_hold_truth(body: LabelVolume) -> None:
-    made = make_generator(body, lesion_share=1.0).patches(0, 12)
+    made = make_generator(body, lesion_share=1.0).make_patches(0, 12)
     assert (made.truth.flatten(1).sum(1) > 0).sum() >= 10
 
 
 def test_bodies_without_lesions_have_no_truth(body: LabelVolume) -> None:
-    made = make_generator(body, lesion_share=0.0, negative_share=1.0).patches(0, 6)
+    made = make_generator(body, lesion_share=0.0, negative_share=1.0).make_patches(0, 6)
     assert made.truth.sum() == 0
 
 
 def test_lesions_are_hotter_than_their_surroundings(body: LabelVolume) -> None:
-    made = make_generator(body, lesion_share=1.0).patches(1, 16)
+    made = make_generator(body, lesion_share=1.0).make_patches(1, 16)
     ratios = []
     for image, truth in zip(made.image[:, 1], made.truth[:, 0], strict=True):
         if truth.sum() > 20:
@@ -149,7 +149,7 @@ def real_crop() -> RealCrop:
 
 
 def test_pasting_follows_from_seed_and_step(generator: BodyGenerator) -> None:
-    patches = generator.patches(0, 2)
+    patches = generator.make_patches(0, 2)
     first = paste_real(patches, [real_crop(), None], seed=1, step=2)
     again = paste_real(patches, [real_crop(), None], seed=1, step=2)
     assert torch.equal(first.image, again.image)

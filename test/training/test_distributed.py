@@ -116,7 +116,7 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 def test_one_process_needs_no_group() -> None:
     with join_processes("cpu") as alone:
         assert (alone.rank, alone.ranks, alone.writes, alone.mean(2.5)) == (0, 1, True, 2.5)
-        assert alone.gathered({"a": 1}) == {"a": 1}
+        assert alone.gather({"a": 1}) == {"a": 1}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

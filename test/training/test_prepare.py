@@ -33,7 +33,7 @@ class Recorder:
     def __init__(self) -> None:
         self.windows: list[np.ndarray] = []
 
-    def logit_difference(self, window: np.ndarray, fold: int) -> np.ndarray:
+    def compute_logit_difference(self, window: np.ndarray, fold: int) -> np.ndarray:
         self.windows.append(window.copy())
         return window[0]
 
@@ -62,15 +62,15 @@ def test_a_patch_is_what_inference_feeds_bit_for_bit(tmp_path: Path) -> None:
 
 def test_the_truth_lies_where_the_pet_is_hot(prepared: Path) -> None:
     case = load(prepared, "patient0_study0")
-    assert case.truth().sum() == len(case.lesion) > 10
-    assert case.array[1][case.truth()].min() > 3.0
-    assert case.array[1][~case.truth()].max() < 6.0
+    assert case.read_truth().sum() == len(case.lesion) > 10
+    assert case.array[1][case.read_truth()].min() > 3.0
+    assert case.array[1][~case.read_truth()].max() < 6.0
 
 
 def test_the_truth_goes_to_the_nearest_voxel(tmp_path: Path) -> None:
     _, _, truth = study_arrays(3)
     mask = image(truth)
-    grid = replace(Grid.of(mask), size=(41, 33, 52), spacing_mm=(4.0, 4.0, 4.5), origin_mm=(-79.0, -68.9, 16.1))
+    grid = replace(Grid.from_image(mask), size=(41, 33, 52), spacing_mm=(4.0, 4.0, 4.5), origin_mm=(-79.0, -68.9, 16.1))
     found = resample_truth(grid, mask)
     # Written out: the index of the nearest voxel along each axis.
     index = [
@@ -94,7 +94,7 @@ def test_a_box_cuts_study_and_truth_in_physical_space(tmp_path: Path) -> None:
     assert np.array_equal(view_voxels(cut.study.pet), view_voxels(full.study.pet)[at])
     assert np.array_equal(view_voxels(cut.truth), view_voxels(full.truth)[at])
     assert cut.study.pet.GetOrigin() == full.study.pet.TransformIndexToPhysicalPoint((3, 1, 4))
-    grid = Grid.of(cut.study.pet)
+    grid = Grid.from_image(cut.study.pet)
     on_pet = [view_voxels(resample(c.study.ct, grid, outside=-1024.0)) for c in (cut, full)]
     assert np.array_equal(*on_pet)
     assert cut.study.ct.GetSize() == (33, 31, 41)

@@ -68,28 +68,28 @@ def test_beyond_the_case_there_is_air() -> None:
 def test_lesion_patches_hold_lesions(cases: list[PreparedCase]) -> None:
     lesions = [case for case in cases if len(case.lesion)]
     always = PatchSampler(lesions, replace(SETTINGS, lesion_patches=1.0))
-    assert all(batch.label.flatten(1).any(dim=1).all() for batch in always.epoch(0))
+    assert all(batch.label.flatten(1).any(dim=1).all() for batch in always.iterate_epoch(0))
 
 
 def test_what_is_read_depends_on_seed_and_epoch_only(cases: list[PreparedCase]) -> None:
-    whole = list(PatchSampler(cases, SETTINGS).epoch(1))
-    again = list(PatchSampler(cases, replace(SETTINGS, workers=1)).epoch(1))
+    whole = list(PatchSampler(cases, SETTINGS).iterate_epoch(1))
+    again = list(PatchSampler(cases, replace(SETTINGS, workers=1)).iterate_epoch(1))
     assert all(torch.equal(a.input, b.input) and a.draws == b.draws for a, b in zip(whole, again, strict=True))
-    other = list(PatchSampler(cases, SETTINGS).epoch(2))
+    other = list(PatchSampler(cases, SETTINGS).iterate_epoch(2))
     assert whole[0].draws != other[0].draws
 
 
 def test_an_epoch_goes_on_in_its_middle(cases: list[PreparedCase]) -> None:
     patches = PatchSampler(cases, replace(SETTINGS, patches_per_case=3))
-    whole, rest = list(patches.epoch(0)), list(patches.epoch(0, first_step=1))
+    whole, rest = list(patches.iterate_epoch(0)), list(patches.iterate_epoch(0, first_step=1))
     assert len(whole) == 3
     assert all(torch.equal(a.input, b.input) and a.draws == b.draws for a, b in zip(whole[1:], rest, strict=True))
 
 
 def test_processes_share_the_patches_of_one(cases: list[PreparedCase]) -> None:
     settings = replace(SETTINGS, micro_batch=1)
-    one = list(PatchSampler(cases, settings).epoch(0))
-    shares = [list(PatchSampler(cases, settings, rank=r, ranks=2).epoch(0)) for r in range(2)]
+    one = list(PatchSampler(cases, settings).iterate_epoch(0))
+    shares = [list(PatchSampler(cases, settings, rank=r, ranks=2).iterate_epoch(0)) for r in range(2)]
     assert [len(share) for share in shares] == [2, 2]
     for k, batch in enumerate(one):
         assert torch.equal(batch.input, shares[k % 2][k // 2].input)
@@ -122,7 +122,9 @@ def test_short_cases_are_laid_over_bodies_where_wanted() -> None:
     cases = [body((8, 8, 8), suv=3.0), body((40, 40, 40))]
     for wanted, around in ((0.0, 0.0), (1.0, 1.0)):
         found = []
-        for batch in PatchSampler(cases, replace(SETTINGS, patches_per_case=8, fill_probability=wanted)).epoch(0):
+        for batch in PatchSampler(cases, replace(SETTINGS, patches_per_case=8, fill_probability=wanted)).iterate_epoch(
+            0
+        ):
             found += [p for p in batch.input[:, 1] if (p == 3).any()]
         assert len(found) == 8
         assert all(float(p.min()) == around for p in found)
@@ -144,7 +146,7 @@ def test_a_hot_voxel_is_found_where_there_is_one() -> None:
     case.array[1, 4:9, 3:9, 10:18] = 5.0
     x, y, z = draw_hot_voxel(case, np.random.default_rng(0)) or (0, 0, 0)
     assert case.array[1, x, y, z] == 5
-    for batch in PatchSampler([case], replace(SETTINGS, patches_per_case=8, hot_patches=1.0)).epoch(0):
+    for batch in PatchSampler([case], replace(SETTINGS, patches_per_case=8, hot_patches=1.0)).iterate_epoch(0):
         assert all((p == 5).any() for p in batch.input[:, 1])
 
 
@@ -157,7 +159,9 @@ def test_small_lesions_come_as_often_as_large_ones_if_a_lesion_is_drawn_first() 
         settings = replace(
             SETTINGS, batch=1, patches_per_case=100, lesion_patches=1.0, lesion_first=first, affine_probability=0.0
         )
-        labels = [batch.label.sum() for batch in PatchSampler([PreparedCase("c", array, lesion)], settings).epoch(0)]
+        labels = [
+            batch.label.sum() for batch in PatchSampler([PreparedCase("c", array, lesion)], settings).iterate_epoch(0)
+        ]
         counts[first] = sum(int(n) == 1 for n in labels)
     assert counts[False] <= 3
     assert 30 <= counts[True] <= 70

@@ -230,7 +230,7 @@ def test_accumulated_micro_batches_give_the_gradient_of_the_batch(prepared: Path
         cases = [load(prepared, name) for name in begun.training]
         trainer = Trainer(begun, Processes(0, 1, torch.device("cpu")), training=cases, validation=cases)
         trainer.network.eval()
-        trainer.train_step(trainer.patches.epoch(0))
+        trainer.train_step(trainer.patches.iterate_epoch(0))
         gradients.append([p.grad for p in trainer.network.parameters()])
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)

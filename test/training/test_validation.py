@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from autosegnet_training.arrays import load, open_prepared
-from autosegnet_training.history import Board, HistoryRow, draw_curves, projection, write_history
+from autosegnet_training.history import Board, HistoryRow, draw_curves, draw_projection, write_history
 from autosegnet_training.validation import NetworkEngine, Validation, measure_prepared
 
 
@@ -51,12 +51,12 @@ def test_without_lesions_there_is_no_dsc(measured: Validation) -> None:
 
 def test_pictures_show_truth_and_finding(prepared: Path) -> None:
     case = load(prepared, "patient0_study0")
-    picture = projection(case, case.truth())
+    picture = draw_projection(case, case.read_truth())
     x, _, z = case.shape
     assert picture.shape == (z, x, 3)
     yellow = (picture[..., 0] > picture[..., 2]) & (picture[..., 1] > picture[..., 2])
-    assert np.array_equal(yellow, case.truth().max(axis=1)[::-1, ::-1].T)
-    missed = projection(case, np.zeros(case.shape, dtype=bool))
+    assert np.array_equal(yellow, case.read_truth().max(axis=1)[::-1, ::-1].T)
+    missed = draw_projection(case, np.zeros(case.shape, dtype=bool))
     assert ((missed[..., 1] > missed[..., 0]) == yellow).all()
 
 
@@ -99,7 +99,7 @@ def test_tensorboard_gets_scalars_and_pictures(tmp_path: Path, prepared: Path) -
     with Board(tmp_path, writes=True, first_epoch=1) as board:
         board.add_row(row(1, math.nan))
         board.add_row(row(2, 0.5))
-        board.add_pictures([case], {case.name: case.truth()}, epoch=2)
+        board.add_pictures([case], {case.name: case.read_truth()}, epoch=2)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert [e.value for e in events.Scalars("validation/dsc")] == [0.5]
