@@ -8,6 +8,8 @@ usage() {
     --edition NAME        autopet1 to autopet5 (default: autopet2)
     --time-limit SECONDS  warn if a job will probably take longer
     --degrade             then run the fast mode, then fewer folds
+    --nonfinite air       read voxels that are NaN or infinite as air, instead of refusing them
+    --nifti-form FORM     sform or qform: the one to believe if they differ
     --without-weights     leave the weights out; upload them as the model: ./export.sh weights
     --base IMAGE          another base, with the torch that requirements.txt pins (default: see Dockerfile)
     --tag NAME            default: autosegnet:VERSION, or autosegnet:VERSION-invoke
@@ -23,6 +25,8 @@ while [ $# -gt 0 ]; do
         --edition) arguments+=(--build-arg "EDITION=$2"); shift 2 ;;
         --time-limit) arguments+=(--build-arg "TIME_LIMIT=$2"); shift 2 ;;
         --degrade) arguments+=(--build-arg DEGRADE=1); shift ;;
+        --nonfinite) arguments+=(--build-arg "NONFINITE=$2"); shift 2 ;;
+        --nifti-form) arguments+=(--build-arg "NIFTI_FORM=$2"); shift 2 ;;
         --without-weights) arguments+=(--build-arg WEIGHTS=weights/README.md); shift ;;
         --base) arguments+=(--build-arg "BASE_IMAGE=$2"); shift 2 ;;
         --tag) tag="$2"; shift 2 ;;

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache, partial
@@ -36,7 +36,7 @@ from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.log import keep_study_warnings, log_to
 from autosegnet.runtime.progress import show_passes
 from autosegnet.segmenter import Segmenter
-from autosegnet.study import check_study
+from autosegnet.study import AIR_HU, check_study
 
 Rounds = LastStudy[tuple[Segmentation, dict[str, Any]]]
 
@@ -47,8 +47,8 @@ class StrictLoader(ImageLoader):  # type: ignore[misc]
     The file is read ahead, so that a job's PET and CT are read side by side.
     """
 
-    def __init__(self, path: Path, pool: Executor) -> None:
-        self._image = pool.submit(copy_context().run, read_image, path)
+    def __init__(self, read: Callable[[], sitk.Image], pool: Executor) -> None:
+        self._image = pool.submit(copy_context().run, read)
 
     def load_image(self, fname: Path) -> sitk.Image:
         """Return the image of the one file that this loader is for; raise InputError if it was refused."""
@@ -66,14 +66,14 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
     def __init__(
         self,
         files: JobFiles,
+        images: dict[str, StrictLoader],
+        warnings: Sequence[str],
         segmenter: Segmenter,
         limit: TimeLimit | None,
         rounds: Rounds | None,
-        folder: Path,
-        pool: Executor,
     ) -> None:
-        loaders = {"pet": StrictLoader(files.pet, pool), "ct": StrictLoader(files.ct, pool)}
-        super().__init__(index_key="ct", file_loaders=loaders, validators={}, input_path=folder)
+        super().__init__(index_key="ct", file_loaders=images, validators={}, input_path=files.pet.parent)
+        self._warnings = warnings
         self._files, self._segmenter, self._limit, self._rounds = files, segmenter, limit, rounds
 
     def load(self) -> None:
@@ -88,11 +88,12 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
 
     def predict(self, *, input_image: sitk.Image) -> sitk.Image:
         """Return the lesion mask on the PET's grid, for a CT."""
-        with keep_study_warnings() as warnings:
-            study = check_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
+        study = check_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
         clicks, said = read_round(self._files.clicks, study.pet)
         loaded = LoadedStudy(study)
-        segment = partial(self._segment, loaded, tuple(warnings), is_probability_kept=bool(clicks or self._rounds))
+        segment = partial(
+            self._segment, loaded, tuple(self._warnings), is_probability_kept=bool(clicks or self._rounds)
+        )
         if self._rounds is None:
             found, self._remarks = segment()
         else:
@@ -138,9 +139,15 @@ def run_job(args: argparse.Namespace, open_segmenter: Callable[[], Segmenter], r
     files = find_job_files(input_folder=args.input, output_folder=args.output, edition_name=args.edition)
     for path in files.outputs:
         probe_output(path)
-    with ThreadPoolExecutor(2, "ahead") as pool:
+    with ThreadPoolExecutor(2, "ahead") as pool, keep_study_warnings() as warnings:
         # The folds are opened in the background; meanwhile PET and CT are read.
-        Autosegnet(files, open_segmenter(), limit, rounds, args.input, pool).process()
+        images = {
+            name: StrictLoader(
+                partial(read_image, path, form=args.nifti_form, air=air if args.nonfinite == "air" else None), pool
+            )
+            for name, path, air in (("pet", files.pet, 0.0), ("ct", files.ct, AIR_HU))
+        }
+        Autosegnet(files, images, warnings, open_segmenter(), limit, rounds).process()
 
 
 def main() -> None:

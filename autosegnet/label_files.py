@@ -16,6 +16,8 @@ import numpy as np
 
 from autosegnet.errors import InputError, UsageError, format_list, format_path
 from autosegnet.geometry import Grid, is_part_of, is_same_grid, make_image, resample_labels, view_voxels
+from autosegnet.io.decoded import Nonfinite
+from autosegnet.io.nifti_forms import Form
 from autosegnet.lesions import ORGAN_TABLES, OrganLabels
 
 if TYPE_CHECKING:
@@ -25,20 +27,24 @@ _IMAGES = (".mha", ".nii", ".nii.gz")
 _LABEL = re.compile(r'<Label\b[^>]*\bKey="(\d+)"[^>]*>([^<]*)</Label>')
 
 
-def read_organ_labels(path: Path, table: str = "") -> OrganLabels:
+def read_organ_labels(
+    path: Path, table: str = "", *, form: Form = "both", nonfinite: Nonfinite = "refuse"
+) -> OrganLabels:
     """Return the organ map in a file, with names from a table or from the file.
 
     Args:
         path: NIfTI, .mha, or DICOM Segmentation.
         table: a name of `ORGAN_TABLES`, or a JSON file with {"1": "spleen"} or nnU-Net's {"labels": {"spleen": 1}}; ''
             takes the names that a NIfTI by TotalSegmentator or a DICOM Segmentation holds.
+        form: which of the sform and the qform of a NIfTI file counts if both are set and differ.
+        nonfinite: "air" reads voxels that are NaN or infinite as 0.
 
     Raises:
         InputError: it cannot be read, or names no label.
         UsageError: there is no such table.
     """
     if _is_image(path):
-        labels, names = _read_labels(path), _read_nifti_names(path)
+        labels, names = _read_labels(path, form, nonfinite), _read_nifti_names(path)
     else:
         from autosegnet.dicom.stored_masks import read_stored_mask
 
@@ -54,7 +60,15 @@ def read_organ_labels(path: Path, table: str = "") -> OrganLabels:
     return OrganLabels(labels, names)
 
 
-def read_lesion_mask(path: Path, pet: Grid, *, labels: Sequence[str] = (), resample: bool = False) -> sitk.Image:
+def read_lesion_mask(  # noqa: PLR0913
+    path: Path,
+    pet: Grid,
+    *,
+    labels: Sequence[str] = (),
+    resample: bool = False,
+    form: Form = "both",
+    nonfinite: Nonfinite = "refuse",
+) -> sitk.Image:
     """Return a mask of lesions on the PET's grid, with its labels.
 
     Args:
@@ -62,13 +76,14 @@ def read_lesion_mask(path: Path, pet: Grid, *, labels: Sequence[str] = (), resam
         pet: the PET's grid.
         labels: numbers, or names in a DICOM object, of those to take; empty for all.
         resample: take a mask on another grid, each voxel from the nearest one.
+        form, nonfinite: as for `read_organ_labels`.
 
     Raises:
         InputError: it cannot be read, is on another grid, or holds none of the labels.
     """
     names: Mapping[int, str] = {}
     if _is_image(path):
-        mask = _read_labels(path)
+        mask = _read_labels(path, form, nonfinite)
     else:
         from autosegnet.dicom.stored_masks import read_stored_mask
 
@@ -116,7 +131,7 @@ def _is_image(path: Path) -> bool:
     return path.name.lower().endswith(_IMAGES)
 
 
-def _read_labels(path: Path) -> sitk.Image:
+def _read_labels(path: Path, form: Form, nonfinite: Nonfinite) -> sitk.Image:
     """Return the labels of an image as unsigned 16-bit numbers.
 
     Raises:
@@ -124,7 +139,7 @@ def _read_labels(path: Path) -> sitk.Image:
     """
     from autosegnet.io import read_image
 
-    image = read_image(path)
+    image = read_image(path, form=form, air=0.0 if nonfinite == "air" else None)
     values = view_voxels(image)
     if values.min(initial=0) < 0 or values.max(initial=0) > np.iinfo(np.uint16).max:
         raise InputError(f"{format_path(path)} holds values outside 0 to 65535; expected labels")

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from autosegnet.errors import InputError, UsageError, format_path
 from autosegnet.io import read_image
+from autosegnet.io.decoded import Nonfinite
 from autosegnet.io.folders import refuse_archive
 from autosegnet.io.nifti_forms import Form
 from autosegnet.io.small_files import read_json, require_object
@@ -56,7 +57,7 @@ class InputOptions:
     pet_unit: str = "suv"
     pet_sidecar: Path | None = None
     nifti_form: Form = "both"
-    nonfinite: Literal["refuse", "air"] = "refuse"
+    nonfinite: Nonfinite = "refuse"
     expected_tracer: str = ""
 
 

@@ -7,6 +7,7 @@ import json
 import math
 from io import StringIO
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -287,6 +288,46 @@ def test_a_label_chooses_the_lesions_of_a_mask_with_several(tmp_path, label, dsc
     result = evaluate_cases([tmp_path / "p"], tmp_path / "t", options=EvaluationOptions(label=label))["a"]
     assert result.metrics.dsc == dsc
     assert "expected only 0 and 1" in evaluate_cases([tmp_path / "p"], tmp_path / "t")["a"].error
+
+
+def test_a_value_beside_1_is_shown_with_its_digits_and_the_option_that_chooses_labels(tmp_path) -> None:
+    mask = np.zeros((6, 6, 6), np.float32)
+    mask[1:3] = 0.99999994
+    write(tmp_path / "p" / "a.mha", mask)
+    write(tmp_path / "t" / "a.mha", (mask > 0).astype(np.uint8))
+    error = evaluate_cases([tmp_path / "p"], tmp_path / "t")["a"].error
+    assert "holds the values 0.99999994, expected only 0 and 1" in error
+    assert "--label any" in error
+
+
+@pytest.mark.parametrize("label", ["", "1", "any"])
+def test_nan_in_a_mask_is_no_lesion_if_asked(tmp_path, label) -> None:
+    truth = np.zeros((6, 6, 6), np.float32)
+    truth[2:4] = 1
+    prediction = truth.copy()
+    prediction[0] = np.nan
+    write(tmp_path / "p" / "a.nii.gz", prediction)
+    write(tmp_path / "t" / "a.nii.gz", truth)
+    refused = evaluate_cases([tmp_path / "p"], tmp_path / "t", options=EvaluationOptions(label=label))["a"]
+    assert "--nonfinite air" in refused.error
+    options = EvaluationOptions(label=label, nonfinite="air")
+    assert evaluate_cases([tmp_path / "p"], tmp_path / "t", options=options)["a"].metrics.dsc == 1.0
+
+
+def test_the_form_of_nifti_masks_is_chosen_by_the_option(folders) -> None:
+    for name in ("p", "t"):
+        image = nibabel.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.diag([2.0, 2, 2, 1]))
+        moved = image.affine.copy()
+        moved[0, 3] += 9
+        image.set_sform(moved, code=2)
+        image.set_qform(np.diag([2.0, 2, 2, 1]), code=1)
+        (folders / f"n{name}").mkdir()
+        nibabel.save(image, folders / f"n{name}" / "a.nii.gz")
+    words = ("--prediction", folders / "np", "--truth", folders / "nt", "--output", folders / "m.csv")
+    with pytest.raises(InputError, match="voxels apart"):
+        run(*words)
+    run(*words, "--nifti-form", "sform")
+    assert float(rows_of(folders / "m.csv")["a"]["dsc"]) == 1.0
 
 
 @pytest.mark.parametrize("words", [("--label", "x"), ("--label", "0"), ("--iou", "1.5"), ("--nsd-tolerance", "-1")])

@@ -213,3 +213,16 @@ def test_a_real_structure_set_gives_the_mask_that_others_made_of_it(real_data, t
     np.testing.assert_array_equal(
         view_voxels(read_lesion_mask(regions, Grid.from_image(truth))) > 0, view_voxels(truth) > 0
     )
+
+
+def test_a_mask_and_an_organ_map_with_nan_are_read_if_asked(tmp_path) -> None:
+    values = np.full((4, 4, 4), np.nan, np.float32)
+    values[1:3] = 5
+    image = sitk.GetImageFromArray(values)
+    sitk.WriteImage(image, str(tmp_path / "m.mha"))
+    with pytest.raises(InputError, match="--nonfinite air"):
+        read_lesion_mask(tmp_path / "m.mha", Grid.from_image(image))
+    mask = read_lesion_mask(tmp_path / "m.mha", Grid.from_image(image), nonfinite="air")
+    np.testing.assert_array_equal(view_voxels(mask), np.nan_to_num(values))
+    organs = read_organ_labels(tmp_path / "m.mha", "totalsegmentator", nonfinite="air")
+    np.testing.assert_array_equal(view_voxels(organs.labels), np.nan_to_num(values))

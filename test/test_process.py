@@ -224,3 +224,47 @@ def test_evaluate_and_rank_commands(tmp_path: Path) -> None:
     )
     assert_refused(done, 3, "case1")
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_nan_outside_the_field_of_view_is_air_if_the_environment_says_so(
+    job: Path, tmp_path: Path, tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(job / "images/pet/uuid-of-pet.mha")
+    pet = sitk.ReadImage(path)
+    voxels = sitk.GetArrayFromImage(pet)
+    voxels[:, :2] = np.nan
+    spoilt = sitk.GetImageFromArray(voxels)
+    spoilt.CopyInformation(pet)
+    sitk.WriteImage(spoilt, path)
+    choice = ("--input", job, "--output", tmp_path / "out", "--weights", tiny_weights.folder, "--device", "cpu")
+    assert_refused(run(*choice), 3, "--nonfinite air")
+    monkeypatch.setenv("AUTOSEGNET_NONFINITE", "air")
+    done = run(*choice)
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert any("NaN or infinite; read as air (0)" in warning for warning in result["warnings"])
+
+
+def test_the_environment_names_the_form_of_a_nifti_that_states_two(
+    job: Path, tmp_path: Path, tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pet", "ct"):
+        path = job / "images" / name / f"uuid-of-{name}.mha"
+        sitk.WriteImage(sitk.ReadImage(str(path)), str(path.with_suffix(".nii")))
+        path.unlink()
+        image = nibabel.load(path.with_suffix(".nii"))
+        moved = image.affine.copy()
+        moved[0, 3] += 50
+        image.set_sform(moved, code=2)
+        nibabel.save(image, path.with_suffix(".nii.gz"))
+        path.with_suffix(".nii").unlink()
+    choice = ("--input", job, "--output", tmp_path / "out", "--weights", tiny_weights.folder, "--device", "cpu")
+    assert_refused(run(*choice), 3, "voxels apart")
+    monkeypatch.setenv("AUTOSEGNET_NIFTI_FORM", "qform")
+    done = run(*choice)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_choice_in_the_environment_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOSEGNET_NONFINITE", "zero")
+    assert_refused(run(), 2, "$AUTOSEGNET_NONFINITE is 'zero'; expected refuse, air")

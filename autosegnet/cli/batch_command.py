@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autosegnet.cli.options import add_engine_arguments, choose_weights
-from autosegnet.cli.suv_command import add_file_arguments, add_mode_argument
+from autosegnet.cli.options import add_engine_arguments, add_file_arguments, choose_weights
+from autosegnet.cli.suv_command import add_mode_argument
 from autosegnet.errors import UsageError, format_list, format_path
 from autosegnet.runtime.workers import Workers, add_worker_arguments, choose_workers
 

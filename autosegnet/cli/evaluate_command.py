@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from autosegnet.cli.options import add_file_arguments
 from autosegnet.errors import InputError, UsageError, format_list
 from autosegnet.evaluation.case_result import ANY_LABEL, CaseResult, EvaluationOptions
 from autosegnet.evaluation.detection import IOU_THRESHOLDS
@@ -46,6 +47,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "--nsd-tolerance", type=float, default=NSD_TOLERANCE_MM, metavar="MM",
         help="surfaces this near count as equal in NSD (default: %(default)s)",
     )  # fmt: skip
+    add_file_arguments(parser)
     add_worker_arguments(parser)
 
 
@@ -98,6 +100,8 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
         iou=tuple(dict.fromkeys(args.iou)),
         nsd_tolerance_mm=args.nsd_tolerance,
         label=args.label,
+        nifti_form=args.nifti_form,
+        nonfinite=args.nonfinite,
     )
 
 

@@ -79,7 +79,7 @@ def read_organs(args: argparse.Namespace) -> OrganLabels | None:
         return None
     from autosegnet.label_files import read_organ_labels
 
-    return read_organ_labels(args.organs, args.organ_table)
+    return read_organ_labels(args.organs, args.organ_table, form=args.nifti_form, nonfinite=args.nonfinite)
 
 
 def collect_selection(args: argparse.Namespace) -> Selection:

@@ -72,7 +72,14 @@ def run_measure(args: argparse.Namespace) -> None:
         )
         check_results(loaded, results)
     grid = Grid.from_image(loaded.study.pet)
-    mask = read_lesion_mask(args.mask, grid, labels=args.label, resample=args.resample_mask)
+    mask = read_lesion_mask(
+        args.mask,
+        grid,
+        labels=args.label,
+        resample=args.resample_mask,
+        form=args.nifti_form,
+        nonfinite=args.nonfinite,
+    )
     context = make_context(loaded, organs=read_organs(args), size=collect_size(args))
     if args.ct is None:
         context = replace(context, ct=None)

@@ -1,15 +1,20 @@
-"""The argument parser of all commands, and the options that choose weights and device."""
+"""The argument parser of all commands, and the options that several of them share."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn, get_args
 
 from autosegnet.errors import UsageError
+from autosegnet.io.decoded import Nonfinite
+from autosegnet.io.nifti_forms import Form
 from autosegnet.model.devices import DEVICES
 from autosegnet.model.weights import Weights, open_weights
+
+NIFTI_FORMS: Final[tuple[Form, ...]] = get_args(Form)
+NONFINITE: Final[tuple[Nonfinite, ...]] = get_args(Nonfinite)
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,6 +44,22 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--fast",
         action="store_true",
         help="run a few large slabs instead of overlapping windows: faster; the mask differs",
+    )
+
+
+def add_file_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the options that say how image files are to be read if they leave a doubt."""
+    parser.add_argument(
+        "--nifti-form",
+        choices=NIFTI_FORMS,
+        default=NIFTI_FORMS[0],
+        help="of NIfTI files whose sform and qform differ, the one to believe (default: refuse them)",
+    )
+    parser.add_argument(
+        "--nonfinite",
+        choices=NONFINITE,
+        default=NONFINITE[0],
+        help="voxels that are NaN or infinite, as some programs write outside the field of view (default: refuse)",
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from autosegnet.cli.options import add_file_arguments
 from autosegnet.loading import InputOptions, log_conversion
 from autosegnet.runtime.standard_streams import print_result
 from autosegnet.suv import MODES, StatedFacts
@@ -56,22 +57,6 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     facts = parser.add_argument_group("facts that take the place of what header or sidecar say; every output tells so")
     _add_fact_arguments(facts)
     facts.add_argument("--same-frame", action="store_true", help="PET and CT lie in one frame of reference")
-
-
-def add_file_arguments(group: argparse._ArgumentGroup) -> None:
-    """Add the options that say how image files are to be read if they leave a doubt."""
-    group.add_argument(
-        "--nifti-form",
-        choices=["both", "sform", "qform"],
-        default="both",
-        help="of NIfTI files whose sform and qform differ, the one to believe (default: refuse them)",
-    )
-    group.add_argument(
-        "--nonfinite",
-        choices=["refuse", "air"],
-        default="refuse",
-        help="voxels that are NaN or infinite, as some programs write outside the field of view (default: refuse)",
-    )
 
 
 def add_mode_argument(group: argparse._ArgumentGroup) -> None:

@@ -16,6 +16,8 @@ from autosegnet.evaluation.metrics import CaseMetrics, Convention, measure_masks
 from autosegnet.evaluation.surface import NSD_TOLERANCE_MM, SurfaceMetrics, measure_surfaces
 from autosegnet.evaluation.uptake import UptakeFigures, measure_uptake
 from autosegnet.geometry import Grid, find_occupied_box, is_same_set, resample_labels, view_voxels
+from autosegnet.io.decoded import Nonfinite
+from autosegnet.io.nifti_forms import Form
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -32,12 +34,21 @@ class EvaluationOptions:
         iou: thresholds of the matching of lesions.
         nsd_tolerance_mm: of the normalised surface distance.
         label: which voxels of a mask are lesion: "" for 1 in a mask of 0 and 1, a number, or "any" for all but 0.
+        nifti_form: which of the sform and the qform of a NIfTI file counts if both are set and differ.
+        nonfinite: "air" reads voxels that are NaN or infinite as no lesion, and as SUV 0 in a PET.
     """
 
     convention: Convention = "autopet2"
     iou: tuple[float, ...] = IOU_THRESHOLDS
     nsd_tolerance_mm: float = NSD_TOLERANCE_MM
     label: str = ""
+    nifti_form: Form = "both"
+    nonfinite: Nonfinite = "refuse"
+
+    @property
+    def air(self) -> float | None:
+        """What voxels become that are NaN or infinite; None refuses them."""
+        return 0.0 if self.nonfinite == "air" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +101,7 @@ def evaluate_case(files: CaseFiles) -> CaseResult:
 
 def _evaluate(files: CaseFiles) -> CaseResult:
     options = files.options
-    truth = read_as_lesions(files.truth, options.label)
+    truth = read_as_lesions(files.truth, options)
     spacing_mm = truth.GetSpacing()[::-1]
     g = view_voxels(truth).astype(bool)
     steps, result = [], CaseResult()
@@ -106,23 +117,24 @@ def _evaluate(files: CaseFiles) -> CaseResult:
             )
             uptake = None
             if files.pet is not None:
-                uptake = measure_uptake(p, g, _read_pet(files.pet, truth), spacing_mm=spacing_mm)
+                pet = _read_pet(files.pet, truth, options)
+                uptake = measure_uptake(p, g, pet, spacing_mm=spacing_mm)
             result = CaseResult(metrics, detection, surface, uptake, tuple(steps))
     return result
 
 
 def _read_prediction(path: Path, truth: sitk.Image, files: CaseFiles) -> Any:
-    prediction = read_as_lesions(path, files.options.label)
+    prediction = read_as_lesions(path, files.options)
     try:
         return view_voxels(put_on_grid_of(prediction, truth))
     except InputError as error:
         raise InputError(f"{error} ({format_path(path)}, {format_path(files.truth)})") from error
 
 
-def _read_pet(path: Path, truth: sitk.Image) -> Any:
+def _read_pet(path: Path, truth: sitk.Image, options: EvaluationOptions) -> Any:
     from autosegnet.io import read_image
 
-    pet = read_image(path)
+    pet = read_image(path, form=options.nifti_form, air=options.air)
     if not is_same_set(Grid.from_image(pet), Grid.from_image(truth)):
         raise InputError(
             f"the PET {format_path(path)} is not on the grid of the truth; expected the same voxel centres"
@@ -132,12 +144,12 @@ def _read_pet(path: Path, truth: sitk.Image) -> Any:
     )  # every voxel centre is one of the PET's: nothing is changed
 
 
-def read_as_lesions(path: Path, label: str) -> sitk.Image:
+def read_as_lesions(path: Path, options: EvaluationOptions) -> sitk.Image:
     """Return the lesions of a mask as 0 and 1.
 
     Args:
         path: of the mask.
-        label: as in `EvaluationOptions`.
+        options: which label is lesion, and how to read the file.
 
     Raises:
         InputError: it cannot be read, or holds other values than whole numbers; without a label, other than 0 and 1.
@@ -145,9 +157,11 @@ def read_as_lesions(path: Path, label: str) -> sitk.Image:
     from autosegnet.geometry import make_image
     from autosegnet.io import read_image, read_mask
 
+    label = options.label
     if not label:
-        return read_mask(path)
-    image = read_image(path)
+        advice = "choose with --label N, or --label any for all but 0"
+        return read_mask(path, form=options.nifti_form, air=options.air, advice=advice)
+    image = read_image(path, form=options.nifti_form, air=options.air)
     values = view_voxels(image)
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         raise InputError(f"{format_path(path)} holds values that are not whole numbers; expected labels")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autosegnet import __version__
-from autosegnet.cli.options import Parser, add_engine_arguments
+from autosegnet.cli.options import NIFTI_FORMS, NONFINITE, Parser, add_engine_arguments, add_file_arguments
 from autosegnet.errors import UsageError
 from autosegnet.grandchallenge.server import PORT
 from autosegnet.grandchallenge.sockets import DEFAULT_EDITION, find_edition
@@ -26,6 +26,8 @@ def parse_job(*, prog: str, about: str | None, words: Sequence[str] | None = Non
     _add_arguments(parser)
     args = parser.parse_args(words)
     find_edition(args.edition)
+    _check_choice("AUTOSEGNET_NIFTI_FORM", args.nifti_form, NIFTI_FORMS)
+    _check_choice("AUTOSEGNET_NONFINITE", args.nonfinite, NONFINITE)
     if args.degrade and args.time_limit is None:
         raise UsageError("--degrade needs --time-limit: the seconds that a job may take")
     return args
@@ -62,12 +64,23 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("AUTOSEGNET_DEGRADE", "0") not in ("", "0"),
         help="then run the fast mode, then fewer folds; the log and results.json say so (default: $AUTOSEGNET_DEGRADE)",
     )
+    add_file_arguments(parser)
+    parser.set_defaults(
+        nifti_form=os.environ.get("AUTOSEGNET_NIFTI_FORM") or NIFTI_FORMS[0],
+        nonfinite=os.environ.get("AUTOSEGNET_NONFINITE") or NONFINITE[0],
+    )
     add_engine_arguments(parser)
 
 
 def start_time_limit(args: argparse.Namespace) -> TimeLimit | None:
     """Return the time limit of a job that begins now; None if none was asked for."""
     return None if args.time_limit is None else TimeLimit(args.time_limit, degrade=args.degrade)
+
+
+def _check_choice(variable: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse what argparse does not check: a default that an environment variable gave."""
+    if value not in choices:
+        raise UsageError(f"${variable} is {value!r}; expected {', '.join(choices)}")
 
 
 def _port(text: str) -> int:

@@ -58,6 +58,8 @@ def serve(job: Callable[[], None], *, host: str = "127.0.0.1", port: int = PORT)
     """
     from waitress.server import create_server
 
+    # A call that waits for a thread is no reason for a line on stderr, which the platform takes for a warning.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     calls: Calls = SimpleQueue()
     connections: dict[int, Any] = {}
     try:

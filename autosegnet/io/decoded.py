@@ -7,7 +7,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import SimpleITK
 
 log = logging.getLogger(__name__)
+
+Nonfinite = Literal["refuse", "air"]
+"""What to do with voxels that are NaN or infinite."""
 
 # Whole-body PET, CT and their resampled grids lie between 0.5 and 6 mm; 20 mm and 0.3 mm leave room on both sides.
 SPACING_LIMITS_MM = (0.3, 20.0)

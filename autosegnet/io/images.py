@@ -6,7 +6,7 @@ MetaImage (`.mha`) and NIfTI (`.nii`, `.nii.gz`); images are `SimpleITK.Image` i
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -56,34 +56,34 @@ def read_image(path: Path, *, form: Form = "both", air: float | None = None) -> 
         InputError: not one of the formats, damaged, or with voxels that are NaN, infinite or beyond float32.
     """
     decoded = _decode(path, form)
-    if air is None:
-        check_finite(decoded.voxels, path)
-    else:
-        fill_nonfinite(decoded.voxels, air)
+    _treat_nonfinite(decoded, path, air)
     return make_decoded_image(DecodedImage(keep_type(decoded.voxels, path), decoded.grid))
 
 
-def read_mask(path: Path, *, form: Form = "both") -> "SimpleITK.Image":
+def read_mask(path: Path, *, form: Form = "both", air: float | None = None, advice: str = "") -> "SimpleITK.Image":
     """Return the mask in a file as uint8, 0 background and 1 lesion.
 
     Args:
         path: of the file.
-        form: as for `read_image`.
+        form, air: as for `read_image`.
+        advice: what to do about other values, for the message.
 
     Raises:
         InputError: as `read_image`, and if a voxel is neither 0 nor 1.
     """
     decoded = _decode(path, form)
-    check_finite(decoded.voxels, path)
-    others: set[float] = set()
+    _treat_nonfinite(decoded, path, air)
+    others: set[Any] = set()
     mask = empty_voxels(decoded.voxels.shape, np.dtype(np.uint8))
     for z, plane in enumerate(decoded.voxels):
         mask[z] = plane == 1
         if not np.array_equal(mask[z], plane):
-            others.update(np.unique(plane[(plane != 0) & (plane != 1)])[:5].tolist())
+            others.update(np.unique(plane[(plane != 0) & (plane != 1)])[:5])
     if others:
-        values = ", ".join(f"{value:g}" for value in sorted(others)[:5])
-        raise InputError(f"the mask holds the values {values}, expected only 0 and 1, in {format_path(path)}")
+        # All digits: 0.99999994 must not read as 1.
+        values = ", ".join(str(value).removesuffix(".0") for value in sorted(others)[:5])
+        advice = f"; {advice}" if advice else ""
+        raise InputError(f"the mask holds the values {values}, expected only 0 and 1, in {format_path(path)}{advice}")
     return make_decoded_image(DecodedImage(mask, decoded.grid))
 
 
@@ -186,6 +186,14 @@ def find_only_image(folder: Path) -> Path:
 def strip_suffix(path: Path) -> str:
     """Return the name of an image without its suffix: 'a' for a.mha, a.nii and a.nii.gz."""
     return path.name[: len(path.name) - len(_suffix(path))]
+
+
+def _treat_nonfinite(decoded: DecodedImage, path: Path, air: float | None) -> None:
+    """Refuse voxels that are NaN or infinite, or make them air."""
+    if air is None:
+        check_finite(decoded.voxels, path)
+    else:
+        fill_nonfinite(decoded.voxels, air)
 
 
 def _decode(path: Path, form: Form) -> DecodedImage:
