@@ -33,6 +33,7 @@ from autosegnet_training.loss import build_loss
 from autosegnet_training.mixture import Mixture, Share
 from autosegnet_training.validation import autocast
 from petct_simulator.bodies import make_body
+from petct_simulator.generator import BodyLibrary
 
 WINDOWS = {4: (1, 1, 4), 10: (1, 2, 5), 20: (2, 2, 5), 60: (3, 4, 5)}
 """Bodies by their number of windows: windows along each axis, half overlapping."""
@@ -216,7 +217,7 @@ def measure_training(device: torch.device, sizes: Sizes) -> dict[str, float]:
     configuration = PRESETS["starter"]
     body = make_body("procedural_benchmark", 1, (_SPACING_MM,) * 3)
     share = Share(real=0.0, size=sizes.training_patch, spacing_mm=_SPACING_MM, suv_limit=None)
-    mixture = Mixture([body], [], share=share, configuration=configuration, device=device, fold=0)
+    mixture = Mixture(BodyLibrary([body], device), [], share=share, configuration=configuration, fold=0)
     network = build_network().to(device, memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
     loss = build_loss(configuration, voxel_ml=_SPACING_MM**3 / 1000).to(device)
     optimiser = torch.optim.AdamW(network.parameters(), fused=True)

@@ -16,7 +16,7 @@ import torch
 
 from autosegnet.model.network import build_network
 from petct_simulator.bodies import make_body
-from petct_simulator.generator import BodyGenerator, Patches
+from petct_simulator.generator import BodyGenerator, BodyLibrary, Patches
 from petct_simulator.label_volume import LabelVolume, read_label_volumes
 
 SPACING_MM = 4.0
@@ -68,7 +68,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device, bodies = torch.device(arguments.device), open_bodies(arguments.bodies)
     x, y, z = arguments.patch
-    generator = BodyGenerator(bodies, patch=(x, y, z), spacing_mm=SPACING_MM, device=device, seed=0)
+    generator = BodyGenerator(BodyLibrary(bodies, device), patch=(x, y, z), spacing_mm=SPACING_MM, seed=0)
     for step in range(3 * len(bodies)):  # every body's regions are found once
         generator.make_patches(1000 + step, 1)
     wall, cpu = measure(lambda step: generator.make_patches(step, arguments.count), arguments.steps, device)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from autosegnet.model.recipe import PET_CHANNEL
 from autosegnet_training.configuration import TrainingConfiguration
-from petct_simulator.fields import FWHM, blur
+from petct_simulator.fields import FWHM, blur, to_device
 
 AffineVector = tuple[float, float, float]
 
@@ -147,12 +147,14 @@ def _move(
         return image, label
     shape = image.shape[2:]
     grid = torch.stack([_normalised(find_sampling_positions(draws[k], shape, generators[k]), shape) for k in moving])
-    moved = functional.grid_sample(image[moving], grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    some_image, some_label = (torch.stack([values[k] for k in moving]) for values in (image, label))
+    moved = functional.grid_sample(some_image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     labelled = functional.grid_sample(
-        label[moving].float(), grid, mode="nearest", padding_mode="reflection", align_corners=False
+        some_label.float(), grid, mode="nearest", padding_mode="reflection", align_corners=False
     )
     image, label = image.clone(), label.clone()
-    image[moving], label[moving] = moved, labelled.to(label.dtype)
+    for k, image_k, label_k in zip(moving, moved, labelled, strict=True):
+        image[k], label[k] = image_k, label_k
     return image, label
 
 
@@ -168,10 +170,10 @@ def find_sampling_positions(draws: Draws, shape: Sequence[int], generator: torch
     positions = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (X, Y, Z, 3)
     if draws.elastic_magnitude > 0:
         positions += draw_elastic_offsets(draws, shape, generator)
-    positions *= torch.tensor(draws.scale, device=device)
-    positions += torch.tensor(draws.translation_voxels, device=device)
+    positions *= to_device(draws.scale, device)
+    positions += to_device(draws.translation_voxels, device)
     cos, sin = math.cos(draws.rotation_rad), math.sin(draws.rotation_rad)
-    rotation = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]], device=device)
+    rotation = to_device([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]], device)
     return positions @ rotation.T
 
 
@@ -182,7 +184,7 @@ def draw_elastic_offsets(draws: Draws, shape: Sequence[int], generator: torch.Ge
     """
     noise = torch.rand((3, 1, *shape), generator=generator, device=generator.device) * 2 - 1
     if draws.elastic_sigma >= 0.1:
-        kernel = make_gaussian_kernel(draws.elastic_sigma).to(noise.device)
+        kernel = make_gaussian_kernel(draws.elastic_sigma)
         for axis in range(3):
             noise = _smooth(noise, kernel, axis=2 + axis)
     return noise[:, 0].movedim(0, -1) * draws.elastic_magnitude
@@ -214,7 +216,7 @@ def _smooth(field: torch.Tensor, kernel: torch.Tensor, *, axis: int) -> torch.Te
 
 def _normalised(positions: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Positions as `grid_sample` takes them: -1 to 1 from border to border, last axis first."""
-    extent = torch.tensor([float(n) for n in shape], device=positions.device)
+    extent = to_device([float(n) for n in shape], positions.device)
     return (positions * (2.0 / extent)).flip(-1)
 
 

@@ -16,8 +16,7 @@ from autosegnet.model.recipe import PET_CHANNEL
 from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import apply, draw
 from autosegnet_training.configuration import TrainingConfiguration
-from petct_simulator.generator import BodyGenerator, Patches
-from petct_simulator.label_volume import LabelVolume
+from petct_simulator.generator import BodyGenerator, BodyLibrary, Patches
 from petct_simulator.paste import RealCrop, paste_real
 
 COLD_SUV = 1.5  # median of a lesion below which its contour is that of another modality
@@ -55,29 +54,28 @@ def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
     is_cold = len(suv) == 0 or float(np.median(suv)) < COLD_SUV
     truth = torch.from_numpy(case.read_truth().astype(np.uint8))[None]
     part = (slice(None), *find_occupied_box(np.asarray(np.any(case.array, axis=0))))
-    return RealCrop(image[part].to(device), truth[part].to(device), is_cold)
+    start = [p.start for p in part[1:]]
+    return RealCrop(image[part].to(device), truth[part].to(device), case.lesion.astype(np.int64) - start, is_cold)
 
 
 class Mixture:
     """Make the patches of steps.
 
     Args:
-        bodies: label volumes.
+        bodies: label volumes, on the device where the network is.
         crops: real ones of this fold's training cases; none for the network that all folds start from.
         share: what patches are made of.
         configuration: how patches are augmented, and the seed.
-        device: where patches are made.
         fold: random numbers differ between folds.
     """
 
     def __init__(
         self,
-        bodies: Sequence[LabelVolume],
+        bodies: BodyLibrary,
         crops: Sequence[RealCrop],
         *,
         share: Share,
         configuration: TrainingConfiguration,
-        device: torch.device,
         fold: int,
     ) -> None:
         self._crops, self._share, self._configuration = crops, share, configuration
@@ -86,7 +84,6 @@ class Mixture:
             bodies,
             patch=(share.size, share.size, share.size),
             spacing_mm=share.spacing_mm,
-            device=device,
             seed=self._seed,
         )
 

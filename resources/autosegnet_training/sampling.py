@@ -23,7 +23,7 @@ from autosegnet.model.recipe import PET_CHANNEL, Recipe
 from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import Draws, draw
 from autosegnet_training.configuration import TrainingConfiguration
-from petct_simulator.generator import CT_WINDOW_HU, BodyGenerator
+from petct_simulator.generator import CT_WINDOW_HU, BodyGenerator, BodyLibrary
 from petct_simulator.label_volume import read_label_volumes
 
 Voxel = tuple[int, int, int]
@@ -179,10 +179,9 @@ def open_bodies(configuration: TrainingConfiguration, recipe: Recipe) -> Bodies 
         )
     volumes = read_label_volumes(Path(configuration.labels))
     generator = BodyGenerator(
-        volumes,
+        BodyLibrary(volumes, torch.device("cpu")),
         patch=configuration.patch,
         spacing_mm=recipe.spacing_mm[0],
-        device=torch.device("cpu"),
         seed=configuration.seed,
     )
     return Bodies(generator, recipe.suv_limit)

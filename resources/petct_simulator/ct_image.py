@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from petct_simulator.fields import FWHM, apply_matrices, blur_matrix
+from petct_simulator.fields import FWHM, apply_matrices, blur_matrix, to_device
 from petct_simulator.frame import DOME
 from petct_simulator.scanners import CtScanner
 from petct_simulator.scene import Scene
@@ -35,7 +35,7 @@ def make_ct(scene: Scene, hu: torch.Tensor, generator: torch.Generator, rng: np.
     if scanner.field_mm < 600:
         middle = placement.to_patch((np.array(scene.volume.labels.shape, np.float64)[None] - 1) / 2)[0]
         outside = find_beyond_field(scanner.field_mm, middle.tolist(), placement.shape, placement.spacing_mm)
-        hu.masked_fill_(outside.to(hu.device), AIR_VOXEL_HU)
+        hu.masked_fill_(outside.to(hu.device, non_blocking=True), AIR_VOXEL_HU)
     return hu.clamp_(AIR_VOXEL_HU, 3071.0)
 
 
@@ -50,7 +50,7 @@ def _ct_matrices(scene: Scene, scanner: CtScanner) -> list[torch.Tensor | None]:
         if np.abs(moved).max() > 0.1 * spacing[axis]:
             at = np.clip(np.arange(size) - moved / spacing[axis], 0, size - 1)
             hat = np.clip(1.0 - np.abs(at[:, None] - np.arange(size)[None, :]), 0.0, None)
-            move = torch.from_numpy(hat.astype(np.float32)).to(device)
+            move = to_device(hat, device)
             soft = move if soft is None else move @ soft
         matrices.append(soft)
     return matrices
@@ -71,7 +71,7 @@ def _add_metal(scene: Scene, hu: torch.Tensor, rng: np.random.Generator) -> None
     distance = torch.hypot(dx.float(), dy.float())[..., None]
     angle = torch.atan2(dy.float(), dx.float())[..., None]
     waves, phase, height = (
-        torch.from_numpy(np.asarray(v, np.float32)).to(device)
+        to_device(v, device)
         for v in (rng.integers(3, 9, count), rng.uniform(0, 6.28, count), rng.uniform(100, 500, count))
     )
     in_body = (hu[..., rows] > -300).float()

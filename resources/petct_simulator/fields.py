@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from numpy.typing import NDArray
 
@@ -16,6 +17,11 @@ FWHM = 2.3548  # full width at half maximum over the SD of a Gaussian
 _KNOTS_PER_FWHM = 2.5
 
 Shape = tuple[int, int, int]
+
+
+def to_device(values: npt.ArrayLike, device: torch.device) -> torch.Tensor:
+    """Return values as float32 on a device, without waiting for what the device still has to do."""
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device, non_blocking=True)
 
 
 def apply_matrices(volume: torch.Tensor, matrices: Sequence[torch.Tensor | None]) -> torch.Tensor:
@@ -34,7 +40,7 @@ def apply_matrices(volume: torch.Tensor, matrices: Sequence[torch.Tensor | None]
 def _blur_matrix(size: int, sigma_centivoxels: int, device: torch.device) -> torch.Tensor:
     at = torch.arange(size, dtype=torch.float32)
     weight = torch.exp(-0.5 * ((at[:, None] - at[None, :]) * (100.0 / sigma_centivoxels)) ** 2)
-    return (weight / weight.sum(1, keepdim=True)).to(device)
+    return (weight / weight.sum(1, keepdim=True)).to(device, non_blocking=True)
 
 
 def blur_matrix(size: int, sigma_voxels: float, device: torch.device) -> torch.Tensor | None:
@@ -73,7 +79,7 @@ def compute_spline_weights(at_voxels: NDArray[np.float64], size: int, fwhm_voxel
 @functools.lru_cache(maxsize=512)
 def _field_matrix(size: int, fwhm_centivoxels: int, device: torch.device) -> torch.Tensor:
     weights = compute_spline_weights(np.arange(size, dtype=np.float64), size, fwhm_centivoxels / 100)
-    return torch.from_numpy(weights.astype(np.float32)).to(device)
+    return to_device(weights, device)
 
 
 def smooth_field(shape: Shape, fwhm_voxels: Sequence[float], generator: torch.Generator) -> torch.Tensor:

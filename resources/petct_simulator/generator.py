@@ -4,6 +4,7 @@ Every patch follows from (seed, step, its number in the step), whatever was made
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from petct_simulator.render import Rendered, render
 from petct_simulator.tissue import Tissue
 
 T = Tissue
+_GPU_THREADS = 4
 CT_WINDOW_HU = (-1024.0, 1024.0)
 # What is hot in healthy bodies: patches are centred on it more often than its volume would have it.
 _ORGANS: tuple[tuple[Tissue, ...], ...] = (
@@ -47,14 +49,47 @@ class Patches:
     weight: torch.Tensor | None = None
 
 
+class BodyLibrary:
+    """Label volumes and what is derived from each, kept so that several generators share it.
+
+    Args:
+        volumes: one or more.
+        device: where their labels are kept.
+        regions: of each volume; found when they are first needed if not given.
+    """
+
+    def __init__(
+        self, volumes: Sequence[LabelVolume], device: torch.device, regions: Sequence[Regions] | None = None
+    ) -> None:
+        if not volumes:
+            raise ValueError("a generator needs one label volume at least, found none")
+        self.volumes, self.device = list(volumes), device
+        self._regions = dict(enumerate(regions or ()))
+        self._padded: dict[int, torch.Tensor] = {}
+
+    def find_regions(self, index: int) -> Regions:
+        """Return where lesions of a volume can sit."""
+        if index not in self._regions:
+            self._regions[index] = find_regions(self.volumes[index])
+        return self._regions[index]
+
+    def pad_labels(self, index: int) -> torch.Tensor:
+        """Return the labels of a volume on the device, with a border of air."""
+        if index not in self._padded:
+            self._padded[index] = pad_labels(self.volumes[index], self.device)
+        return self._padded[index]
+
+
 class BodyGenerator:
     """Makes training patches from label volumes.
 
+    On a GPU several threads make the patches of a step side by side, because starting a patch's many small kernels
+    takes longer than running them. All use one stream, so that nothing waits.
+
     Args:
-        bodies: label volumes; their labels are kept on the device.
+        bodies: label volumes, on the device where patches are made.
         patch: (X, Y, Z) in voxels.
         spacing_mm: of the patches.
-        device: where patches are made.
         seed: of everything.
         lesion_share: share of patches centred near a lesion.
         hot_share: share of patches centred near a hot organ; the rest lie anywhere, the scan's ends among them.
@@ -64,31 +99,28 @@ class BodyGenerator:
 
     def __init__(
         self,
-        bodies: Sequence[LabelVolume],
+        bodies: BodyLibrary,
         *,
         patch: Shape,
         spacing_mm: float,
-        device: torch.device,
         seed: int,
         lesion_share: float = 0.4,
         hot_share: float = 0.35,
         negative_share: float = 0.4,
         varied: bool = True,
     ) -> None:
-        if not bodies:
-            raise ValueError("a generator needs one label volume at least, found none")
-        self._bodies = list(bodies)
+        self._bodies, self._device = bodies, bodies.device
         self._patch, self._spacing_mm = patch, spacing_mm
-        self._device, self._seed = device, seed
+        self._seed = seed
         self._lesion_share, self._hot_share, self._negative_share = lesion_share, hot_share, negative_share
         self._varied = varied
-        self._padded: dict[int, torch.Tensor] = {}
-        self._regions: dict[int, Regions] = {}
+        self._threads = ThreadPoolExecutor(_GPU_THREADS) if self._device.type == "cuda" else None
 
     @torch.no_grad()
     def make_patches(self, step: int, count: int) -> Patches:
         """Return the patches of a step; the same seed, step and count return the same patches on the same device."""
-        made = [self._make(step, number) for number in range(count)]
+        run = map if self._threads is None else self._threads.map
+        made = list(run(lambda number: self._make(step, number), range(count)))
         low, high = CT_WINDOW_HU
         image = torch.stack([torch.stack([((m.ct - low) / (high - low)).clamp_(0.0, 1.0), m.pet]) for m in made])
         return Patches(image, torch.stack([m.truth for m in made])[:, None])
@@ -96,8 +128,8 @@ class BodyGenerator:
     def _make(self, step: int, number: int) -> Rendered:
         rng = np.random.default_rng([self._seed, step, number])
         generator = torch.Generator(self._device).manual_seed(int(rng.integers(2**62)))
-        index = int(rng.integers(len(self._bodies)))
-        body, regions = self._bodies[index], self._find_regions(index)
+        index = int(rng.integers(len(self._bodies.volumes)))
+        body, regions = self._bodies.volumes[index], self._bodies.find_regions(index)
         on_lesion = rng.random() < self._lesion_share
         heights = _draw_heights(body, rng)
         cohort = "negative" if not on_lesion and rng.random() < self._negative_share else str(rng.choice(_POSITIVE))
@@ -108,17 +140,7 @@ class BodyGenerator:
         placement = place_varied(body, focus, self._patch, self._spacing_mm, heights, rng)
         examination = draw_examination(rng, body.weight_kg, varied=self._varied)
         lesions = shown + plan_benign(regions, rng)
-        return render(body, self._pad(index), placement, examination, lesions, generator, rng)
-
-    def _find_regions(self, index: int) -> Regions:
-        if index not in self._regions:
-            self._regions[index] = find_regions(self._bodies[index])
-        return self._regions[index]
-
-    def _pad(self, index: int) -> torch.Tensor:
-        if index not in self._padded:
-            self._padded[index] = pad_labels(self._bodies[index], self._device)
-        return self._padded[index]
+        return render(body, self._bodies.pad_labels(index), placement, examination, lesions, generator, rng)
 
     def _draw_focus(
         self,

@@ -96,7 +96,7 @@ def grow_body(labels: torch.Tensor, balls: list[Ball]) -> None:
         if ball.lesion.malignant and ball.lesion.radius_mm >= 12:
             region = labels[ball.box]
             covered = ball.radius < 1.0 + 7.0 / ball.radius_mm
-            region[covered & (region == int(Tissue.OUTSIDE))] = int(Tissue.FAT)
+            region.masked_fill_(covered & (region == int(Tissue.OUTSIDE)), int(Tissue.FAT))
 
 
 def confine(labels: torch.Tensor, ball: Ball) -> torch.Tensor:
@@ -106,7 +106,9 @@ def confine(labels: torch.Tensor, ball: Ball) -> torch.Tensor:
         table.zero_()[list(ball.lesion.within)] = 1.0
     table[list(_NO_TISSUE)] = 0.0
     region = labels[ball.box]
-    return ball.share * table.to(labels.device).index_select(0, region.reshape(-1)).reshape(region.shape)
+    return ball.share * table.to(labels.device, non_blocking=True).index_select(0, region.reshape(-1)).reshape(
+        region.shape
+    )
 
 
 def paint_ball(

@@ -6,9 +6,11 @@ may stay on top of it, away from its lesion. Or it stands in air.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from petct_simulator.generator import Patches
@@ -27,10 +29,12 @@ class RealCrop:
         image: (2, X, Y, Z) float32 or float16, channels as in `Patches`.
         truth: (1, X, Y, Z) uint8.
         is_cold: whether the cold parts of its lesions count less, as `weigh_cold` says.
+        lesion: (N, 3) voxels of the truth, on the host, so that cutting waits for no device.
     """
 
     image: torch.Tensor
     truth: torch.Tensor
+    lesion: NDArray[np.integer[Any]]
     is_cold: bool = True
 
 
@@ -80,11 +84,14 @@ def cut_randomly(crop: RealCrop, rng: np.random.Generator, *, holding_lesion: bo
         rng: source of the margins.
         holding_lesion: whether the box holds the crop's lesion; in a third of these, only a part of it, since a
             scan's end may cut through a lesion, too.
+
+    Returns:
+        The box; its `lesion` is still the whole crop's.
     """
     shape = crop.truth.shape[1:]
     if rng.random() < 0.15:
         return crop
-    lesion = torch.nonzero(crop.truth[0]) if holding_lesion else torch.zeros(0, 3)
+    lesion = crop.lesion if holding_lesion else crop.lesion[:0]
     if len(lesion) == 0:
         at = [int(rng.integers(n)) for n in shape]
         first, last = at, at
@@ -92,7 +99,7 @@ def cut_randomly(crop: RealCrop, rng: np.random.Generator, *, holding_lesion: bo
         at = lesion[int(rng.integers(len(lesion)))].tolist()
         first, last = at, at
     else:
-        first, last = lesion.amin(0).tolist(), lesion.amax(0).tolist()
+        first, last = lesion.min(axis=0).tolist(), lesion.max(axis=0).tolist()
     parts = []
     for low, high, size in zip(first, last, shape, strict=True):
         before, after = rng.random(2) ** 0.7  # wide margins more often than narrow ones
@@ -110,7 +117,7 @@ def _lay(
     real = crop.image[(slice(None), *outside)].to(image)
     real_truth = crop.truth[(slice(None), *outside)].to(truth)
     seam = float(rng.choice([0.0, 2.0, 4.0, 6.0]))
-    share = _soft_box(inside, outside, crop.truth.shape[1:], image.shape[1:], seam).to(image)
+    share = _soft_box(inside, outside, crop.truth.shape[1:], image.shape[1:], seam, image.device)
     if keep_organs:
         share = share * (1.0 - _organs(image[1:, *inside], truth[:, *inside], real_truth)[0])
     image, truth = image.clone(), truth.clone()
@@ -134,15 +141,20 @@ def _random_place(size: Sequence[int], patch: Sequence[int], rng: np.random.Gene
 
 
 def _soft_box(
-    inside: PasteBox, outside: PasteBox, size: Sequence[int], patch: Sequence[int], seam_voxels: float
+    inside: PasteBox,
+    outside: PasteBox,
+    size: Sequence[int],
+    patch: Sequence[int],
+    seam_voxels: float,
+    device: torch.device,
 ) -> torch.Tensor:
     """Return the share of the real crop in every voxel: 1, falling off over a seam at faces that lie in the patch."""
     share: torch.Tensor | None = None
     for axis in range(3):
         n = inside[axis].stop - inside[axis].start
-        ramp = torch.ones(n)
+        ramp = torch.ones(n, device=device)
         if seam_voxels > 0:
-            at = torch.arange(n, dtype=torch.float32) + 0.5
+            at = torch.arange(n, dtype=torch.float32, device=device) + 0.5
             if outside[axis].start == 0 and inside[axis].start > 0:
                 ramp = torch.minimum(ramp, at / seam_voxels)
             if outside[axis].stop == size[axis] and inside[axis].stop < patch[axis]:

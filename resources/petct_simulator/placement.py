@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from petct_simulator.fields import Shape, apply_matrices, compute_spline_weights, place_knots
+from petct_simulator.fields import Shape, apply_matrices, compute_spline_weights, place_knots, to_device
 from petct_simulator.label_volume import LabelVolume
 
 PlacedPoints = NDArray[np.float64]
@@ -72,7 +72,7 @@ class Placement:
             compute_spline_weights(np.arange(n, dtype=np.float64), n, self.bend_fwhm_mm / s)
             for n, s in zip(self.shape, self.spacing_mm, strict=True)
         )
-        return [torch.from_numpy(w.astype(np.float32)).to(device) for w in weights]
+        return [to_device(w, device) for w in weights]
 
     def sample(self, padded: torch.Tensor) -> torch.Tensor:
         """Return the labels of the patch, (X, Y, Z) int32.
@@ -83,7 +83,7 @@ class Placement:
         device = padded.device
         weights = None if self.bend_mm is None else self._weights(device)
         at = [
-            torch.from_numpy(((np.arange(n) - m) * s).astype(np.float32)).to(device)
+            to_device((np.arange(n) - m) * s, device)
             for n, m, s in zip(self.shape, self.middle, self.spacing_mm, strict=True)
         ]
         index = torch.zeros(self.shape, dtype=torch.int32, device=device)
@@ -92,7 +92,7 @@ class Placement:
             offset = float(self.centre[axis]) + (1.0 if axis < 2 else 0.0) + 0.5  # rounded by truncation
             place = (a * at[0] + offset)[:, None, None] + (b * at[1])[:, None] + (c * at[2])
             if weights is not None and self.bend_mm is not None:
-                bent = torch.from_numpy(self.bend_mm[axis] / np.float32(step)).to(device)
+                bent = to_device(self.bend_mm[axis] / np.float32(step), device)
                 place += apply_matrices(bent, weights)
             index.mul_(size).add_(place.clamp_(0.0, size - 0.5).to(torch.int32))
         return padded.reshape(-1).index_select(0, index.reshape(-1)).reshape(self.shape).to(torch.int32)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from petct_simulator.examination import Examination
+from petct_simulator.fields import to_device
 from petct_simulator.label_volume import LabelVolume
 from petct_simulator.placement import Placement
 
@@ -23,9 +24,9 @@ class Scene:
 
     def look_up(self, table: np.ndarray) -> torch.Tensor:
         """Return the value of every voxel's tissue."""
-        on_device = torch.from_numpy(np.asarray(table, np.float32)).to(self.labels.device)
+        on_device = to_device(table, self.labels.device)
         return on_device.index_select(0, self.labels.reshape(-1)).reshape(self.labels.shape)
 
     def spread_along_z(self, values: np.ndarray) -> torch.Tensor:
         """Return one value per slice, ready to be multiplied."""
-        return torch.from_numpy(np.asarray(values, np.float32)).to(self.labels.device)
+        return to_device(values, self.labels.device)

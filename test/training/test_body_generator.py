@@ -9,7 +9,7 @@ import torch
 from autosegnet.errors import InputError
 from petct_simulator.bodies import make_body
 from petct_simulator.fields import blur, smooth_field
-from petct_simulator.generator import BodyGenerator, Patches
+from petct_simulator.generator import BodyGenerator, BodyLibrary, Patches
 from petct_simulator.label_volume import LabelVolume, held_out_maps, is_held_out, pack, read_label_volume
 from petct_simulator.lesion_plan import plan_lesions, split_burden
 from petct_simulator.paste import RealCrop, cut_randomly, paste_real, weigh_cold
@@ -31,7 +31,7 @@ def generator(body: LabelVolume) -> BodyGenerator:
 
 
 def make_generator(body: LabelVolume, **options: float) -> BodyGenerator:
-    return BodyGenerator([body], patch=(40, 32, 24), spacing_mm=8.0, device=CPU, seed=7, **options)
+    return BodyGenerator(BodyLibrary([body], CPU), patch=(40, 32, 24), spacing_mm=8.0, seed=7, **options)
 
 
 def test_patches_follow_from_seed_and_step_alone(body: LabelVolume, generator: BodyGenerator) -> None:
@@ -145,7 +145,7 @@ def real_crop() -> RealCrop:
     image[1] = 1.0
     image[1, 8:12, 8:12, 6:10] = 9.0
     truth[0, 8:12, 8:12, 6:10] = 1
-    return RealCrop(image, truth)
+    return RealCrop(image, truth, np.argwhere(truth[0].numpy()))
 
 
 def test_pasting_follows_from_seed_and_step(generator: BodyGenerator) -> None:

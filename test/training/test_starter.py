@@ -24,6 +24,7 @@ from autosegnet_training.configuration import PRESETS
 from autosegnet_training.mixture import Mixture, Share, read_crop
 from autosegnet_training.pieces import split_folder
 from petct_simulator.bodies import make_body
+from petct_simulator.generator import BodyLibrary
 from petct_simulator.label_volume import LabelVolume, held_out_maps, pack
 
 CPU = torch.device("cpu")
@@ -59,7 +60,7 @@ def sarcoma(suv: float) -> PreparedCase:
 def make_mixture(body: LabelVolume, cases: list[PreparedCase], *, real_share: float) -> Mixture:
     share = Share(real=real_share, size=32, spacing_mm=8.0, suv_limit=20.0)
     crops = [read_crop(case, CPU) for case in cases]
-    return Mixture([body], crops, share=share, configuration=PRESETS["starter"], device=CPU, fold=1)
+    return Mixture(BodyLibrary([body], CPU), crops, share=share, configuration=PRESETS["starter"], fold=1)
 
 
 def test_a_step_sees_the_same_patches_again(body: LabelVolume) -> None:
@@ -135,7 +136,7 @@ def test_training_goes_on_with_the_minutes_that_are_left(body: LabelVolume, tmp_
     def mixture(size: int) -> Mixture:
         mixtures.append(size)
         share = Share(real=0.0, size=size, spacing_mm=8.0, suv_limit=20.0)
-        return Mixture([body], [], share=share, configuration=PRESETS["starter"], device=CPU, fold=0)
+        return Mixture(BodyLibrary([body], CPU), [], share=share, configuration=PRESETS["starter"], fold=0)
 
     def train() -> int:
         return clock.train_by_the_clock(small_network(), plan, PRESETS["starter"], mixture, device=CPU, voxel_ml=0.512)
@@ -151,7 +152,7 @@ def test_statistics_of_batch_norm_are_means_over_batches_that_were_not_trained_o
 ) -> None:
     plan = Plan(folder=tmp_path, minutes=1e-4, learning_rate=1e-3, step_voxels=1, phases=(Phase(1.0, 16),))
     share = Share(real=0.0, size=16, spacing_mm=8.0, suv_limit=20.0)
-    mixture = Mixture([body], [], share=share, configuration=PRESETS["starter"], device=CPU, fold=0)
+    mixture = Mixture(BodyLibrary([body], CPU), [], share=share, configuration=PRESETS["starter"], fold=0)
     net = small_network()
     clock.train_by_the_clock(net, plan, PRESETS["starter"], lambda size: mixture, device=CPU, voxel_ml=0.512)
     norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm3d))
