@@ -85,8 +85,8 @@ def _instance(header: Any) -> Dataset:
 
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = (
-        header.text("SOPClassUID"),
-        header.text("SOPInstanceUID"),
+        header.read_text("SOPClassUID"),
+        header.read_text("SOPInstanceUID"),
     )
     return item
 
