@@ -23,10 +23,10 @@ from autosegnet.runtime.log import log_to
 
 def main() -> None:
     """Run the command line and exit with the contract's code."""
-    sys.exit(run_program(_command_line))
+    sys.exit(run_program(_run_command_line))
 
 
-def _command_line() -> None:
+def _run_command_line() -> None:
     parser = Parser(prog="autosegnet", description="Lesion segmentation in whole-body FDG PET/CT.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -68,12 +68,12 @@ def find_best_rival(pet: sitk.Image, ct: sitk.Image) -> Rival | None:
         return None
     pet_codes = (np.digitize(suv[box][counted], _SUV_EDGES) * _HU_CODES).astype(np.uint16)
     ct_codes = np.digitize(hu, _HU_EDGES).astype(np.uint16)
-    own = _mutual_information(pet_codes, ct_codes[box][counted])
+    own = _compute_mutual_information(pet_codes, ct_codes[box][counted])
     if own <= 0:
         return None
     rivals = (
-        Rival(place, _mutual_information(pet_codes, codes[box][counted]) / own, is_turned)
-        for place, codes, is_turned in _rivals(ct_codes, np.reshape(grid.direction, (3, 3)))
+        Rival(place, _compute_mutual_information(pet_codes, codes[box][counted]) / own, is_turned)
+        for place, codes, is_turned in _list_rivals(ct_codes, np.reshape(grid.direction, (3, 3)))
     )
     return max(rivals, key=lambda rival: rival.gain)
 
@@ -100,19 +100,19 @@ def _widen(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
     )
 
 
-def _mutual_information(pet_codes: Codes, ct_codes: Codes) -> float:
+def _compute_mutual_information(pet_codes: Codes, ct_codes: Codes) -> float:
     """Return the mutual information of two lists of codes in nats."""
     counts = np.bincount(pet_codes + ct_codes, minlength=(len(_SUV_EDGES) + 1) * _HU_CODES)
     joint = counts.reshape(-1, _HU_CODES) / counts.sum()
-    return _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1)) - _entropy(joint)
+    return _compute_entropy(joint.sum(axis=0)) + _compute_entropy(joint.sum(axis=1)) - _compute_entropy(joint)
 
 
-def _entropy(shares: NDArray[np.float64]) -> float:
+def _compute_entropy(shares: NDArray[np.float64]) -> float:
     present = shares[shares > 0]
     return float(-np.sum(present * np.log(present)))
 
 
-def _rivals(codes: Codes, axes: NDArray[np.float64]) -> Iterator[tuple[str, Codes, bool]]:
+def _list_rivals(codes: Codes, axes: NDArray[np.float64]) -> Iterator[tuple[str, Codes, bool]]:
     """Yield every rival: its place in words, the CT's codes there, and whether it is mirrored or turned.
 
     Args:

@@ -102,7 +102,7 @@ def make_working_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -
         inference pipeline. The nearest axes are chosen together, not one by one as nibabel does, so that the choice
         does not depend on the order in which the axes are stored; it differs beyond about 35 degrees of tilt only.
     """
-    order, direction, first = _anatomical_axes(region)
+    order, direction, first = _find_anatomical_axes(region)
     spacing = (spacing_mm[2], spacing_mm[1], spacing_mm[0])
     extents_mm = [(region.size[order[k]] - 1) * region.spacing_mm[order[k]] for k in range(3)]
     x, y, z = (round(extent / step + 1) for extent, step in zip(extents_mm, spacing, strict=True))
@@ -119,7 +119,7 @@ def make_lattice_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -
         region: the cropped PET grid.
         spacing_mm: along the network's (x, y, z).
     """
-    order, direction, first = _anatomical_axes(region)
+    order, direction, first = _find_anatomical_axes(region)
     spacing = np.array(spacing_mm[::-1])
     start_mm = np.linalg.solve(direction, region.find_position_mm(first))
     extents_mm = [(region.size[order[k]] - 1) * region.spacing_mm[order[k]] for k in range(3)]
@@ -148,7 +148,7 @@ def extend_to_blocks(grid: Grid, *, block: int) -> Grid:
     return replace(grid, size=(x, y, z), origin_mm=tuple(origin.tolist()))
 
 
-def _anatomical_axes(region: Grid) -> tuple[tuple[int, ...], NDArray[np.float64], tuple[int, int, int]]:
+def _find_anatomical_axes(region: Grid) -> tuple[tuple[int, ...], NDArray[np.float64], tuple[int, int, int]]:
     """Return the order of the axes nearest to (Superior, Anterior, Right), their directions as columns, first voxel."""
     axes = np.reshape(region.direction, (3, 3))
     cosines = _SUPERIOR_ANTERIOR_RIGHT @ axes

@@ -56,7 +56,7 @@ def to_sitk(image: Any, name: str) -> tuple[sitk.Image, FromSitk]:
 
 def _from_array(array: NDArray[Any], affine: NDArray[np.float64], name: str) -> sitk.Image:
     _check_voxels(array, name, array.ndim)
-    grid = _grid_of(array.shape, affine, name)
+    grid = _make_grid(array.shape, affine, name)
     dtype = np.float32 if np.issubdtype(array.dtype, np.floating) else array.dtype.newbyteorder("=")
     return make_image(np.ascontiguousarray(array.T, dtype=dtype), grid)
 
@@ -70,7 +70,7 @@ def _check_voxels(array: NDArray[Any], name: str, dimensions: int) -> None:
         raise InputError(f"the {name} holds voxels that are not finite numbers; expected SUV in a PET, HU in a CT")
 
 
-def _grid_of(shape: tuple[int, ...], affine: NDArray[np.float64], name: str) -> Grid:
+def _make_grid(shape: tuple[int, ...], affine: NDArray[np.float64], name: str) -> Grid:
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise InputError(f"the affine of the {name} has the shape {affine.shape}; expected 4 x 4 finite numbers")
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
@@ -85,10 +85,10 @@ def _grid_of(shape: tuple[int, ...], affine: NDArray[np.float64], name: str) -> 
         )
     x, y, z = shape
     origin = _LPS_FROM_RAS @ affine[:3, 3]
-    return Grid((x, y, z), _triple(spacing_mm), _triple(origin), tuple(direction.ravel().tolist()))
+    return Grid((x, y, z), _take_triple(spacing_mm), _take_triple(origin), tuple(direction.ravel().tolist()))
 
 
-def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
+def _take_triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
     x, y, z = values.tolist()
     return x, y, z
 

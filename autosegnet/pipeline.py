@@ -70,10 +70,10 @@ def segment_study(
     clock.end_lap("preprocess")
     log.info(
         "PET %s, CT %s -> %s voxels of %s mm",
-        _times(study.pet.GetSize()),
-        _times(study.ct.GetSize()),
-        _times(prepared.array.shape[1:]),
-        _times(recipe.spacing_mm),
+        _format_times(study.pet.GetSize()),
+        _format_times(study.ct.GetSize()),
+        _format_times(prepared.array.shape[1:]),
+        _format_times(recipe.spacing_mm),
     )
 
     walk = partial(_walk, prepared.array, maps)
@@ -97,7 +97,7 @@ def _walk(
     return sliding_window.predict_probability(array, engine, recipe, progress=progress), None
 
 
-def _times(values: tuple[float, ...]) -> str:
+def _format_times(values: tuple[float, ...]) -> str:
     return " x ".join(f"{v:g}" for v in values)
 
 

@@ -62,29 +62,29 @@ def prepare(study: Study, recipe: Recipe) -> Prepared:
     if recipe.crop == "body":
         region = find_body_region(study, anchor=recipe.anchor)
     else:
-        region = _foreground_region(study, recipe.ct_window_hu[0])
-    measured = _anchored_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
+        region = _find_foreground_region(study, recipe.ct_window_hu[0])
+    measured = _anchor_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
     grid = extend_to_blocks(measured, block=BLOCK) if recipe.anchor == "lattice" else measured
     array = np.zeros((2, *grid.size[::-1]), dtype=np.float32)  # air, unless it was measured
     z, y, x = (slice(*bounds) for bounds in grid.find_box(measured))
     inside = array[:, x, y, z]
     # One channel after the other: in a large study, each intermediate image takes gigabytes.
-    inside[CT_CHANNEL] = view_voxels(resample(_windowed_ct(region, study, recipe.ct_window_hu), measured, outside=None))
-    inside[PET_CHANNEL] = view_voxels(resample(_clipped_pet(region, study), measured, outside=None))
+    inside[CT_CHANNEL] = view_voxels(resample(_window_ct(region, study, recipe.ct_window_hu), measured, outside=None))
+    inside[PET_CHANNEL] = view_voxels(resample(_clip_pet(region, study), measured, outside=None))
     if recipe.suv_limit is not None:
         np.minimum(inside[PET_CHANNEL], np.float32(recipe.suv_limit), out=inside[PET_CHANNEL])
     return Prepared(array, grid, region)
 
 
-def _anchored_grid(region: Grid, *, spacing_mm: tuple[float, float, float], anchor: Anchor) -> Grid:
+def _anchor_grid(region: Grid, *, spacing_mm: tuple[float, float, float], anchor: Anchor) -> Grid:
     make_grid = make_lattice_grid if anchor == "lattice" else make_working_grid
     return make_grid(region, spacing_mm=spacing_mm)
 
 
-def _windowed_ct(region: Grid, study: Study, window_hu: tuple[float, float]) -> sitk.Image:
+def _window_ct(region: Grid, study: Study, window_hu: tuple[float, float]) -> sitk.Image:
     import SimpleITK as sitk
 
-    ct = _ct_on(region, study)
+    ct = _resample_ct(region, study)
     if ct.GetPixelID() != sitk.sitkFloat32:
         ct = sitk.Cast(ct, sitk.sitkFloat32)
     low, high = window_hu
@@ -92,14 +92,14 @@ def _windowed_ct(region: Grid, study: Study, window_hu: tuple[float, float]) -> 
     return windowed
 
 
-def _clipped_pet(region: Grid, study: Study) -> sitk.Image:
+def _clip_pet(region: Grid, study: Study) -> sitk.Image:
     import SimpleITK as sitk
 
     clipped: sitk.Image = sitk.Clamp(cut(study.pet, region), sitk.sitkFloat32, 0.0)
     return clipped
 
 
-def _ct_on(region: Grid, study: Study) -> sitk.Image:
+def _resample_ct(region: Grid, study: Study) -> sitk.Image:
     if is_same_grid(Grid.from_image(study.ct), Grid.from_image(study.pet)):
         # The same voxel centres to a thousandth of a voxel: cut by the voxels of the CT itself.
         box = Grid.from_image(study.pet).find_box(region)
@@ -107,14 +107,14 @@ def _ct_on(region: Grid, study: Study) -> sitk.Image:
     return resample(study.ct, region, outside=AIR_HU)
 
 
-def _foreground_region(study: Study, low_hu: float) -> Grid:
+def _find_foreground_region(study: Study, low_hu: float) -> Grid:
     """Return the smallest part of the PET's grid that holds every voxel with CT > low_hu.
 
     Source: MONAI `CropForegroundd(source_key=CT)` after `ScaleIntensityRanged`, as in the published inference.
     """
 
     grid = Grid.from_image(study.pet)
-    return _bounding_region(grid, view_voxels(_ct_on(grid, study)) > low_hu, grid, margin_mm=0.0)
+    return _find_bounding_region(grid, view_voxels(_resample_ct(grid, study)) > low_hu, grid, margin_mm=0.0)
 
 
 def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
@@ -131,8 +131,8 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
     """
     from scipy import ndimage
 
-    whole = Grid.from_image(study.pet) if anchor == "region" else _measured_region(study.pet)
-    coarse = _anchored_grid(whole, spacing_mm=(_COARSE_MM, _COARSE_MM, _COARSE_MM), anchor=anchor)
+    whole = Grid.from_image(study.pet) if anchor == "region" else _find_measured_region(study.pet)
+    coarse = _anchor_grid(whole, spacing_mm=(_COARSE_MM, _COARSE_MM, _COARSE_MM), anchor=anchor)
     suv = view_voxels(resample(cut(study.pet, whole), coarse, outside=None))
     hu = view_voxels(resample(study.ct, coarse, outside=AIR_HU))
     tissue, uptake = hu > _TISSUE_HU, suv > _UPTAKE_SUV
@@ -150,17 +150,17 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
     body |= uptake[box] & ndimage.binary_propagation(kept[labels], mask=tissue[box])
     z, y, x = ((part.start, part.stop) for part in box)
     # A coarse voxel speaks for its surroundings up to the next.
-    return _bounding_region(whole, body, coarse.crop((x, y, z)), margin_mm=_MARGIN_MM + _COARSE_MM)
+    return _find_bounding_region(whole, body, coarse.crop((x, y, z)), margin_mm=_MARGIN_MM + _COARSE_MM)
 
 
-def _measured_region(pet: sitk.Image) -> Grid:
+def _find_measured_region(pet: sitk.Image) -> Grid:
     """Return the PET's grid without outer slices, along any axis, in which nothing is above 0: nothing was measured."""
     grid = Grid.from_image(pet)
     z, y, x = ((part.start, part.stop) for part in find_occupied_box(view_voxels(pet) > 0))
     return grid if x == (0, 0) else grid.crop((x, y, z))
 
 
-def _bounding_region(whole: Grid, inside: NDArray[np.bool_], sampled: Grid, *, margin_mm: float) -> Grid:
+def _find_bounding_region(whole: Grid, inside: NDArray[np.bool_], sampled: Grid, *, margin_mm: float) -> Grid:
     """Return the smallest part of a grid that holds a mask on another grid of parallel axes, and a margin around it."""
     if not inside.any():
         return whole

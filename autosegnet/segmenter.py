@@ -328,12 +328,12 @@ def _load(pet: Image, ct: Image, options: InputOptions | None, *, tracer: str) -
         return load_study(pet=Path(pet), ct=Path(ct), options=options), lambda image: image
     if options is not None:
         raise UsageError("options say how files are read; PET or CT is an image in memory, so give none")
-    pet_image, from_sitk = _in_memory(pet, "PET")
-    ct_image, _ = _in_memory(ct, "CT")
+    pet_image, from_sitk = _convert_to_sitk(pet, "PET")
+    ct_image, _ = _convert_to_sitk(ct, "CT")
     return LoadedStudy(check_study(pet=pet_image, ct=ct_image)), from_sitk
 
 
-def _in_memory(image: Any, name: str) -> tuple[sitk.Image, FromSitk]:
+def _convert_to_sitk(image: Any, name: str) -> tuple[sitk.Image, FromSitk]:
     if not isinstance(image, (str, os.PathLike)):
         return to_sitk(image, name)
     from autosegnet.io import read_image

@@ -160,7 +160,7 @@ def _check_together(suv: NDArray[np.float32], hu: NDArray[np.float32]) -> None:
     typical_suv = float(np.median(suv[hu > -300.0])) if (hu > -300.0).any() else None
     if typical_suv is not None and typical_suv > _TISSUE_SUV[1]:
         raise InputError(f"PET has a median of {typical_suv:g} over the CT's tissue, {_LIKE_BQML}, about 0.5 there")
-    body = suv > max(_BODY_SUV, _noise_suv(suv[outside]))
+    body = suv > max(_BODY_SUV, _estimate_noise_suv(suv[outside]))
     if not body.any():
         body = suv > _BODY_SUV
     if not body.any():
@@ -197,7 +197,7 @@ def _sample_at(coarse: sitk.Image, ct: sitk.Image) -> tuple[NDArray[np.float32],
     return np.where(covered, hu, np.float32(AIR_HU)), covered
 
 
-def _noise_suv(air: NDArray[np.float32]) -> float:
+def _estimate_noise_suv(air: NDArray[np.float32]) -> float:
     """Return what noise in air stays below, by median and median absolute deviation: a limb hardly moves them."""
     if air.size == 0:
         return 0.0

@@ -59,7 +59,7 @@ def read_study(folder: Path) -> Study:
     )
 
 
-def turned(image: sitk.Image) -> sitk.Image:
+def turn(image: sitk.Image) -> sitk.Image:
     """Return the image with its grid rotated in space."""
     a, b, c = _TURN
     about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
@@ -80,7 +80,7 @@ def compare(case: str, ours: NDArray[np.bool_], theirs: NDArray[np.bool_], crop:
     return Agreement(case, crop, int(theirs.sum()), int(apart.sum()), int((apart & ~border).sum()), dice)
 
 
-def agreements(name: str, study: Study, weights: Weights, engine: Engine) -> list[Agreement]:
+def measure_agreements(name: str, study: Study, weights: Weights, engine: Engine) -> list[Agreement]:
     """Return the study with both crops against the published pipeline."""
     with tempfile.TemporaryDirectory() as folder:
         paths = Path(folder, "pet.nii.gz"), Path(folder, "ct.nii.gz")
@@ -114,13 +114,13 @@ def main() -> None:
         study = read_study(folder)
         copies = {"": study}
         if not args.as_stored_only:
-            copies["turned"] = Study(turned(study.pet), turned(study.ct))
+            copies["turned"] = Study(turn(study.pet), turn(study.ct))
             copies["flipped"] = Study(
                 sitk.Flip(study.pet, (True, False, True)), sitk.Flip(study.ct, (True, False, True))
             )
         for label, copy in copies.items():
             start = time.perf_counter()
-            rows += agreements(f"{folder.name} {label}".strip(), copy, weights, engine)
+            rows += measure_agreements(f"{folder.name} {label}".strip(), copy, weights, engine)
             sys.stdout.write(f"{time.perf_counter() - start:.0f} s\n")
     if args.output:
         head = "| study | our crop | voxels | differing | of these off the border | Dice |\n|---|---|---|---|---|---|\n"

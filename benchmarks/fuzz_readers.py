@@ -139,7 +139,7 @@ class SitkReader:
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, bufsize=1)
 
 
-def metaimage_lines(draw: random.Random) -> tuple[list[str], bytes]:
+def draw_metaimage_lines(draw: random.Random) -> tuple[list[str], bytes]:
     """Return the lines of a good header in one of its forms, and the bytes behind it."""
     payload = _VALUES.tobytes()
     lines = ["ObjectType = Image", "NDims = 3", "BinaryData = True"]
@@ -154,9 +154,9 @@ def metaimage_lines(draw: random.Random) -> tuple[list[str], bytes]:
     return lines, payload
 
 
-def damaged_metaimage(draw: random.Random) -> bytes:
+def draw_damaged_metaimage(draw: random.Random) -> bytes:
     """Return a MetaImage file with one to three things wrong in its header."""
-    lines, payload = metaimage_lines(draw)
+    lines, payload = draw_metaimage_lines(draw)
     newline = draw.choice(["\n", "\n", "\n", "\r\n"])
     for _ in range(draw.randint(1, 2)):
         _damage_lines(lines, draw)
@@ -206,7 +206,7 @@ def _damage_bytes(data: bytearray, draw: random.Random) -> None:
         data[at:at] = data[: draw.randrange(len(data))]
 
 
-def good_nifti(draw: random.Random) -> nibabel.Nifti1Header:
+def draw_good_nifti(draw: random.Random) -> nibabel.Nifti1Header:
     """Return a good header of the 24 voxels, oblique, in one of the two byte orders."""
     affine = np.eye(4)
     affine[:3, :3] = np.linalg.qr(np.random.default_rng(draw.randrange(1000)).normal(size=(3, 3)))[0] * (2, 3, 0.5)
@@ -221,9 +221,9 @@ def good_nifti(draw: random.Random) -> nibabel.Nifti1Header:
     return header
 
 
-def damaged_nifti(draw: random.Random) -> bytes:
+def draw_damaged_nifti(draw: random.Random) -> bytes:
     """Return a NIfTI file with one or two fields or bytes of its header wrong."""
-    header = good_nifti(draw)
+    header = draw_good_nifti(draw)
     order = header.endianness
     fields = {name: header.structarr.dtype.fields[name] for name in header.structarr.dtype.names}
     data = bytearray(header.binaryblock + bytes(4) + _VALUES.astype(f"{order}i2").tobytes())
@@ -266,15 +266,15 @@ def _nasty_number(dtype: np.dtype[Any], draw: random.Random) -> bytes:
     return draw.randbytes(dtype.itemsize)
 
 
-def damaged_payload(draw: random.Random) -> tuple[str, bytes]:
+def draw_damaged_payload(draw: random.Random) -> tuple[str, bytes]:
     """Return the suffix and the bytes of a file whose header is right and whose compressed voxels are not."""
     suffix = draw.choice([".mha", ".nii.gz"])
     if suffix == ".mha":
-        lines, packed = metaimage_lines(draw)
+        lines, packed = draw_metaimage_lines(draw)
         lines = [line for line in lines if not line.startswith("Compressed")]
         payload = bytearray(zlib.compress(_VALUES.tobytes()))
     else:
-        header = good_nifti(draw)
+        header = draw_good_nifti(draw)
         voxels = _VALUES.astype(f"{header.endianness}i2").tobytes()
         payload = bytearray(gzip.compress(header.binaryblock + bytes(4) + voxels, mtime=0))
     if draw.random() < 0.3:
@@ -289,13 +289,13 @@ def damaged_payload(draw: random.Random) -> tuple[str, bytes]:
     return suffix, bytes(payload)
 
 
-def described(image: SimpleITK.Image) -> list[Any]:
+def describe_image(image: SimpleITK.Image) -> list[Any]:
     """Size, spacing, origin, direction and a hash of the voxels."""
     voxels = hashlib.sha1(SimpleITK.GetArrayFromImage(image).tobytes()).hexdigest()
     return [image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection(), voxels]
 
 
-def same(ours: list[Any], theirs: list[Any], tolerance: float) -> bool:
+def are_same(ours: list[Any], theirs: list[Any], tolerance: float) -> bool:
     """Whether size and voxels are equal and the grids no further apart than the tolerance."""
     if list(ours[0]) != list(theirs[0]) or ours[4] != theirs[4]:
         return False
@@ -319,7 +319,7 @@ def judge(path: Path, sitk: SitkReader, tolerance: float) -> str:
     theirs = sitk.read(path)
     if theirs is None or isinstance(theirs, str):
         return f"accepted, SimpleITK: {theirs or 'refuses'}"
-    if same(described(image), theirs, tolerance):
+    if are_same(describe_image(image), theirs, tolerance):
         return "accepted, equal"
     # MetaIO inflates the file from its first byte, the header, where the size is missing; what it returns is noise.
     return "accepted, SimpleITK: noise" if _lacks_compressed_size(path) else "accepted, SimpleITK differs"
@@ -371,13 +371,13 @@ def run(kind: str, count: int, seed: int, keep: Path | None = None) -> tuple[Cou
 
 def _one(kind: str, folder: Path, draw: random.Random, sitk: SitkReader) -> tuple[Path, str]:
     if kind == "payloads":
-        suffix, data = damaged_payload(draw)
+        suffix, data = draw_damaged_payload(draw)
         path = folder / f"image{suffix}"
         path.write_bytes(data)
         return path, judge_payload(path)
     is_metaimage = kind == "metaimage headers"
     path = folder / ("image.mha" if is_metaimage else "image.nii")
-    path.write_bytes(damaged_metaimage(draw) if is_metaimage else damaged_nifti(draw))
+    path.write_bytes(draw_damaged_metaimage(draw) if is_metaimage else draw_damaged_nifti(draw))
     # ITK takes NIfTI's spacing from pixdim and rounds on its way; MetaImage has to agree to the last digit.
     return path, judge(path, sitk, 0.0 if is_metaimage else 1e-3)
 

@@ -31,7 +31,7 @@ Named = Iterator[tuple[str, Study]]
 SPACING_MM = (5.0, 5.0, 5.0)  # of simulated studies; coarse, to be quick
 
 
-def real_studies(root: Path) -> Named:
+def yield_real_studies(root: Path) -> Named:
     """Yield every study below a folder, and the part of it that a boxes.json names."""
     boxes = {name: box for path in root.rglob("boxes.json") for name, box in json.loads(path.read_text()).items()}
     for path in sorted(root.rglob("SUV.nii.gz")):
@@ -42,21 +42,21 @@ def real_studies(root: Path) -> Named:
                 yield f"{path.parent.name} box", part(whole, *(slice(*bounds) for bounds in boxes[path.parent.name]))
 
 
-def simulated_bodies(count: int) -> Named:
+def yield_simulated_bodies(count: int) -> Named:
     """Yield simulated whole bodies."""
     for seed in range(count):
         made = simulate_study(seed, protocol=Protocol(SPACING_MM))
         yield f"simulated {seed}", Study(make_image(made.suv, made.grid), make_image(made.ct, made.grid))
 
 
-def parts_of(name: str, whole: Study, seed: int) -> Named:
+def yield_parts(name: str, whole: Study, seed: int) -> Named:
     """Yield parts and variants of a simulated body that are sound, too."""
     grid = Grid.from_image(whole.pet)
     x, y, z = grid.size
     ten_cm = round(100 / SPACING_MM[0])
     middle = slice(x // 2 - ten_cm, x // 2 + ten_cm), slice(y // 2 - ten_cm, y // 2 + ten_cm)
-    hot = replace(whole, pet=make_image(with_bladder(view_voxels(whole.pet)), grid))
-    noisy = replace(whole, pet=make_image(with_noise(view_voxels(whole.pet), seed), grid))
+    hot = replace(whole, pet=make_image(add_bladder(view_voxels(whole.pet)), grid))
+    noisy = replace(whole, pet=make_image(add_noise(view_voxels(whole.pet), seed), grid))
     for variant, study in {
         "head": part(whole, slice(None), slice(None), slice(z - 36, z)),
         "legs": part(whole, slice(None), slice(None), slice(0, 36)),
@@ -74,7 +74,7 @@ def part(study: Study, x: slice, y: slice, z: slice) -> Study:
     return Study(study.pet[x, y, z], study.ct[x, y, z])
 
 
-def with_bladder(suv: NDArray[np.float32]) -> NDArray[np.float32]:
+def add_bladder(suv: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a PET with SUV 196, the highest measured in a bladder, in some 60 ml: more is half of the dose."""
     z, y, x = suv.shape
     hot = suv.copy()
@@ -82,14 +82,14 @@ def with_bladder(suv: NDArray[np.float32]) -> NDArray[np.float32]:
     return hot
 
 
-def with_noise(suv: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+def add_noise(suv: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """Return a PET with noise of SUV 0.4 in air and more in tissue, cut at 0 as iterative reconstruction does."""
     noise = np.random.default_rng(seed).normal(0.0, 0.4, suv.shape) * np.sqrt(1 + suv)
     noisy: NDArray[np.float32] = np.clip(suv + noise, 0, None).astype(np.float32)
     return noisy
 
 
-def spoilt(study: Study) -> Iterator[tuple[str, Study]]:
+def yield_spoilt(study: Study) -> Iterator[tuple[str, Study]]:
     """Yield the study as it must not be."""
     suv, hu = view_voxels(study.pet), view_voxels(study.ct).astype(np.float32)
     top = float(suv.max())
@@ -122,7 +122,7 @@ def _beyond_the_field(grid: Grid) -> NDArray[np.bool_]:
     return np.broadcast_to(outside, grid.shape)
 
 
-def figures(study: Study) -> dict[str, float]:
+def measure_figures(study: Study) -> dict[str, float]:
     """Return the figures by which a checked study was judged."""
     judged = study.judgement
     assert judged is not None
@@ -179,18 +179,21 @@ def main() -> None:
     logging.getLogger("autosegnet").propagate = False
     extremes: dict[tuple[str, str], list[float]] = {}
     verdicts: dict[tuple[str, str], Counter[str]] = {}
-    for kind, studies in (("real", real_studies(args.data)), ("simulated", simulated_bodies(args.simulated))):
+    for kind, studies in (
+        ("real", yield_real_studies(args.data)),
+        ("simulated", yield_simulated_bodies(args.simulated)),
+    ):
         for seed, (name, whole) in enumerate(studies):
-            variants = parts_of(name, whole, seed) if kind == "simulated" else iter(())
+            variants = yield_parts(name, whole, seed) if kind == "simulated" else iter(())
             for variant, study in [(name, whole), *variants]:
                 verdict, checked = judge(study, listener)
                 verdicts.setdefault(("sound", kind), Counter())[verdict] += 1
                 if verdict != "silent":
                     print(f"{variant} is {verdict}: {'; '.join(listener.heard)}")
-                for what, value in figures(checked).items() if checked else ():
+                for what, value in measure_figures(checked).items() if checked else ():
                     extremes.setdefault((what, kind), []).append(value)
             if not name.endswith("box"):
-                for how, study in spoilt(whole):
+                for how, study in yield_spoilt(whole):
                     verdicts.setdefault((how, kind), Counter())[judge(study, listener)[0]] += 1
     print("\n| figure | studies | lowest | highest |\n|---|---|---|---|")
     for (what, kind), values in sorted(extremes.items()):

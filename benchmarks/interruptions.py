@@ -51,7 +51,7 @@ class Runs:
     seconds: dict[str, float]
 
     @classmethod
-    def prepared(cls, folder: Path) -> "Runs":
+    def prepare(cls, folder: Path) -> "Runs":
         """Return the jobs, each run once to its end."""
         untrained, phantoms, jobs = (importlib.import_module(n) for n in ("untrained_folds", "phantoms", "bad_inputs"))
         importlib.import_module("monai.networks.nets")
@@ -61,14 +61,14 @@ class Runs:
         runs = cls(folder, {}, {})
         for program in PROGRAMS:
             start = time.perf_counter()
-            code = runs.end_of(runs.started(program))
+            code = runs.end_of(runs.start(program))
             runs.seconds[program] = time.perf_counter() - start
             assert code == 0, runs.log
-            runs.whole[program] = runs.outputs(program)
+            runs.whole[program] = runs.read_outputs(program)
             runs.clear(program)
         return runs
 
-    def output(self, program: str) -> Path:
+    def find_output(self, program: str) -> Path:
         """Folder of the outputs."""
         return self.folder / "out" / program
 
@@ -77,18 +77,18 @@ class Runs:
         """What the last run said."""
         return (self.folder / "log").read_text()
 
-    def outputs(self, program: str) -> dict[str, bytes]:
+    def read_outputs(self, program: str) -> dict[str, bytes]:
         """Bytes of every file in the output folder, hidden ones included."""
-        folder = self.output(program)
+        folder = self.find_output(program)
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def clear(self, program: str) -> None:
         """Empty the output folder, but for hidden files, which only the program may remove."""
-        for path in list(self.output(program).rglob("*")):
+        for path in list(self.find_output(program).rglob("*")):
             if path.is_file() and not path.name.startswith("."):
                 path.unlink()
 
-    def started(self, program: str) -> int:
+    def start(self, program: str) -> int:
         """Start a new run and return its process."""
         process = os.fork()
         if process == 0:
@@ -104,7 +104,7 @@ class Runs:
         os.dup2(log, 1)
         os.dup2(log, 2)
         sys.argv = [program, *self._arguments(program)]
-        action = importlib.import_module("process").main if program == "process" else __main__._command_line
+        action = importlib.import_module("process").main if program == "process" else __main__._run_command_line
         code: Any = 1
         try:
             code = run_program(action)
@@ -118,9 +118,9 @@ class Runs:
     def _arguments(self, program: str) -> list[str]:
         rest = ["--weights", str(self.folder / "weights"), "--device", "cpu"]
         if program == "process":
-            return ["--input", str(self.folder / "in"), "--output", str(self.output(program)), *rest]
+            return ["--input", str(self.folder / "in"), "--output", str(self.find_output(program)), *rest]
         pet, ct = (str(self.folder / "in" / "images" / name / f"{name}.mha") for name in ("pet", "ct"))
-        folder = self.output(program)
+        folder = self.find_output(program)
         files = ["--output", str(folder / "mask.mha"), "--probability", str(folder / "probability.nii")]
         return ["predict", "--pet", pet, "--ct", ct, *files, *rest]
 
@@ -138,16 +138,18 @@ class Runs:
 
     def assert_whole(self, program: str) -> int:
         """Every visible file is as an undisturbed run writes it; how many there are."""
-        visible = {name: data for name, data in self.outputs(program).items() if not Path(name).name.startswith(".")}
+        visible = {
+            name: data for name, data in self.read_outputs(program).items() if not Path(name).name.startswith(".")
+        }
         for name, data in visible.items():
             assert data == self.whole[program][name], f"{name} is partial"
         return len(visible)
 
     def assert_next_succeeds(self, program: str) -> None:
         """Check that the next run gives everything and leaves no temporary file, neither its own nor older ones."""
-        code = self.end_of(self.started(program))
+        code = self.end_of(self.start(program))
         assert code == 0, self.log
-        assert self.outputs(program) == self.whole[program]
+        assert self.read_outputs(program) == self.whole[program]
 
 
 def check_kills(runs: Runs, count: int, draw: random.Random) -> Counter[str]:
@@ -155,12 +157,12 @@ def check_kills(runs: Runs, count: int, draw: random.Random) -> Counter[str]:
     found: Counter[str] = Counter()
     for number in range(count):
         program = PROGRAMS[number % 2]
-        process = runs.started(program)
+        process = runs.start(program)
         _wait(runs, program, draw, aimed=number // 2 % 2 == 0)
         os.kill(process, signal.SIGKILL)
         code = runs.end_of(process)
         present = runs.assert_whole(program)
-        hidden = len(runs.outputs(program)) - present
+        hidden = len(runs.read_outputs(program)) - present
         found["killed" if code < 0 else "done before"] += 1
         found["left nothing" if not present else "left whole files"] += 1
         found["left a hidden temporary file"] += hidden > 0
@@ -179,9 +181,9 @@ def _wait(runs: Runs, program: str, draw: random.Random, *, aimed: bool) -> None
         time.sleep(draw.uniform(0, 1.1 * seconds))
         return
     time.sleep(0.3 * seconds)
-    before = _names(runs.output(program))
+    before = _names(runs.find_output(program))
     end = time.monotonic() + 20 * seconds
-    while _names(runs.output(program)) <= before and time.monotonic() < end:
+    while _names(runs.find_output(program)) <= before and time.monotonic() < end:
         time.sleep(0.0001)
     time.sleep(draw.uniform(0, 0.004))
 
@@ -195,17 +197,17 @@ def check_terminations(runs: Runs, count: int, draw: random.Random) -> Counter[s
     found: Counter[str] = Counter()
     for number in range(count):
         program = PROGRAMS[number % 2]
-        process = runs.started(program)
+        process = runs.start(program)
         time.sleep(draw.uniform(0.05, 1.0) * runs.seconds[program])
         os.kill(process, signal.SIGTERM)
         code = runs.end_of(process)
         # -15: it fell before the program's first lines, where a signal ends a process by itself.
         assert code in {TERMINATED, -signal.SIGTERM, 0}, f"exit code {code}: {runs.log}"
-        outputs = runs.outputs(program)
+        outputs = runs.read_outputs(program)
         assert outputs in ({}, runs.whole[program]), f"left {sorted(outputs)}"
         assert "Traceback" not in runs.log, runs.log
         found[f"exit code {code}, {'no' if not outputs else 'every'} file"] += 1
-        shutil.rmtree(runs.output(program), ignore_errors=True)
+        shutil.rmtree(runs.find_output(program), ignore_errors=True)
     return found
 
 
@@ -216,9 +218,9 @@ def check_disks(runs: Runs, count: int) -> Counter[str]:
         program = PROGRAMS[1 - number % 2]
         needed = 65536 + sum(map(len, runs.whole[program].values()))
         kib = round(4 * (2 * needed / 4096) ** (number / max(1, count - 1)))
-        with disk(runs.output(program), kib):
-            code = runs.end_of(runs.started(program))
-            outputs = runs.outputs(program)
+        with mount_disk(runs.find_output(program), kib):
+            code = runs.end_of(runs.start(program))
+            outputs = runs.read_outputs(program)
             assert outputs == (runs.whole[program] if code == 0 else {}), f"{kib} KiB: left {sorted(outputs)}"
             if code:
                 last = runs.log.splitlines()[-1]
@@ -230,7 +232,7 @@ def check_disks(runs: Runs, count: int) -> Counter[str]:
 
 
 @contextmanager
-def disk(folder: Path, kib: int) -> Iterator[None]:
+def mount_disk(folder: Path, kib: int) -> Iterator[None]:
     """Mount a disk of its own for the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)], check=True)
@@ -240,13 +242,13 @@ def disk(folder: Path, kib: int) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def may_mount() -> bool:
+def can_mount() -> bool:
     """Whether this user may mount a disk."""
     if os.geteuid() != 0:
         return False
     with tempfile.TemporaryDirectory() as name:
         try:
-            with disk(Path(name), 64):
+            with mount_disk(Path(name), 64):
                 return True
         except subprocess.CalledProcessError:
             return False
@@ -262,12 +264,12 @@ def main() -> None:
     args = parser.parse_args()
     draw = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as name:
-        runs = Runs.prepared(Path(name))
+        runs = Runs.prepare(Path(name))
         print(f"{args.kills} kills: {dict(check_kills(runs, args.kills, draw))}", flush=True)
         print(
             f"{args.terminations} terminations: {dict(check_terminations(runs, args.terminations, draw))}", flush=True
         )
-        if args.disks and not may_mount():
+        if args.disks and not can_mount():
             print("no disks tried: this user may not mount one")
         elif args.disks:
             print(f"{args.disks} sizes of disk: {dict(check_disks(runs, args.disks))}", flush=True)

@@ -108,7 +108,7 @@ def write_recipe(folder: Path) -> None:
     (folder / "recipe.json").write_text(format_recipe(Recipe(folds=(Fold("fold.safetensors", "0" * 64),))))
 
 
-def arguments(program: str, folder: Path, weights: Path) -> list[str]:
+def list_arguments(program: str, folder: Path, weights: Path) -> list[str]:
     """Return the command line of a job whose input is in `folder/in`."""
     rest = ["--weights", str(weights), "--device", "cpu"]
     if program == "process":
@@ -133,11 +133,11 @@ def run_with_free_engine(program: str, argv: list[str]) -> dict[str, Any]:
         vars(process)["open_engine"] = devices.open_engine
         code = run_program(process.main)
     else:
-        code = run_program(__main__._command_line)
-    return {"code": code, "peak_gib": status_kib("VmHWM") / 2**20, "seconds": time.perf_counter() - start}
+        code = run_program(__main__._run_command_line)
+    return {"code": code, "peak_gib": read_status_kib("VmHWM") / 2**20, "seconds": time.perf_counter() - start}
 
 
-def status_kib(name: str) -> int:
+def read_status_kib(name: str) -> int:
     """Return a figure of this process's memory, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1])
@@ -153,7 +153,7 @@ def measure_memory(args: argparse.Namespace) -> None:
         kind = "<i2" if args.ct == "int16" else "<f4"
         write_large(images / "ct" / "ct.mha", size, dtype=kind, inside=40, outside=-1000, fill=args.fill)
         write_recipe(folder / "weights")
-        argv = arguments(args.program, folder, folder / "weights")
+        argv = list_arguments(args.program, folder, folder / "weights")
         command = [sys.executable, __file__, "child", args.program, *argv]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -167,42 +167,44 @@ def measure_memory(args: argparse.Namespace) -> None:
 
 def measure_growth(args: argparse.Namespace) -> None:
     """Growth of resident memory over many cases in one process."""
-    growth_mib = of_tests("test_growth").growth_mib
+    growth_mib = import_from_tests("test_growth").growth_mib
     with tempfile.TemporaryDirectory() as name:
         print(f"{args.cases} cases: {growth_mib(Path(name), cases=args.cases):.3f} MiB a case")
 
 
-def of_tests(module: str) -> Any:
+def import_from_tests(module: str) -> Any:
     """Return a module of the tests: phantoms and small folds are made there."""
     sys.path.insert(0, str(ROOT / "test"))
     return importlib.import_module(module)
 
 
-def small_job(folder: Path) -> Path:
+def make_small_job(folder: Path) -> Path:
     """Return a small study in `folder/in` and the folder of small untrained weights."""
     weights = folder / "weights"
-    of_tests("untrained_folds").write_untrained_weights(weights, folds=2, recipe=of_tests("phantoms").TINY)
-    of_tests("bad_inputs").Job.good(folder, weights)
+    import_from_tests("untrained_folds").write_untrained_weights(
+        weights, folds=2, recipe=import_from_tests("phantoms").TINY
+    )
+    import_from_tests("bad_inputs").Job.good(folder, weights)
     return weights
 
 
-def program_command(program: str, folder: Path, weights: Path) -> list[str]:
+def list_command(program: str, folder: Path, weights: Path) -> list[str]:
     """Return the program as a user starts it."""
     start = ["process.py"] if program == "process" else ["-m", "autosegnet"]
-    return [sys.executable, *start, *arguments(program, folder, weights)]
+    return [sys.executable, *start, *list_arguments(program, folder, weights)]
 
 
 def measure_tasks(args: argparse.Namespace) -> None:
     """Return the most threads that a run has at a time, on a machine of so many cores."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        weights = small_job(folder)
+        weights = make_small_job(folder)
         (folder / "many.c").write_text(MANY_CORES)
         subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "many.so", folder / "many.c", "-ldl"], check=True)
         environment = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
         environment |= {"LD_PRELOAD": str(folder / "many.so"), "MANY_CORES": str(args.cores)}
         for program in ("process", "predict"):
-            command = program_command(program, folder, weights)
+            command = list_command(program, folder, weights)
             running = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
             most = 0
             while running.poll() is None:
@@ -214,8 +216,8 @@ def measure_tasks(args: argparse.Namespace) -> None:
 def measure_shared_memory(args: argparse.Namespace) -> None:
     """Run where /dev/shm holds 4 KiB."""
     with tempfile.TemporaryDirectory() as name:
-        weights = small_job(Path(name))
-        command = " ".join(program_command("process", Path(name), weights))
+        weights = make_small_job(Path(name))
+        command = " ".join(list_command("process", Path(name), weights))
         script = f"mount -t tmpfs -o size=4k tmpfs /dev/shm && exec {command}"
         done = subprocess.run(["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, check=False)
         print(f"/dev/shm of 4 KiB: exit code {done.returncode} {done.stderr.decode()}")

@@ -35,7 +35,7 @@ from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment_study
 from autosegnet_training.cases import Case, read_cases
 from autosegnet_training.studies import read_labelled
-from benchmarks.shipped_folds import overlap
+from benchmarks.shipped_folds import measure_overlap
 
 METHODS = ("exact", "reference", "one-thread", "fast", "bf16", "fast-bf16")
 HEAD = (
@@ -53,7 +53,7 @@ class Found:
     network_s: float
 
 
-def opened(method: str, weights: Weights) -> tuple[Engine, Weights]:
+def open_method(method: str, weights: Weights) -> tuple[Engine, Weights]:
     """Return the engine of a method, and the weights in its mode."""
     chosen = weights.use_fast_mode() if method.startswith("fast") else weights
     if method == "reference":
@@ -64,7 +64,7 @@ def opened(method: str, weights: Weights) -> tuple[Engine, Weights]:
 
 
 @contextmanager
-def threads(method: str) -> Iterator[None]:
+def list_threads(method: str) -> Iterator[None]:
     """Return the number of threads that a method compiles its folds for."""
     before = os.environ.get("OMP_NUM_THREADS")
     if method == "one-thread":
@@ -82,22 +82,22 @@ def compare(cases: list[Case], methods: list[str], weights: Weights) -> dict[str
     found: dict[str, list[Found]] = {}
     masks: list[sitk.Image] = []
     for method in methods:
-        with threads(method):
-            engine, chosen = opened(method, weights)
+        with list_threads(method):
+            engine, chosen = open_method(method, weights)
             rows = []
             for k, case in enumerate(cases):
                 labelled = read_labelled(case)
                 done = segment_study(labelled.study, engine, chosen.recipe)
                 if method == methods[0]:
                     masks.append(done.mask)
-                first = overlap(measure_pair(done.mask, masks[k]))
+                first = measure_overlap(measure_pair(done.mask, masks[k]))
                 rows.append(Found(measure_pair(done.mask, labelled.truth), first, done.seconds["network"]))
                 sys.stderr.write(f"{method} {case.name}: Dice {first:.5f}, DSC {rows[-1].truth.dsc:.4f}\n")
         found[method] = rows
     return found
 
 
-def row(method: str, rows: list[Found]) -> str:
+def format_row(method: str, rows: list[Found]) -> str:
     """Return a line of the table."""
     between = [r.first for r in rows]
     dsc = [r.truth.dsc for r in rows if r.truth.is_positive]
@@ -114,9 +114,9 @@ def _two(values: list[float], digits: int) -> str:
     return f"{fmean(values):.{digits}f}, {median(values):.{digits}f}" if values else "–"
 
 
-def logits_apart(weights: Weights, window: NDArray[np.float32]) -> float:
+def compare_logits(weights: Weights, window: NDArray[np.float32]) -> float:
     """Return the largest difference of the logit differences of OpenVINO and of the plain network, over all folds."""
-    engines = [opened(method, weights)[0] for method in ("exact", "reference")]
+    engines = [open_method(method, weights)[0] for method in ("exact", "reference")]
     return max(
         float(np.abs(np.subtract(*(engine.compute_logit_difference(window, fold) for engine in engines))).max())
         for fold in range(len(weights.recipe.folds))
@@ -137,7 +137,7 @@ def main() -> None:
     for table in args.cases:
         cases = read_cases(table)[: args.number]
         found = compare(cases, args.methods, weights)
-        lines = "\n".join(row(method, rows) for method, rows in found.items())
+        lines = "\n".join(format_row(method, rows) for method, rows in found.items())
         parts.append(f"{len(cases)} studies of {table.name}\n\n{HEAD}{lines}\n")
     if "reference" in args.methods:
         from autosegnet.preprocess import prepare
@@ -146,7 +146,7 @@ def main() -> None:
         window = np.zeros((2, *weights.recipe.patch), np.float32)
         x, y, z = (slice(0, min(n, p)) for n, p in zip(array.shape[1:], weights.recipe.patch, strict=True))
         window[:, x, y, z] = array[:, x, y, z]
-        apart = logits_apart(weights, window)
+        apart = compare_logits(weights, window)
         parts.append(
             f"Largest difference of logits between OpenVINO and torch, a window of {cases[0].name}: {apart:.2g}\n"
         )

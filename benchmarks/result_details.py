@@ -38,7 +38,7 @@ _COLD_SUV = 1.5  # median of a lesion; its surroundings, muscle, measure 0.8
 _MUCH_ML = 5.0
 
 
-def real(table: Path, cases: Path) -> Iterator[str]:
+def describe_real(table: Path, cases: Path) -> Iterator[str]:
     """Lines on the cross-validated real cases."""
     dsc: dict[str, dict[str, float]] = {}
     for row in csv.DictReader(table.open(newline="")):
@@ -64,7 +64,7 @@ def _median_suv(case: Any) -> float:
     return float(np.median(view_voxels(labelled.study.pet)[view_voxels(labelled.truth) > 0]))
 
 
-def simulated(studies: Path, anatomy: Path, masks: Path) -> Iterator[str]:
+def describe_simulated(studies: Path, anatomy: Path, masks: Path) -> Iterator[str]:
     """Lines on simulated studies of organ label maps, segmented by `autosegnet batch`."""
     tissues: list[dict[str, float]] = []
     lesions: list[tuple[float, bool]] = []
@@ -146,7 +146,11 @@ def main() -> None:
     of_simulated.add_argument("--anatomy", type=Path, required=True, help="its label maps")
     of_simulated.add_argument("--masks", type=Path, required=True, help="folder that batch wrote")
     args = parser.parse_args()
-    lines = real(args.table, args.cases) if args.which == "real" else simulated(args.studies, args.anatomy, args.masks)
+    lines = (
+        describe_real(args.table, args.cases)
+        if args.which == "real"
+        else describe_simulated(args.studies, args.anatomy, args.masks)
+    )
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 

@@ -46,7 +46,7 @@ def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
             chances = [predict_probability(array, OneFold(engine, which), recipe) for which in (0, 1)]
             masks = [chance > 0.5 for chance in chances]
             found = [measure_masks(m, truth, spacing_mm=recipe.spacing_mm) for m in masks]
-            both = overlap(measure_masks(masks[1], masks[0], spacing_mm=recipe.spacing_mm))
+            both = measure_overlap(measure_masks(masks[1], masks[0], spacing_mm=recipe.spacing_mm))
             if found[0].is_positive:
                 rows.append((found[0].dsc, found[1].dsc, both, float(np.abs(chances[0] - chances[1]).max())))
     float32, float16, between, apart = zip(*rows, strict=True)
@@ -58,7 +58,7 @@ def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
     )
 
 
-def overlap(both: CaseMetrics) -> float:
+def measure_overlap(both: CaseMetrics) -> float:
     """Return the Dice between two masks; two empty ones are equal."""
     return both.dsc if both.truth_volume_ml or both.prediction_volume_ml else 1.0
 
@@ -87,7 +87,7 @@ def compare_weights(weights: Weights, cases: Path) -> None:
         labelled = read_labelled(case)
         masks = [segment_study(labelled.study, engine, recipe).mask for recipe in (weights.recipe, plain)]
         found = [measure_pair(mask, labelled.truth) for mask in masks]
-        rows.append((found, overlap(measure_pair(masks[0], masks[1]))))
+        rows.append((found, measure_overlap(measure_pair(masks[0], masks[1]))))
     for which, name in enumerate(("weighted", "plain mean")):
         positive = [found[which].dsc for found, _ in rows if found[which].is_positive]
         false_ml = fmean(found[which].fpv_ml for found, _ in rows)

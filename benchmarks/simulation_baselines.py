@@ -79,11 +79,11 @@ def measure(task: tuple[int, Path | None, PointMm]) -> Measured:
     voxel_ml = float(np.prod(study.grid.spacing_mm)) / 1000
     sizes = np.bincount(cc3d.connected_components((study.suv > 4) & ~truth, connectivity=18).ravel())[1:] * voxel_ml
     normal = (float(sizes.sum()), float(len(sizes)), float((sizes > 1).sum()))
-    tissues = np.array(list(tissue_figures(study)))
+    tissues = np.array(list(yield_tissue_figures(study)))
     return Measured(study.cohort, scores, tissues, normal, scores[0].truth_volume_ml, scores[0].n_truth_lesions)
 
 
-def tissue_figures(study: SimulatedStudy) -> Iterator[tuple[float, ...]]:
+def yield_tissue_figures(study: SimulatedStudy) -> Iterator[tuple[float, ...]]:
     """Yield SUV and HU (mean, SD over voxels) per row of TISSUES, lesions left out."""
     suv, hu, truth = study.suv, study.ct, study.truth
     for _, labels, depth, _, _ in TISSUES:
@@ -117,7 +117,7 @@ def score_table(studies: list[Measured]) -> str:
     return "\n".join(lines)
 
 
-def tissue_table(studies: list[Measured]) -> str:
+def format_tissue_table(studies: list[Measured]) -> str:
     """Return the tissues beside the measured ones as Markdown."""
     figures = np.stack([s.tissues for s in studies])
     lines = [
@@ -157,7 +157,7 @@ def main() -> None:
     else:
         with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
             studies = list(pool.map(measure, tasks))
-    arguments.output.write_text(tissue_table(studies) + "\n\n" + score_table(studies) + "\n")
+    arguments.output.write_text(format_tissue_table(studies) + "\n\n" + score_table(studies) + "\n")
 
 
 if __name__ == "__main__":

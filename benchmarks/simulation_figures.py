@@ -81,7 +81,7 @@ def measure(task: Task) -> Figures:
         cohort=study.cohort,
         components=components,
         burden_ml=float(truth.sum()) * voxel_ml,
-        component_ml=tuple(coarse_volumes(truth, study.grid.spacing_mm)),
+        component_ml=tuple(measure_coarse_volumes(truth, study.grid.spacing_mm)),
         lesion_suv=suv.ravel()[voxels],
         lesion_hu=study.ct.ravel()[voxels].astype(np.float32),
         sites=tuple(record.site for record in records),
@@ -95,7 +95,7 @@ def measure(task: Task) -> Figures:
     )
 
 
-def coarse_volumes(truth: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> list[float]:
+def measure_coarse_volumes(truth: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> list[float]:
     """Return the components' volumes in ml on a grid of 6 mm, on which the published volumes were counted."""
     index = np.ix_(*[
         np.arange(0.5 * COARSE_MM, n * s, COARSE_MM).__floordiv__(s).astype(np.intp)
@@ -141,11 +141,11 @@ def measure_liver(
         ndimage.gaussian_filter(inside.astype(float), sigma), 1e-3
     )
     variance = float((away[inside] ** 2).mean())
-    widths = [half_width(away, inside, variance, axis) * steps[axis] * 2 for axis in range(3)]
+    widths = [measure_half_width(away, inside, variance, axis) * steps[axis] * 2 for axis in range(3)]
     return mean, float(np.sqrt(variance)) / mean, (widths[1] + widths[2]) / 2, widths[0]
 
 
-def half_width(away: Volume, inside: NDArray[np.bool_], variance: float, axis: int) -> float:
+def measure_half_width(away: Volume, inside: NDArray[np.bool_], variance: float, axis: int) -> float:
     """Return the distance in voxels at which the autocorrelation falls to a half."""
     before = 1.0
     for lag in range(1, 12):
@@ -198,54 +198,61 @@ def spread(values: Sequence[float] | NDArray[np.float64], digits: int = 1) -> st
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def quantiles(values: Sequence[float]) -> str:
+def format_quantiles(values: Sequence[float]) -> str:
     """Return the 25, 50, 75, 90 and 95 % quantiles."""
     return "/".join(f"{v:.2g}" for v in np.percentile(np.asarray(values, float), (25, 50, 75, 90, 95)))
 
 
-def per_cohort(value: Callable[[str], str]) -> str:
+def format_per_cohort(value: Callable[[str], str]) -> str:
     """Return a value per cohort with lesions, in their order."""
     return ", ".join(value(cohort) for cohort in POSITIVE)
 
 
-def lesion_rows(studies: Sequence[Figures], real: "RealTables | None") -> list[tuple[str, str, str]]:
+def list_lesion_rows(studies: Sequence[Figures], real: "RealTables | None") -> list[tuple[str, str, str]]:
     """Return the rows on number, burden, volume, SUV and site of lesions."""
 
-    def of(cohort: str) -> list[Figures]:
+    def select_cohort(cohort: str) -> list[Figures]:
         return [s for s in studies if s.cohort == cohort]
 
-    def many(counts: Sequence[float]) -> str:
+    def format_counts(counts: Sequence[float]) -> str:
         return f"{np.median(counts):.3g}/{np.percentile(counts, 90):.0f}"
 
-    numbers = {c: [s.components for s in of(c)] for c in POSITIVE}
-    burdens = {c: [s.burden_ml for s in of(c)] for c in POSITIVE}
+    numbers = {c: [s.components for s in select_cohort(c)] for c in POSITIVE}
+    burdens = {c: [s.burden_ml for s in select_cohort(c)] for c in POSITIVE}
     pooled = [v for s in studies for v in s.component_ml]
     suv, hu = (np.concatenate([getattr(s, name) for s in studies]) for name in ("lesion_suv", "lesion_hu"))
     rows = [
-        ("components per study, median/90 %: melanoma, lung, lymphoma", per_cohort(lambda c: many(numbers[c])),
-         per_cohort(lambda c: many(real.numbers[c])) if real else "5/46, 6/34, 10.5/200"),
-        ("studies with more than 10, %", per_cohort(lambda c: f"{100 * np.mean(np.array(numbers[c]) > 10):.0f}"),
-         per_cohort(lambda c: f"{100 * np.mean(np.array(real.numbers[c]) > 10):.0f}") if real else "33, 26, 50"),
-        ("total ml, median", per_cohort(lambda c: f"{np.median(burdens[c]):.0f}"),
-         per_cohort(lambda c: f"{np.median(real.burdens[c]):.0f}") if real else "29, 150, 152"),
-        ("ml of a component, 25/50/75/90/95 % (6 mm grid)", quantiles(pooled),
-         quantiles(real.volumes) if real else "0.65/1.5/4.5/20/56"),
+        ("components per study, median/90 %: melanoma, lung, lymphoma",
+         format_per_cohort(lambda c: format_counts(numbers[c])),
+         format_per_cohort(lambda c: format_counts(real.numbers[c])) if real else "5/46, 6/34, 10.5/200"),
+        ("studies with more than 10, %", format_per_cohort(lambda c: f"{100 * np.mean(np.array(numbers[c]) > 10):.0f}"),
+         format_per_cohort(lambda c: f"{100 * np.mean(np.array(real.numbers[c]) > 10):.0f}") if real else "33, 26, 50"),
+        ("total ml, median", format_per_cohort(lambda c: f"{np.median(burdens[c]):.0f}"),
+         format_per_cohort(lambda c: f"{np.median(real.burdens[c]):.0f}") if real else "29, 150, 152"),
+        ("ml of a component, 25/50/75/90/95 % (6 mm grid)", format_quantiles(pooled),
+         format_quantiles(real.volumes) if real else "0.65/1.5/4.5/20/56"),
         ("lesion voxels, SUV; HU (mean ± SD)", f"{suv.mean():.1f} ± {suv.std():.1f}; {hu.mean():.0f} ± {hu.std():.0f}",
          "6.1 ± 6.1; -2 ± 234"),
     ]  # fmt: skip
     for cohort in POSITIVE:
-        simulated = Counter(site for s in of(cohort) for site in s.sites)
-        rows.append((f"sites, %: {cohort}", shares(simulated), shares(real.sites[cohort]) if real else "see --lesions"))
+        simulated = Counter(site for s in select_cohort(cohort) for site in s.sites)
+        rows.append(
+            (
+                f"sites, %: {cohort}",
+                format_shares(simulated),
+                format_shares(real.sites[cohort]) if real else "see --lesions",
+            )
+        )
     return rows
 
 
-def shares(counts: Counter[str]) -> str:
+def format_shares(counts: Counter[str]) -> str:
     """Return the ten most frequent names with their shares in per cent."""
     total = max(sum(counts.values()), 1)
     return ", ".join(f"{name} {100 * n / total:.0f}" for name, n in counts.most_common(10))
 
 
-def body_rows(studies: Sequence[Figures]) -> list[tuple[str, str, str]]:
+def list_body_rows(studies: Sequence[Figures]) -> list[tuple[str, str, str]]:
     """Return the rows on hot spots, blood, noise, kidneys, bladder and brain."""
     negative = [s for s in studies if s.cohort == "negative"] or studies
     ends = np.array([s.share_in_lowest_slices for s in studies])
@@ -288,16 +295,16 @@ class RealTables:
 def read_real(folder: Path) -> RealTables:
     """Return the figures of the tables of real lesions."""
 
-    def rows(name: str) -> list[dict[str, str]]:
+    def read_rows(name: str) -> list[dict[str, str]]:
         with (folder / name).open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
-    positive = [r for r in rows("studies.csv") if r["diagnosis"] in POSITIVE and float(r["lesions"]) > 0]
+    positive = [r for r in read_rows("studies.csv") if r["diagnosis"] in POSITIVE and float(r["lesions"]) > 0]
     return RealTables(
         {c: [float(r["lesions"]) for r in positive if r["diagnosis"] == c] for c in POSITIVE},
         {c: [float(r["lesion_ml"]) for r in positive if r["diagnosis"] == c] for c in POSITIVE},
-        [float(r["component_ml"]) for r in rows("component_volumes.csv")],
-        {c: Counter(r["site"] for r in rows("lesion_sites.csv") if r["diagnosis"] == c) for c in POSITIVE},
+        [float(r["component_ml"]) for r in read_rows("component_volumes.csv")],
+        {c: Counter(r["site"] for r in read_rows("lesion_sites.csv") if r["diagnosis"] == c) for c in POSITIVE},
     )
 
 
@@ -320,7 +327,9 @@ def main() -> None:
         for i in range(len(cohorts) * arguments.number)
     ]  # fmt: skip
     studies = run_each(measure, tasks, workers=Workers(arguments.processes), unit="study")
-    rows = lesion_rows(studies, read_real(arguments.lesions) if arguments.lesions else None) + body_rows(studies)
+    rows = list_lesion_rows(studies, read_real(arguments.lesions) if arguments.lesions else None) + list_body_rows(
+        studies
+    )
     table = ["| | simulated | real |", "|---|---|---|"] + [f"| {' | '.join(row)} |" for row in rows]
     arguments.output.write_text("\n".join(table) + "\n", encoding="utf-8")
 

@@ -80,7 +80,7 @@ def write_study(study: SimulatedStudy, box: tuple[int, int, int], folder: Path) 
     return paths
 
 
-def first_folds(weights: Weights, count: int, folder: Path) -> Path:
+def write_first_folds(weights: Weights, count: int, folder: Path) -> Path:
     """Return a folder with the first folds of an ensemble, and the paper's recipe with the published crop."""
     folder.mkdir()
     folds = weights.recipe.folds[:count]
@@ -125,7 +125,7 @@ def dice(a: sitk.Image, b: sitk.Image) -> float:
     return 2.0 * int((x & y).sum()) / total if total else 1.0
 
 
-def row(windows: int, folds: int, method: str, runs: Sequence[Timed], against: Sequence[Timed]) -> str:
+def format_row(windows: int, folds: int, method: str, runs: Sequence[Timed], against: Sequence[Timed]) -> str:
     """Return a line of the table: minimum, median and maximum over the rounds, ratios of medians."""
     whole, network, rest = ([getattr(r, f"{name}_s") for r in runs] for name in ("whole", "network", "else"))
     ratios = "| | | "
@@ -173,14 +173,14 @@ def main() -> None:
         for windows in args.windows:
             paths = write_study(study, BOXES[windows], folder)
             for folds in args.folds:
-                chosen = first_folds(weights, folds, folder / f"weights_{windows}_{folds}")
+                chosen = write_first_folds(weights, folds, folder / f"weights_{windows}_{folds}")
                 runs: dict[str, list[Timed]] = {method: [] for method in args.methods}
                 for _ in range(args.rounds):
                     for method in args.methods:
                         runs[method].append(run(method, paths, chosen, folder))
                 for method in args.methods:
                     against = runs.get("published", []) if method != "published" else []
-                    lines.append(row(windows, folds, method, runs[method], against))
+                    lines.append(format_row(windows, folds, method, runs[method], against))
                     sys.stdout.write(lines[-1] + "\n")
                     sys.stdout.flush()
     if args.output:

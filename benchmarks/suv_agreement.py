@@ -83,20 +83,20 @@ def _errors() -> dict[str, float]:
 
     admin = replace(right, decay_correction="ADMIN")
 
-    def against(header: PetHeader, mode: str = "qiba", *, truth: PetHeader = right) -> float:
+    def compare_with(header: PetHeader, mode: str = "qiba", *, truth: PetHeader = right) -> float:
         return convert(header, mode=mode).factors[0] / convert(truth).factors[0]
 
-    def last_bed(minutes: int) -> float:
+    def shift_last_bed(minutes: int) -> float:
         late = replace(right, slices=(replace(bed, acquisition_time=f"11{minutes:02d}00"),))
-        return against(late, "tcia-compat")
+        return compare_with(late, "tcia-compat")
 
     return {
-        "injection clock 5 min slow": against(replace(right, injection_time="095500")),
-        "time of the last bed, 20 min later, instead of the series' (`tcia-compat`)": last_bed(20),
-        "time of the last bed, 25 min later (`tcia-compat`)": last_bed(25),
-        "corrected to START, converted as ADMIN, 60 min after injection": against(admin),
-        "corrected to ADMIN, converted as START, 60 min after injection": against(right, truth=admin),
-        "weight 5 % too low": against(replace(right, weight_kg=66.5)),
+        "injection clock 5 min slow": compare_with(replace(right, injection_time="095500")),
+        "time of the last bed, 20 min later, instead of the series' (`tcia-compat`)": shift_last_bed(20),
+        "time of the last bed, 25 min later (`tcia-compat`)": shift_last_bed(25),
+        "corrected to START, converted as ADMIN, 60 min after injection": compare_with(admin),
+        "corrected to ADMIN, converted as START, 60 min after injection": compare_with(right, truth=admin),
+        "weight 5 % too low": compare_with(replace(right, weight_kg=66.5)),
     }
 
 

@@ -32,7 +32,7 @@ from autosegnet_training.studies import Labelled, read_labelled
 _PLANES = ("axial", "coronal", "sagittal")  # of a (z, y, x) array in the patient's axes
 
 
-def lowest(table: Path, number: int) -> list[tuple[str, int]]:
+def list_lowest(table: Path, number: int) -> list[tuple[str, int]]:
     """Return the names and folds of the network's cases of lowest DSC, the lowest first."""
     with table.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["method"] == "network"]
@@ -40,12 +40,12 @@ def lowest(table: Path, number: int) -> list[tuple[str, int]]:
     return [(row["case"], int(row["fold"])) for row in rows[:number]]
 
 
-def one_fold(weights: Weights, fold: int) -> Weights:
+def keep_one_fold(weights: Weights, fold: int) -> Weights:
     """Return the weights with one of their folds alone."""
     return replace(weights, recipe=replace(weights.recipe, folds=(weights.recipe.folds[fold],)))
 
 
-def worst_slices(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[int]:
+def find_worst_slices(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[int]:
     """Along z, y and x: the slice with most voxels in one mask alone."""
     wrong = found ^ truth
     return [int(np.argmax(wrong.sum(axis=tuple(a for a in range(3) if a != axis)))) for axis in range(3)]
@@ -55,7 +55,7 @@ def draw(axes: Any, labelled: Labelled, mask: sitk.Image, *, title: str, with_pe
     """One case in a row of three axes."""
     found, truth, suv = view_voxels(mask) > 0, view_voxels(labelled.truth) > 0, view_voxels(labelled.study.pet)
     steps = Grid.from_image(mask).spacing_mm[::-1]
-    for axis, (plot, index) in enumerate(zip(axes, worst_slices(found, truth), strict=True)):
+    for axis, (plot, index) in enumerate(zip(axes, find_worst_slices(found, truth), strict=True)):
         down, across = (step for a, step in enumerate(steps) if a != axis)
         image = np.take(suv, index, axis=axis)
         extent = (0.0, image.shape[1] * across, 0.0, image.shape[0] * down)
@@ -80,24 +80,24 @@ def main() -> None:
     args = parser.parse_args()
     weights = open_weights(args.weights)
     cases = {case.name: case for case in read_cases(args.cases)}
-    chosen = lowest(args.table, args.number)
+    chosen = list_lowest(args.table, args.number)
     figure, axes = plt.subplots(len(chosen), 3, figsize=(7, 2.2 * len(chosen)), squeeze=False, layout="constrained")
     for row, (name, fold) in zip(axes, chosen, strict=True):
-        labelled, own = read_labelled(cases[name]), one_fold(weights, fold)
+        labelled, own = read_labelled(cases[name]), keep_one_fold(weights, fold)
         mask = segment_study(labelled.study, open_engine(own, device="cpu"), own.recipe).mask
         figures = measure_pair(mask, labelled.truth)
         suv, truth, found = view_voxels(labelled.study.pet), view_voxels(labelled.truth) > 0, view_voxels(mask) > 0
         sys.stdout.write(
             f"{name} fold {fold}: DSC {figures.dsc:.3f}, truth {figures.truth_volume_ml:.0f} ml of median SUV "
             f"{np.median(suv[truth]):.2f}, found {figures.prediction_volume_ml:.0f} ml, missed voxels of median SUV "
-            f"{median(suv[truth & ~found])}, false voxels of median SUV {median(suv[found & ~truth])}\n"
+            f"{format_median(suv[truth & ~found])}, false voxels of median SUV {format_median(suv[found & ~truth])}\n"
         )
         title = f"{name}: DSC {figures.dsc:.2f}, {figures.truth_volume_ml:.0f} ml"
         draw(row, labelled, mask, title=title, with_pet=args.with_pet)
     figure.savefig(args.output, dpi=110, metadata={"Software": None})
 
 
-def median(values: NDArray[Any]) -> str:
+def format_median(values: NDArray[Any]) -> str:
     """Two decimals, or a dash of nothing."""
     return f"{np.median(values):.2f}" if values.size else "–"
 

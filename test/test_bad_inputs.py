@@ -51,7 +51,7 @@ def run_here(program: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
         import process
 
         return run_program(process.main)
-    return run_program(__main__._command_line)
+    return run_program(__main__._run_command_line)
 
 
 def test_rows_have_names_of_their_own() -> None:

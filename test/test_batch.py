@@ -30,7 +30,7 @@ from threshold import (
     open_without_memory,
 )
 
-from autosegnet.__main__ import _command_line
+from autosegnet.__main__ import _run_command_line
 from autosegnet.geometry import view_voxels
 from autosegnet.model.recipe import Recipe, format_recipe
 from autosegnet.runtime.core_shares import bind_to_cores, share_cores
@@ -98,7 +98,7 @@ def batch(tmp_path, weights, monkeypatch, capfd):
         monkeypatch.setattr("autosegnet.model.devices.open_engine", engine)
         folders = (source or tmp_path / "in", output or tmp_path / "out", "--weights", weights)
         monkeypatch.setattr(sys, "argv", ["autosegnet", "batch", *map(str, (*folders, *arguments))])
-        code = run_program(_command_line)
+        code = run_program(_run_command_line)
         return SimpleNamespace(code=code, log=capfd.readouterr().err)
 
     return run
@@ -150,7 +150,7 @@ def test_a_mixed_cohort_becomes_masks_that_evaluate_finds(tmp_path, batch, monke
     metrics = tmp_path / "metrics.csv"
     command = ["evaluate", "--prediction", tmp_path / "out", "--truth", truth, "--output", metrics]
     monkeypatch.setattr(sys, "argv", ["autosegnet", *map(str, command)])
-    assert run_program(_command_line) == 0, capfd.readouterr().err
+    assert run_program(_run_command_line) == 0, capfd.readouterr().err
     assert all(float(row["dsc"]) > 0.9 for row in csv.DictReader(StringIO(metrics.read_text())))
 
 
@@ -159,7 +159,7 @@ def test_the_output_of_the_autopet_tree_is_evaluated_against_it(tmp_path, batch,
     assert batch("--format", "mha").code == 0
     command = ["evaluate", "--prediction", tmp_path / "out", "--truth", source, "--output", tmp_path / "m.csv"]
     monkeypatch.setattr(sys, "argv", ["autosegnet", *map(str, command)])
-    assert run_program(_command_line) == 0
+    assert run_program(_run_command_line) == 0
     assert "2 cases: 2 positive" in capfd.readouterr().out
 
 

@@ -14,7 +14,7 @@ import pytest
 from test_batch import batch, masks, rows, run_apart, tree, weights  # noqa: F401  (fixtures)
 from threshold import open_deadly, open_deadly_once, open_nothing
 
-from autosegnet.__main__ import _command_line
+from autosegnet.__main__ import _run_command_line
 from autosegnet.errors import UsageError
 from autosegnet.runtime.distribute import run_each
 from autosegnet.runtime.exit import run_program
@@ -154,7 +154,7 @@ def test_a_cluster_evaluates_and_simulates_as_one_process_does(tmp_path, batch, 
         table = tmp_path / f"{name}.csv"
         command = ["--prediction", tmp_path / "out", "--truth", source, "--output", table, *options]
         monkeypatch.setattr(sys, "argv", ["autosegnet", "evaluate", *map(str, command)])
-        assert run_program(_command_line) == 0
+        assert run_program(_run_command_line) == 0
         tables.append(table.read_bytes())
         command = ["simulate", "--output", tmp_path / name, "--number", 2, "--spacing", 12, 12, 12, *options]
         assert train(list(map(str, command))) == 0

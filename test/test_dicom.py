@@ -19,7 +19,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from autosegnet.__main__ import _command_line
+from autosegnet.__main__ import _run_command_line
 from autosegnet.dicom.choice import Chooser, choose_ct, choose_pet
 from autosegnet.dicom.pet import read_dicom_ct, read_dicom_pet
 from autosegnet.dicom.series import gather_series
@@ -430,9 +430,9 @@ def test_nothing_of_the_patient_gets_out(tmp_path, monkeypatch, capfd):
     capfd.readouterr()
     output = tmp_path / "suv.mha"
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(good), "--output", str(output)])
-    assert run_program(_command_line) == 0
+    assert run_program(_run_command_line) == 0
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(bad), "--output", str(tmp_path / "none.mha")])
-    assert run_program(_command_line) == 3
+    assert run_program(_run_command_line) == 3
     text = "".join(capfd.readouterr()) + output.read_bytes().decode("latin-1")
     assert "PatientWeight (0010,1030) is not a number" in text
     assert not [canary for canary in CANARIES if canary in text]
@@ -513,14 +513,14 @@ def test_suv_refuses_an_unknown_format_before_it_reads(study, tmp_path, monkeypa
 
     monkeypatch.setattr("autosegnet.dicom.series.gather_series", must_not_run)
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(study), "--output", str(tmp_path / "suv.nrrd")])
-    assert run_program(_command_line) == 2
+    assert run_program(_run_command_line) == 2
     assert "unknown image format" in capsys.readouterr().err
 
 
 def test_suv_writes_what_predict_would_see(study, tmp_path, monkeypatch, capsys):
     output = tmp_path / "suv.nii.gz"
     monkeypatch.setattr(sys, "argv", ["autosegnet", "suv", str(study), "--output", str(output)])
-    assert run_program(_command_line) == 0
+    assert run_program(_run_command_line) == 0
     assert '"factor": ' in capsys.readouterr().out
     np.testing.assert_array_equal(
         view_voxels(read_image(output)), view_voxels(load_study(pet=study, ct=study).study.pet)

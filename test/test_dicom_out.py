@@ -13,7 +13,7 @@ from phantoms import phantom, rotation
 from pydicom import dcmread
 from test_contours import filled
 
-from autosegnet.__main__ import _command_line
+from autosegnet.__main__ import _run_command_line
 from autosegnet.dicom.choice import choose_pet
 from autosegnet.dicom.pet import read_dicom_pet
 from autosegnet.dicom.results import DicomResults, encode_results, try_results
@@ -214,7 +214,7 @@ def test_dciodvfy_finds_no_error(loaded, tmp_path, suv, per_lesion):
 
 def run(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["autosegnet", *map(str, words)])
-    return run_program(_command_line)
+    return run_program(_run_command_line)
 
 
 def test_predict_takes_a_folder_of_dicom_and_writes_every_result(loaded, tmp_path, tiny_weights, monkeypatch, capfd):

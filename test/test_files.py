@@ -326,7 +326,7 @@ def test_temporary_file_of_a_living_run_is_left_alone(tmp_path):
 
 
 def test_file_taken_for_a_leftover_before_its_lock_is_made_anew(tmp_path, monkeypatch):
-    lock, calls = atomic._locked, []
+    lock, calls = atomic._lock_file, []
 
     def late(descriptor, how):
         if not calls:
@@ -335,7 +335,7 @@ def test_file_taken_for_a_leftover_before_its_lock_is_made_anew(tmp_path, monkey
             temporary.unlink()  # as another run's cleaning would
         return lock(descriptor, how)
 
-    monkeypatch.setattr(atomic, "_locked", late)
+    monkeypatch.setattr(atomic, "_lock_file", late)
     write_text("x", tmp_path / "a.txt")
     assert calls
     assert everything_in(tmp_path) == ["a.txt"]

@@ -32,7 +32,7 @@ def growth_mib(folder: Path, *, cases: int, warm_up: int = 20) -> float:
                 gc.collect()
             if case == warm_up:
                 before = process.memory_info().rss
-            assert run_program(__main__._command_line) == 0
+            assert run_program(__main__._run_command_line) == 0
     finally:
         devices.open_engine, sys.argv = opened, argv
     gc.collect()

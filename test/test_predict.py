@@ -130,7 +130,7 @@ def test_logits_that_are_not_finite_are_refused() -> None:
 def test_on_a_lattice_a_window_longer_than_the_study_starts_at_a_whole_block() -> None:
     recipe = Recipe(patch=(128, 128, 128), anchor="lattice")
     for n in (16, 48, 80, 112, 128):
-        (start,) = sliding_window._starts((n, n, n), recipe)[0]
+        (start,) = sliding_window._list_starts((n, n, n), recipe)[0]
         assert start % 16 == 0
         assert start <= 0
         assert start + 128 >= n

@@ -76,7 +76,7 @@ def run_here(program: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
     import process
 
     monkeypatch.setattr(sys, "argv", [program, *arguments])
-    return run_program(process.main if program == "process" else __main__._command_line)
+    return run_program(process.main if program == "process" else __main__._run_command_line)
 
 
 @pytest.mark.parametrize("name", ["tags.mha", "fields.nii.gz"])

@@ -10,7 +10,7 @@ from phantoms import phantom
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from autosegnet.__main__ import _command_line
+from autosegnet.__main__ import _run_command_line
 from autosegnet.batch.study_table import StudyEntry, read_study_table
 from autosegnet.errors import InputError
 from autosegnet.runtime.exit import run_program
@@ -77,7 +77,7 @@ def cohort(tmp_path):
 
 def run_batch(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["autosegnet", "batch", *map(str, words), "--device", "cpu"])
-    return run_program(_command_line)
+    return run_program(_run_command_line)
 
 
 def test_batch_takes_the_ct_that_the_table_names(cohort, tmp_path, tiny_weights, monkeypatch):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_batch import SMALL, batch, rows, tree, weights, write  # noqa: F401  (fixtures)
 
-from autosegnet.__main__ import _command_line
+from autosegnet.__main__ import _run_command_line
 from autosegnet.batch.cohort_tables import COHORT_LESION_COLUMNS, STUDY_COLUMNS
 from autosegnet.batch.overview import write_overview
 from autosegnet.batch.record import StudyRow
@@ -81,7 +81,7 @@ def test_summarize_makes_the_same_from_parts(cohort: Path, tmp_path, batch, monk
     for part in ("1/2", "2/2"):
         batch("--part", part)
     monkeypatch.setattr(sys, "argv", ["autosegnet", "summarize", str(cohort)])
-    assert run_program(_command_line) == 0
+    assert run_program(_run_command_line) == 0
     assert ((cohort / "summary.csv").read_text(), (cohort / "tables/lesions.csv").read_text()) == expected
     assert (cohort / "overview.html").is_file()
 
@@ -93,7 +93,7 @@ def test_masks_of_bids_studies_become_a_derivative_dataset(tmp_path, batch, monk
     assert batch().code == 0
     made = tmp_path / "derived"
     monkeypatch.setattr(sys, "argv", ["autosegnet", "summarize", str(tmp_path / "out"), "--bids", str(made)])
-    assert run_program(_command_line) == 0
+    assert run_program(_run_command_line) == 0
     for case, place in (
         ("sub-1_ses-a_trc-FDG", "sub-1/ses-a/pet/sub-1_ses-a_trc-FDG_label-lesion_mask"),
         ("sub-2", "sub-2/pet/sub-2_label-lesion_mask"),
@@ -105,7 +105,7 @@ def test_masks_of_bids_studies_become_a_derivative_dataset(tmp_path, batch, monk
 
 def test_summarize_refuses_a_folder_of_something_else(tmp_path, monkeypatch, capfd) -> None:
     monkeypatch.setattr(sys, "argv", ["autosegnet", "summarize", str(tmp_path)])
-    assert run_program(_command_line) == 3
+    assert run_program(_run_command_line) == 3
     assert "expected OUTPUT of a batch" in capfd.readouterr().err
 
 

@@ -30,7 +30,9 @@ def group_dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
     fault, because the file may be one of its slices.
     """
     scan = _scan(files)
-    places = {uid: _common([p for paths in kinds.values() for p in paths]) for uid, kinds in scan.studies.items()}
+    places = {
+        uid: _find_common_folder([p for paths in kinds.values() for p in paths]) for uid, kinds in scan.studies.items()
+    }
     shared = Counter(places.values())
     studies = []
     for uid, kinds in scan.studies.items():
@@ -38,7 +40,7 @@ def group_dicom_studies(files: Iterable[Path], root: Path) -> list[CohortStudy]:
         if shared[places[uid]] > 1:
             case += "_" + hashlib.sha256(uid.encode()).hexdigest()[:8]
         paths = tuple(sorted(path for paths in kinds.values() for path in paths))
-        studies.append(CohortStudy(case=case, dicom=paths, fault=_fault(kinds, scan.damage)))
+        studies.append(CohortStudy(case=case, dicom=paths, fault=_describe_fault(kinds, scan.damage)))
     known = {path.parent for study in studies for path in study.dicom}
     for folder, fault in scan.damage.items():
         if folder not in known:
@@ -72,11 +74,11 @@ def _scan(files: Iterable[Path]) -> _Scan:
     return scan
 
 
-def _common(paths: list[Path]) -> Path:
+def _find_common_folder(paths: list[Path]) -> Path:
     return Path(os.path.commonpath([path.parent for path in paths]))
 
 
-def _fault(kinds: dict[str, list[Path]], damage: dict[Path, str]) -> str:
+def _describe_fault(kinds: dict[str, list[Path]], damage: dict[Path, str]) -> str:
     for folder in sorted({path.parent for paths in kinds.values() for path in paths}):
         if folder in damage:
             return damage[folder]

@@ -58,7 +58,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
         InputError: the folders hold other cases, or, after the CSV was written, a case could not be measured
         UsageError: an option is out of range    OutputError: the CSV cannot be written
     """
-    options, workers = _options(args), choose_workers(args)
+    options, workers = _read_options(args), choose_workers(args)
     if workers.are_elsewhere:  # where another folder is the current one
         args.prediction, args.truth = [path.absolute() for path in args.prediction], args.truth.absolute()
         args.pet = None if args.pet is None else args.pet.absolute()
@@ -88,7 +88,7 @@ def _print_summary(results: dict[str, CaseResult], options: EvaluationOptions) -
     )
 
 
-def _options(args: argparse.Namespace) -> EvaluationOptions:
+def _read_options(args: argparse.Namespace) -> EvaluationOptions:
     if args.label not in ("", ANY_LABEL) and not (args.label.isdecimal() and int(args.label) > 0):
         raise UsageError(f"--label is {args.label!r}; expected a whole number above 0, or any")
     if not all(0 <= threshold < 1 for threshold in args.iou):
@@ -122,7 +122,7 @@ def run_rank(args: argparse.Namespace) -> None:
         UsageError: an argument is not TEAM=CSV, or a team appears twice
         InputError: the CSVs cannot be compared    OutputError: the CSV cannot be written
     """
-    files = _team_files(args.teams)
+    files = _parse_teams(args.teams)
     output = {"--output": args.output}
     check_outputs(output, inputs={f"the table of {team}": path for team, path in files.items()})
     probe_output(args.output)
@@ -132,7 +132,7 @@ def run_rank(args: argparse.Namespace) -> None:
     print_result(f"{format_standings(standings)}\n")
 
 
-def _team_files(arguments: list[str]) -> dict[str, Path]:
+def _parse_teams(arguments: list[str]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for argument in arguments:
         team, _, path = argument.partition("=")

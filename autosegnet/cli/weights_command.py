@@ -20,7 +20,7 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
     verify = actions.add_parser("verify", help="check every fold: SHA-256, keys, shapes, finite values")
     verify.set_defaults(run=_verify)
     info = actions.add_parser("info", help="what the weights are and how they were made, as JSON")
-    info.set_defaults(run=_info)
+    info.set_defaults(run=_print_info)
     for action in (verify, info):
         action.add_argument("--weights", type=Path, metavar="DIR", help="default: as for predict")
     imported = actions.add_parser("import", help="make a folder of weights from files of torch.save, one per fold")
@@ -78,7 +78,7 @@ def _verify(args: argparse.Namespace) -> None:
     print_result(f"{len(weights.recipe.folds)} folds verified in {weights.folder}\n")
 
 
-def _info(args: argparse.Namespace) -> None:
+def _print_info(args: argparse.Namespace) -> None:
     from autosegnet.model.weights import digest, open_weights
 
     weights = open_weights(args.weights)
@@ -97,7 +97,7 @@ def _import(args: argparse.Namespace) -> None:
     recipe = import_folds(
         args.folds,
         args.output,
-        recipe=_recipe_of(args),
+        recipe=_read_recipe_of(args),
         weights=args.fold_weights,
         validation_dsc=args.validation_dsc,
         storage=args.storage,
@@ -105,7 +105,7 @@ def _import(args: argparse.Namespace) -> None:
     print_result(f"{len(recipe.folds)} folds imported into {args.output}\n")
 
 
-def _recipe_of(args: argparse.Namespace) -> Recipe:
+def _read_recipe_of(args: argparse.Namespace) -> Recipe:
     try:
         return Recipe(
             spacing_mm=tuple(args.spacing),

@@ -50,7 +50,7 @@ def correct_mask(probability: sitk.Image, study: Study, clicks: Clicks) -> sitk.
     for stroke in group_strokes(found_tumor):
         if mask[tuple(stroke.T)].all():
             continue
-        box = _box_around(stroke, mask.shape, spacing_mm)
+        box = _find_box_around(stroke, mask.shape, spacing_mm)
         start = [side.start for side in box]
         around = Surroundings(
             suv=suv[box].astype(np.float32, copy=False),
@@ -110,7 +110,7 @@ def _select(points: Voxels, shape: tuple[int, ...]) -> Voxels:
     return inside
 
 
-def _box_around(stroke: Voxels, shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> _Part:
+def _find_box_around(stroke: Voxels, shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> _Part:
     reach = np.ceil(REACH_MM / np.array(spacing_mm)).astype(int) + 1
     low = np.maximum(stroke.min(axis=0) - reach, 0).tolist()
     high = np.minimum(stroke.max(axis=0) + reach + 1, shape).tolist()

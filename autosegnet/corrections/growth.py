@@ -115,12 +115,12 @@ def _score(around: Surroundings, distance_mm: NDArray[np.float64]) -> tuple[NDAr
     peak = float(around.suv[near].max())
     background = float(np.median(around.suv[shell])) if shell.any() else 0.0
     uptake = (around.suv - background) / max(peak - background, 0.25 * peak, 0.1)
-    logit = _logit(around.chance)
-    doubt = np.clip(logit - _logit(around.chance[near].max()), *_LOGITS)
+    logit = _compute_logit(around.chance)
+    doubt = np.clip(logit - _compute_logit(around.chance[near].max()), *_LOGITS)
     return (uptake - _OF_PEAK + _PER_LOGIT * doubt).astype(np.float32), peak
 
 
-def _logit(chance: NDArray[np.float32]) -> NDArray[np.float32]:
+def _compute_logit(chance: NDArray[np.float32]) -> NDArray[np.float32]:
     inside = np.clip(chance, 1e-3, 1 - 1e-3)
     result: NDArray[np.float32] = np.log(inside / (1 - inside))
     return result

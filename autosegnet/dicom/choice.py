@@ -40,7 +40,7 @@ def choose_pet(found: Sequence[Series], chooser: Chooser | None = None) -> Serie
         InputError: none, several, or one with a fault; what there is, is listed.
     """
     chooser = chooser or Chooser()
-    candidates = _named([s for s in found if s.kind == "PET"], chooser.pet_uid)
+    candidates = _select_named([s for s in found if s.kind == "PET"], chooser.pet_uid)
     way = chooser.facts.name_way("pet_series")
     usable = [s for s in candidates if not s.fault]
     if not usable and chooser.facts.attenuation_corrected:
@@ -70,9 +70,9 @@ def choose_ct(
     chooser = chooser or Chooser()
     grid = pet.stacked.grid if pet is not None and pet.stacked is not None else pet_grid
     every = [s for s in found if s.kind == "CT"]
-    candidates = _named(every, chooser.ct_uid)
+    candidates = _select_named(every, chooser.ct_uid)
     if pet is not None and not chooser.ct_uid:
-        candidates = _pair(candidates, pet, chooser.facts)
+        candidates = _select_partners(candidates, pet, chooser.facts)
     usable = [s for s in candidates if not s.fault]
     best = rank_series(usable, grid)
     if len(best) != 1:
@@ -88,7 +88,7 @@ def choose_ct(
     return chosen
 
 
-def _named(candidates: list[Series], uid: str) -> list[Series]:
+def _select_named(candidates: list[Series], uid: str) -> list[Series]:
     if not uid:
         return candidates
     uid, _, part = uid.partition("#")
@@ -97,7 +97,7 @@ def _named(candidates: list[Series], uid: str) -> list[Series]:
     return [s for s in candidates if s.uid == uid] or [s for s in candidates if s.uid.endswith(uid)]
 
 
-def _pair(candidates: list[Series], pet: Series, facts: StatedFacts) -> list[Series]:
+def _select_partners(candidates: list[Series], pet: Series, facts: StatedFacts) -> list[Series]:
     """Return the CTs in a PET's frame of reference and study; with one frame stated, those of its study or any."""
     of_study = [s for s in candidates if s.study_uid == pet.study_uid]
     if facts.same_frame:

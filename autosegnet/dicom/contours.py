@@ -32,11 +32,11 @@ def trace_outlines(mask: NDArray[Any]) -> Iterator[list[Corner]]:
     labels, _ = ndimage.label(mask, _FOUR)
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
         row, column = box[0].start, box[1].start
-        for whole in _without_holes(labels[box] == number):
-            yield [(column + x, row + y) for x, y in _corners(whole)]
+        for whole in _cut_open(labels[box] == number):
+            yield [(column + x, row + y) for x, y in _follow_corners(whole)]
 
 
-def _without_holes(region: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
+def _cut_open(region: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
     """Return a connected region in parts without holes: cut through the first hole, as often as there is one."""
     background, count = ndimage.label(~np.pad(region, 1), _FOUR)
     if count == 1:
@@ -47,12 +47,12 @@ def _without_holes(region: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
     for part in (np.arange(region.shape[1]) < cut, np.arange(region.shape[1]) >= cut):
         labels, parts = ndimage.label(region & part[None, :], _FOUR)
         for number in range(1, parts + 1):
-            yield from _without_holes(labels == number)
+            yield from _cut_open(labels == number)
 
 
-def _corners(region: NDArray[np.bool_]) -> list[Corner]:
+def _follow_corners(region: NDArray[np.bool_]) -> list[Corner]:
     """Return the corners of the one outline of a connected region without holes."""
-    after = _edges(region)
+    after = _link_corners(region)
     first = min(after)
     path, corner = [first], after[first]
     while corner != first:
@@ -64,7 +64,7 @@ def _corners(region: NDArray[np.bool_]) -> list[Corner]:
     return [(int(x), int(y)) for x, y in points[~straight]]
 
 
-def _edges(region: NDArray[np.bool_]) -> dict[Corner, Corner]:
+def _link_corners(region: NDArray[np.bool_]) -> dict[Corner, Corner]:
     """From each corner on the outline to the next, the region on the right hand (rows grow downwards)."""
     inside = np.pad(region, 1)
     after: dict[Corner, Corner] = {}

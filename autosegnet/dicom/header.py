@@ -39,7 +39,7 @@ class Header:
 
     def read_text(self, keyword: str) -> str:
         """Return an attribute's text, '' if it is missing or empty; several values joined by a backslash."""
-        value = self._value(keyword)
+        value = self._read_value(keyword)
         if value is None:
             return ""
         values = value if isinstance(value, list | tuple) or hasattr(value, "append") else [value]
@@ -76,9 +76,9 @@ class Header:
         Raises:
             InputError: it is damaged.
         """
-        return tuple(Header(self.path, item) for item in self._value(keyword) or ())
+        return tuple(Header(self.path, item) for item in self._read_value(keyword) or ())
 
-    def _value(self, keyword: str) -> Any:
+    def _read_value(self, keyword: str) -> Any:
         with refuse_damage(f"{name_attribute(keyword)} is damaged in {self.where}"):
             return self.dataset.get(keyword)
 
@@ -151,13 +151,13 @@ def read_private(header: Header, group: int, creator: str, element: int) -> Any:
     If no creator is named in the group, as anonymisers leave it, the vendor's usual block, 10, is taken.
     """
     with refuse_damage(f"private group ({group:04X}) is damaged in {header.where}"):
-        value = _private(header, group, creator, element)
+        value = _read_private(header, group, creator, element)
     if isinstance(value, bytes):  # implicit VR without a dictionary entry
         value = value.decode("ascii", "replace").strip("\0 ")
     return None if value is None or str(value).strip() == "" else value
 
 
-def _private(header: Header, group: int, creator: str, element: int) -> Any:
+def _read_private(header: Header, group: int, creator: str, element: int) -> Any:
     from pydicom.tag import Tag
 
     of_group = header.dataset.group_dataset(group)

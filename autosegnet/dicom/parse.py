@@ -43,7 +43,7 @@ def find_header(path: Path, *, stop_when: "StopWhen | None" = None) -> Header | 
     damaged = f"the DICOM header is cut or damaged in {format_path(path.name, 80)}"
     try:
         with refuse_damage(damaged):
-            header = _read_header(path, form, stop_when or _at_pixels)
+            header = _read_header(path, form, stop_when or _is_at_pixels)
             in_meta = str(header.dataset.file_meta.get("MediaStorageSOPClassUID", ""))
             sop_class, uid = header.read_text("SOPClassUID"), header.read_text("SOPInstanceUID")
     except InputError:
@@ -82,7 +82,7 @@ def identify_file(path: Path) -> Header | None:
     Raises:
         InputError: as `find_header`.
     """
-    return find_header(path, stop_when=_after_identity)
+    return find_header(path, stop_when=_is_after_identity)
 
 
 def read_object(path: Path) -> "Dataset":
@@ -97,11 +97,11 @@ def read_object(path: Path) -> "Dataset":
     return header.dataset
 
 
-def _after_identity(tag: "BaseTag", vr: str | None, length: int) -> bool:
+def _is_after_identity(tag: "BaseTag", vr: str | None, length: int) -> bool:
     return int(tag) > 0x00200037  # ImageOrientationPatient
 
 
-def _at_pixels(tag: "BaseTag", vr: str | None, length: int) -> bool:
+def _is_at_pixels(tag: "BaseTag", vr: str | None, length: int) -> bool:
     return int(tag) >= 0x7FE00008
 
 

@@ -22,12 +22,12 @@ def rank_series(usable: list[Series], grid: Grid | None) -> list[Series]:
     """Return the series of the best rank: several if their ranks are equal."""
     if len(usable) < 2:
         return usable
-    keys = {id(s): _key(s, grid) for s in usable}
+    keys = {id(s): _make_key(s, grid) for s in usable}
     best = min(keys.values())
     return [s for s in usable if keys[id(s)] == best]
 
 
-def _key(series: Series, grid: Grid | None) -> tuple[int, bool, int]:
+def _make_key(series: Series, grid: Grid | None) -> tuple[int, bool, int]:
     covered = round(measure_coverage(series, grid) * _COVERAGE_STEPS)
     apart = 0
     if grid is not None and series.stacked is not None:

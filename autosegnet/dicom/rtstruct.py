@@ -43,14 +43,14 @@ def make_structure_set(labels: NDArray[Any], count: int, origin: Origin, grid: G
     boxes = dict(enumerate(ndimage.find_objects(labels, max_label=max(count, 1)), start=1))
     names = [f"Lesion {number}" for number in range(1, count + 1)] or ["No lesion"]
     with keep_quiet():
-        made.ReferencedFrameOfReferenceSequence = Sequence([_referenced(origin)])
+        made.ReferencedFrameOfReferenceSequence = Sequence([_refer_to_study(origin)])
         made.StructureSetROISequence = Sequence(
-            [_region(number, name, origin) for number, name in enumerate(names, start=1)]
+            [_make_region(number, name, origin) for number, name in enumerate(names, start=1)]
         )
         made.ROIContourSequence = Sequence(
-            [_contours(_outlined(labels, number, box), number, origin, grid) for number, box in boxes.items()]
+            [_make_contours(_trace_lesion(labels, number, box), number, origin, grid) for number, box in boxes.items()]
         )
-        made.RTROIObservationsSequence = Sequence([_observation(number) for number in range(1, len(names) + 1)])
+        made.RTROIObservationsSequence = Sequence([_make_observation(number) for number in range(1, len(names) + 1)])
     copy_patient_and_study(origin, made)
     return made
 
@@ -80,7 +80,7 @@ def _frame(origin: Origin) -> Dataset:
     return made
 
 
-def _instance(header: Any) -> Dataset:
+def _refer_to_instance(header: Any) -> Dataset:
     from pydicom import Dataset
 
     item = Dataset()
@@ -91,13 +91,13 @@ def _instance(header: Any) -> Dataset:
     return item
 
 
-def _referenced(origin: Origin) -> Dataset:
+def _refer_to_study(origin: Origin) -> Dataset:
     from pydicom import Dataset
     from pydicom.sequence import Sequence
 
     series = Dataset()
     series.SeriesInstanceUID = origin.first.SeriesInstanceUID
-    series.ContourImageSequence = Sequence([_instance(header) for header in origin.headers])
+    series.ContourImageSequence = Sequence([_refer_to_instance(header) for header in origin.headers])
     study = Dataset()
     study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, as the module asks for
     study.ReferencedSOPInstanceUID = origin.first.StudyInstanceUID
@@ -108,7 +108,7 @@ def _referenced(origin: Origin) -> Dataset:
     return frame
 
 
-def _region(number: int, name: str, origin: Origin) -> Dataset:
+def _make_region(number: int, name: str, origin: Origin) -> Dataset:
     from pydicom import Dataset
 
     item = Dataset()
@@ -117,7 +117,7 @@ def _region(number: int, name: str, origin: Origin) -> Dataset:
     return item
 
 
-def _observation(number: int) -> Dataset:
+def _make_observation(number: int) -> Dataset:
     from pydicom import Dataset
 
     item = Dataset()
@@ -126,7 +126,7 @@ def _observation(number: int) -> Dataset:
     return item
 
 
-def _outlined(
+def _trace_lesion(
     labels: NDArray[Any], number: int, box: tuple[slice, slice, slice] | None
 ) -> Iterator[tuple[int, list[Corner]]]:
     """Return the outlines of a lesion in its box, each with its slice; none of a lesion that is not there."""
@@ -138,7 +138,7 @@ def _outlined(
             yield z + down, [(x + column, y + row) for column, row in corners]
 
 
-def _contours(outlined: Iterator[tuple[int, list[Corner]]], number: int, origin: Origin, grid: Grid) -> Dataset:
+def _make_contours(outlined: Iterator[tuple[int, list[Corner]]], number: int, origin: Origin, grid: Grid) -> Dataset:
     from pydicom import Dataset
     from pydicom.sequence import Sequence
 
@@ -148,23 +148,23 @@ def _contours(outlined: Iterator[tuple[int, list[Corner]]], number: int, origin:
     contours = []
     for z, corners in outlined:
         contour = Dataset()
-        contour.ContourImageSequence = Sequence([_instance(origin.headers[z])])
+        contour.ContourImageSequence = Sequence([_refer_to_instance(origin.headers[z])])
         contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(corners)
-        contour.ContourData = _positions(corners, z, grid)
+        contour.ContourData = _format_positions(corners, z, grid)
         contours.append(contour)
     if contours:
         item.ContourSequence = Sequence(contours)
     return item
 
 
-def _positions(corners: list[Corner], z: int, grid: Grid) -> list[str]:
+def _format_positions(corners: list[Corner], z: int, grid: Grid) -> list[str]:
     """LPS positions of corners, half a voxel before the centres of the voxels with their index."""
     index = np.array([(x - 0.5, y - 0.5, z) for x, y in corners])
     positions = index @ grid.steps_mm.T + np.asarray(grid.origin_mm)
-    return [_decimal(value) for value in positions.ravel()]
+    return [_format_decimal(value) for value in positions.ravel()]
 
 
-def _decimal(value: float) -> str:
+def _format_decimal(value: float) -> str:
     """Return a DS: at most 16 characters, to a thousandth of a micrometre."""
     text = f"{value:.6f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

@@ -48,7 +48,7 @@ def make_segmentation(
             source_images=sources,
             pixel_array=labels.astype(np.uint16) if split else (labels > 0).astype(np.uint8),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=_descriptions(tracking_uids if split else ()),
+            segment_descriptions=_describe_segments(tracking_uids if split else ()),
             series_instance_uid=hd.UID(),
             series_number=SERIES_NUMBER,
             sop_instance_uid=hd.UID(),
@@ -70,7 +70,7 @@ def make_segmentation(
     return made
 
 
-def _descriptions(tracking_uids: tuple[str, ...]) -> list[Any]:
+def _describe_segments(tracking_uids: tuple[str, ...]) -> list[Any]:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 

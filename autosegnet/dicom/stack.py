@@ -53,7 +53,7 @@ def stack_slices(headers: Sequence[Header]) -> Stack:
     normal = np.cross(along_row, along_column)
     places = np.array([h.read_numbers("ImagePositionPatient", 3) for h in headers])
     order = np.argsort(places @ normal, kind="stable")
-    step_mm = _even_step_mm(places[order], normal)
+    step_mm = _measure_step_mm(places[order], normal)
     row_mm, column_mm = first.read_numbers("PixelSpacing", 2)  # between rows, between columns
     x_mm, y_mm, z_mm = (float(v) for v in places[order[0]])
     size = (_count(first, "Columns"), _count(first, "Rows"), len(order))
@@ -77,7 +77,7 @@ def count_doubled(headers: Sequence[Header]) -> int:
     return len(headers) - len(places)
 
 
-def _even_step_mm(places: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
+def _measure_step_mm(places: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
     along, position = places @ normal, name_attribute("ImagePositionPatient")
     gaps = np.diff(along)
     typical = float(np.median(gaps))

@@ -69,12 +69,12 @@ def read_stored_mask(path: Path, pet: Grid) -> StoredMask:
 def _read_segmentation(dataset: Dataset) -> StoredMask:
     shared = dataset.SharedFunctionalGroupsSequence[0]
     frames = dataset.PerFrameFunctionalGroupsSequence
-    first, second = _orientation(shared, frames[0])
-    rows_mm, columns_mm, spacing_mm = _pixel_measures(shared, frames[0])
+    first, second = _read_orientation(shared, frames[0])
+    rows_mm, columns_mm, spacing_mm = _read_pixel_measures(shared, frames[0])
     normal = np.cross(first, second)
-    places = np.array([_position(shared, frame) for frame in frames])
+    places = np.array([_read_position(shared, frame) for frame in frames])
     heights = places @ normal
-    step_mm = _slice_step(heights, spacing_mm)
+    step_mm = _find_slice_step(heights, spacing_mm)
     index = np.rint((heights - heights.min()) / step_mm).astype(int)
     lowest = places[int(heights.argmin())]
     drift = places - lowest - np.outer(index * step_mm, normal)
@@ -82,7 +82,7 @@ def _read_segmentation(dataset: Dataset) -> StoredMask:
         raise InputError("the frames of the Segmentation do not form a volume; expected slices of one orientation")
     size = (int(dataset.Columns), int(dataset.Rows), int(index.max()) + 1)
     direction = np.stack([first, second, normal], axis=1)
-    grid = Grid(size, (columns_mm, rows_mm, step_mm), _triple(lowest), tuple(direction.ravel().tolist()))
+    grid = Grid(size, (columns_mm, rows_mm, step_mm), _take_triple(lowest), tuple(direction.ravel().tolist()))
     labels, overlaps = _fill_frames(dataset, frames, index, size)
     names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in dataset.SegmentSequence}
     return StoredMask(make_image(labels, grid), names, overlaps)
@@ -107,20 +107,20 @@ def _fill_frames(
     return labels, overlaps
 
 
-def _orientation(shared: Dataset, frame: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _read_orientation(shared: Dataset, frame: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     item = _group(shared, frame, "PlaneOrientationSequence")
     cosines = np.array([float(v) for v in item.ImageOrientationPatient])
     return cosines[:3], cosines[3:]
 
 
-def _pixel_measures(shared: Dataset, frame: Dataset) -> tuple[float, float, float | None]:
+def _read_pixel_measures(shared: Dataset, frame: Dataset) -> tuple[float, float, float | None]:
     item = _group(shared, frame, "PixelMeasuresSequence")
     rows_mm, columns_mm = (float(v) for v in item.PixelSpacing)
     between = item.get("SpacingBetweenSlices") or item.get("SliceThickness")
     return rows_mm, columns_mm, float(between) if between else None
 
 
-def _position(shared: Dataset, frame: Dataset) -> list[float]:
+def _read_position(shared: Dataset, frame: Dataset) -> list[float]:
     return [float(v) for v in _group(shared, frame, "PlanePositionSequence").ImagePositionPatient]
 
 
@@ -131,7 +131,7 @@ def _group(shared: Dataset, frame: Dataset, keyword: str) -> Any:
     raise InputError(f"{keyword} is missing in the Segmentation; expected place and segment of every frame")
 
 
-def _slice_step(heights: NDArray[np.float64], stated_mm: float | None) -> float:
+def _find_slice_step(heights: NDArray[np.float64], stated_mm: float | None) -> float:
     """Return the distance of slices: the smallest that occurs, or what the object states if it has one slice."""
     apart = np.diff(np.unique(np.round(heights, 3)))
     if apart.size:
@@ -139,7 +139,7 @@ def _slice_step(heights: NDArray[np.float64], stated_mm: float | None) -> float:
     return stated_mm or 1.0
 
 
-def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
+def _take_triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
@@ -151,7 +151,7 @@ def _read_structure_set(dataset: Dataset, pet: Grid) -> StoredMask:
     labels, overlaps = np.zeros(pet.size[::-1], np.uint16), False
     for item in dataset.get("ROIContourSequence", []):
         number = int(item.ReferencedROINumber)
-        contours = [_corners(c, pet) for c in item.get("ContourSequence", []) if _is_closed(c)]
+        contours = [_find_corners(c, pet) for c in item.get("ContourSequence", []) if _is_closed(c)]
         inside = fill_contours([c for c in contours if len(c) > 2], pet.size)
         overlaps = overlaps or bool((labels[inside] != 0).any())
         labels[inside] = number
@@ -162,7 +162,7 @@ def _is_closed(contour: Dataset) -> bool:
     return str(contour.get("ContourGeometricType", "")).startswith("CLOSED_PLANAR")
 
 
-def _corners(contour: Dataset, pet: Grid) -> NDArray[np.float64]:
+def _find_corners(contour: Dataset, pet: Grid) -> NDArray[np.float64]:
     """Return a contour's corners as voxel indices (x, y, z) of the PET."""
     places = np.array([float(v) for v in contour.ContourData]).reshape(-1, 3)
     index = np.linalg.solve(pet.steps_mm, (places - np.asarray(pet.origin_mm)).T).T

@@ -125,7 +125,7 @@ def _number(name: Any, value: float, unit: Any, derivation: Any = None) -> Any:
     return hd.sr.Measurement(name=name, value=float(f"{value:.10g}"), unit=unit, derivation=derivation)
 
 
-def _algorithm() -> Any:
+def _describe_algorithm() -> Any:
     import highdicom as hd
 
     return hd.sr.AlgorithmIdentification(name=NAME, version=__version__)
@@ -136,7 +136,7 @@ def _make_lesion(lesion: Lesion, uid: str, *, hottest: Dataset, segmentation: Da
     from pydicom.sr.codedict import codes
 
     suv, of = codes.DCM.Suvbw, codes.cid7464
-    g_per_ml, ml, gram = _units()
+    g_per_ml, ml, gram = _list_units()
     tracking = hd.sr.TrackingIdentifier(uid=uid, identifier=f"Lesion {lesion.number}")
     measurements = [
         _number(codes.SCT.Volume, lesion.volume_ml, ml),
@@ -150,13 +150,13 @@ def _make_lesion(lesion: Lesion, uid: str, *, hottest: Dataset, segmentation: Da
             tracking_identifier=tracking,
             referenced_segment=_refer_to(segmentation, lesion.number),
             finding_type=codes.SCT.Lesion,
-            algorithm_id=_algorithm(),
+            algorithm_id=_describe_algorithm(),
             measurements=measurements,
         )
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=tracking,
         finding_type=codes.SCT.Lesion,
-        algorithm_id=_algorithm(),
+        algorithm_id=_describe_algorithm(),
         source_images=[hd.sr.SourceImageForMeasurementGroup.from_source_image(hottest)],
         measurements=measurements,
     )
@@ -166,7 +166,7 @@ def _make_body(body: BodyFigures, segmentation: Dataset | None) -> Any:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    g_per_ml, ml, gram = _units()
+    g_per_ml, ml, gram = _list_units()
     figures = [
         _number(codes.SCT.NumberOfLesions, body.lesions, codes.UCUM.NoUnits),
         _number(codes.SCT.Volume, body.tmtv_ml, ml, codes.cid7464.Total),
@@ -182,14 +182,14 @@ def _make_body(body: BodyFigures, segmentation: Dataset | None) -> Any:
             referenced_segment=_refer_to(segmentation, 1),
             finding_type=codes.SCT.Lesion,
             finding_sites=sites,
-            algorithm_id=_algorithm(),
+            algorithm_id=_describe_algorithm(),
             measurements=figures,
         )
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=tracking,
         finding_type=codes.SCT.Lesion,
         finding_sites=sites,
-        algorithm_id=_algorithm(),
+        algorithm_id=_describe_algorithm(),
         measurements=figures,
     )
 
@@ -210,7 +210,7 @@ def _refer_to(segmentation: Dataset, number: int) -> Any:
     )
 
 
-def _units() -> tuple[Any, Any, Any]:
+def _list_units() -> tuple[Any, Any, Any]:
     from pydicom.sr.codedict import codes
     from pydicom.sr.coding import Code
 

@@ -94,9 +94,9 @@ def evaluate_cases(
 
 def _find_pets(folder: Path, truths: Mapping[str, Path]) -> dict[str, Path]:
     """Return the PET of every case: `SUV` beside other images as in the autoPET data, or a flat folder."""
-    paths = _images_below(folder)
+    paths = _list_images_below(folder)
     suv = [path for path in paths if strip_suffix(path).lower() == TREE_PET]
-    pets = {_case_name(path, folder): path for path in suv or paths}
+    pets = {_derive_case_name(path, folder): path for path in suv or paths}
     missing = truths.keys() - pets.keys()
     if missing:
         raise InputError(
@@ -119,11 +119,11 @@ def find_masks(folder: Path) -> dict[str, Path]:
         raise InputError(
             f"{format_path(folder)} is not a folder; expected one with masks ({', '.join(IMAGE_SUFFIXES)})"
         )
-    paths = _images_below(folder)
+    paths = _list_images_below(folder)
     named = [p for p in paths if strip_suffix(p).lower() == MASK_STEM or _is_label(p, folder)]
     masks: dict[str, Path] = {}
     for path in named or paths:
-        case = _case_name(path, folder)
+        case = _derive_case_name(path, folder)
         if case in masks:
             raise InputError(
                 f"two masks for case {format_path(case)}, expected one: "
@@ -162,22 +162,22 @@ def _write_rows(columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -
     return format_table_csv(["case", *columns], cells)
 
 
-def _images_below(root: Path) -> list[Path]:
+def _list_images_below(root: Path) -> list[Path]:
     files = [folder / name for folder, names in walk_folders(root) for name in names]
     return sorted(path for path in files if path.name.lower().endswith(IMAGE_SUFFIXES))
 
 
-def _case_name(path: Path, root: Path) -> str:
+def _derive_case_name(path: Path, root: Path) -> str:
     stem = strip_suffix(path)
-    folders = tuple(name for name in _folders(path, root) if name.lower() not in LABEL_FOLDERS)
+    folders = tuple(name for name in _list_folders(path, root) if name.lower() not in LABEL_FOLDERS)
     return name_case(folders if stem.lower() in (MASK_STEM, TREE_PET) else (*folders, stem), root)
 
 
 def _is_label(path: Path, root: Path) -> bool:
-    return any(name.lower() in LABEL_FOLDERS for name in _folders(path, root))
+    return any(name.lower() in LABEL_FOLDERS for name in _list_folders(path, root))
 
 
-def _folders(path: Path, root: Path) -> tuple[str, ...]:
+def _list_folders(path: Path, root: Path) -> tuple[str, ...]:
     return path.relative_to(root).parent.parts
 
 

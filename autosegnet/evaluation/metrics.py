@@ -96,8 +96,8 @@ def measure_masks(
     p, g = _as_bool(prediction), _as_bool(truth)
     box = find_occupied_box(p | g)
     p, g = p[box], g[box]
-    n_predicted, n_false, voxels_false = _untouched(p, g)
-    n_truth, n_missed, voxels_missed = _untouched(g, p)
+    n_predicted, n_false, voxels_false = _count_untouched(p, g)
+    n_truth, n_missed, voxels_missed = _count_untouched(g, p)
     voxels_p, voxels_g = int(np.count_nonzero(p)), int(np.count_nonzero(g))
     v = compute_voxel_volume_ml(spacing_mm)
     healthy_dsc, healthy_fnv = _score_healthy(convention, is_empty=voxels_p == 0)
@@ -130,7 +130,7 @@ def _as_bool(mask: NDArray[Any]) -> NDArray[np.bool_]:
     return mask.astype(bool, copy=False)
 
 
-def _untouched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int, int]:
+def _count_untouched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int, int]:
     """Return how many lesions a mask has, how many of them touch nothing of the other, and the voxels of these."""
     labels, n = label_lesions(mask)
     untouched = np.ones(n + 1, bool)
@@ -158,11 +158,12 @@ def _check_same_grid(prediction: "SimpleITK.Image", truth: "SimpleITK.Image") ->
     size = np.array(truth.GetSize())
     if prediction.GetSize() != truth.GetSize():
         raise InputError(
-            f"prediction has {_by(prediction.GetSize())} voxels, truth {_by(truth.GetSize())}; expected the same grid"
+            f"prediction has {_format_size(prediction.GetSize())} voxels, truth {_format_size(truth.GetSize())}; "
+            "expected the same grid"
         )
-    spacing = _difference(prediction.GetSpacing(), truth.GetSpacing())
-    origin = _difference(prediction.GetOrigin(), truth.GetOrigin())
-    direction = _difference(prediction.GetDirection(), truth.GetDirection())
+    spacing = _subtract_exactly(prediction.GetSpacing(), truth.GetSpacing())
+    origin = _subtract_exactly(prediction.GetOrigin(), truth.GetOrigin())
+    direction = _subtract_exactly(prediction.GetDirection(), truth.GetDirection())
     extent_mm = float(((size - 1) * truth.GetSpacing()).max())
     found = {
         "spacing (mm)": (spacing, spacing * (int(size.max()) - 1)),
@@ -177,9 +178,9 @@ def _check_same_grid(prediction: "SimpleITK.Image", truth: "SimpleITK.Image") ->
         )
 
 
-def _difference(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+def _subtract_exactly(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return float(np.abs(np.subtract(a, b)).max())
 
 
-def _by(size: tuple[int, ...]) -> str:
+def _format_size(size: tuple[int, ...]) -> str:
     return "x".join(map(str, size))

@@ -62,14 +62,15 @@ def rank_teams(files: Mapping[str, Path], *, edition: RankingEdition = "autopet2
     _check_same_cases(tables)
     means = {team: [_mean(team, table, column) for column in range(3)] for team, table in tables.items()}
     if edition == "autopet3":
-        dsc, fpv, fnv = (_ranks_by_tests(tables, column) for column in range(3))
+        dsc, fpv, fnv = (_rank_by_tests(tables, column) for column in range(3))
     else:
         dsc, fpv, fnv = (
-            _ranks({team: (sign * mean[column],) for team, mean in means.items()}) for column, sign in enumerate(_SIGNS)
+            _rank_values({team: (sign * mean[column],) for team, mean in means.items()})
+            for column, sign in enumerate(_SIGNS)
         )
     # Multiples of 1/4 are exact in binary: equal scores are equal floats.
     scores = {team: 0.5 * dsc[team] + 0.25 * fpv[team] + 0.25 * fnv[team] for team in means}
-    positions = _ranks({team: (scores[team], -mean[0]) for team, mean in means.items()})
+    positions = _rank_values({team: (scores[team], -mean[0]) for team, mean in means.items()})
     standings = [
         Standing(
             position=positions[team],
@@ -108,7 +109,7 @@ def read_scores(path: Path) -> _Scores:
             raise InputError(f"case {line} has no name in {format_path(path)}; expected one")
         if case in scores:
             raise InputError(f"case {format_path(case)} appears twice in {format_path(path)}; expected once")
-        scores[case] = [_value(row[metric], metric, f"case {format_path(case)}", path) for metric in _METRICS]
+        scores[case] = [_parse_value(row[metric], metric, f"case {format_path(case)}", path) for metric in _METRICS]
     if not scores:
         raise InputError(f"no case in {format_path(path)}; expected one a line")
     return scores
@@ -130,7 +131,7 @@ def format_standings_csv(standings: Sequence[Standing]) -> str:
     return format_table_csv([field.name for field in fields(Standing)], map(astuple, standings))
 
 
-def _value(text: str, metric: str, case: str, path: Path) -> float:
+def _parse_value(text: str, metric: str, case: str, path: Path) -> float:
     try:
         value = math.inf if "_" in text else float(text or "nan")
     except ValueError:
@@ -168,13 +169,13 @@ def _mean(team: str, table: _Scores, column: int) -> float:
     return math.fsum(kept) / len(kept)
 
 
-def _ranks(values: Mapping[str, tuple[float, ...]]) -> dict[str, int]:
+def _rank_values(values: Mapping[str, tuple[float, ...]]) -> dict[str, int]:
     """Return ranks from 1 for the lowest value; equal values share the best."""
     ordered = sorted(values.values())
     return {team: ordered.index(value) + 1 for team, value in values.items()}
 
 
-def _ranks_by_tests(tables: Mapping[str, _Scores], column: int) -> dict[str, int]:
+def _rank_by_tests(tables: Mapping[str, _Scores], column: int) -> dict[str, int]:
     """Return 1 + the number of teams that are significantly better in a metric (p < 0.05).
 
     Every team has the same cases, so the fixed effect of a team in a mixed model with cases (and their centre and
@@ -189,7 +190,7 @@ def _ranks_by_tests(tables: Mapping[str, _Scores], column: int) -> dict[str, int
     k, n = values.shape
     means = values.mean(axis=1)
     if k < 2 or n < 2:
-        return _ranks({team: (float(mean),) for team, mean in zip(teams, means, strict=True)})
+        return _rank_values({team: (float(mean),) for team, mean in zip(teams, means, strict=True)})
     residuals = values - means[:, None] - values.mean(axis=0) + values.mean()
     error = math.sqrt(float((residuals**2).sum()) / ((k - 1) * (n - 1)) / n)
     needed = error * float(studentized_range.ppf(0.95, k, (k - 1) * (n - 1)))

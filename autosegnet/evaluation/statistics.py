@@ -56,7 +56,7 @@ def format_table(rows: Mapping[str, Iterable[CaseMetrics]], *, heading: str = "V
         heading: of the first column
     """
     columns = [f"{name} {figures}" for name in _COLUMNS.values() for figures in ("mean ± SD", "median [IQR]")]
-    return format_markdown([heading, "Cases", *columns], [_row(name, list(cases)) for name, cases in rows.items()])
+    return format_markdown([heading, "Cases", *columns], [_make_row(name, list(cases)) for name, cases in rows.items()])
 
 
 def format_summary(table: Mapping[str, CaseMetrics]) -> str:
@@ -77,15 +77,18 @@ def format_markdown(heading: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
 
-def _row(name: str, cases: list[CaseMetrics]) -> list[str]:
+def _make_row(name: str, cases: list[CaseMetrics]) -> list[str]:
     row = [name, str(len(cases))]
     for metric in _COLUMNS:
         s = find_spread(getattr(case, metric) for case in cases)
-        row += [f"{_figure(s.mean)} ± {_figure(s.sd)}", f"{_figure(s.median)} [{_figure(s.q1)}, {_figure(s.q3)}]"]
+        row += [
+            f"{_format_figure(s.mean)} ± {_format_figure(s.sd)}",
+            f"{_format_figure(s.median)} [{_format_figure(s.q1)}, {_format_figure(s.q3)}]",
+        ]
         if s.n == 0:
             row[-2:] = [_MISSING, _MISSING]
     return row
 
 
-def _figure(value: float) -> str:
+def _format_figure(value: float) -> str:
     return _MISSING if math.isnan(value) else f"{value:.2f}"

@@ -44,7 +44,7 @@ def format_intervals(results: Sequence[CaseResult], options: EvaluationOptions) 
     names = {**_MEANS, **{f"f1_iou_{t:g}": f"lesion F1, IoU above {t:g}" for t in options.iou}}
     means = [_mean_row(title, [row[name] for row in rows]) for name, title in names.items() if name in columns]
     agreement = [
-        _agreement_row(title, [row[predicted] for row in rows], [row[true] for row in rows])
+        _make_agreement_row(title, [row[predicted] for row in rows], [row[true] for row in rows])
         for title, (predicted, true) in _AGREEMENT.items()
         if predicted in columns
     ]
@@ -58,20 +58,25 @@ def format_intervals(results: Sequence[CaseResult], options: EvaluationOptions) 
 
 def _mean_row(title: str, values: list[Any]) -> list[str]:
     interval = find_interval(values)
-    return [title, str(interval.n), _figure(interval.mean), f"{_figure(interval.low)} to {_figure(interval.high)}"]
+    return [
+        title,
+        str(interval.n),
+        _format_figure(interval.mean),
+        f"{_format_figure(interval.low)} to {_format_figure(interval.high)}",
+    ]
 
 
-def _agreement_row(title: str, predicted: list[Any], true: list[Any]) -> list[str]:
+def _make_agreement_row(title: str, predicted: list[Any], true: list[Any]) -> list[str]:
     found = find_agreement(predicted, true)
     bias = found.bias
     return [
         title,
         str(bias.n),
-        _figure(bias.mean),
-        f"{_figure(bias.low)} to {_figure(bias.high)}",
-        f"{_figure(found.lower)} to {_figure(found.upper)}",
+        _format_figure(bias.mean),
+        f"{_format_figure(bias.low)} to {_format_figure(bias.high)}",
+        f"{_format_figure(found.lower)} to {_format_figure(found.upper)}",
     ]
 
 
-def _figure(value: float) -> str:
+def _format_figure(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"

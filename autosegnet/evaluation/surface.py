@@ -53,7 +53,7 @@ def measure_surfaces(
     if not prediction.any() or not truth.any():
         return SurfaceMetrics(0.0 if prediction.any() or truth.any() else nan, nan)
     p, g = _find_surface(prediction), _find_surface(truth)
-    to_truth, to_prediction = _distances_mm(p, g, spacing_mm), _distances_mm(g, p, spacing_mm)
+    to_truth, to_prediction = _measure_distances_mm(p, g, spacing_mm), _measure_distances_mm(g, p, spacing_mm)
     # What lies at the tolerance counts, whatever the last digit of a product of spacings.
     near = sum(int((d <= tolerance_mm * (1 + 1e-9)).sum()) for d in (to_truth, to_prediction))
     hd95 = max(float(np.percentile(d, 95)) for d in (to_truth, to_prediction))
@@ -67,7 +67,9 @@ def _find_surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return surface
 
 
-def _distances_mm(of: NDArray[np.bool_], to: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
+def _measure_distances_mm(
+    of: NDArray[np.bool_], to: NDArray[np.bool_], spacing_mm: tuple[float, ...]
+) -> NDArray[np.float64]:
     """Return how far every voxel of one surface is from the other."""
     from scipy.spatial import KDTree
 

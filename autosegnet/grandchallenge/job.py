@@ -50,10 +50,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1",
         help="address that the server listens on; 0.0.0.0: every one, as the image does (default: %(default)s)",
     )
-    parser.add_argument("--port", type=_port, default=PORT, help="of the server (default: %(default)s)")
+    parser.add_argument("--port", type=_parse_port, default=PORT, help="of the server (default: %(default)s)")
     parser.add_argument(
         "--time-limit",
-        type=_seconds,
+        type=_parse_seconds,
         metavar="SECONDS",
         default=os.environ.get("AUTOSEGNET_TIME_LIMIT") or None,
         help="warn where a job is estimated to take longer (default: $AUTOSEGNET_TIME_LIMIT, else none)",
@@ -83,14 +83,14 @@ def _check_choice(variable: str, value: str, choices: Sequence[str]) -> None:
         raise UsageError(f"${variable} is {value!r}; expected {', '.join(choices)}")
 
 
-def _port(text: str) -> int:
+def _parse_port(text: str) -> int:
     port = int(text) if text.isdecimal() and len(text) <= 5 else -1
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"port is {text!r}; expected 0 to 65535")
     return port
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:

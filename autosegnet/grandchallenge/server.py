@@ -68,7 +68,7 @@ def serve(job: Callable[[], None], *, host: str = "127.0.0.1", port: int = PORT)
         reason = (getattr(error, "strerror", None) or "no such address").split(" (while")[0]
         raise UsageError(f"cannot listen on {format_path(host)}, port {port}: {reason}") from error
     server: Any = create_server(
-        _application(calls),
+        _make_application(calls),
         map=connections,
         sockets=[listener],
         threads=_THREADS,
@@ -137,7 +137,7 @@ def _refuse(calls: Calls) -> None:
         calls.get().cancel()
 
 
-def _application(calls: Calls) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+def _make_application(calls: Calls) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
     """Return the WSGI application whose calls the queue takes."""
     free = BoundedSemaphore(_MOST_CALLS)
 

@@ -112,8 +112,8 @@ def find_job_files(*, input_folder: Path, output_folder: Path, edition_name: str
         UsageError: an unknown edition.
     """
     year = find_edition(edition_name)
-    listed = _listed(input_folder)
-    pet, ct = (_input_image(name, input_folder, listed) for name in ("pet", "ct"))
+    listed = _read_listed(input_folder)
+    pet, ct = (_find_input_image(name, input_folder, listed) for name in ("pet", "ct"))
     has_clicks = os.path.lexists(input_folder / CLICKS)
     if has_clicks and not year.has_clicks:
         log.info("%s is not used: %s has no clicks", CLICKS, edition_name)
@@ -137,13 +137,13 @@ def clear_output(output_folder: Path, *, edition_name: str) -> None:
     """
     place = find_edition(edition_name)
     socket = output_folder / "images" / place.output_socket
-    masks = [socket / name for name in _names(socket) if name.lower().endswith(".mha")]
+    masks = [socket / name for name in _list_names(socket) if name.lower().endswith(".mha")]
     for path in (*masks, output_folder / _RESULTS, output_folder / _DATA_CENTRIC):
         if os.path.isfile(path):
             remove_file(path)
 
 
-def _names(folder: Path) -> list[str]:
+def _list_names(folder: Path) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError:  # no such folder yet, or one that cannot be used, as is said when it is written to
@@ -159,30 +159,30 @@ class _Listed:
     image_name: str | None
 
 
-def _listed(input_folder: Path) -> list[_Listed] | None:
+def _read_listed(input_folder: Path) -> list[_Listed] | None:
     """Return the sockets that `inputs.json` lists; None if there is no such file, as in older test folders."""
     path = input_folder / "inputs.json"
     if not os.path.lexists(path):
         return None
     return read_json(
         path,
-        lambda entries: [_socket(entry) for entry in entries],
+        lambda entries: [_parse_socket(entry) for entry in entries],
         what="the platform's list of sockets",
         expected='[{"socket": {"slug": …, "relative_path": …}, …}, …]',
     )
 
 
-def _socket(entry: Any) -> _Listed:
+def _parse_socket(entry: Any) -> _Listed:
     name = (entry.get("image") or {}).get("name")
     socket = entry["socket"] if "socket" in entry else entry["interface"]  # its name on the platform until 2025
     return _Listed(str(socket["slug"]), str(socket["relative_path"]), None if name is None else str(name))
 
 
-def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) -> Path:
+def _find_input_image(name: str, input_folder: Path, listed: list[_Listed] | None) -> Path:
     """Return the image of the socket of a name, "pet" or "ct"."""
     usual = f"images/{name}"
     if listed is None:
-        return _in_place(find_only_image(input_folder / usual), input_folder)
+        return _check_place(find_only_image(input_folder / usual), input_folder)
     found = [s for s in listed if s.relative_path.strip("/") == usual or s.slug in (name, f"{name}-image")]
     if len(found) != 1:
         raise InputError(
@@ -195,11 +195,11 @@ def _input_image(name: str, input_folder: Path, listed: list[_Listed] | None) ->
     named = found[0].image_name
     # The name may be the image's title on the platform rather than a file's.
     if named and PurePosixPath(named).name == named and os.path.isfile(input_folder / relative / named):
-        return _in_place(input_folder / relative / named, input_folder)
-    return _in_place(find_only_image(input_folder / relative), input_folder)
+        return _check_place(input_folder / relative / named, input_folder)
+    return _check_place(find_only_image(input_folder / relative), input_folder)
 
 
-def _in_place(image: Path, input_folder: Path) -> Path:
+def _check_place(image: Path, input_folder: Path) -> Path:
     """Return the image; raise InputError if it, or a folder on the way to it, is a link to another folder."""
     folder = Path(os.path.realpath(input_folder)) / image.parent.relative_to(input_folder)
     if not Path(os.path.realpath(image)).is_relative_to(folder):

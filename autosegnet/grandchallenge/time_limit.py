@@ -47,23 +47,23 @@ def list_steps(engine: Engine, recipe: Recipe, shape: tuple[int, ...]) -> tuple[
     """Return the ways to run an ensemble on a study of this shape (voxels), the best first."""
     count = engine.folds
     asked, fast = count_voxels(recipe, shape), replace(recipe, passes="slabs")
-    ways = [Step(f"all {count} folds{_mode(recipe)}", 1.0, engine, recipe)]
+    ways = [Step(f"all {count} folds{_name_mode(recipe)}", 1.0, engine, recipe)]
     if recipe.passes != "slabs":
-        ways.append(Step(f"all {count} folds{_mode(fast)}", count_voxels(fast, shape) / asked, engine, fast))
+        ways.append(Step(f"all {count} folds{_name_mode(fast)}", count_voxels(fast, shape) / asked, engine, fast))
     best_first = sorted(range(count), key=lambda fold: -recipe.folds[fold].weight)
     for kept in range(count - 1, 0, -1):
         of_all = count_voxels(fast, shape) / asked * kept / count
-        ways.append(_of_folds(tuple(sorted(best_first[:kept])), of_all, engine, fast))
+        ways.append(_make_step(tuple(sorted(best_first[:kept])), of_all, engine, fast))
     return tuple(ways)
 
 
-def _mode(recipe: Recipe) -> str:
+def _name_mode(recipe: Recipe) -> str:
     return ", fast mode" if recipe.passes == "slabs" else ""
 
 
-def _of_folds(kept: tuple[int, ...], of_all: float, engine: Engine, recipe: Recipe) -> Step:
+def _make_step(kept: tuple[int, ...], of_all: float, engine: Engine, recipe: Recipe) -> Step:
     folds = tuple(recipe.folds[fold] for fold in kept)
-    name = f"{len(kept)} of {engine.folds} folds{_mode(recipe)} ({', '.join(fold.file for fold in folds)})"
+    name = f"{len(kept)} of {engine.folds} folds{_name_mode(recipe)} ({', '.join(fold.file for fold in folds)})"
     return Step(name, of_all, _SomeFolds(engine, kept), replace(recipe, folds=folds))
 
 
@@ -149,7 +149,7 @@ class TimeLimit:
         ways = list_steps(engine, recipe, shape)
         self._record |= {"ran": ways[0].name, "degraded": False}
         try:
-            return walk(engine, recipe, progress=self._watched(ways, progress))
+            return walk(engine, recipe, progress=self._watch(ways, progress))
         except _TooSlowError as slow:
             log.warning("--degrade: starting again with %s, estimated at %.0f s", slow.step.name, slow.estimate_s)
             if slow.estimate_s > self._limit_s:
@@ -157,7 +157,7 @@ class TimeLimit:
             self._record |= {"ran": slow.step.name, "degraded": True, "degraded_estimate_s": round(slow.estimate_s, 3)}
             return walk(slow.step.engine, slow.step.recipe, progress=progress)
 
-    def _watched(self, ways: tuple[Step, ...], progress: PassProgress) -> PassProgress:
+    def _watch(self, ways: tuple[Step, ...], progress: PassProgress) -> PassProgress:
         """Return a progress that estimates at its second call, and unwinds a walk that is to begin again.
 
         The first pass, or the first few at once, also set up the device; where there are no others, they are all that

@@ -64,15 +64,15 @@ def write_files(files: Mapping[Path, Iterable[bytes]], *, swept: Collection[Path
     Raises:
         OutputError: one of them cannot be written, or what was read back differs from what was written
     """
-    files = {_target(path): chunks for path, chunks in files.items()}
+    files = {_resolve_target(path): chunks for path, chunks in files.items()}
     for path in files:  # all before the first is written: on NFS, locks do not keep a process from its own files
-        with _reported(path):
+        with _report_errors(path):
             _make_ready(path, swept)
     written: dict[Path, Path] = {}
     with ExitStack() as temporaries:
         for path, chunks in files.items():
-            temporaries.enter_context(_reported(path))
-            temporary, file = temporaries.enter_context(_temporary_in(path.parent))
+            temporaries.enter_context(_report_errors(path))
+            temporary, file = temporaries.enter_context(_open_temporary(path.parent))
             digest = _write_flushed(chunks, file)
             if fcntl is None:
                 file.close()  # Windows renames no open file
@@ -82,9 +82,9 @@ def write_files(files: Mapping[Path, Iterable[bytes]], *, swept: Collection[Path
         _name_all(written)
 
 
-def _target(path: Path) -> Path:
+def _resolve_target(path: Path) -> Path:
     """Return where a file is written: itself, or where the link of that name leads."""
-    with _reported(path):
+    with _report_errors(path):
         if not os.path.islink(path):
             return path
         target = Path(os.path.realpath(path))
@@ -105,10 +105,10 @@ def _name_all(written: Mapping[Path, Path]) -> None:
     """Give each temporary file its path, or remove them all; a signal may come at any moment."""
     try:
         for path, temporary in written.items():
-            with _reported(path):
+            with _report_errors(path):
                 os.replace(temporary, path)
         for path in written:
-            with _reported(path):
+            with _report_errors(path):
                 _flush_folder(path.parent)
     except BaseException:
         for path, temporary in written.items():
@@ -141,10 +141,10 @@ def probe_output(path: Path) -> None:
     Raises:
         OutputError: the folder cannot be made or written to, or `path` is a folder
     """
-    path = _target(path)
-    with _reported(path):
+    path = _resolve_target(path)
+    with _report_errors(path):
         _make_ready(path)
-        with _temporary_in(path.parent) as (_, file):
+        with _open_temporary(path.parent) as (_, file):
             _write_flushed((_PROBE_BYTES,), file)
 
 
@@ -156,11 +156,11 @@ def _make_ready(path: Path, swept: Collection[Path] = ()) -> None:
 
 
 @contextmanager
-def _temporary_in(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+def _open_temporary(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Make a new file, locked while this lasts and gone afterwards, unless it was renamed."""
     temporary = folder / f".{secrets.token_hex(8)}.part"
     try:
-        with open(_new_locked_file(temporary), "wb") as file:
+        with open(_open_locked_file(temporary), "wb") as file:
             yield temporary, file
         _remove(temporary)
     except BaseException:  # a signal, too, and during the removal above: not `finally`, which it would interrupt
@@ -173,19 +173,19 @@ def _remove(temporary: Path) -> None:
         temporary.unlink()
 
 
-def _new_locked_file(path: Path) -> int:
+def _open_locked_file(path: Path) -> int:
     """Return a file with the mode that umask leaves; another one if, before the lock, it was taken for a leftover."""
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOSE_ON_EXEC | _BINARY, 0o666)
         if fcntl is None:
             return descriptor
-        _locked(descriptor, fcntl.LOCK_EX)
+        _lock_file(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor
         os.close(descriptor)
 
 
-def _locked(descriptor: int, how: int) -> bool:
+def _lock_file(descriptor: int, how: int) -> bool:
     """Return whether the file is now locked by this process: not if another holds it, or the folder has no locks."""
     try:
         fcntl.flock(descriptor, how)
@@ -213,7 +213,7 @@ def _remove_leftover(path: Path) -> bool:
         return old
     descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT | _CLOSE_ON_EXEC)
     try:
-        free = _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = _lock_file(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if free:
             path.unlink()
         return free
@@ -222,7 +222,7 @@ def _remove_leftover(path: Path) -> bool:
 
 
 @contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def _report_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -58,7 +58,7 @@ def empty_voxels(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """
     import SimpleITK
 
-    pixels = SimpleITK.Image(*shape[::-1], _pixel_type(dtype))
+    pixels = SimpleITK.Image(*shape[::-1], _find_pixel_type(dtype))
     return np.asarray(_ImageMemory(pixels))
 
 
@@ -73,7 +73,7 @@ class _ImageMemory:
         self.__array_interface__ = {**view.__array_interface__, "data": (view.ctypes.data, False)}
 
 
-def _pixel_type(dtype: np.dtype[Any]) -> int:
+def _find_pixel_type(dtype: np.dtype[Any]) -> int:
     """Return SimpleITK's number of a numeric type."""
     import SimpleITK
 
@@ -121,13 +121,14 @@ def check_geometry(grid: Grid, path: Path) -> None:
     check_spacing(grid.spacing_mm, path)
     if not all(abs(value) <= _FARTHEST_ORIGIN_MM for value in grid.origin_mm):
         raise InputError(
-            f"origin is {_numbers(grid.origin_mm)} mm, expected finite numbers of at most {_FARTHEST_ORIGIN_MM:g} mm, "
+            f"origin is {_format_numbers(grid.origin_mm)} mm, "
+            f"expected finite numbers of at most {_FARTHEST_ORIGIN_MM:g} mm, "
             f"in {format_path(path)}"
         )
     matrix = np.array(grid.direction, np.float64).reshape(3, 3)
     if not np.isfinite(matrix).all() or np.abs(matrix).max() > 2:
         raise InputError(
-            f"direction holds {_numbers(grid.direction)}, expected direction cosines, in {format_path(path)}"
+            f"direction holds {_format_numbers(grid.direction)}, expected direction cosines, in {format_path(path)}"
         )
     error = float(np.abs(matrix @ matrix.T - np.eye(3)).max())
     if error > ORTHONORMAL_TOLERANCE:
@@ -146,7 +147,7 @@ def check_spacing(spacing_mm: tuple[float, ...], path: Path) -> None:
     low, high = SPACING_LIMITS_MM
     if not all(low <= value <= high for value in spacing_mm):
         raise InputError(
-            f"voxel spacing is {_numbers(spacing_mm)} mm, expected {low:g} to {high:g} mm along every axis, "
+            f"voxel spacing is {_format_numbers(spacing_mm)} mm, expected {low:g} to {high:g} mm along every axis, "
             f"in {format_path(path)}; export the image again from its source"
         )
 
@@ -226,5 +227,5 @@ def make_decoded_image(decoded: DecodedImage) -> "SimpleITK.Image":
     return image
 
 
-def _numbers(values: tuple[float, ...]) -> str:
+def _format_numbers(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in values)

@@ -31,11 +31,11 @@ def walk_folders(
         leave_out: a folder that is not looked into
         unlisted: what to do about a folder that cannot be listed
     """
-    seen: set[tuple[int, int] | None] = set() if leave_out is None else {_identity(leave_out)}
+    seen: set[tuple[int, int] | None] = set() if leave_out is None else {_identify(leave_out)}
     waiting = [root]
     while waiting:
         folder = waiting.pop()
-        identity = _identity(folder)
+        identity = _identify(folder)
         if identity is not None and identity in seen:
             continue
         seen.add(identity)
@@ -71,7 +71,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identify(folder: Path) -> tuple[int, int] | None:
     """Return what tells a folder from every other, whatever it is called; None if it cannot be looked at."""
     try:
         status = os.stat(folder)

@@ -138,13 +138,13 @@ def _encode(content: "SimpleITK.Image | str | bytes", path: Path) -> Iterable[by
     if isinstance(content, str):
         return (encode_text(content),)
     _check_suffix(path)
-    if _suffix(path) == ".mha":
+    if _find_suffix(path) == ".mha":
         from autosegnet.io.metaimage import encode_metaimage
 
         return encode_metaimage(content)
     from autosegnet.io.nifti import encode_nifti
 
-    return encode_nifti(content, compressed=_suffix(path) == ".nii.gz")
+    return encode_nifti(content, compressed=_find_suffix(path) == ".nii.gz")
 
 
 def find_only_image(folder: Path) -> Path:
@@ -164,7 +164,7 @@ def find_only_image(folder: Path) -> Path:
             f"cannot list {format_path(folder)}: {error.strerror}; expected a folder with exactly one image"
         ) from error
     names = [entry.name + ("/" if entry.is_dir() else "") for entry in entries]
-    images = [entry for entry in entries if _suffix(entry) in IMAGE_SUFFIXES]
+    images = [entry for entry in entries if _find_suffix(entry) in IMAGE_SUFFIXES]
     unsupported = [entry for entry in entries if entry.suffix.lower() in _UNSUPPORTED]
     if unsupported:
         reason = _UNSUPPORTED[unsupported[0].suffix.lower()]
@@ -185,7 +185,7 @@ def find_only_image(folder: Path) -> Path:
 
 def strip_suffix(path: Path) -> str:
     """Return the name of an image without its suffix: 'a' for a.mha, a.nii and a.nii.gz."""
-    return path.name[: len(path.name) - len(_suffix(path))]
+    return path.name[: len(path.name) - len(_find_suffix(path))]
 
 
 def _treat_nonfinite(decoded: DecodedImage, path: Path, air: float | None) -> None:
@@ -197,7 +197,7 @@ def _treat_nonfinite(decoded: DecodedImage, path: Path, air: float | None) -> No
 
 
 def _decode(path: Path, form: Form) -> DecodedImage:
-    suffix = _suffix(path)
+    suffix = _find_suffix(path)
     with open_image(path) as file:
         held = name_content(file.read(SIGNATURE_BYTES))
     if suffix not in IMAGE_SUFFIXES:
@@ -219,10 +219,10 @@ def _decode(path: Path, form: Form) -> DecodedImage:
 
 
 def _check_suffix(path: Path) -> None:
-    if _suffix(path) not in IMAGE_SUFFIXES:
+    if _find_suffix(path) not in IMAGE_SUFFIXES:
         raise UsageError(f"cannot write {format_path(path)}: unknown image format, {_ACCEPTED}")
 
 
-def _suffix(path: Path) -> str:
+def _find_suffix(path: Path) -> str:
     """Return the suffix in lower case, '.nii.gz' in one."""
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()

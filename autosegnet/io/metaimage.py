@@ -71,10 +71,10 @@ def encode_metaimage(image: "SimpleITK.Image") -> Iterator[bytes]:
         "BinaryDataByteOrderMSB": "False",
         "CompressedData": "True",
         "CompressedDataSize": str(sum(map(len, packed))),
-        "TransformMatrix": _written([direction[3 * row + axis] for axis in range(3) for row in range(3)]),
-        "Offset": _written(image.GetOrigin()),
+        "TransformMatrix": _format_values([direction[3 * row + axis] for axis in range(3) for row in range(3)]),
+        "Offset": _format_values(image.GetOrigin()),
         "CenterOfRotation": "0 0 0",
-        "ElementSpacing": _written(image.GetSpacing()),
+        "ElementSpacing": _format_values(image.GetSpacing()),
         "DimSize": " ".join(map(str, image.GetSize())),
         "ElementType": _WRITTEN_TYPES[voxels.dtype.name],
         "ElementDataFile": "LOCAL",
@@ -83,7 +83,7 @@ def encode_metaimage(image: "SimpleITK.Image") -> Iterator[bytes]:
     yield from packed
 
 
-def _written(values: Sequence[float]) -> str:
+def _format_values(values: Sequence[float]) -> str:
     return " ".join(repr(float(value)) for value in values)
 
 

@@ -103,8 +103,8 @@ def parse_meta_header(tags: Tags) -> MetaHeader:
     if "CompressedDataSize" in tags.values and not compressed:
         raise tags.make_error("the header has CompressedDataSize without CompressedData = True, expected both or none")
     return MetaHeader(
-        grid=_grid(tags, size),
-        dtype=_dtype(tags),
+        grid=_read_grid(tags, size),
+        dtype=_read_dtype(tags),
         start=_start(tags, compressed),
         compressed=compressed,
         compressed_size=tags.read_integer("CompressedDataSize", 0) if "CompressedDataSize" in tags.values else None,
@@ -131,7 +131,7 @@ def _check_kind(tags: Tags, dims: int) -> None:
             tags.read_floats(key, count or dims)
 
 
-def _grid(tags: Tags, size: tuple[int, ...]) -> Grid:
+def _read_grid(tags: Tags, size: tuple[int, ...]) -> Grid:
     """Return the grid without the trailing axes of one voxel.
 
     MetaIO takes ElementSize where ElementSpacing is missing, and 1 mm, (0, 0, 0) and the identity where all are; here
@@ -149,7 +149,7 @@ def _grid(tags: Tags, size: tuple[int, ...]) -> Grid:
     return grid
 
 
-def _dtype(tags: Tags) -> np.dtype[Any]:
+def _read_dtype(tags: Tags) -> np.dtype[Any]:
     name = tags.read_text("ElementType", "")
     if name not in _TYPES:
         found = name if re.fullmatch(r"MET_[A-Z_]{1,30}", name) else "missing or not a MetaImage type"

@@ -72,7 +72,7 @@ def read_nifti(path: Path, *, form: Form = "both") -> DecodedImage:
             read_into(file, buffer, path=path)
     if not header.dtype.isnative:
         voxels.byteswap(inplace=True)
-    return DecodedImage(_scaled(voxels, header, path), header.grid)
+    return DecodedImage(_scale_voxels(voxels, header, path), header.grid)
 
 
 def encode_nifti(image: "SimpleITK.Image", *, compressed: bool) -> Iterator[bytes]:
@@ -89,7 +89,7 @@ def encode_nifti(image: "SimpleITK.Image", *, compressed: bool) -> Iterator[byte
     voxels = SimpleITK.GetArrayViewFromImage(image)  # (z, y, x), no copy
     assert image.GetDimension() == 3
     assert voxels.dtype.name in {"uint8", "float32"}, f"{voxels.dtype} is not written"
-    plain = itertools.chain((_encoded_header(image, voxels.dtype),), _planes(voxels))
+    plain = itertools.chain((_encode_header(image, voxels.dtype),), _iterate_planes(voxels))
     if not compressed:
         yield from plain
         return
@@ -99,12 +99,12 @@ def encode_nifti(image: "SimpleITK.Image", *, compressed: bool) -> Iterator[byte
     yield packer.flush()
 
 
-def _planes(voxels: NDArray[Any]) -> Iterator[bytes]:
+def _iterate_planes(voxels: NDArray[Any]) -> Iterator[bytes]:
     for plane in voxels:
         yield plane.astype(voxels.dtype.newbyteorder("<")).tobytes()
 
 
-def _encoded_header(image: "SimpleITK.Image", dtype: np.dtype[Any]) -> bytes:
+def _encode_header(image: "SimpleITK.Image", dtype: np.dtype[Any]) -> bytes:
     import nibabel
 
     affine = np.eye(4)
@@ -125,7 +125,7 @@ def _encoded_header(image: "SimpleITK.Image", dtype: np.dtype[Any]) -> bytes:
     return bytes(header.binaryblock) + bytes(4)
 
 
-def _scaled(voxels: NDArray[Any], header: NiftiHeader, path: Path) -> NDArray[Any]:
+def _scale_voxels(voxels: NDArray[Any], header: NiftiHeader, path: Path) -> NDArray[Any]:
     if (header.slope, header.intercept) == (1.0, 0.0):
         return voxels
     scaled = empty_voxels(voxels.shape, np.dtype(np.float32))

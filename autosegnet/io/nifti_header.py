@@ -72,14 +72,14 @@ def parse_nifti_header(head: bytes, path: Path, form: Form) -> NiftiHeader:
     kind: Any = nibabel.Nifti1Header if length == 348 else nibabel.Nifti2Header
     with np.errstate(all="ignore"):
         fields = kind(head, endianness=orders[length], check=False)
-        size, dtype = _size(fields, path), _dtype(fields, path)
+        size, dtype = _read_size(fields, path), _read_dtype(fields, path)
         grid = _read_grid(fields, size, path, form)
-        slope, intercept = _scaling(fields, path)
+        slope, intercept = _read_scaling(fields, path)
         start = _start(fields, length + 4, path)
     return NiftiHeader(grid, dtype, start, slope, intercept)
 
 
-def _size(fields: Any, path: Path) -> tuple[int, int, int]:
+def _read_size(fields: Any, path: Path) -> tuple[int, int, int]:
     dim = [int(value) for value in fields["dim"]]
     if not 3 <= dim[0] <= 7:
         raise InputError(f"the image has {dim[0]} dimensions, expected 3, in {format_path(path)}")
@@ -91,7 +91,7 @@ def _size(fields: Any, path: Path) -> tuple[int, int, int]:
     return dim[1], dim[2], dim[3]
 
 
-def _dtype(fields: Any, path: Path) -> np.dtype[Any]:
+def _read_dtype(fields: Any, path: Path) -> np.dtype[Any]:
     code = int(fields["datatype"])
     if code not in _TYPES:
         raise InputError(
@@ -113,7 +113,7 @@ def _start(fields: Any, earliest: int, path: Path) -> int:
     return int(offset)
 
 
-def _scaling(fields: Any, path: Path) -> tuple[float, float]:
+def _read_scaling(fields: Any, path: Path) -> tuple[float, float]:
     """Return slope and intercept; slope 0 or NaN means none (nifti1.h, "DATA SCALING", and what nibabel writes)."""
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
     if slope == 0 or math.isnan(slope):

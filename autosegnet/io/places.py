@@ -54,11 +54,11 @@ def check_outputs(
         UsageError: two of them are one file
     """
     for (name, output), (other, path) in combinations(outputs.items(), 2):
-        if _overlap(output, path):
+        if _is_overlap(output, path):
             raise UsageError(f"{name} and {other} name the same file; choose one for each")
     for name, output in outputs.items():
         for of, path in inputs.items():
-            if path is not None and _replaces(output, path, is_read):
+            if path is not None and _is_replaced(output, path, is_read):
                 what = f"a file in the folder of {of}" if os.path.isdir(path) else of
                 raise UsageError(f"{name} would replace {what}; choose another place")
 
@@ -88,32 +88,32 @@ def remove_file(path: Path) -> None:
     log.info("removed %s, of an earlier run", format_path(path))
 
 
-def _overlap(a: Output, b: Output) -> bool:
+def _is_overlap(a: Output, b: Output) -> bool:
     if a is None or b is None:
         return False
     if isinstance(a, OutputFolder) and isinstance(b, OutputFolder):
         return _place(a.path) == _place(b.path)
-    return _covers(a, b) if isinstance(b, Path) else _covers(b, a)  # type: ignore[arg-type]
+    return _is_covered(a, b) if isinstance(b, Path) else _is_covered(b, a)  # type: ignore[arg-type]
 
 
-def _covers(output: Path | OutputFolder, path: Path) -> bool:
+def _is_covered(output: Path | OutputFolder, path: Path) -> bool:
     """Return whether the output, when it is written, replaces the file."""
     if isinstance(output, OutputFolder):
         return _place(output.path) == _place(path.parent) and output.holds(path.name)
     return _place(output) == _place(path)
 
 
-def _replaces(output: Output, path: Path, is_read: Callable[[str], bool]) -> bool:
+def _is_replaced(output: Output, path: Path, is_read: Callable[[str], bool]) -> bool:
     if output is None:
         return False
     if not os.path.isdir(path):
-        return _covers(output, path)
+        return _is_covered(output, path)
     existing = output.list_files() if isinstance(output, OutputFolder) else [output]
-    replaced = {identity for file in existing if (identity := _identity(file)) is not None}
-    return bool(replaced) and any(_identity(file) in replaced for file in _files_in(path) if is_read(file.name))
+    replaced = {identity for file in existing if (identity := _identify(file)) is not None}
+    return bool(replaced) and any(_identify(file) in replaced for file in _list_files_in(path) if is_read(file.name))
 
 
-def _files_in(folder: Path) -> Iterator[Path]:
+def _list_files_in(folder: Path) -> Iterator[Path]:
     for place, names in walk_folders(folder, unlisted=lambda error: None):
         yield from (place / name for name in names)
 
@@ -125,7 +125,7 @@ def _place(path: Path) -> str:
         return str(path)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identify(path: Path) -> tuple[int, int] | None:
     try:
         status = os.stat(path)
     except (OSError, ValueError):

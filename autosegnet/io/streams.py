@@ -65,7 +65,7 @@ def inflate_into(file: FileIO, buffer: memoryview, *, wbits: int, several: bool,
         InputError: damage, a wrong checksum, or more or fewer bytes than the buffer has room for
     """
     done, expected = 0, skip + len(buffer)
-    for chunk in _inflated(file, wbits=wbits, several=several, path=path):
+    for chunk in _inflate(file, wbits=wbits, several=several, path=path):
         if done + len(chunk) > expected:
             raise InputError(
                 f"the compressed data inflate to more than the {expected} bytes that the header announces "
@@ -89,14 +89,14 @@ def inflate_first(file: FileIO, count: int, *, wbits: int, path: Path) -> bytes:
         InputError: damage or the end of the file before that
     """
     first = b""
-    for chunk in _inflated(file, wbits=wbits, several=True, path=path):
+    for chunk in _inflate(file, wbits=wbits, several=True, path=path):
         first += chunk
         if len(first) >= count:
             break
     return first[:count]
 
 
-def _inflated(file: FileIO, *, wbits: int, several: bool, path: Path) -> Iterator[bytes]:
+def _inflate(file: FileIO, *, wbits: int, several: bool, path: Path) -> Iterator[bytes]:
     done = empty = 0
     before = 0  # what had been inflated when the present stream began
     stream = zlib_ng.decompressobj(wbits)

@@ -24,7 +24,7 @@ def format_table_csv(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in (heading, *rows):
-        writer.writerow([_guard(show(cell)) if isinstance(cell, str) else cell for cell in row])
+        writer.writerow([_guard_cell(show(cell)) if isinstance(cell, str) else cell for cell in row])
     return text.getvalue()
 
 
@@ -33,5 +33,5 @@ def undo_guard(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_STARTS_A_FORMULA) else cell
 
 
-def _guard(text: str) -> str:
+def _guard_cell(text: str) -> str:
     return f"'{text}" if text.startswith(_STARTS_A_FORMULA) else text

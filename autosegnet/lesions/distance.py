@@ -19,7 +19,7 @@ def measure_largest_distance_mm(points: NDArray[Any], steps_mm: NDArray[np.float
         points: (N, 3) voxel indices (x, y, z), whole or not; N > 0.
         steps_mm: as `Grid.steps_mm`.
     """
-    corners = _corners(points) @ steps_mm.T
+    corners = _find_corners(points) @ steps_mm.T
     squared = 0.0
     for start in range(0, len(corners), _BLOCK):
         apart = corners[start : start + _BLOCK, None] - corners[None]
@@ -39,7 +39,7 @@ def find_line_ends(points: NDArray[np.int64]) -> NDArray[Any]:
     return kept
 
 
-def _corners(points: NDArray[Any]) -> NDArray[Any]:
+def _find_corners(points: NDArray[Any]) -> NDArray[Any]:
     """Return the corners of the convex hull, in as many dimensions as the points span."""
     from scipy.spatial import ConvexHull
 

@@ -88,23 +88,23 @@ def find_landmarks(pet: Grid, *, ct: sitk.Image | None, organs: OrganLabels | No
     heights = np.flatnonzero(lungs.any(axis=(1, 2)))
     columns = np.flatnonzero(lungs.any(axis=(0, 1)))
     midline = (columns[0] + columns[-1]) / 2
-    skull = _skull_base(placed, hu, int(heights[-1]))
-    pelvis = _pelvis(placed, grid)
+    skull = _find_skull_base(placed, hu, int(heights[-1]))
+    pelvis = _find_pelvis(placed, grid)
     if pelvis is None and hu is not None and body is not None:
-        floor = _perineum(body & (hu > _BODY_HU), int(heights[0]), midline)
-        pelvis = None if floor is None else (_height(grid, floor), _height(grid, floor) + _PELVIS_MM)
+        floor = _find_perineum(body & (hu > _BODY_HU), int(heights[0]), midline)
+        pelvis = None if floor is None else (_find_height(grid, floor), _find_height(grid, floor) + _PELVIS_MM)
     return Landmarks(
         grid=grid,
         lungs=lungs,
         lung_floor_mm=_floor(lungs) * LANDMARK_SPACING_MM + grid.origin_mm[2],
-        lung_top_mm=_height(grid, int(heights[-1])),
+        lung_top_mm=_find_height(grid, int(heights[-1])),
         midline_mm=float(grid.origin_mm[0] + LANDMARK_SPACING_MM * midline),
-        skull_base_mm=None if skull is None else _height(grid, skull),
+        skull_base_mm=None if skull is None else _find_height(grid, skull),
         pelvis_mm=pelvis,
     )
 
 
-def _height(grid: Grid, z: float) -> float:
+def _find_height(grid: Grid, z: float) -> float:
     return float(grid.origin_mm[2] + LANDMARK_SPACING_MM * z)
 
 
@@ -156,7 +156,7 @@ def _floor(lungs: NDArray[np.bool_]) -> NDArray[np.float64]:
     return floor
 
 
-def _skull_base(organs: Organs | None, hu: NDArray[np.float32] | None, lung_top: int) -> int | None:
+def _find_skull_base(organs: Organs | None, hu: NDArray[np.float32] | None, lung_top: int) -> int | None:
     """Return the lowest slice of the brain, by the organ map or as far as bone encloses it."""
     from scipy import ndimage
 
@@ -177,7 +177,7 @@ def _skull_base(organs: Organs | None, hu: NDArray[np.float32] | None, lung_top:
     return int(first[0]) if len(first) >= 3 else None
 
 
-def _pelvis(organs: Organs | None, grid: Grid) -> tuple[float, float] | None:
+def _find_pelvis(organs: Organs | None, grid: Grid) -> tuple[float, float] | None:
     """Return the heights of the hip bones, or else what the bladder says of them."""
     if organs is None:
         return None
@@ -186,13 +186,13 @@ def _pelvis(organs: Organs | None, grid: Grid) -> tuple[float, float] | None:
             continue
         heights = np.flatnonzero(organs.make_mask(organ).any(axis=(1, 2)))
         if organ == "hip bone":
-            return _height(grid, heights[0]), _height(grid, heights[-1])
-        floor_mm = _height(grid, heights[0]) - _BLADDER_TO_FLOOR_MM
+            return _find_height(grid, heights[0]), _find_height(grid, heights[-1])
+        floor_mm = _find_height(grid, heights[0]) - _BLADDER_TO_FLOOR_MM
         return floor_mm, floor_mm + _PELVIS_MM
     return None
 
 
-def _perineum(body: NDArray[np.bool_], lung_bottom: int, midline: float) -> int | None:
+def _find_perineum(body: NDArray[np.bool_], lung_bottom: int, midline: float) -> int | None:
     """Return the highest slice below the lungs in which the midline is free between two legs."""
     from scipy import ndimage
 

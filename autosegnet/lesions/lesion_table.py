@@ -139,10 +139,10 @@ def format_lesions_json(table: LesionTable) -> str:
             "voxels_volume_ml": table.peak_voxels * table.voxel_volume_ml,
             "rule": "voxels of the image whose centre lies within the radius, in the lesion or not",
         },
-        "body": _body(table.body),
-        "references": _references(table),
+        "body": _describe_body(table.body),
+        "references": _describe_references(table),
         "sul_per_suv": {formula: table.lean_factors.get(formula) for formula in _LEAN},
-        "suggestions": _suggestions(table),
+        "suggestions": _describe_suggestions(table),
         "left_out": [asdict(left) for left in table.left_out],
         "lesions": [make_lesion_row(lesion, table) for lesion in table.lesions],
     }
@@ -173,7 +173,7 @@ def find_ratio(lesion: Lesion, reference: Reference | None) -> float | None:
     return None if reference is None or reference.suv_mean <= 0 else lesion.suv_max / reference.suv_mean
 
 
-def _body(body: BodyFigures) -> dict[str, Any]:
+def _describe_body(body: BodyFigures) -> dict[str, Any]:
     return {
         "lesions": body.lesions,
         "tmtv_ml": body.tmtv_ml,
@@ -188,16 +188,16 @@ def _body(body: BodyFigures) -> dict[str, Any]:
     }
 
 
-def _references(table: LesionTable) -> dict[str, Any]:
+def _describe_references(table: LesionTable) -> dict[str, Any]:
     references = table.references
     return {
-        "liver": _reference(references.liver, references.without_liver),
-        "blood_pool": _reference(references.blood, references.without_blood),
+        "liver": _describe_reference(references.liver, references.without_liver),
+        "blood_pool": _describe_reference(references.blood, references.without_blood),
         "warning": warn_of_liver(references.liver) if table.is_fdg else "",
     }
 
 
-def _reference(reference: Reference | None, reason: str) -> dict[str, Any]:
+def _describe_reference(reference: Reference | None, reason: str) -> dict[str, Any]:
     if reference is None:
         return {"measured": False, "reason": reason}
     return {
@@ -213,7 +213,7 @@ def _reference(reference: Reference | None, reason: str) -> dict[str, Any]:
     }
 
 
-def _suggestions(table: LesionTable) -> dict[str, Any]:
+def _describe_suggestions(table: LesionTable) -> dict[str, Any]:
     return {
         "note": "suggestions computed from the figures; a reader decides",
         "deauville": suggest_body_deauville(table.lesions, table.fdg_references) or None,

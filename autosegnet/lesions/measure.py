@@ -53,15 +53,15 @@ def measure_lesions(
     locator = Locator(grid, context)
     lesions = tuple(
         replace(
-            _lesion(number, *parts.select_lesion(number), grid=grid),
-            **_beside(parts.find_index(number), mask, context, locator, labelled=labelled),
+            _measure_lesion(number, *parts.select_lesion(number), grid=grid),
+            **_describe_context(parts.find_index(number), mask, context, locator, labelled=labelled),
         )
         for number in range(1, n + 1)
     )
     references = measure_references(suv, labels > 0, organs=locator.organs, landmarks=locator.landmarks, ct=context.ct)
     return LesionTable(
         lesions,
-        _body(lesions, parts.index, grid, context.size),
+        _measure_body(lesions, parts.index, grid, context.size),
         CONNECTIVITY,
         compute_voxel_volume_ml(grid.spacing_mm),
         make_peak_sphere(grid).voxels,
@@ -120,7 +120,7 @@ class _Parts:
         return self.index[part], self.suv[part], self.means[part]
 
 
-def _beside(
+def _describe_context(
     index: NDArray[np.int64], mask: sitk.Image, context: Context, locator: Locator, *, labelled: bool
 ) -> dict[str, Any]:
     """Return what is known of a lesion beside its uptake: confidence, site, label."""
@@ -137,12 +137,12 @@ def _beside(
     return known
 
 
-def _lesion(
+def _measure_lesion(
     number: int, index: NDArray[np.int64], suv: NDArray[np.float64], means: NDArray[np.float64], *, grid: Grid
 ) -> Lesion:
     volume_ml = compute_voxel_volume_ml(grid.spacing_mm)
     highest, mean = float(suv.max()), float(suv.mean())
-    hottest = _hottest(index, suv, means, grid)
+    hottest = _find_hottest(index, suv, means, grid)
     x, y, z = zip(index.min(axis=0).tolist(), (index.max(axis=0) + 1).tolist(), strict=True)
     centres_mm = index @ grid.steps_mm.T + grid.origin_mm
     half_mm = np.abs(grid.steps_mm).sum(axis=1) / 2  # a voxel's body reaches this far from its centre
@@ -156,9 +156,9 @@ def _lesion(
         suv_mean=mean,
         suv_peak=float(means.max()),
         suv_peak_at_max=float(means[suv == highest].max()),
-        suv_max_mm=_position(index[hottest], grid),
+        suv_max_mm=_find_position(index[hottest], grid),
         tlg_g=len(suv) * volume_ml * mean,
-        centroid_mm=_position(index.mean(axis=0), grid),
+        centroid_mm=_find_position(index.mean(axis=0), grid),
         box=(x, y, z),
         box_mm=(left, posterior, superior),
         suv_4_ml=int((suv >= _SUV_4).sum()) * volume_ml,
@@ -169,7 +169,7 @@ def _lesion(
     )
 
 
-def _hottest(index: NDArray[np.int64], suv: NDArray[np.float64], means: NDArray[np.float64], grid: Grid) -> int:
+def _find_hottest(index: NDArray[np.int64], suv: NDArray[np.float64], means: NDArray[np.float64], grid: Grid) -> int:
     """Return which voxel is the hottest, whatever the order in which voxels of the same SUV are stored."""
     tied = np.flatnonzero(suv == suv.max())
     tied = tied[np.isclose(means[tied], means[tied].max(), rtol=1e-9, atol=0.0)]
@@ -177,11 +177,11 @@ def _hottest(index: NDArray[np.int64], suv: NDArray[np.float64], means: NDArray[
     return int(tied[np.lexsort(make_anatomical_keys(positions_mm))[0]])
 
 
-def _position(index: NDArray[Any], grid: Grid) -> Position:
+def _find_position(index: NDArray[Any], grid: Grid) -> Position:
     return grid.find_position_mm((float(index[0]), float(index[1]), float(index[2])))
 
 
-def _body(lesions: tuple[Lesion, ...], index: NDArray[np.int64], grid: Grid, size: BodySize) -> BodyFigures:
+def _measure_body(lesions: tuple[Lesion, ...], index: NDArray[np.int64], grid: Grid, size: BodySize) -> BodyFigures:
     centroids_mm = np.array([lesion.centroid_mm for lesion in lesions])
     in_storage_order = index[np.lexsort(index.T)]  # by z, then y, then x
     apart_mm = measure_largest_distance_mm(centroids_mm, np.eye(3)) if lesions else None

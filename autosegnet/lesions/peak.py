@@ -66,13 +66,13 @@ def compute_sphere_means(suv: NDArray[Any], centres: NDArray[np.int64], sphere: 
     within = ((centres >= reach) & (centres < size - reach)).all(axis=1)
     means = np.empty(len(centres))
     flat, shifts = suv.reshape(-1), sphere.offsets @ strides
-    for chunk in _chunks(np.flatnonzero(within)):
+    for chunk in _split_chunks(np.flatnonzero(within)):
         at = centres[chunk] @ strides
         total = np.zeros(len(chunk))
         for shift in shifts:
             total += flat[at + shift]
         means[chunk] = total / sphere.voxels
-    for chunk in _chunks(np.flatnonzero(~within)):
+    for chunk in _split_chunks(np.flatnonzero(~within)):
         total, count = np.zeros(len(chunk)), np.zeros(len(chunk))
         for offset in sphere.offsets:
             moved = centres[chunk] + offset
@@ -83,5 +83,5 @@ def compute_sphere_means(suv: NDArray[Any], centres: NDArray[np.int64], sphere: 
     return means
 
 
-def _chunks(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def _split_chunks(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [indices[start : start + _CHUNK] for start in range(0, len(indices), _CHUNK)]

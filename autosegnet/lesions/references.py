@@ -92,14 +92,14 @@ def measure_references(
         ct: in HU, for the same.
     """
     if organs is not None and organs.has("liver"):
-        found: Reference | str = _liver_of_map(suv, organs, lesions)
+        found: Reference | str = _find_liver_by_map(suv, organs, lesions)
     elif ct is not None and landmarks is not None:
-        found = _liver_of_rule(suv, ct, landmarks, lesions)
+        found = _find_liver_by_rule(suv, ct, landmarks, lesions)
     else:
         found = "no organ map, and no lungs found in the CT" if ct is not None else "no organ map"
     blood: Reference | str = "no organ map with an aorta"
     if organs is not None and organs.has("aorta"):
-        blood = _blood_of_map(suv, organs, lesions)
+        blood = _find_blood_by_map(suv, organs, lesions)
     return References(
         liver=None if isinstance(found, str) else found,
         blood=None if isinstance(blood, str) else blood,
@@ -108,7 +108,7 @@ def measure_references(
     )
 
 
-def _depth_mm(inside: NDArray[np.bool_], grid: Grid) -> tuple[tuple[slice, ...], NDArray[np.float64]]:
+def _measure_depth_mm(inside: NDArray[np.bool_], grid: Grid) -> tuple[tuple[slice, ...], NDArray[np.float64]]:
     """Return the box of a region and, in it, how far its voxels are from the nearest voxel outside the region."""
     from scipy import ndimage
 
@@ -119,22 +119,22 @@ def _depth_mm(inside: NDArray[np.bool_], grid: Grid) -> tuple[tuple[slice, ...],
     return box, depth
 
 
-def _liver_of_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_]) -> Reference | str:
+def _find_liver_by_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_]) -> Reference | str:
     grid = Grid.from_image(suv)
     liver = organs.make_mask("liver") & ~lesions
     if int(liver.sum()) < 50:
         return "the organ map shows too little of the liver"
-    box, depth = _depth_mm(liver, grid)
-    left_mm = _left_mm(grid, box)
+    box, depth = _measure_depth_mm(liver, grid)
+    left_mm = _find_left_mm(grid, box)
     middle = float(np.median(left_mm[liver[box]]))
     depth = np.where(left_mm <= middle, depth, 0.0)  # the right lobe is the larger: it holds the right half
-    place = _deepest(depth, grid, box)
+    place = _find_deepest(depth, grid, box)
     if float(depth.max()) < LIVER_RADIUS_MM:
         return "the right lobe has no room for a sphere of 3 cm"
-    return _sphere(suv, place, "3 cm sphere in the right lobe of the organ map", sure=True)
+    return _measure_sphere(suv, place, "3 cm sphere in the right lobe of the organ map", sure=True)
 
 
-def _left_mm(grid: Grid, box: tuple[slice, ...]) -> NDArray[np.float64]:
+def _find_left_mm(grid: Grid, box: tuple[slice, ...]) -> NDArray[np.float64]:
     """Return L of every voxel of a box, (z, y, x)."""
     z, y, x = (np.arange(part.start, part.stop) for part in box)
     steps = grid.steps_mm[0]
@@ -144,7 +144,7 @@ def _left_mm(grid: Grid, box: tuple[slice, ...]) -> NDArray[np.float64]:
     return left
 
 
-def _deepest(depth: NDArray[np.float64], grid: Grid, box: tuple[slice, ...]) -> Position:
+def _find_deepest(depth: NDArray[np.float64], grid: Grid, box: tuple[slice, ...]) -> Position:
     """Return the place of the deepest voxel; of several, the one nearest to their middle."""
     at = np.argwhere(depth >= depth.max() - 1e-6)
     index = (at + [part.start for part in box])[:, ::-1]
@@ -153,7 +153,7 @@ def _deepest(depth: NDArray[np.float64], grid: Grid, box: tuple[slice, ...]) -> 
     return float(chosen[0]), float(chosen[1]), float(chosen[2])
 
 
-def _around(grid: Grid, centre_mm: Position, half_mm: float) -> tuple[tuple[slice, ...], NDArray[np.float64]]:
+def _find_around(grid: Grid, centre_mm: Position, half_mm: float) -> tuple[tuple[slice, ...], NDArray[np.float64]]:
     """Return the box of voxels around a place, and where they lie relative to it: (z, y, x, 3) mm."""
     middle = np.linalg.solve(grid.steps_mm, np.asarray(centre_mm) - grid.origin_mm)
     reach = half_mm * np.linalg.norm(np.linalg.inv(grid.steps_mm), axis=1)
@@ -165,8 +165,8 @@ def _around(grid: Grid, centre_mm: Position, half_mm: float) -> tuple[tuple[slic
     return box, offsets
 
 
-def _sphere(suv: sitk.Image, centre_mm: Position, source: str, *, sure: bool) -> Reference:
-    box, offsets = _around(Grid.from_image(suv), centre_mm, LIVER_RADIUS_MM)
+def _measure_sphere(suv: sitk.Image, centre_mm: Position, source: str, *, sure: bool) -> Reference:
+    box, offsets = _find_around(Grid.from_image(suv), centre_mm, LIVER_RADIUS_MM)
     inside = np.linalg.norm(offsets, axis=-1) <= LIVER_RADIUS_MM
     return _measure(suv, box, inside, "liver", centre_mm, source, sure)
 
@@ -197,13 +197,13 @@ def _measure(  # noqa: PLR0913
     )
 
 
-def _blood_of_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_]) -> Reference | str:
+def _find_blood_by_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_]) -> Reference | str:
     """Measure the descending aorta: of each slice between the arch and the diaphragm, the piece behind."""
     grid = Grid.from_image(suv)
     aorta = organs.make_mask("aorta") & ~lesions
     if not aorta.any():
         return "the aorta of the organ map lies inside lesions"
-    box, depth = _depth_mm(aorta, grid)
+    box, depth = _measure_depth_mm(aorta, grid)
     index = (np.argwhere(aorta[box]) + [part.start for part in box])[:, ::-1]
     places = index @ grid.steps_mm.T + np.asarray(grid.origin_mm)
     heights = places[:, 2]
@@ -212,7 +212,7 @@ def _blood_of_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_]) -
     level = (heights < top_mm - 40.0) & (heights > top_mm - 100.0)
     if not level.any():
         return "the aorta of the organ map does not reach 4 cm below its arch"
-    behind = level & (places[:, 1] >= _front_mm(places[level, 1]))
+    behind = level & (places[:, 1] >= _estimate_front_mm(places[level, 1]))
     deep = depth[aorta[box]]
     if float(deep[behind].max()) < _AORTA_RADIUS_MM:
         return "the descending aorta has no room for a circle of 1 cm"
@@ -221,7 +221,7 @@ def _blood_of_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_]) -
     core = places[axis & (np.abs(heights - middle_mm) <= _AORTA_HALF_MM)]
     centre = core.mean(axis=0)
     centre_mm = (float(centre[0]), float(centre[1]), middle_mm)
-    around, offsets = _around(grid, centre_mm, float(np.hypot(_AORTA_RADIUS_MM, _AORTA_HALF_MM)))
+    around, offsets = _find_around(grid, centre_mm, float(np.hypot(_AORTA_RADIUS_MM, _AORTA_HALF_MM)))
     inside = np.linalg.norm(offsets[..., :2], axis=-1) <= _AORTA_RADIUS_MM
     inside &= (np.abs(offsets[..., 2]) <= _AORTA_HALF_MM) & aorta[around]
     if int(inside.sum()) < 3:
@@ -230,13 +230,13 @@ def _blood_of_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_]) -
     return _measure(suv, around, inside, "blood pool", centre_mm, source, True)
 
 
-def _front_mm(back_mm: NDArray[np.float64]) -> float:
+def _estimate_front_mm(back_mm: NDArray[np.float64]) -> float:
     """Return how far in front the descending aorta begins: behind the ascending one if a level shows both."""
     front, back = float(back_mm.min()), float(back_mm.max())
     return (front + back) / 2 if back - front > _BOTH_AORTAS_MM else front
 
 
-def _liver_of_rule(
+def _find_liver_by_rule(
     suv: sitk.Image, ct: sitk.Image, landmarks: Landmarks, lesions: NDArray[np.bool_]
 ) -> Reference | str:
     """Find the largest ball of soft tissue below the right lung, and abstain unless it is as even as a liver."""
@@ -252,11 +252,11 @@ def _liver_of_rule(
     soft &= view_voxels(resample_labels(make_image(lesions.astype(np.uint8), Grid.from_image(suv)), grid)) == 0
     if not soft.any():
         return "no soft tissue below the right lung"
-    box, depth = _depth_mm(soft, grid)
+    box, depth = _measure_depth_mm(soft, grid)
     if float(depth.max()) < _LEAST_RADIUS_MM:
         return f"no ball of soft tissue of {2 * _LEAST_RADIUS_MM / 10:.1f} cm below the right lung"
-    found = _sphere(suv, _deepest(depth, grid, box), "3 cm sphere in the largest ball of soft tissue below the right "
-                    "lung; no organ map", sure=False)  # fmt: skip
+    source = "3 cm sphere in the largest ball of soft tissue below the right lung; no organ map"
+    found = _measure_sphere(suv, _find_deepest(depth, grid, box), source, sure=False)
     if found.suv_mean <= 0 or found.suv_sd > _MOST_VARIATION * found.suv_mean:
         return "what lies below the right lung is too uneven to be a liver"
     return found

@@ -62,7 +62,7 @@ def measure_selected(
     )
     left_out = tuple(
         LeftOut(reason, len(lesions), sum(lesion.volume_ml for lesion in lesions))
-        for reason, lesions in _reasons(small, flagged, selection)
+        for reason, lesions in _list_reasons(small, flagged, selection)
         if lesions
     )
     # References keep away from what is left out, too.
@@ -70,7 +70,7 @@ def measure_selected(
     return remaining, replace(kept_table, references=table.references, left_out=left_out)
 
 
-def _reasons(
+def _list_reasons(
     small: list[Lesion], flagged: list[Lesion], selection: Selection
 ) -> tuple[tuple[str, list[Lesion]], tuple[str, list[Lesion]]]:
     return (

@@ -61,8 +61,8 @@ class Locator:
         """
         middle = index[np.linalg.norm((index - index.mean(axis=0)) @ self._grid.steps_mm.T, axis=1).argmin()]
         position_mm = self._grid.find_position_mm((float(middle[0]), float(middle[1]), float(middle[2])))
-        side = _side_of(position_mm, self.landmarks)
-        shares = _organ_shares(index, self.organs) if self.organs is not None else {}
+        side = _find_side(position_mm, self.landmarks)
+        shares = _compute_organ_shares(index, self.organs) if self.organs is not None else {}
         flag = _flag_of(shares)
         if shares:
             (organ, organ_side), share = max(shares.items(), key=lambda item: item[1])
@@ -70,14 +70,14 @@ class Locator:
                 return Site(organ, organ_side or (side if organ in _PAIRED else ""), "organ map", flag)
         if self.landmarks is None:
             return Site(flag=flag)
-        return Site(_region_of(position_mm, self.landmarks), side, "landmarks", flag)
+        return Site(_find_region(position_mm, self.landmarks), side, "landmarks", flag)
 
 
 _PAIRED: Final = frozenset({"kidney", "lung", "salivary glands"})
 """Organs with a left and a right one, of which some maps make one label."""
 
 
-def _organ_shares(index: NDArray[np.int64], organs: Organs) -> dict[tuple[str, str], float]:
+def _compute_organ_shares(index: NDArray[np.int64], organs: Organs) -> dict[tuple[str, str], float]:
     x, y, z = index.T
     labels, counts = np.unique(organs.labels[z, y, x], return_counts=True)
     shares: dict[tuple[str, str], float] = {}
@@ -99,17 +99,17 @@ def _flag_of(shares: dict[tuple[str, str], float]) -> str:
     return f"{organ} ({doubtful[organ]:.0%} inside)"
 
 
-def _side_of(position_mm: Position, landmarks: Landmarks | None) -> str:
+def _find_side(position_mm: Position, landmarks: Landmarks | None) -> str:
     if landmarks is None:
         return ""
     off_mm = position_mm[0] - landmarks.midline_mm
     return "midline" if abs(off_mm) <= _MIDDLE_MM else "left" if off_mm > 0 else "right"
 
 
-def _region_of(position_mm: Position, landmarks: Landmarks) -> str:
+def _find_region(position_mm: Position, landmarks: Landmarks) -> str:
     """Return the region of a position: from the head down, and within the chest from the lungs outwards."""
     height_mm = position_mm[2]
-    if _in_lungs(position_mm, landmarks):
+    if _is_in_lungs(position_mm, landmarks):
         return "lung"
     off_mm = abs(position_mm[0] - landmarks.midline_mm)
     if height_mm > landmarks.lung_top_mm:
@@ -126,7 +126,7 @@ def _region_of(position_mm: Position, landmarks: Landmarks) -> str:
     return "abdomen" if height_mm > high_mm else "pelvis" if height_mm >= low_mm else "leg"
 
 
-def _in_lungs(position_mm: Position, landmarks: Landmarks) -> bool:
+def _is_in_lungs(position_mm: Position, landmarks: Landmarks) -> bool:
     """Tell whether a position lies in lung, or among lung on two sides of it, as a nodule does."""
     grid = landmarks.grid
     at = np.rint((np.asarray(position_mm) - grid.origin_mm) / LANDMARK_SPACING_MM).astype(int)

@@ -89,13 +89,13 @@ class HostAccumulator:
         """As `LogitAccumulator.add`."""
         (window,) = windows
         of_study, of_window = window.clip(self._array.shape[1:])
-        logits = self._engine.compute_logit_difference(self._filled(window, of_study, of_window), fold)[of_window]
+        logits = self._engine.compute_logit_difference(self._fill_window(window, of_study, of_window), fold)[of_window]
         for k, weight in into.items():
             sums = self._sums[k][of_study]
             for x, plane in enumerate(logits):  # the product of a plane stays in the cache
                 sums[x] += np.float32(weight) * plane
 
-    def _filled(self, window: Window, of_study: Slices, of_window: Slices) -> NDArray[np.float32]:
+    def _fill_window(self, window: Window, of_study: Slices, of_window: Slices) -> NDArray[np.float32]:
         """Return the window's voxels, in memory that the next window reuses."""
         if self._buffer is None or self._buffer.shape[1:] != window.size:
             self._buffer = np.empty((len(self._array), *window.size), dtype=np.float32)

@@ -36,33 +36,33 @@ def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
     if device not in DEVICES:
         raise UsageError(f"device is {device!r}; expected {', '.join(DEVICES)}")
     if device == "reference":
-        return _reference(weights)
+        return _open_reference(weights)
     if device == "cpu":
-        return _on_cpu(weights)
+        return _open_on_cpu(weights)
     if device == "mps":
-        return _on_mps(weights)
-    unusable = _why_cuda_is_unusable()
+        return _open_on_mps(weights)
+    unusable = _explain_unusable_cuda()
     if unusable is None:
         from autosegnet.model.out_of_memory import FallbackEngine
         from autosegnet.model.torch_engine import TorchEngine
 
-        return FallbackEngine(lambda: TorchEngine(weights, device="cuda"), instead=lambda: _on_cpu(weights))
+        return FallbackEngine(lambda: TorchEngine(weights, device="cuda"), instead=lambda: _open_on_cpu(weights))
     if device == "cuda":
         raise UsageError(f"--device cuda, but {unusable}; --device auto runs on the CPU")
     log.warning("%s: running on the CPU", unusable)
-    return _on_cpu(weights)
+    return _open_on_cpu(weights)
 
 
-def _on_cpu(weights: Weights) -> Engine:
+def _open_on_cpu(weights: Weights) -> Engine:
     try:
         from autosegnet.model.openvino_engine import OpenvinoEngine
     except Exception as error:  # not installed, built for another processor or C library, or whatever its import does
         log.warning("OpenVINO cannot be loaded (%s): running in torch, which is slower", " ".join(str(error).split()))
-        return _reference(weights)
+        return _open_reference(weights)
     return OpenvinoEngine.from_weights(weights)
 
 
-def _on_mps(weights: Weights) -> Engine:
+def _open_on_mps(weights: Weights) -> Engine:
     import torch
 
     if not torch.backends.mps.is_available():
@@ -72,13 +72,13 @@ def _on_mps(weights: Weights) -> Engine:
     return ReferenceEngine(weights, device="mps")
 
 
-def _reference(weights: Weights) -> Engine:
+def _open_reference(weights: Weights) -> Engine:
     from autosegnet.model.torch_engine import ReferenceEngine
 
     return ReferenceEngine(weights)
 
 
-def _why_cuda_is_unusable() -> str | None:
+def _explain_unusable_cuda() -> str | None:
     """Return on one line why torch cannot compute on the GPU; None if it can.
 
     If the driver is too old, torch warns. If the GPU is too old or busy, only running something on it shows it. If no

@@ -93,16 +93,16 @@ def evaluate(network: FoldedNetwork, x: T, arithmetic: Arithmetic[T]) -> T:
     """Lesion minus background logit, (B, 1, X, Y, Z), of (B, 2, X, Y, Z)."""
     skipped = []
     for level in network.down:
-        x = _residual(level, x, arithmetic)
+        x = _evaluate_residual(level, x, arithmetic)
         skipped.append(x)
-    x = _residual(network.bottom, x, arithmetic)
+    x = _evaluate_residual(network.bottom, x, arithmetic)
     for up in network.up:
         x = arithmetic.convolve(arithmetic.join(skipped.pop(), x), up.doubling)
-        x = _residual(up.residual, x, arithmetic)
+        x = _evaluate_residual(up.residual, x, arithmetic)
     return x
 
 
-def _residual(block: Residual, x: T, arithmetic: Arithmetic[T]) -> T:
+def _evaluate_residual(block: Residual, x: T, arithmetic: Arithmetic[T]) -> T:
     y = x
     for unit in block.units:
         y = arithmetic.convolve(y, unit)
@@ -135,23 +135,23 @@ def fold_batch_norm(state: dict[str, NDArray[Any]], *, where: str) -> FoldedNetw
         WeightsError: keys, shapes or types are not the network's, or a value is NaN or infinite.
     """
     reader = _Reader(state, where)
-    network = _network(reader)
+    network = _read_network(reader)
     reader.finish()
     return network
 
 
-def _network(read: _Reader) -> FoldedNetwork:
+def _read_network(read: _Reader) -> FoldedNetwork:
     prefix, down, up = "model.", [], []
     above = 2  # channels of the level above: CT and PET on the way down, two logits on the way up
     for channels in CHANNELS[:-1]:
         down.append(read.read_residual(f"{prefix}0.", (above, channels, channels), stride=2))
-        up.append(_up(read, prefix, channels, above, top=above == 2))
+        up.append(_read_up(read, prefix, channels, above, top=above == 2))
         prefix, above = f"{prefix}1.submodule.", channels
     bottom = read.read_residual(prefix, (CHANNELS[-2], CHANNELS[-1], CHANNELS[-1]), stride=1)
     return FoldedNetwork(tuple(down), bottom, tuple(reversed(up)))
 
 
-def _up(read: _Reader, prefix: str, out: int, into: int, *, top: bool) -> Up:
+def _read_up(read: _Reader, prefix: str, out: int, into: int, *, top: bool) -> Up:
     below = out + (CHANNELS[-1] if out == CHANNELS[-2] else out)  # the skipped channels and those from below
     doubling = read.read_normed(f"{prefix}2.0.", (below, into), stride=2, transposed=True)
     if not top:

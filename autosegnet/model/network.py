@@ -61,7 +61,7 @@ def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) ->
     Raises:
         WeightsError: the file is missing, altered (SHA-256) or unreadable, or of numbers that `load` has no type for.
     """
-    return _parsed(read_verified(path, fold.sha256), load, path)
+    return _parse_tensors(read_verified(path, fold.sha256), load, path)
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -72,10 +72,10 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     """
     from safetensors.torch import load
 
-    return _parsed(_read(path), load, path)
+    return _parse_tensors(_read(path), load, path)
 
 
-def _parsed(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path) -> dict[str, T]:
+def _parse_tensors(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path) -> dict[str, T]:
     from safetensors import SafetensorError
 
     try:
@@ -112,12 +112,12 @@ def refuse_keys(*, missing: Collection[str], unexpected: Collection[str], where:
     """Raise WeightsError if a state dict lacks keys of the network, or has others."""
     if missing or unexpected:
         raise WeightsError(
-            f"{where} is not this network: {len(missing)} keys missing{_example(missing)}, "
-            f"{len(unexpected)} unexpected{_example(unexpected)}"
+            f"{where} is not this network: {len(missing)} keys missing{_give_example(missing)}, "
+            f"{len(unexpected)} unexpected{_give_example(unexpected)}"
         )
 
 
-def _example(keys: Collection[str]) -> str:
+def _give_example(keys: Collection[str]) -> str:
     return f" ({min(keys)})" if keys else ""
 
 
@@ -179,11 +179,11 @@ def read_pth(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: as `read_state_dict`.
     """
-    return read_state_dict(path, _network_keys())
+    return read_state_dict(path, _list_network_keys())
 
 
 @cache
-def _network_keys() -> frozenset[str]:
+def _list_network_keys() -> frozenset[str]:
     import torch
 
     with torch.device("meta"):

@@ -38,7 +38,7 @@ class OpenvinoEngine:
         self._networks = networks
         self._core = ov.Core()
         # Without the hint, a CPU with bfloat16 instructions would round to it.
-        self._options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": _threads()}
+        self._options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": _count_threads()}
         self._precision = precision
         self._key: tuple[int, tuple[int, ...]] | None = None
         self._request: ov.InferRequest | None = None
@@ -52,7 +52,7 @@ class OpenvinoEngine:
     def name(self) -> str:
         """Return version, arithmetic and threads."""
         arithmetic = {"f32": "", "bf16": ", bfloat16"}[self._precision]
-        return f"openvino {ov.__version__.split('-')[0]}, CPU, {_threads()} threads{arithmetic}"
+        return f"openvino {ov.__version__.split('-')[0]}, CPU, {_count_threads()} threads{arithmetic}"
 
     @property
     def folds(self) -> int:
@@ -64,19 +64,19 @@ class OpenvinoEngine:
         key = (fold, window.shape)
         if key != self._key:
             self._key = self._request = None  # free its buffers first: there may be no room for both
-            self._request = self._compiled(fold, window.shape)
+            self._request = self._compile_for(fold, window.shape)
             self._key = key
         assert self._request is not None
         self._request.infer([ov.Tensor(np.ascontiguousarray(window)[None], shared_memory=True)])
         difference: NDArray[np.float32] = self._request.get_output_tensor().data[0, 0].copy()
         return difference
 
-    def _compiled(self, fold: int, shape: tuple[int, ...]) -> ov.InferRequest:
+    def _compile_for(self, fold: int, shape: tuple[int, ...]) -> ov.InferRequest:
         model = build_graph(self._networks[fold], (1, *shape))
         return self._core.compile_model(model, "CPU", self._options).create_infer_request()
 
 
-def _threads() -> int:
+def _count_threads() -> int:
     """Return as many as the process may use; OMP_NUM_THREADS limits them, as it limits torch."""
     named = os.environ.get("OMP_NUM_THREADS", "")
     return int(named) if named.isdigit() and int(named) > 0 else count_cores()

@@ -103,7 +103,7 @@ class _SurvivingAccumulator:
     @property
     def batch(self) -> int:
         """Return 1 if several windows at once have been too many, else as `LogitAccumulator.batch`."""
-        return 1 if self._singly else self._current().batch
+        return 1 if self._singly else self._open_current().batch
 
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
         """See `LogitAccumulator.add`."""
@@ -113,12 +113,12 @@ class _SurvivingAccumulator:
             self._engine.survive(partial(self._add_one, window, fold, into))
 
     def _add_one(self, window: Window, fold: int, into: Mapping[int, float]) -> None:
-        self._current().add([window], fold, into)
+        self._open_current().add([window], fold, into)
 
     def _add_together(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> bool:
         """Return whether the windows went through the device at once."""
         try:
-            self._current().add(windows, fold, into)
+            self._open_current().add(windows, fold, into)
             return True
         except torch.OutOfMemoryError:
             log.warning("the GPU ran out of memory: running one window at a time")
@@ -127,9 +127,9 @@ class _SurvivingAccumulator:
 
     def read_sums(self) -> list[NDArray[np.float32]]:
         """See `LogitAccumulator.read_sums`."""
-        return self._current().read_sums()
+        return self._open_current().read_sums()
 
-    def _current(self) -> LogitAccumulator:
+    def _open_current(self) -> LogitAccumulator:
         if self._engine.has_fallen_back and not self._on_host:
             self._canvas = HostAccumulator(self._engine, self._array, self._canvas.read_sums())
             self._on_host = True

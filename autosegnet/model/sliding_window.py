@@ -69,23 +69,23 @@ def fit_window(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
     """
     if recipe.passes == "windows":
         return recipe
-    x, y, z = (_whole_blocks(n) for n in shape)
+    x, y, z = (_round_to_blocks(n) for n in shape)
     longest = max(2 * _HALO, _SLAB_VOXELS // (x * y) // BLOCK * BLOCK)
     if z <= longest:
         return replace(recipe, patch=(x, y, z), overlap=0.0)
     slabs = -(-(z - _HALO) // (longest - _HALO))
-    length = _whole_blocks(-(-(z + (slabs - 1) * _HALO) // slabs))
+    length = _round_to_blocks(-(-(z + (slabs - 1) * _HALO) // slabs))
     return replace(recipe, patch=(x, y, length), overlap=_HALO / length)
 
 
-def _whole_blocks(n: int) -> int:
+def _round_to_blocks(n: int) -> int:
     return -(-n // BLOCK) * BLOCK
 
 
 def count_voxels(recipe: Recipe, shape: tuple[int, ...]) -> int:
     """Count the voxels that pass through each fold for a study of this shape; the time is proportional to them."""
     recipe = fit_window(recipe, shape)
-    return prod(recipe.patch) * prod(len(starts) for starts in _starts(shape, recipe))
+    return prod(recipe.patch) * prod(len(starts) for starts in _list_starts(shape, recipe))
 
 
 def predict_probability(
@@ -110,7 +110,7 @@ def predict_probability(
     """
     recipe = fit_window(recipe, array.shape[1:])
     (summed,) = _walk(array, engine, recipe, own=False, progress=progress)
-    return _blended(summed, recipe)
+    return _blend(summed, recipe)
 
 
 def predict_probability_and_disagreement(
@@ -126,11 +126,11 @@ def predict_probability_and_disagreement(
     """
     recipe = fit_window(recipe, array.shape[1:])
     summed, *own = _walk(array, engine, recipe, own=True, progress=progress)
-    folds = [_blended(logits, recipe) for logits in own]
+    folds = [_blend(logits, recipe) for logits in own]
     deviation = np.empty_like(folds[0])
     for x in range(len(deviation)):  # in slabs, so that no second copy of all folds is made
         deviation[x] = np.std([fold[x] for fold in folds], axis=0)
-    return _blended(summed, recipe), deviation
+    return _blend(summed, recipe), deviation
 
 
 def _walk(
@@ -140,7 +140,7 @@ def _walk(
 
     Folds are the outer loop, because an engine may set up one at a time.
     """
-    windows = [Window((x, y, z), recipe.patch) for x, y, z in product(*_starts(array.shape[1:], recipe))]
+    windows = [Window((x, y, z), recipe.patch) for x, y, z in product(*_list_starts(array.shape[1:], recipe))]
     accumulator = open_accumulator(engine, array, sums=1 + engine.folds if own else 1)
     done = 0
     for fold, weight in enumerate(recipe.fold_weights):
@@ -154,7 +154,7 @@ def _walk(
     return accumulator.read_sums()
 
 
-def _starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
+def _list_starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
     """Return where windows start along each axis; a window longer than the study has the study in its middle.
 
     On a lattice, such a window starts at a whole block, so that the study's place in it does not move the blocks.
@@ -166,7 +166,7 @@ def _starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
     ]
 
 
-def _blended(summed: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
+def _blend(summed: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
     """Turn logits summed over windows into the probability, in place.
 
     Raises:
@@ -174,12 +174,12 @@ def _blended(summed: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]
     """
     if not np.isfinite(summed).all():
         raise WeightsError("the folds gave logits that are not finite; expected finite ones for every study")
-    for axis, (n, starts) in enumerate(zip(summed.shape, _starts(summed.shape, recipe), strict=True)):
-        summed /= _coverage(starts, n, recipe.patch[axis]).reshape([-1 if a == axis else 1 for a in range(3)])
-    return _sigmoid(summed)
+    for axis, (n, starts) in enumerate(zip(summed.shape, _list_starts(summed.shape, recipe), strict=True)):
+        summed /= _count_coverage(starts, n, recipe.patch[axis]).reshape([-1 if a == axis else 1 for a in range(3)])
+    return _apply_sigmoid(summed)
 
 
-def _coverage(starts: tuple[int, ...], length: int, patch: int) -> NDArray[np.float32]:
+def _count_coverage(starts: tuple[int, ...], length: int, patch: int) -> NDArray[np.float32]:
     """Count the windows over each voxel along one axis; over three axes the counts multiply."""
     count = np.zeros(length, dtype=np.float32)
     for start in starts:
@@ -187,7 +187,7 @@ def _coverage(starts: tuple[int, ...], length: int, patch: int) -> NDArray[np.fl
     return count
 
 
-def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def _apply_sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Apply 1 / (1 + exp(-x)) in place, as a tanh, which does not overflow in float32."""
     logits *= np.float32(0.5)
     np.tanh(logits, out=logits)

@@ -130,7 +130,7 @@ def _load_tensors(path: Path) -> object:
     import torch
 
     try:
-        with torch.serialization.safe_globals(_inert_types()):
+        with torch.serialization.safe_globals(_list_inert_types()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror})") from error
@@ -145,7 +145,7 @@ def _load_tensors(path: Path) -> object:
         raise WeightsError(f"{path.name} is not a file of torch.save, or it is damaged; copy it again") from error
 
 
-def _inert_types() -> list[Any]:
+def _list_inert_types() -> list[Any]:
     """Return what programs put beside tensors and what runs no code: NumPy's numbers, arguments, paths."""
     import argparse
     import pathlib

@@ -159,7 +159,7 @@ class _Tensors:
     def convolve(self, x: torch.Tensor, by: Convolution) -> torch.Tensor:
         """See `Arithmetic.convolve`."""
         if by not in self._weights:
-            self._weights[by] = (self._placed(by.weight), self._placed(by.bias))
+            self._weights[by] = (self._place_tensor(by.weight), self._place_tensor(by.bias))
         weight, bias = self._weights[by]
         padding = weight.shape[-1] // 2
         if by.transposed:
@@ -177,6 +177,6 @@ class _Tensors:
         """See `Arithmetic.join`."""
         return torch.cat([x, y], dim=1)
 
-    def _placed(self, values: NDArray[np.float32]) -> torch.Tensor:
+    def _place_tensor(self, values: NDArray[np.float32]) -> torch.Tensor:
         tensor = torch.from_numpy(values).to(self._device, self._dtype)
         return tensor.contiguous(memory_format=torch.channels_last_3d) if tensor.ndim == 5 else tensor

@@ -63,7 +63,10 @@ def make_axial_pictures(study: Study, labels: NDArray[Any], lesions: Sequence[Le
         ct = make_picture(scale(hu, *SOFT_TISSUE_HU))
         hot = _paint_see_through(suv)
         contour = np.zeros((*suv.shape, 4), np.float32)
-        contour[find_rim(_labels_on(plane, labels, Grid.from_image(study.pet)) > 0)] = [*(c / 255.0 for c in CYAN), 1.0]
+        contour[find_rim(_find_labels_on(plane, labels, Grid.from_image(study.pet)) > 0)] = [
+            *(c / 255.0 for c in CYAN),
+            1.0,
+        ]
         contours = make_picture(contour)
         fusion = ct.convert("RGB")
         for layer in (hot.convert("RGBA"), contours):
@@ -100,7 +103,7 @@ def make_axial_plane(lesion: Lesion) -> Grid:
     return Grid((_PIXELS, _PIXELS, 1), (step, step, 1.0), corner, identity)
 
 
-def _labels_on(plane: Grid, labels: NDArray[Any], grid: Grid) -> NDArray[Any]:
+def _find_labels_on(plane: Grid, labels: NDArray[Any], grid: Grid) -> NDArray[Any]:
     """Return (rows, columns): the label of the voxel that each pixel of a plane lies in."""
     # A pixel's voxel index is linear in its column and row.
     to_index = np.linalg.inv(grid.steps_mm)

@@ -109,10 +109,10 @@ class _Run:
         for numbered in itertools.islice(waiting, together):
             self._submit(*numbered)
         while self._under_way:
-            kind, value = self._next_event()
+            kind, value = self._wait_for_event()
             if kind == "done":
                 number, task = self._under_way.pop(value)
-                result = self._result_of(value)
+                result = self._take_result(value)
                 for numbered in itertools.islice(waiting, 1):
                     self._submit(*numbered)
                 yield number, task, result
@@ -129,7 +129,7 @@ class _Run:
         self._under_way[future] = (number, task)
         future.add_done_callback(lambda done: self._events.put(("done", done)))
 
-    def _next_event(self) -> tuple[str, Any]:
+    def _wait_for_event(self) -> tuple[str, Any]:
         warned = False
         while True:
             try:
@@ -141,7 +141,7 @@ class _Run:
                     log.warning("the scheduler has no workers yet; start them with `dask worker`. Waiting.")
                     warned = True
 
-    def _result_of(self, future: Future[Any]) -> Any:
+    def _take_result(self, future: Future[Any]) -> Any:
         from distributed import KilledWorker
         from distributed.client import FutureCancelledError
 

@@ -11,7 +11,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # Linux, control groups version 2: "<mi
 
 def count_cores() -> int:
     """Return the number of cores that this process may use: its affinity if the system has one, and its quota."""
-    return max(1, math.ceil(min(count_bound_cores(), _quota())))
+    return max(1, math.ceil(min(count_bound_cores(), _read_quota())))
 
 
 def count_bound_cores() -> int:
@@ -20,7 +20,7 @@ def count_bound_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _quota() -> float:
+def _read_quota() -> float:
     """Return the cores that a container's limit is worth; infinity without one."""
     try:
         share, period = _QUOTA.read_text(encoding="ascii").split()

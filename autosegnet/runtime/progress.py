@@ -75,7 +75,7 @@ def _show(unit: str, stream: TextIO) -> Iterator[Callable[[float, int], None]]:
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    units = _pluralize(unit)
+    units = _form_plural(unit)
     layout = f"{{percentage:3.0f}}%|{{bar}}| {{n:.1f}} of {{total}} {units}, {{elapsed}} gone, {{remaining}} left"
     loggers = [logging.getLogger("autosegnet")]
     with tqdm(total=1, file=stream, bar_format=layout) as bar, logging_redirect_tqdm(loggers=loggers):
@@ -102,7 +102,9 @@ class _TimedLines:
         each_s = (now - self._start) / done
         left = format_duration(each_s * (total - done))
         count = f"{done:.1f}".removesuffix(".0")
-        log.info("%s of %d %s, %.3g s per %s, %s left", count, total, _pluralize(self._unit), each_s, self._unit, left)
+        log.info(
+            "%s of %d %s, %.3g s per %s, %s left", count, total, _form_plural(self._unit), each_s, self._unit, left
+        )
 
 
 def format_duration(seconds: float) -> str:
@@ -117,5 +119,5 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 86_400:.1f} days"
 
 
-def _pluralize(unit: str) -> str:
+def _form_plural(unit: str) -> str:
     return _PLURALS.get(unit, f"{unit}s")

@@ -28,10 +28,10 @@ def read_acquisition(ledger: Ledger, part: PetSlice) -> datetime | None:
         "acquisition_datetime",
         utc_offset=ledger.read_text("utc_offset"),
     )
-    return moment if moment is not None or clock is None else _on_day_of_series(ledger, clock)
+    return moment if moment is not None or clock is None else _put_on_day_of_series(ledger, clock)
 
 
-def _on_day_of_series(ledger: Ledger, clock: time) -> datetime:
+def _put_on_day_of_series(ledger: Ledger, clock: time) -> datetime:
     """Return a time of day on the day of the series, or the day after if it is more than 12 h before the series."""
     name = next((n for n in ("series_date", "study_date") if read_date(ledger.read_text(n), n)), None)
     if name is not None:

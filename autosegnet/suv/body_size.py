@@ -4,25 +4,25 @@ from collections.abc import Callable
 from typing import Final
 
 
-def _james128_kg(weight_kg: float, height_cm: float, male: bool) -> float:
+def _compute_james128_kg(weight_kg: float, height_cm: float, male: bool) -> float:
     quotient = (weight_kg / height_cm) ** 2
     return 1.10 * weight_kg - 128.0 * quotient if male else 1.07 * weight_kg - 148.0 * quotient
 
 
-def _janmahasatian_kg(weight_kg: float, height_cm: float, male: bool) -> float:
+def _compute_janmahasatian_kg(weight_kg: float, height_cm: float, male: bool) -> float:
     bmi = weight_kg / (height_cm / 100.0) ** 2
     return 9270.0 * weight_kg / (6680.0 + 216.0 * bmi) if male else 9270.0 * weight_kg / (8780.0 + 244.0 * bmi)
 
 
-def _ideal_kg(weight_kg: float, height_cm: float, male: bool) -> float:
+def _compute_ideal_kg(weight_kg: float, height_cm: float, male: bool) -> float:
     return 48.0 + 1.06 * (height_cm - 152.0) if male else 45.5 + 0.91 * (height_cm - 152.0)
 
 
 _NORMS_KG: Final[dict[str, Callable[[float, float, bool], float]]] = {
-    "LBM": _james128_kg,
-    "LBMJAMES128": _james128_kg,
-    "LBMJANMA": _janmahasatian_kg,
-    "IBW": _ideal_kg,
+    "LBM": _compute_james128_kg,
+    "LBMJAMES128": _compute_james128_kg,
+    "LBMJANMA": _compute_janmahasatian_kg,
+    "IBW": _compute_ideal_kg,
 }
 
 SUV_TYPES: Final = tuple(_NORMS_KG)

@@ -86,7 +86,7 @@ class Ledger:
         Raises:
             InputError: the field has a fault.
         """
-        return str(self._value(name, part)).strip()
+        return str(self._read_value(name, part)).strip()
 
     def number(self, name: str, part: PetSlice | None = None) -> float | None:
         """Return the number of a field of the series or of a slice, None if it is missing.
@@ -94,20 +94,20 @@ class Ledger:
         Raises:
             InputError: the field has a fault or its number is not finite.
         """
-        value: float | None = self._value(name, part)
+        value: float | None = self._read_value(name, part)
         if value is not None and not math.isfinite(value):
             raise InputError(f"{name_field(name)} is {value}; expected a finite number")
         return value
 
-    def _value(self, name: str, part: PetSlice | None) -> Any:
+    def _read_value(self, name: str, part: PetSlice | None) -> Any:
         self._fields.add(name)
         source = part or self.header
         if name in source.faults:
-            way = self._way_around(name)
+            way = self._suggest_way_around(name)
             raise InputError(source.faults[name] + (f" ({way} states it)" if way else ""))
         return getattr(source, name)
 
-    def _way_around(self, name: str) -> str:
+    def _suggest_way_around(self, name: str) -> str:
         fact = {"weight_kg": "weight_kg", "height_m": "height_cm", "dose": "dose_mbq"}.get(name)
         if name.startswith("injection_"):
             fact = "injection_time"
@@ -142,7 +142,7 @@ class Ledger:
         tags = {}
         for name, attribute in ATTRIBUTES.items():
             if name in self._fields:
-                shown = self._shown(name, day_zero)
+                shown = self._show_value(name, day_zero)
                 if shown not in ("", None):
                     tags[f"{attribute.keyword} {attribute.number}"] = shown
         times = {k: format_without_date(v, day_zero=day_zero) for k, v in self.times.items() if day_zero is not None}
@@ -160,16 +160,16 @@ class Ledger:
             self.is_from_activity,
         )
 
-    def _shown(self, name: str, day_zero: date | None) -> Any:
+    def _show_value(self, name: str, day_zero: date | None) -> Any:
         if name in _FREE_TEXTS:
             return ""  # a name of the tracer is told, the text is not
         if hasattr(self.header, name):
-            return "" if name in self.header.faults else _undated(name, getattr(self.header, name), day_zero)
-        values = [_undated(name, getattr(part, name), day_zero) for part in self.header.slices]
+            return "" if name in self.header.faults else _undate(name, getattr(self.header, name), day_zero)
+        values = [_undate(name, getattr(part, name), day_zero) for part in self.header.slices]
         return values[0] if len(set(values)) == 1 else values
 
 
-def _undated(name: str, value: Any, day_zero: date | None) -> Any:
+def _undate(name: str, value: Any, day_zero: date | None) -> Any:
     """Return the value with its date replaced by the number of days from the reference time."""
     if name not in _DATES + _MOMENTS:
         return value

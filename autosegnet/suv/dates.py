@@ -73,7 +73,7 @@ def read_datetime(text: str, field: str, *, utc_offset: str = "") -> datetime | 
         return None
     moment = datetime.combine(day, clock)
     if found[3] and utc_offset.strip():
-        moment += _offset(utc_offset.strip(), "utc_offset") - _offset(found[3], field)
+        moment += _parse_offset(utc_offset.strip(), "utc_offset") - _parse_offset(found[3], field)
     return moment
 
 
@@ -126,7 +126,7 @@ def read_stated_moment(text: str, way: str) -> tuple[date | None, time]:
     raise UsageError(f"{way} is {text[:30]!r}; expected HH:MM, HH:MM:SS or 'YYYY-MM-DD HH:MM:SS'")
 
 
-def _offset(text: str, field: str) -> timedelta:
+def _parse_offset(text: str, field: str) -> timedelta:
     found = _OFFSET.match(text)
     if not found:
         raise InputError(f"{name_field(field)} has an invalid UTC offset; expected +HHMM or -HHMM")

@@ -34,7 +34,7 @@ def read_injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -
     if is_stated:
         day, clock = read_stated_moment(ledger.facts.injection_time, way)
         ledger.state(f"injection time {clock:%H:%M:%S} was stated by {way}")
-        moment = _on_the_day_of(reference, clock) if day is None else datetime.combine(day, clock)
+        moment = _put_on_day_of(reference, clock) if day is None else datetime.combine(day, clock)
         source = way
     else:
         moment, source = _read_injection(ledger, reference, half_life_s)
@@ -65,7 +65,7 @@ def _read_injection(ledger: Ledger, reference: datetime, half_life_s: float) -> 
             f"{of_moment} and {of_clock} are missing; SUV needs the time of the injection ({way} states it)"
         )
     if moment is not None and has_dates(reference):
-        return _believe_moment(ledger, moment, clock, reference), of_moment
+        return _correct_moment(ledger, moment, clock, reference), of_moment
     if clock is None:
         assert moment is not None
         clock, of_clock = moment.time(), of_moment
@@ -74,13 +74,13 @@ def _read_injection(ledger: Ledger, reference: datetime, half_life_s: float) -> 
             f"the injection has no date and the half-life is {half_life_s / 3600:.1f} h: the injection is taken to lie "
             "within 24 h before the scan"
         )
-    moment = _on_the_day_of(reference, clock)
+    moment = _put_on_day_of(reference, clock)
     if moment.date() < reference.date():
         of_clock += f", {clock:%H:%M:%S} without a date and taken for the day before,"
     return moment, of_clock
 
 
-def _believe_moment(ledger: Ledger, moment: datetime, clock: time | None, reference: datetime) -> datetime:
+def _correct_moment(ledger: Ledger, moment: datetime, clock: time | None, reference: datetime) -> datetime:
     """Return the injection's date-time, corrected by its time of day if that explains an odd one."""
     offset, text = ledger.read_text("utc_offset"), ledger.read_text("injection_datetime")
     of_moment, of_clock = name_field("injection_datetime"), name_field("injection_time")
@@ -107,6 +107,6 @@ def _believe_moment(ledger: Ledger, moment: datetime, clock: time | None, refere
     return moment
 
 
-def _on_the_day_of(reference: datetime, clock: time) -> datetime:
+def _put_on_day_of(reference: datetime, clock: time) -> datetime:
     moment = datetime.combine(reference.date(), clock)
     return moment - timedelta(days=1) if moment > reference else moment

@@ -79,7 +79,7 @@ def _find_candidates(ledger: Ledger, half_life_s: float) -> dict[str, datetime]:
         found[name] = read_datetime(ledger.read_text(vendor), vendor, utc_offset=offset)
     if earliest is not None:
         found["earliest acquisition"] = earliest[0]
-        found["frame reference time"] = _before_frame_reference(ledger, *earliest, half_life_s)
+        found["frame reference time"] = _subtract_frame_reference(ledger, *earliest, half_life_s)
     known = {name: moment for name, moment in found.items() if moment is not None}
     ledger.times.update({f"reference: {name}": moment for name, moment in known.items()})
     return known
@@ -97,7 +97,9 @@ def _read_series_time(ledger: Ledger, acquired: datetime | None) -> datetime | N
     return datetime.combine(day or read_series_day(ledger), clock)
 
 
-def _before_frame_reference(ledger: Ledger, acquired: datetime, part: PetSlice, half_life_s: float) -> datetime | None:
+def _subtract_frame_reference(
+    ledger: Ledger, acquired: datetime, part: PetSlice, half_life_s: float
+) -> datetime | None:
     """t_ref = t_acq + T_ave - FrameReferenceTime, which the standard counts to the frame's mean activity.
 
     GE counts it to the frame's beginning, without T_ave: in GE Discovery ST series DecayFactor (0054,1321) is that

@@ -78,7 +78,7 @@ def _from_activity(ledger: Ledger, mode: str) -> tuple[tuple[float, ...], str]:
         return (per_dose,) * len(slices), "BQML, ADMIN: 1000 W / D"
     half_life_s = read_half_life_s(ledger)
     if correction == "NONE":
-        return _undecayed(ledger, per_dose, half_life_s), (
+        return _undo_decay(ledger, per_dose, half_life_s), (
             "BQML, NONE: 1000 W / D e^(l (t_acq - t_adm)) l d / (1 - e^(-l d)), l = ln 2 / T, for each slice"
         )
     reference, chosen = find_start_reference(ledger, half_life_s=half_life_s)
@@ -97,7 +97,7 @@ def _check_decay_claims(ledger: Ledger, correction: str) -> None:
         )
 
 
-def _undecayed(ledger: Ledger, per_dose: float, half_life_s: float) -> tuple[float, ...]:
+def _undo_decay(ledger: Ledger, per_dose: float, half_life_s: float) -> tuple[float, ...]:
     earliest = read_earliest_acquisition(ledger)
     stated = state_scan_time(ledger, near=earliest[0] if earliest else None)
     first = stated or (earliest[0] if earliest else None)

@@ -49,14 +49,14 @@ def convert_sidecar(sidecar: dict[str, Any], *, facts: StatedFacts | None = None
         InputError: an entry is missing or cannot be true, or the PET has several frames.
     """
     page = _Page(sidecar, facts or StatedFacts())
-    unit = _unit(sidecar, "Units", _CONCENTRATION, default="Bq/mL")
+    unit = _read_unit(sidecar, "Units", _CONCENTRATION, default="Bq/mL")
     dose_bq, weight = page.read_dose_bq(), page.read_weight_kg()
     tracer = page.read_tracer()
     half_life_s = tracer.half_life_s
     if half_life_s is None:
         raise InputError("TracerRadionuclide is missing or unknown in the sidecar; expected a nuclide such as F18")
     per_dose = 1000.0 * weight / dose_bq
-    if _corrected(sidecar):
+    if _is_decay_corrected(sidecar):
         after_s = page.read_uptake_s("ImageDecayCorrectionTime", half_life_s)
         factor, rule = per_dose * 2.0 ** (after_s / half_life_s), "sidecar, decay-corrected: 1000 W / (D 2^(-t / T))"
     else:
@@ -102,8 +102,8 @@ class _Page:
         stated, way = self._facts.dose_mbq, self._facts.name_way("dose_mbq")
         if stated is None:
             name = "InjectedRadioactivity"
-            dose_bq, source = _positive(self._sidecar, name), _in_sidecar(name)
-            dose_bq *= _unit(self._sidecar, f"{name}Units", _BECQUEREL)
+            dose_bq, source = _read_positive(self._sidecar, name), _name_in_sidecar(name)
+            dose_bq *= _read_unit(self._sidecar, f"{name}Units", _BECQUEREL)
         else:
             dose_bq, source = stated * 1e6, way
             self._state(f"dose {stated:g} MBq was stated by {way}")
@@ -114,7 +114,7 @@ class _Page:
     def read_weight_kg(self) -> float:
         stated, way = self._facts.weight_kg, self._facts.name_way("weight_kg")
         if stated is None:
-            weight, source = _positive(self._sidecar, "PatientWeight"), _in_sidecar("PatientWeight")
+            weight, source = _read_positive(self._sidecar, "PatientWeight"), _name_in_sidecar("PatientWeight")
         else:
             weight, source = stated, way
             self._state(f"weight {stated:g} kg was stated by {way}")
@@ -122,11 +122,13 @@ class _Page:
         return weight
 
     def read_tracer(self) -> Tracer:
-        stated_s = _positive(self._sidecar, "RadionuclideHalfLife") if "RadionuclideHalfLife" in self._sidecar else None
+        stated_s = (
+            _read_positive(self._sidecar, "RadionuclideHalfLife") if "RadionuclideHalfLife" in self._sidecar else None
+        )
         texts = {name: str(self._sidecar.get(name, "")) for name in ("TracerName", "TracerRadionuclide")}
         name, doubts = name_tracer({"TracerName": texts["TracerName"]}, "")
         witnesses = {source: find_in_text(text) for source, text in texts.items()}
-        tracer = identify_nuclide(witnesses, stated_s, attribute=_in_sidecar("RadionuclideHalfLife"))
+        tracer = identify_nuclide(witnesses, stated_s, attribute=_name_in_sidecar("RadionuclideHalfLife"))
         self.warnings += [*doubts, *tracer.warnings]
         return replace(tracer, name=name)
 
@@ -163,11 +165,11 @@ class _Page:
         return count_seconds_of_day(clock) - count_seconds_of_day(zero)
 
 
-def _in_sidecar(name: str) -> str:
+def _name_in_sidecar(name: str) -> str:
     return f"{name} in the sidecar"
 
 
-def _corrected(sidecar: dict[str, Any]) -> bool:
+def _is_decay_corrected(sidecar: dict[str, Any]) -> bool:
     corrected = sidecar.get("ImageDecayCorrected", "ImageDecayCorrectionTime" in sidecar or None)
     if not isinstance(corrected, bool):
         raise InputError("ImageDecayCorrected is missing in the sidecar or not true or false")
@@ -181,7 +183,7 @@ def _number(sidecar: dict[str, Any], name: str) -> float:
     return float(value)
 
 
-def _positive(sidecar: dict[str, Any], name: str) -> float:
+def _read_positive(sidecar: dict[str, Any], name: str) -> float:
     value = _number(sidecar, name)
     if value <= 0:
         raise InputError(f"{name} is {value:g} in the sidecar; expected more than 0")
@@ -195,7 +197,7 @@ def _frame(sidecar: dict[str, Any], name: str) -> float:
     return _number({name: value[0] if isinstance(value, list) else value}, name)
 
 
-def _unit(sidecar: dict[str, Any], name: str, units: dict[str, float], *, default: str | None = None) -> float:
+def _read_unit(sidecar: dict[str, Any], name: str, units: dict[str, float], *, default: str | None = None) -> float:
     text = sidecar.get(name, default)
     known = units.get(str(text).lower().replace(" ", "")) if text is not None else None
     if known is None:

@@ -137,7 +137,7 @@ def identify_nuclide(witnesses: Mapping[str, str | None], stated_s: float | None
     """
     known = {source: name for source, name in witnesses.items() if name is not None}
     if stated_s is None:
-        return _by_majority(known, attribute)
+        return _choose_by_majority(known, attribute)
     agreeing = [name for name in known.values() if nuclides.matches_half_life(stated_s, name)]
     if agreeing or not known:
         name = agreeing[0] if agreeing else nuclides.find_by_half_life(stated_s) or ""
@@ -152,7 +152,7 @@ def identify_nuclide(witnesses: Mapping[str, str | None], stated_s: float | None
     return Tracer("", nearest, stated_s, (found,))
 
 
-def _by_majority(known: Mapping[str, str], attribute: str) -> Tracer:
+def _choose_by_majority(known: Mapping[str, str], attribute: str) -> Tracer:
     if not known:
         return Tracer("", "", None, ())
     votes = Counter(known.values()).most_common()

@@ -45,10 +45,10 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code, as `autosegnet.runtime.exit.run_program` defines them."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return run_program(lambda: _command_line(given))
+    return run_program(lambda: _run_command_line(given))
 
 
-def _command_line(arguments: list[str]) -> None:
+def _run_command_line(arguments: list[str]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogLines("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -69,13 +69,13 @@ def save(folder: Path, *, array: NDArray[Any], truth: NDArray[np.bool_], note: d
     assert array.shape[1:] == truth.shape, "input and truth share a grid"
     sums = {}
     for name, values in ((INPUT, array.transpose(0, 3, 2, 1)), (LESION, np.argwhere(truth).astype(np.int16))):
-        data = _npy(values)
+        data = _encode_npy(values)
         sums[name] = zlib.crc32(data)
         write_bytes(data, folder / name)
     write_text(json.dumps({"format": ARRAYS_FORMAT, "crc32": sums, **note}, indent=1) + "\n", folder / NOTE)
 
 
-def _npy(array: NDArray[Any]) -> bytes:
+def _encode_npy(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array))
     return buffer.getvalue()

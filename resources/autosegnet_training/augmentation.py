@@ -89,9 +89,9 @@ def draw(configuration: TrainingConfiguration, rng: np.random.Generator) -> Draw
     blurred, cut = (rng.random(2) < (c.blur_probability, c.cut_probability)).tolist()
     width, axis, share = float(rng.uniform(*c.blur_voxels)), int(rng.integers(3)), float(rng.uniform(-0.5, 0.5))
     return Draws(
-        translation_voxels=_vector(translation),
+        translation_voxels=_make_vector(translation),
         rotation_rad=rotation,
-        scale=_vector(scale * mirror),
+        scale=_make_vector(scale * mirror),
         elastic_sigma=sigma,
         elastic_magnitude=magnitude if elastic else 0.0,
         gamma=exponent if gamma else 1.0,
@@ -104,7 +104,7 @@ def draw(configuration: TrainingConfiguration, rng: np.random.Generator) -> Draw
     )
 
 
-def _vector(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> AffineVector:
+def _make_vector(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> AffineVector:
     x, y, z = values.tolist()
     return (x, y, z)
 
@@ -146,7 +146,7 @@ def _move(
     if not moving:
         return image, label
     shape = image.shape[2:]
-    grid = torch.stack([_normalised(find_sampling_positions(draws[k], shape, generators[k]), shape) for k in moving])
+    grid = torch.stack([_normalise(find_sampling_positions(draws[k], shape, generators[k]), shape) for k in moving])
     some_image, some_label = (torch.stack([values[k] for k in moving]) for values in (image, label))
     moved = functional.grid_sample(some_image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     labelled = functional.grid_sample(
@@ -214,7 +214,7 @@ def _smooth(field: torch.Tensor, kernel: torch.Tensor, *, axis: int) -> torch.Te
     return smoothed
 
 
-def _normalised(positions: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+def _normalise(positions: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Positions as `grid_sample` takes them: -1 to 1 from border to border, last axis first."""
     extent = to_device([float(n) for n in shape], positions.device)
     return (positions * (2.0 / extent)).flip(-1)

@@ -41,10 +41,10 @@ class Counts:
 
 def count(suv: NDArray[np.float32], truth: NDArray[np.bool_]) -> Counts:
     """Return the counts of a case."""
-    return Counts(_above(suv), _above(suv[truth]), int(np.count_nonzero(truth)))
+    return Counts(_find_above(suv), _find_above(suv[truth]), int(np.count_nonzero(truth)))
 
 
-def _above(suv: NDArray[np.float32]) -> NDArray[np.int64]:
+def _find_above(suv: NDArray[np.float32]) -> NDArray[np.int64]:
     # digitize(right=True) gives how many thresholds lie below the value, for values strictly above them.
     passed = np.bincount(np.digitize(suv.ravel(), THRESHOLDS_SUV, right=True), minlength=THRESHOLDS_SUV.size + 1)
     return passed[::-1].cumsum()[::-1][1:].astype(np.int64)

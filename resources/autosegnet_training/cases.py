@@ -58,7 +58,7 @@ def write_cases(cases: Sequence[Case], path: Path) -> None:
     rows = []
     for case in cases:
         fold = "" if case.fold is None else case.fold
-        files = [_relative(file, path.parent) for file in (case.pet, case.ct, case.mask)]
+        files = [_make_relative(file, path.parent) for file in (case.pet, case.ct, case.mask)]
         rows.append([case.name, case.patient, case.cohort, fold, *files, format_box(case.box), case.repeat])
     write_text(format_table_csv(CASE_COLUMNS, rows, show=str), path)
 
@@ -72,7 +72,7 @@ def read_cases(path: Path) -> list[Case]:
         InputError: no such file, a column missing, a case named twice, or a value that cannot be read.
     """
     rows = read_table(path, what="a table of cases", other_bytes="surrogateescape")
-    cases = [_case(row, path, line) for line, row in enumerate(rows, start=2)]
+    cases = [_parse_case(row, path, line) for line, row in enumerate(rows, start=2)]
     if not cases:
         raise InputError(f"{path} lists no case")
     refuse_doubles(cases, path)
@@ -88,13 +88,13 @@ def refuse_doubles(cases: Sequence[Case], where: Path) -> None:
         seen.add(case.name)
 
 
-def _case(row: Mapping[str, str | None], path: Path, line: int) -> Case:
+def _parse_case(row: Mapping[str, str | None], path: Path, line: int) -> Case:
     where = f"{path}, line {line}"
     values = {(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(v, str)}
     name = values.get("case", "")
     if not name or name in (".", "..") or "/" in name or "\\" in name:
         raise InputError(f"column case holds {name!r} in {where}; expected a name without slashes")
-    pet, ct, mask = (path.parent / _column(values, column, where) for column in ("pet", "ct", "mask"))
+    pet, ct, mask = (path.parent / _read_column(values, column, where) for column in ("pet", "ct", "mask"))
     fold = values.get("fold", "")
     if fold and not _is_count(fold):
         raise InputError(f"column fold holds {fold!r} in {where}; expected a number or nothing")
@@ -118,7 +118,7 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 6
 
 
-def _column(values: Mapping[str, str], column: str, where: str) -> str:
+def _read_column(values: Mapping[str, str], column: str, where: str) -> str:
     for alias in _ALIASES.get(column, (column,)):
         if values.get(alias):
             return values[alias]
@@ -148,7 +148,7 @@ def parse_box(text: str, *, where: str) -> Box | None:
     return (x0, x1), (y0, y1), (z0, z1)
 
 
-def _relative(file: Path, folder: Path) -> str:
+def _make_relative(file: Path, folder: Path) -> str:
     file, folder = Path(os.path.abspath(file)), Path(os.path.abspath(folder))
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
 

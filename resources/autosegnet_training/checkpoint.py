@@ -39,7 +39,7 @@ def write_checkpoint(folder: Path, state: dict[str, Any], *, epoch: int, step: i
     payload = buffer.getvalue()
     head = _HEAD + hashlib.sha256(payload).hexdigest().encode() + b"\n"
     write_bytes(head + payload, folder / f"{epoch:05d}_{step:06d}.ckpt")
-    for path in _newest_first(folder)[_KEPT:]:
+    for path in _sort_newest_first(folder)[_KEPT:]:
         path.unlink()
 
 
@@ -49,7 +49,7 @@ def read_newest(folder: Path) -> dict[str, Any] | None:
     Raises:
         InputError: there are checkpoints and none of them is whole.
     """
-    paths = _newest_first(folder)
+    paths = _sort_newest_first(folder)
     for path in paths:
         state = _read(path)
         if state is not None:
@@ -60,7 +60,7 @@ def read_newest(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def _sort_newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.ckpt"), reverse=True)
 
 

@@ -17,7 +17,7 @@ OPTIMISERS = ("adam", "adamw")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
-def _setting(default: Any, what: str) -> Any:
+def _define_setting(default: Any, what: str) -> Any:
     return field(default=default, metadata={"what": what})
 
 
@@ -25,79 +25,89 @@ def _setting(default: Any, what: str) -> Any:
 class TrainingConfiguration:
     """Hold the settings of a run: the paper's; where it is silent, rows 2 to 16 of docs/explanation/decisions.md."""
 
-    preset: str = _setting("paper", "the preset that the other settings started from")
-    seed: int = _setting(0, "of every random number: initial weights, patches, augmentation")
-    epochs: int = _setting(300, "paper, section 2.4; one epoch sees every training case `patches_per_case` times")
-    minutes: float = _setting(
+    preset: str = _define_setting("paper", "the preset that the other settings started from")
+    seed: int = _define_setting(0, "of every random number: initial weights, patches, augmentation")
+    epochs: int = _define_setting(
+        300, "paper, section 2.4; one epoch sees every training case `patches_per_case` times"
+    )
+    minutes: float = _define_setting(
         0.0, "train for so many minutes instead of so many epochs: the cosine follows the clock; 0: by epochs"
     )
-    patches_per_case: int = _setting(1, "random patches of every training case in an epoch")
-    batch: int = _setting(4, "patches behind one step of the optimiser, over all processes; paper, section 2.4")
-    micro_batch: int = _setting(0, "patches that go through the network at once; 0: the share of one process")
-    patch: tuple[int, int, int] = _setting((192, 192, 192), "voxels of a training patch; paper, section 2.2 (i)")
-    inference_patch: tuple[int, int, int] = _setting(
+    patches_per_case: int = _define_setting(1, "random patches of every training case in an epoch")
+    batch: int = _define_setting(4, "patches behind one step of the optimiser, over all processes; paper, section 2.4")
+    micro_batch: int = _define_setting(0, "patches that go through the network at once; 0: the share of one process")
+    patch: tuple[int, int, int] = _define_setting((192, 192, 192), "voxels of a training patch; paper, section 2.2 (i)")
+    inference_patch: tuple[int, int, int] = _define_setting(
         (192, 192, 192), "window of validation and of the exported recipe; paper, section 2.5"
     )
-    overlap: float = _setting(0.5, "of neighbouring windows; paper, section 2.5")
-    lesion_patches: float = _setting(0.0, "fraction of patches that must hold a lesion voxel, where the case has one")
-    lesion_first: bool = _setting(
+    overlap: float = _define_setting(0.5, "of neighbouring windows; paper, section 2.5")
+    lesion_patches: float = _define_setting(
+        0.0, "fraction of patches that must hold a lesion voxel, where the case has one"
+    )
+    lesion_first: bool = _define_setting(
         False, "draw a lesion, then its voxel, for these: small lesions come as often as large ones; not in the paper"
     )
-    hot_patches: float = _setting(0.0, "fraction of the other patches that must hold a voxel of SUV above 4")
-    fill_probability: float = _setting(
+    hot_patches: float = _define_setting(0.0, "fraction of the other patches that must hold a voxel of SUV above 4")
+    fill_probability: float = _define_setting(
         0.0, "of laying a case that is smaller than a patch over a patch of a larger case, in place of air around it"
     )
-    labels: str = _setting("", "folder that label-volumes wrote; bodies made from it anew for every patch")
-    simulated_patches: float = _setting(0.0, "fraction of patches that show such a body instead of the case")
-    initial: str = _setting(
+    labels: str = _define_setting("", "folder that label-volumes wrote; bodies made from it anew for every patch")
+    simulated_patches: float = _define_setting(0.0, "fraction of patches that show such a body instead of the case")
+    initial: str = _define_setting(
         "", "trained network to start from, a state dict (.pt) or a fold (.safetensors); none: random weights"
     )
 
-    optimiser: str = _setting("adam", "adam (paper, section 2.4) or adamw")
-    learning_rate: float = _setting(1e-3, "at the start; a cosine takes it to 0 over the epochs; paper, section 2.4")
-    weight_decay: float = _setting(0.0, "of the optimiser")
-    focal_gamma: float = _setting(2.0, "exponent of the focal loss; paper, section 2.4")
-    focal_weights: tuple[float, float] = _setting((1.0, 100.0), "of background and lesion; paper, section 2.4")
+    optimiser: str = _define_setting("adam", "adam (paper, section 2.4) or adamw")
+    learning_rate: float = _define_setting(
+        1e-3, "at the start; a cosine takes it to 0 over the epochs; paper, section 2.4"
+    )
+    weight_decay: float = _define_setting(0.0, "of the optimiser")
+    focal_gamma: float = _define_setting(2.0, "exponent of the focal loss; paper, section 2.4")
+    focal_weights: tuple[float, float] = _define_setting((1.0, 100.0), "of background and lesion; paper, section 2.4")
 
-    false_volume: float = _setting(0.0, "weight of the loss's term for false volume; not in the paper")
+    false_volume: float = _define_setting(0.0, "weight of the loss's term for false volume; not in the paper")
 
-    affine_probability: float = _setting(0.5, "of translation, rotation and scaling of a patch; authors' code of 2024")
-    translation_voxels: float = _setting(10.0, "largest shift along each axis; paper, section 2.2 (ii)")
-    rotation_rad: float = _setting(pi / 12, "largest axial rotation; paper, section 2.2 (iii)")
-    scaling: float = _setting(0.1, "scale along each axis is drawn from 1 - scaling to 1 + scaling; paper, (iv)")
-    elastic_probability: float = _setting(0.5, "of elastic deformation; authors' code of 2024")
-    elastic_sigma: tuple[float, float] = _setting(
+    affine_probability: float = _define_setting(
+        0.5, "of translation, rotation and scaling of a patch; authors' code of 2024"
+    )
+    translation_voxels: float = _define_setting(10.0, "largest shift along each axis; paper, section 2.2 (ii)")
+    rotation_rad: float = _define_setting(pi / 12, "largest axial rotation; paper, section 2.2 (iii)")
+    scaling: float = _define_setting(0.1, "scale along each axis is drawn from 1 - scaling to 1 + scaling; paper, (iv)")
+    elastic_probability: float = _define_setting(0.5, "of elastic deformation; authors' code of 2024")
+    elastic_sigma: tuple[float, float] = _define_setting(
         (0.0, 1.0), "SD in voxels of the smoothing of the offsets; paper, (v)"
     )
-    elastic_magnitude: tuple[float, float] = _setting((0.0, 1.0), "of the offsets in voxels; paper, (v)")
-    gamma_probability: float = _setting(0.3, "of gamma correction of CT and PET; authors' code of 2024")
-    gamma: tuple[float, float] = _setting((0.7, 1.5), "exponent; paper, section 2.2 (vi)")
-    noise_probability: float = _setting(0.5, "of Gaussian noise on CT and PET; authors' code of 2024")
-    noise_sigma: float = _setting(0.1, "largest SD; the paper's 1 would destroy a CT in [0, 1]; MONAI's default")
-    flip_probability: float = _setting(0.0, "of mirroring along each axis; not in the paper")
-    suv_probability: float = _setting(0.0, "of scaling the PET; not in the paper")
-    suv_factor: tuple[float, float] = _setting((0.8, 1.25), "range of the PET's factor; not in the paper")
+    elastic_magnitude: tuple[float, float] = _define_setting((0.0, 1.0), "of the offsets in voxels; paper, (v)")
+    gamma_probability: float = _define_setting(0.3, "of gamma correction of CT and PET; authors' code of 2024")
+    gamma: tuple[float, float] = _define_setting((0.7, 1.5), "exponent; paper, section 2.2 (vi)")
+    noise_probability: float = _define_setting(0.5, "of Gaussian noise on CT and PET; authors' code of 2024")
+    noise_sigma: float = _define_setting(0.1, "largest SD; the paper's 1 would destroy a CT in [0, 1]; MONAI's default")
+    flip_probability: float = _define_setting(0.0, "of mirroring along each axis; not in the paper")
+    suv_probability: float = _define_setting(0.0, "of scaling the PET; not in the paper")
+    suv_factor: tuple[float, float] = _define_setting((0.8, 1.25), "range of the PET's factor; not in the paper")
 
-    blur_probability: float = _setting(0.0, "of blurring the PET; not in the paper")
-    blur_voxels: tuple[float, float] = _setting((0.25, 2.0), "range of the blur's full width at half maximum")
-    cut_probability: float = _setting(0.0, "of a field of view that ends inside the patch; not in the paper")
+    blur_probability: float = _define_setting(0.0, "of blurring the PET; not in the paper")
+    blur_voxels: tuple[float, float] = _define_setting((0.25, 2.0), "range of the blur's full width at half maximum")
+    cut_probability: float = _define_setting(0.0, "of a field of view that ends inside the patch; not in the paper")
 
-    validate_every: int = _setting(4, "epochs between validations, besides the last one; authors' code of 2024")
-    precision: str = _setting(
+    validate_every: int = _define_setting(4, "epochs between validations, besides the last one; authors' code of 2024")
+    precision: str = _define_setting(
         "auto",
         "of the network: auto (bfloat16 or float16 on CUDA, else float32), or one of them (on a CPU with "
         "AVX-512 BF16 instructions, bfloat16 is faster too)",
     )
-    channels_last: bool = _setting(True, "memory format channels_last_3d")
-    compile: bool = _setting(False, "compile the network with torch.compile")
-    frozen_norm: bool = _setting(
+    channels_last: bool = _define_setting(True, "memory format channels_last_3d")
+    compile: bool = _define_setting(False, "compile the network with torch.compile")
+    frozen_norm: bool = _define_setting(
         False, "batch norm keeps the running statistics of --initial, which inference uses, instead of the patches' own"
     )
-    frozen_bottom: bool = _setting(
+    frozen_bottom: bool = _define_setting(
         False, "the convolutions of the deepest level, 56 % of all weights, stay those of --initial"
     )
-    workers: int = _setting(4, "threads of each process that read patches")
-    checkpoint_minutes: float = _setting(10.0, "at most this long between checkpoints; one ends every epoch as well")
+    workers: int = _define_setting(4, "threads of each process that read patches")
+    checkpoint_minutes: float = _define_setting(
+        10.0, "at most this long between checkpoints; one ends every epoch as well"
+    )
 
     def __post_init__(self) -> None:
         """Raise UsageError if a value cannot be trained with."""
@@ -187,20 +197,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             "--" + f.name.replace("_", "-"),
             dest=f.name,
-            type=_truth if kind is bool else kind,
+            type=_parse_truth if kind is bool else kind,
             nargs=count,
             default=argparse.SUPPRESS,
             metavar=kind.__name__.upper(),
-            help=f"{f.metadata['what']} ({_shown(default)})".replace("%", "%%"),
+            help=f"{f.metadata['what']} ({_show_default(default)})".replace("%", "%%"),
         )
 
 
-def _shown(default: Any) -> str:
+def _show_default(default: Any) -> str:
     values = default if isinstance(default, tuple) else (default,)
     return " ".join(f"{v:.4g}" if isinstance(v, float) else str(v).lower() for v in values)
 
 
-def _truth(text: str) -> bool:
+def _parse_truth(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text!r}; expected true or false")
     return text.lower() == "true"

@@ -122,7 +122,7 @@ class EvaluateCases:
 
     def open(self) -> Engine:
         """Return the engine with the fold loaded."""
-        return _engine(self.best, self.device)
+        return _open_best(self.best, self.device)
 
     def read(self, task: Case) -> Labelled:
         """Return the study and the truth of a case; raise InputError if it cannot be trusted."""
@@ -134,11 +134,11 @@ class EvaluateCases:
         """Return the metrics of the network and of each threshold, and the counts for the best threshold."""
         labelled = reading.result()
         found = segment_study(labelled.study, opened, self.recipe, progress=lambda done, total: tell(done / total)).mask
-        suv, truth = _arrays(labelled)
+        suv, truth = _read_arrays(labelled)
         spacing_mm = labelled.truth.GetSpacing()
         masks = (segment_above(suv, 4.0), segment_above(suv, 2.5), segment_above_fraction(suv))
-        thresholds = [_measured(mask, truth, spacing_mm) for mask in masks]
-        return _measured(view_voxels(found) != 0, truth, spacing_mm), thresholds, count(suv, truth)
+        thresholds = [_measure_found(mask, truth, spacing_mm) for mask in masks]
+        return _measure_found(view_voxels(found) != 0, truth, spacing_mm), thresholds, count(suv, truth)
 
 
 def evaluate_fold(
@@ -171,7 +171,7 @@ def evaluate_fold(
     return evaluated
 
 
-def _engine(best: Path, device: torch.device) -> Engine:
+def _open_best(best: Path, device: torch.device) -> Engine:
     """Return the engine that inference would take for a network."""
     state = read_pth(best)
     if device.type == "cuda":
@@ -181,12 +181,12 @@ def _engine(best: Path, device: torch.device) -> Engine:
     return OpenvinoEngine([fold_batch_norm({k: v.numpy() for k, v in state.items()}, where=str(best))])
 
 
-def _arrays(labelled: Labelled) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _read_arrays(labelled: Labelled) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """SUV and truth as arrays (z, y, x)."""
     return np.asarray(view_voxels(labelled.study.pet), dtype=np.float32), np.asarray(view_voxels(labelled.truth) != 0)
 
 
-def _measured(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> CaseMetrics:
+def _measure_found(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> CaseMetrics:
     return measure_masks(found, truth, spacing_mm=spacing_mm[::-1])
 
 
@@ -195,10 +195,10 @@ def _write(folds: Sequence[Evaluated], output: Path, sums: Sequence[str]) -> Non
     methods: dict[str, list[Metrics]] = {"network": [fold.network for fold in folds]}
     for name in folds[0].thresholds:
         methods[name] = [fold.thresholds[name] for fold in folds]
-    methods[f"SUV > {best:g} (best, chosen on these cases)"] = [_at(best, fold) for fold in folds]
+    methods[f"SUV > {best:g} (best, chosen on these cases)"] = [_find_at(best, fold) for fold in folds]
     text = format_folds_table(methods)
     write_text(text, output / TABLE)
-    write_text(_csv(methods), output / CASES)
+    write_text(_format_csv(methods), output / CASES)
     scores = [fmean([m.dsc for m in f.network.values() if m.is_positive] or [0.0]) for f in folds]
     summary = [
         {"fold": k, "dsc": score, "sha256": sha256} for k, (score, sha256) in enumerate(zip(scores, sums, strict=True))
@@ -207,12 +207,12 @@ def _write(folds: Sequence[Evaluated], output: Path, sums: Sequence[str]) -> Non
     sys.stdout.write(text)
 
 
-def _at(threshold: float, fold: Evaluated) -> Metrics:
+def _find_at(threshold: float, fold: Evaluated) -> Metrics:
     metrics = {}
     for case in fold.cases:
         labelled = read_labelled(case)
-        suv, truth = _arrays(labelled)
-        metrics[case.name] = _measured(segment_above(suv, threshold), truth, labelled.truth.GetSpacing())
+        suv, truth = _read_arrays(labelled)
+        metrics[case.name] = _measure_found(segment_above(suv, threshold), truth, labelled.truth.GetSpacing())
     return metrics
 
 
@@ -225,19 +225,21 @@ def format_folds_table(methods: Mapping[str, Sequence[Metrics]]) -> str:
     folds = next(iter(methods.values()))
     parts = ["# Cross-validation\n"]
     for heading, kept in (("Cases with lesions", True), ("All cases; without lesions the DSC is 0", False)):
-        rows = {str(k): _chosen(fold, positives=kept) for k, fold in enumerate(folds)}
+        rows = {str(k): _choose_metrics(fold, positives=kept) for k, fold in enumerate(folds)}
         rows["all"] = [m for row in rows.values() for m in row]
         parts.append(f"## {heading}\n\n{format_table(rows)}\n")
-        compared = {n: [m for f in per_fold for m in _chosen(f, positives=kept)] for n, per_fold in methods.items()}
+        compared = {
+            n: [m for f in per_fold for m in _choose_metrics(f, positives=kept)] for n, per_fold in methods.items()
+        }
         parts.append(format_table(compared, heading="Method") + "\n")
     return "\n".join(parts)
 
 
-def _chosen(metrics: Metrics, *, positives: bool) -> list[CaseMetrics]:
+def _choose_metrics(metrics: Metrics, *, positives: bool) -> list[CaseMetrics]:
     return [m for m in metrics.values() if m.is_positive or not positives]
 
 
-def _csv(methods: Mapping[str, Sequence[Metrics]]) -> str:
+def _format_csv(methods: Mapping[str, Sequence[Metrics]]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["method", "fold", "case", *(f.name for f in fields(CaseMetrics))])

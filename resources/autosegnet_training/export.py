@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> None:
         WeightsError: weights beyond float16.    OutputError: the folder cannot be written.
     """
     folds = [runs.open_trained(args.runs, fold) for fold in range(args.folds)]
-    scores, source = _validation_dsc(args.runs, folds)
+    scores, source = _read_validation_dsc(args.runs, folds)
     log.info("fold weights from the validation DSC of %s: %s", source, " ".join(f"{s:.4f}" for s in scores))
-    recipe = replace(_shared_recipe(folds), description=args.description, training=_training(folds, source))
+    recipe = replace(_share_recipe(folds), description=args.description, training=_describe_training(folds, source))
     done = import_folds(
         [trained.best for trained in folds],
         args.output,
@@ -70,14 +70,14 @@ def run(args: argparse.Namespace) -> None:
     sys.stdout.write(f"{len(done.folds)} folds in {args.output}\n")
 
 
-def _shared_recipe(folds: Sequence[Trained]) -> Recipe:
+def _share_recipe(folds: Sequence[Trained]) -> Recipe:
     for trained in folds[1:]:
         if trained.recipe != folds[0].recipe:
             raise InputError(f"{trained.folder} was trained with another recipe than {folds[0].folder}; expected one")
     return folds[0].recipe
 
 
-def _validation_dsc(folder: Path, folds: Sequence[Trained]) -> tuple[list[float], str]:
+def _read_validation_dsc(folder: Path, folds: Sequence[Trained]) -> tuple[list[float], str]:
     if not os.path.lexists(folder / SUMMARY):
         return [float(trained.result["dsc"] or 0.0) for trained in folds], "model selection"
     summary = read_json(
@@ -93,7 +93,7 @@ def _validation_dsc(folder: Path, folds: Sequence[Trained]) -> tuple[list[float]
     return [dsc for _, dsc in summary], "cross-validation"
 
 
-def _training(folds: Sequence[Trained], source: str) -> dict[str, Any]:
+def _describe_training(folds: Sequence[Trained], source: str) -> dict[str, Any]:
     """How the weights were made, without the names of cases and folders."""
     import torch
 

@@ -96,9 +96,9 @@ def add_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
         raise InputError(f"{metadata} has no column {' or '.join(_COHORT_HEADINGS)}; expected one with the cohorts")
     by_key: dict[str, list[Mapping[str, str]]] = {}
     for row in rows:
-        for key in {key for column, cell in row.items() if column != heading for key in _keys(cell)}:
+        for key in {key for column, cell in row.items() if column != heading for key in _list_keys(cell)}:
             by_key.setdefault(key, []).append(row)
-    found = [_with_cohort(case, by_key, heading, metadata) for case in cases]
+    found = [_find_cohort(case, by_key, heading, metadata) for case in cases]
     listed = [case for case in found if case is not None]
     absent = sorted({case.name for case in cases} - {case.name for case in listed})
     if not listed:
@@ -109,7 +109,7 @@ def add_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
     return listed
 
 
-def _keys(cell: str | None) -> Iterable[str]:
+def _list_keys(cell: str | None) -> Iterable[str]:
     """Return a cell, and what a path in it, `./FDG-PET-CT-Lesions/PETCT_0123/01-02-2003-study/`, calls a study.
 
     Folder and subfolder, and the challenge's name for it, `fdg_0123_01-02-2003-study`.
@@ -121,7 +121,7 @@ def _keys(cell: str | None) -> Iterable[str]:
     return [text, *(f"{patient}/{study}" for patient, study in pairs), *names]
 
 
-def _with_cohort(case: Case, by_key: Mapping[str, list[Mapping[str, str]]], heading: str, where: Path) -> Case | None:
+def _find_cohort(case: Case, by_key: Mapping[str, list[Mapping[str, str]]], heading: str, where: Path) -> Case | None:
     """Return the case with its cohort; None if no row speaks for it."""
     study = "/".join(case.mask.parent.parts[-2:])
     for key in (case.name, study, case.patient, f"PETCT_{case.patient}"):

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         cases = add_cohorts(cases, args.metadata)
     if all(case.cohort == UNKNOWN for case in cases):
         log.info("no cohorts given: reading the masks to tell cases with lesions from cases without")
-        cases = [replace(case, cohort=_sign(case)) for case in _shown(cases)]
+        cases = [replace(case, cohort=_sign(case)) for case in _select_shown(cases)]
     if args.boxes is not None:
         cases = add_boxes(cases, args.boxes)
     if args.splits is not None:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         sys.stdout.write(f"{cohort}: {' + '.join(map(str, numbers))} = {sum(numbers)}\n")
 
 
-def _shown(cases: Sequence[Case]) -> Sequence[Case]:
+def _select_shown(cases: Sequence[Case]) -> Sequence[Case]:
     from tqdm import tqdm
 
     shown: Sequence[Case] = tqdm(cases, desc="index", unit="case", disable=None)

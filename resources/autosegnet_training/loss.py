@@ -62,14 +62,14 @@ class SegmentationLoss(nn.Module):
         lesion = label.to(logits.dtype)
         truth = torch.cat([1 - lesion, lesion], dim=1)
         chance = logits.softmax(dim=1)
-        loss = self._dice(chance, truth, weight) + self._focal(logits, truth, weight)
+        loss = self._compute_dice(chance, truth, weight) + self._compute_focal(logits, truth, weight)
         if self.false_volume > 0:
             false = chance[:, 1:] * (1 - lesion)
             false_ml = self.voxel_ml * _sum(false, weight)
             loss = loss + self.false_volume * (false_ml / (false_ml + _HALF_ML)).mean()
         return loss
 
-    def _dice(self, chance: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def _compute_dice(self, chance: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
         size = _sum(truth, weight)  # (B, 2)
         w = size.square().reciprocal()
         absent = torch.isinf(w)
@@ -79,7 +79,7 @@ class SegmentationLoss(nn.Module):
         total = (w * (_sum(chance, weight) + size)).sum(dim=1)
         return (1 - (2 * overlap + _SMOOTHING) / (total + _SMOOTHING)).mean()
 
-    def _focal(self, logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def _compute_focal(self, logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
         towards = logits * (2 * truth - 1)
         focal = torch.exp(self.gamma * functional.logsigmoid(-towards)) * -functional.logsigmoid(towards)
         focal = self.focal_weights * focal

@@ -83,20 +83,20 @@ def write_or_check_run(run: Run, *, writes: bool = True) -> None:
     Raises:
         UsageError: another run was begun there.
     """
-    path, wanted = run.folder / RUN, _description(run)
+    path, wanted = run.folder / RUN, _describe_run(run)
     if not path.exists():
         if writes:
             write_text(json.dumps(wanted, indent=1) + "\n", path)
         return
     begun = _read(path)
-    different = _differences(begun, wanted)
+    different = _list_differences(begun, wanted)
     if different:
         raise UsageError(
             f"{path} was begun with other {', '.join(different)}; use the same command to go on, or another --output"
         )
 
 
-def _description(run: Run) -> dict[str, Any]:
+def _describe_run(run: Run) -> dict[str, Any]:
     return {
         "fold": run.fold,
         "settings": describe_configuration(run.configuration),
@@ -106,7 +106,7 @@ def _description(run: Run) -> dict[str, Any]:
     }
 
 
-def _differences(begun: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+def _list_differences(begun: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     names = [key for key in wanted if key not in ("settings", "recipe") and begun.get(key) != wanted[key]]
     recipes = [parse_recipe(json.dumps(run.get("recipe")), where=RUN) for run in (begun, wanted)]
     names += ["recipe"] if recipes[0] != recipes[1] else []

@@ -46,13 +46,13 @@ def split(cases: Sequence[Case], *, seed: int, folds: int = FOLDS) -> list[Case]
     for patient in sorted(shuffled, key=lambda p: -patients[p].total()):
         studies = patients[patient]
         order = rng.permutation(folds)
-        best = min(order, key=lambda f: (_imbalance(held[f], studies), held[f].total()))
+        best = min(order, key=lambda f: (_compute_imbalance(held[f], studies), held[f].total()))
         held[best].update(studies)
         chosen[patient] = int(best)
     return [replace(case, fold=chosen[case.patient]) for case in cases]
 
 
-def _imbalance(fold: Counter[str], added: Counter[str]) -> int:
+def _compute_imbalance(fold: Counter[str], added: Counter[str]) -> int:
     """By how much the sum of squared counts of the cohorts grows, which is least where they are rarest."""
     return sum(n * (2 * fold[cohort] + n) for cohort, n in added.items())
 

@@ -37,7 +37,7 @@ def read_labelled(case: Case) -> Labelled:
         if not is_same_grid(grid, Grid.from_image(truth)):
             raise InputError(f"mask of {truth.GetSize()} voxels is not on the grid of the PET, {pet.GetSize()}")
         if case.box is not None:
-            region = _region(grid, case.box)
+            region = _find_region(grid, case.box)
             # The mask's grid may differ from the PET's in the last digits: cut by its own voxels.
             pet, ct, truth = cut(pet, region), _cut_ct(ct, region), cut(truth, Grid.from_image(truth).crop(case.box))
         return Labelled(check_study(pet=pet, ct=ct), truth)
@@ -45,7 +45,7 @@ def read_labelled(case: Case) -> Labelled:
         raise InputError(f"case {case.name}: {error}") from error
 
 
-def _region(grid: Grid, box: Box) -> Grid:
+def _find_region(grid: Grid, box: Box) -> Grid:
     if any(end > n for (_, end), n in zip(box, grid.size, strict=True)):
         raise InputError(f"box {box} reaches beyond the PET's {grid.size} voxels")
     return grid.crop(box)

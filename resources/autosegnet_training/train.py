@@ -254,7 +254,7 @@ class Trainer:
         log.info(
             "epoch %d of %d: loss %.4f, %.0f s, about %.2f h left%s",
             self.epoch + 1, self.configuration.epochs, row["loss"], seconds, self.estimate_hours_left(seconds),
-            _told(row),
+            _format_row(row),
         )  # fmt: skip
         self.epoch, self.step, self.losses, self.seconds = self.epoch + 1, 0, [], 0.0
         self.started = time.monotonic()
@@ -322,7 +322,7 @@ class Trainer:
         log.info("going on from epoch %d, step %d", self.epoch, self.step)
 
 
-def _told(row: HistoryRow) -> str:
+def _format_row(row: HistoryRow) -> str:
     if math.isnan(row["fpv_ml"]):
         return ""
     return (

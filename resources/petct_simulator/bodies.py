@@ -44,7 +44,7 @@ def make_body(
 def fit_table(anatomy: Anatomy) -> Grid:
     """Return an anatomy's lattice with room for the table."""
     lattice = anatomy.lattice
-    missing = _back_mm(anatomy) + TABLE_MM - float(measure_axis_mm(lattice, 1)[-1])
+    missing = _find_back_mm(anatomy) + TABLE_MM - float(measure_axis_mm(lattice, 1)[-1])
     rows = lattice.shape[1] + max(0, int(np.ceil(missing / lattice.spacing_mm[1])))
     return replace(lattice, size=(lattice.size[0], rows, lattice.size[2]))
 
@@ -71,7 +71,7 @@ def label_volume(name: str, anatomy: Anatomy, grid: Grid) -> LabelVolume:
     """
     tissue, (before_x, before_y) = _widen(anatomy, grid)
     x, y = measure_axis_mm(grid, 0)[None, :], measure_axis_mm(grid, 1)[:, None]
-    for region, label in _table(x, y, _back_mm(anatomy)):
+    for region, label in _draw_table(x, y, _find_back_mm(anatomy)):
         tissue[:, region] = np.where(tissue[:, region] == Tissue.OUTSIDE, label, tissue[:, region])
     labels = np.ascontiguousarray(tissue.transpose(2, 1, 0)[::-1, ::-1])
     canvas = anatomy.canvas
@@ -104,12 +104,12 @@ def _widen(anatomy: Anatomy, grid: Grid) -> tuple[NDArray[np.uint8], tuple[int, 
     return tissue, (before[0], before[1])
 
 
-def _back_mm(anatomy: Anatomy) -> float:
+def _find_back_mm(anatomy: Anatomy) -> float:
     rows = np.flatnonzero((anatomy.canvas.tissue > 0).any(axis=(0, 2)))
     return float(measure_axis_mm(anatomy.lattice, 1)[rows[-1]])
 
 
-def _table(x: NDArray[np.float64], y: NDArray[np.float64], back_mm: float) -> list[tuple[NDArray[np.bool_], int]]:
+def _draw_table(x: NDArray[np.float64], y: NDArray[np.float64], back_mm: float) -> list[tuple[NDArray[np.bool_], int]]:
     """Return the table's cross-section at y (to the back) and x: a shell of carbon fibre, foam in it, a mattress."""
     depth = y - (back_mm + 8.0 - 14.0 * (x / 215.0) ** 2)
     across = np.abs(x) < 215

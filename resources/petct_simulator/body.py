@@ -61,7 +61,7 @@ def paint_outline(canvas: Canvas, build: Build) -> None:
         canvas.paint_tube([(0, -25, 1575), (0, -62, 1562)], 46 + 0.25 * fat, label)
         canvas.paint_tube([(0, -95, 1625), (0, -104, 1605)], 11, label)
         for side in (-1, 1):
-            for points, radii, share in _limbs(side, build.arms):
+            for points, radii, share in _list_limbs(side, build.arms):
                 canvas.paint_tube(points, [r + f * fat for r, f in zip(radii, share, strict=True)], label)
     if build.sex == "F":
         for side in (-1, 1):
@@ -92,7 +92,7 @@ def make_superellipse(canvas: Canvas, box: VoxelBox, a: Profile, b: Profile, mid
     return np.asarray(x * x * np.sqrt(x) + y * y * np.sqrt(y), dtype=np.float32)
 
 
-def _limbs(side: int, arms: str) -> list[tuple[list[PointMm], list[float], list[float]]]:
+def _list_limbs(side: int, arms: str) -> list[tuple[list[PointMm], list[float], list[float]]]:
     """Return polylines, radii without fat, and what share of the abdomen's fat covers them."""
     s = float(side)
     return [

@@ -28,7 +28,7 @@ def make_ct(scene: Scene, hu: torch.Tensor, generator: torch.Generator, rng: np.
     scanner = scene.examination.ct
     for _ in range(scanner.metal):
         _add_metal(scene, hu, rng)
-    hu = apply_matrices(hu, _ct_matrices(scene, scanner))
+    hu = apply_matrices(hu, _make_ct_matrices(scene, scanner))
     noise = torch.randn(hu.shape, generator=generator, device=hu.device)
     hu += noise.mul_(scanner.noise_hu)
     placement = scene.placement
@@ -39,7 +39,7 @@ def make_ct(scene: Scene, hu: torch.Tensor, generator: torch.Generator, rng: np.
     return hu.clamp_(AIR_VOXEL_HU, 3071.0)
 
 
-def _ct_matrices(scene: Scene, scanner: CtScanner) -> list[torch.Tensor | None]:
+def _make_ct_matrices(scene: Scene, scanner: CtScanner) -> list[torch.Tensor | None]:
     """Return per axis the matrix that moves the CT against the PET and softens its borders."""
     spacing, device = scene.placement.spacing_mm, scene.labels.device
     lift = scanner.breath_mm * np.exp(-(((scene.heights - (DOME - 20)) / 80.0) ** 2))

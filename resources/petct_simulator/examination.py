@@ -59,7 +59,7 @@ class Examination:
 def draw_examination(rng: np.random.Generator, weight_kg: float, *, varied: bool) -> Examination:
     """Return an examination of a patient, fitted, or varied beyond the plausible."""
     suv = draw_uptake(rng, weight_kg)
-    pattern = _fitted_pattern(rng)
+    pattern = _draw_fitted_pattern(rng)
     holes = np.zeros(len(T), dtype=np.float32)
     if varied:
         suv = _vary_uptake(suv, rng)
@@ -83,7 +83,7 @@ def draw_examination(rng: np.random.Generator, weight_kg: float, *, varied: bool
     return Examination(suv, pattern, holes, hu, roughness, vessels, pet, ct)
 
 
-def _fitted_pattern(rng: np.random.Generator) -> Table:
+def _draw_fitted_pattern(rng: np.random.Generator) -> Table:
     pattern = np.zeros((len(PATTERN_FWHM_MM), len(T)), dtype=np.float32)
     for tissue, uptake in UPTAKE.items():
         pattern[0, tissue] = 0.8 * uptake.fine

@@ -77,7 +77,7 @@ def compute_spline_weights(at_voxels: NDArray[np.float64], size: int, fwhm_voxel
 
 
 @functools.lru_cache(maxsize=512)
-def _field_matrix(size: int, fwhm_centivoxels: int, device: torch.device) -> torch.Tensor:
+def _make_field_matrix(size: int, fwhm_centivoxels: int, device: torch.device) -> torch.Tensor:
     weights = compute_spline_weights(np.arange(size, dtype=np.float64), size, fwhm_centivoxels / 100)
     return to_device(weights, device)
 
@@ -93,4 +93,6 @@ def smooth_field(shape: Shape, fwhm_voxels: Sequence[float], generator: torch.Ge
     widths = [max(10, round(100 * f)) for f in fwhm_voxels]
     counts = [place_knots(n, w / 100) for n, w in zip(shape, widths, strict=True)]
     noise = torch.randn(counts, generator=generator, device=generator.device)
-    return apply_matrices(noise, [_field_matrix(n, w, generator.device) for n, w in zip(shape, widths, strict=True)])
+    return apply_matrices(
+        noise, [_make_field_matrix(n, w, generator.device) for n, w in zip(shape, widths, strict=True)]
+    )

@@ -65,13 +65,13 @@ def prepare_canvas(frame: Frame, lattice: Grid, rng: np.random.Generator) -> Can
     centre_x, centre_y = (np.interp(z_mm, frame.z, c)[:, None] for c in (frame.centre_x, frame.centre_y))
     axis_x: Volume = ((measure_axis_mm(lattice, 0)[None] - centre_x) / scale_x).astype(np.float32)
     axis_y: Volume = ((measure_axis_mm(lattice, 1)[None] - centre_y) / scale_y).astype(np.float32)
-    x = axis_x[:, None, :] + _warp(lattice, rng)
-    y = axis_y[:, :, None] + _warp(lattice, rng)
-    z = heights[:, None, None] + _warp(lattice, rng)
+    x = axis_x[:, None, :] + _draw_warp(lattice, rng)
+    y = axis_y[:, :, None] + _draw_warp(lattice, rng)
+    z = heights[:, None, None] + _draw_warp(lattice, rng)
     return Canvas(np.zeros(lattice.shape, np.uint8), x, y, z, heights, axis_x, axis_y)
 
 
-def _warp(lattice: Grid, rng: np.random.Generator) -> Volume:
+def _draw_warp(lattice: Grid, rng: np.random.Generator) -> Volume:
     field = make_smooth_field(lattice.shape, lattice.spacing_mm, 130.0, rng)
     return np.asarray(np.clip(field * np.float32(4.0), -WARP_MM, WARP_MM), dtype=np.float32)
 

@@ -77,10 +77,10 @@ def held_out_maps() -> frozenset[str]:
 
 def is_held_out(name: str) -> bool:
     """Return whether an organ map shows a patient (`fdg_<patient>_<date>`) who is kept for judging."""
-    return _patient(name) in {_patient(held_out) for held_out in held_out_maps()}
+    return _name_patient(name) in {_name_patient(held_out) for held_out in held_out_maps()}
 
 
-def _patient(name: str) -> str:
+def _name_patient(name: str) -> str:
     return "_".join(name.split("_")[:2])
 
 

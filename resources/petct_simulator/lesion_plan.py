@@ -98,13 +98,13 @@ def plan_lesions(
         suv = float(np.clip(level * np.exp(rng.normal(-0.1, 0.35)), 2.2, 45.0))
         lesions.append(_draw_lesion(site, centre, volume, suv, cohort, rng, varied=varied))
     if rng.random() < 0.05 and T.RED_MARROW in regions.tissue:
-        lesions.append(_diffuse(regions, "bone", _MARROW, level, rng))
+        lesions.append(_plan_diffuse(regions, "bone", _MARROW, level, rng))
     if rng.random() < 0.04 and "peritoneum" in regions.site:
-        lesions += _coat(regions, "peritoneum", _PERITONEUM, level, rng)
+        lesions += _plan_coat(regions, "peritoneum", _PERITONEUM, level, rng)
     if cohort == "lung_cancer" and rng.random() < 0.05 and "pleura" in regions.site:
-        lesions += _coat(regions, "pleura", _PLEURA, level, rng)
+        lesions += _plan_coat(regions, "pleura", _PLEURA, level, rng)
     if cohort == "lymphoma" and rng.random() < 0.05 and T.SPLEEN in regions.tissue:
-        lesions.append(_diffuse(regions, "spleen", (T.SPLEEN,), level, rng))
+        lesions.append(_plan_diffuse(regions, "spleen", (T.SPLEEN,), level, rng))
     return lesions
 
 
@@ -186,7 +186,7 @@ def _draw_balls(radius_mm: float, rng: np.random.Generator) -> tuple[Points, Poi
     return offsets, radii, np.exp(rng.normal(0.0, 0.2, count))
 
 
-def _diffuse(
+def _plan_diffuse(
     regions: Regions, site: str, within: tuple[Tissue, ...], level: float, rng: np.random.Generator
 ) -> PlannedLesion:
     voxels = regions.tissue[within[0]]
@@ -207,7 +207,7 @@ def _diffuse(
     )
 
 
-def _coat(
+def _plan_coat(
     regions: Regions, site: str, within: tuple[Tissue, ...], level: float, rng: np.random.Generator
 ) -> list[PlannedLesion]:
     """Return plaques on pleura or peritoneum: many, flat, in one part of it."""

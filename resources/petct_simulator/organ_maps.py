@@ -137,10 +137,10 @@ def from_organ_map(
     bmi = float(np.clip(np.exp(rng.normal(np.log(25.0), 0.16)), 17.0, 40.0))
     arms = str(rng.choice(["up", "raised", "down", "crossed"], p=[0.47, 0.25, 0.18, 0.10]))
     build = Build(sex, find_fat_thickness_mm(bmi, sex), arms)
-    lattice = _lattice(organ_map, frame, build, spacing_mm)
-    labels = _resampled(organ_map, lattice)
+    lattice = _make_lattice(organ_map, frame, build, spacing_mm)
+    labels = _resample_labels(organ_map, lattice)
     if vary:
-        labels = _bent(labels, lattice, rng)
+        labels = _bend(labels, lattice, rng)
     canvas = prepare_canvas(frame, lattice, rng)
     _paint(canvas, labels, build, lattice, rng)
     height = 1750.0 * frame.scale_y[0]  # the frame's lower end has the scale of the trunk
@@ -152,7 +152,7 @@ def fit_frame(organ_map: AnatomyMap) -> Frame:
     """Return the frame that puts the reference body's lungs, brain, kidneys and bladder where the map has them."""
     lungs = organ_map.find(LUNGS)
     assert lungs is not None
-    trunk = _trunk_scale(organ_map, lungs)
+    trunk = _measure_trunk_scale(organ_map, lungs)
     wide = float(np.clip((lungs[0, 4] - lungs[0, 0]) / 252.0, 0.7, 1.35))
     deep = float(np.clip((lungs[1, 4] - lungs[1, 0]) / 162.0, 0.7, 1.45))
     x, y = (lungs[0, 0] + lungs[0, 4]) / 2, (lungs[1, 0] + lungs[1, 4]) / 2
@@ -166,11 +166,11 @@ def fit_frame(organ_map: AnatomyMap) -> Frame:
         place = (bladder[0, 2] + x) / 2, bladder[1, 2] + 10 * between
         knots.insert(0, (BLADDER_MIDDLE, bladder[2, 2], *place, between, between))
     if brain is not None and brain[2, 0] > lungs[2, 4] + 30:
-        knots += _head_knots(brain, organ_map)
-    return _with_ends(knots, trunk, (x, y))
+        knots += _find_head_knots(brain, organ_map)
+    return _add_ends(knots, trunk, (x, y))
 
 
-def _trunk_scale(organ_map: AnatomyMap, lungs: NDArray[np.float64]) -> float:
+def _measure_trunk_scale(organ_map: AnatomyMap, lungs: NDArray[np.float64]) -> float:
     """Return patient mm per reference mm along the trunk: from bladder to brain, or the lungs' height without them."""
     bladder, brain = organ_map.find(BLADDER), organ_map.find(BRAIN)
     if bladder is not None and brain is not None:
@@ -183,7 +183,7 @@ def _trunk_scale(organ_map: AnatomyMap, lungs: NDArray[np.float64]) -> float:
 Knot = tuple[float, float, float, float, float, float]
 
 
-def _head_knots(brain: NDArray[np.float64], organ_map: AnatomyMap) -> list[Knot]:
+def _find_head_knots(brain: NDArray[np.float64], organ_map: AnatomyMap) -> list[Knot]:
     across = float(np.clip((brain[0, 4] - brain[0, 0]) / 128.0, 0.85, 1.2))
     along = float(np.clip((brain[1, 4] - brain[1, 0]) / 164.0, 0.85, 1.2))
     x, y = (brain[0, 0] + brain[0, 4]) / 2, (brain[1, 0] + brain[1, 4]) / 2
@@ -193,7 +193,7 @@ def _head_knots(brain: NDArray[np.float64], organ_map: AnatomyMap) -> list[Knot]
     return [(BRAIN_BASE, brain[2, 0], x, y, across, along), (BRAIN_TOP, upper, x, y, across, along)]
 
 
-def _with_ends(knots: list[Knot], trunk: float, centre: tuple[float, float]) -> Frame:
+def _add_ends(knots: list[Knot], trunk: float, centre: tuple[float, float]) -> Frame:
     """Return a frame whose origin is the lungs' centre, prolonged to the soles and above the head."""
     first, last = knots[0], knots[-1]
     knots.insert(0, (-100.0, first[1] - (first[0] + 100.0) * trunk, *first[2:4], trunk, trunk))
@@ -205,14 +205,14 @@ def _with_ends(knots: list[Knot], trunk: float, centre: tuple[float, float]) -> 
     return Frame(rows[0], rows[1], rows[2], rows[3], rows[4], rows[5])
 
 
-def _lattice(organ_map: AnatomyMap, frame: Frame, build: Build, spacing_mm: PointMm) -> Grid:
+def _make_lattice(organ_map: AnatomyMap, frame: Frame, build: Build, spacing_mm: PointMm) -> Grid:
     around = fit_lattice(frame, build, (0.0, 1.0), spacing_mm)
     slices = max(1, int(organ_map.labels.shape[0] * organ_map.spacing_mm[2] / spacing_mm[2]))
     origin = (around.origin_mm[0], around.origin_mm[1], 0.0)
     return make_lattice((slices, around.shape[1], around.shape[2]), spacing_mm, origin)
 
 
-def _resampled(organ_map: AnatomyMap, lattice: Grid) -> NDArray[np.uint8]:
+def _resample_labels(organ_map: AnatomyMap, lattice: Grid) -> NDArray[np.uint8]:
     """Return the labels on the lattice (nearest; 0 outside); x and y are shifted to the lungs' centre."""
     shift = _shift_mm(organ_map)
     labels = organ_map.labels
@@ -239,7 +239,7 @@ def _map_to_lattice_mm(organ_map: AnatomyMap) -> NDArray[np.float64]:
     return np.asarray(matrix)
 
 
-def _bent(labels: NDArray[np.uint8], lattice: Grid, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _bend(labels: NDArray[np.uint8], lattice: Grid, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return the labels with every voxel taken from a place nearby (nearest; the ends are prolonged)."""
     places = []
     for axis, n in enumerate(labels.shape):
@@ -292,11 +292,11 @@ def measure_hull_distance(canvas: Canvas, trunk: Mask, lattice: Grid) -> Volume:
     low = direction.astype(np.intp)
     share = direction - low
     reach = (1 - share) * hull[rows, low % SECTORS] + share * hull[rows, (low + 1) % SECTORS]
-    scale = np.sqrt(np.prod(_scales(canvas, lattice), axis=0))
+    scale = np.sqrt(np.prod(_measure_scales(canvas, lattice), axis=0))
     return np.asarray((radius - reach) * scale[:, None, None], dtype=np.float32)
 
 
-def _scales(canvas: Canvas, lattice: Grid) -> NDArray[np.float64]:
+def _measure_scales(canvas: Canvas, lattice: Grid) -> NDArray[np.float64]:
     """Return patient mm per reference mm across and from front to back, at every slice: (2, z)."""
     across = lattice.spacing_mm[0] / np.diff(canvas.axis_x[:, :2], axis=1)[:, 0]
     deep = lattice.spacing_mm[1] / np.diff(canvas.axis_y[:, :2], axis=1)[:, 0]
@@ -315,7 +315,7 @@ def _wrap(canvas: Canvas, distance: Volume, build: Build) -> None:
 
 def _paint_skull(canvas: Canvas, labels: NDArray[np.uint8], lattice: Grid) -> None:
     """Wrap the brain in 2 mm of fluid, the skull and the scalp."""
-    box = _box_of(labels, BRAIN)
+    box = _find_box(labels, BRAIN)
     if box is None:
         return
     pads = [int(np.ceil(18.0 / s)) for s in lattice.spacing_mm[::-1]]
@@ -329,39 +329,39 @@ def _paint_skull(canvas: Canvas, labels: NDArray[np.uint8], lattice: Grid) -> No
     tissue[above & (away < 2.5)] = T.CSF
 
 
-def _box_of(labels: NDArray[np.uint8], label: int) -> VoxelBox | None:
+def _find_box(labels: NDArray[np.uint8], label: int) -> VoxelBox | None:
     found = ndimage.find_objects((labels == label).astype(np.uint8))
     return found[0] if found else None
 
 
-def _depth(inside: Mask, lattice: Grid) -> NDArray[np.float32]:
+def _measure_depth(inside: Mask, lattice: Grid) -> NDArray[np.float32]:
     padded = np.pad(inside, 1)
     depth = ndimage.distance_transform_edt(padded, sampling=lattice.spacing_mm[::-1])[1:-1, 1:-1, 1:-1]
     return np.asarray(depth, dtype=np.float32)
 
 
 def _paint_insides(canvas: Canvas, labels: NDArray[np.uint8], lattice: Grid, sizes: organs.Sizes) -> None:
-    box = _box_of(labels, BRAIN)
+    box = _find_box(labels, BRAIN)
     if box is not None:
         _paint_brain(canvas, labels[box] == BRAIN, box, lattice)
-    box = _box_of(labels, STOMACH)
+    box = _find_box(labels, STOMACH)
     if box is not None:
-        canvas.paint(box, _depth(labels[box] == STOMACH, lattice) > 7.0, T.STOMACH_CONTENT)
-    heart = _middle(canvas, labels == HEART)
-    box = _box_of(labels, HEART)
+        canvas.paint(box, _measure_depth(labels[box] == STOMACH, lattice) > 7.0, T.STOMACH_CONTENT)
+    heart = _find_middle(canvas, labels == HEART)
+    box = _find_box(labels, HEART)
     if box is not None:
-        canvas.paint(box, (labels[box] == HEART) & (_depth(labels[box] == HEART, lattice) <= 4.0), T.HEART_WALL)
+        canvas.paint(box, (labels[box] == HEART) & (_measure_depth(labels[box] == HEART, lattice) <= 4.0), T.HEART_WALL)
     if heart is not None:
         organs.paint_ventricle(
             canvas, sizes, (heart[0] + 16, heart[1] - 6, heart[2] - 8), over=allow(T.BLOOD, T.HEART_WALL)
         )
     for side in (-1.0, 1.0):
-        kidney = _middle(canvas, (labels == KIDNEYS) & (canvas.x * side > 0))
+        kidney = _find_middle(canvas, (labels == KIDNEYS) & (canvas.x * side > 0))
         if kidney is not None:
             organs.paint_urine(canvas, sizes, kidney, side)
 
 
-def _middle(canvas: Canvas, inside: Mask) -> PointMm | None:
+def _find_middle(canvas: Canvas, inside: Mask) -> PointMm | None:
     """Return the centre of a region in the reference body."""
     if inside.sum() < 20:
         return None
@@ -369,7 +369,7 @@ def _middle(canvas: Canvas, inside: Mask) -> PointMm | None:
 
 
 def _paint_brain(canvas: Canvas, inside: Mask, box: VoxelBox, lattice: Grid) -> None:
-    depth = _depth(inside, lattice)
+    depth = _measure_depth(inside, lattice)
     x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
     ribbon = 10.0 + 4.0 * np.sin(x / 5.5) * np.sin(y / 6.0) * np.sin(z / 5.0)
     canvas.paint(box, inside & (depth > ribbon) & (np.abs(x) > 6), T.WHITE_MATTER)

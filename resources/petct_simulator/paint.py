@@ -50,9 +50,9 @@ def shape_lesion(
     balls = []
     for offset, radius_mm, heat in zip(offsets, lesion.radii_mm.tolist(), lesion.heat.tolist(), strict=True):
         turn = _turn_and_stretch(lesion.flat, radius_mm, rng)
-        box = _box(centre + offset, 1.5 * lesion.flat ** (1 / 3) * radius_mm + 6.0, placement)
+        box = _find_box(centre + offset, 1.5 * lesion.flat ** (1 / 3) * radius_mm + 6.0, placement)
         if box is not None:
-            radius = _radius(centre + offset, turn, box, placement, bumps.device)
+            radius = _compute_radius(centre + offset, turn, box, placement, bumps.device)
             depth = (1.0 + lesion.irregular * bumps[box].clamp(-2.0, 2.0) - radius) * radius_mm
             voxel_mm = float(np.cbrt(np.prod(placement.spacing_mm)))
             balls.append(Ball(lesion, heat, radius_mm, box, radius, (0.5 + depth / voxel_mm).clamp_(0.0, 1.0)))
@@ -65,7 +65,7 @@ def _turn_and_stretch(flat: float, radius_mm: float, rng: np.random.Generator) -
     return np.asarray(turn / (stretch / np.cbrt(stretch.prod()) * radius_mm)[:, None])
 
 
-def _box(centre: np.ndarray, reach_mm: float, placement: Placement) -> LesionBox | None:
+def _find_box(centre: np.ndarray, reach_mm: float, placement: Placement) -> LesionBox | None:
     slices = []
     for at, size, step in zip(centre.tolist(), placement.shape, placement.spacing_mm, strict=True):
         first, last = max(0, math.floor(at - reach_mm / step)), min(size, math.ceil(at + reach_mm / step) + 1)
@@ -75,7 +75,7 @@ def _box(centre: np.ndarray, reach_mm: float, placement: Placement) -> LesionBox
     return slices[0], slices[1], slices[2]
 
 
-def _radius(
+def _compute_radius(
     centre: np.ndarray, turn: np.ndarray, box: LesionBox, placement: Placement, device: torch.device
 ) -> torch.Tensor:
     x, y, z = (

@@ -113,13 +113,13 @@ def _lay(
     crop: RealCrop, image: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator, *, keep_organs: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return image, truth and weight of a patch with a crop laid somewhere into it."""
-    inside, outside = _random_place(crop.truth.shape[1:], image.shape[1:], rng)
+    inside, outside = _draw_place(crop.truth.shape[1:], image.shape[1:], rng)
     real = crop.image[(slice(None), *outside)].to(image)
     real_truth = crop.truth[(slice(None), *outside)].to(truth)
     seam = float(rng.choice([0.0, 2.0, 4.0, 6.0]))
-    share = _soft_box(inside, outside, crop.truth.shape[1:], image.shape[1:], seam, image.device)
+    share = _make_soft_box(inside, outside, crop.truth.shape[1:], image.shape[1:], seam, image.device)
     if keep_organs:
-        share = share * (1.0 - _organs(image[1:, *inside], truth[:, *inside], real_truth)[0])
+        share = share * (1.0 - _find_organs(image[1:, *inside], truth[:, *inside], real_truth)[0])
     image, truth = image.clone(), truth.clone()
     under = image[:, *inside]
     image[:, *inside] = under + share * (real - under)
@@ -130,7 +130,7 @@ def _lay(
     return image, truth, weight
 
 
-def _random_place(size: Sequence[int], patch: Sequence[int], rng: np.random.Generator) -> tuple[PasteBox, PasteBox]:
+def _draw_place(size: Sequence[int], patch: Sequence[int], rng: np.random.Generator) -> tuple[PasteBox, PasteBox]:
     """Return where in the patch a crop lies, and what of the crop is seen; a larger crop is cut."""
     inside, outside = [], []
     for n, p in zip(size, patch, strict=True):
@@ -140,7 +140,7 @@ def _random_place(size: Sequence[int], patch: Sequence[int], rng: np.random.Gene
     return (inside[0], inside[1], inside[2]), (outside[0], outside[1], outside[2])
 
 
-def _soft_box(
+def _make_soft_box(
     inside: PasteBox,
     outside: PasteBox,
     size: Sequence[int],
@@ -165,7 +165,7 @@ def _soft_box(
     return share
 
 
-def _organs(pet: torch.Tensor, simulated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+def _find_organs(pet: torch.Tensor, simulated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """Return the soft share (1, X, Y, Z) of hot simulated organs, away from any lesion, simulated or real."""
     hot = ((pet > _HOT_SUV) & (simulated == 0)).float()
     near = functional.max_pool3d(torch.maximum(real, simulated).float(), 7, stride=1, padding=3)

@@ -52,9 +52,9 @@ class Placement:
         found = self.middle + place @ inverse.T / self.spacing_mm
         if self.bend_mm is None:
             return found
-        return self.middle + (place - self._bend_at(found)) @ inverse.T / self.spacing_mm
+        return self.middle + (place - self._compute_bend(found)) @ inverse.T / self.spacing_mm
 
-    def _bend_at(self, at: PlacedPoints) -> PlacedPoints:
+    def _compute_bend(self, at: PlacedPoints) -> PlacedPoints:
         assert self.bend_mm is not None
         x, y, z = (
             compute_spline_weights(np.clip(at[:, axis], 0, n - 1), n, self.bend_fwhm_mm / s)
@@ -67,7 +67,7 @@ class Placement:
         along = (np.arange(self.shape[2]) - self.middle[2]) * self.spacing_mm[2] * self.matrix[2, 2]
         return np.asarray(self.centre[2] + along / self.body_spacing_mm[2])
 
-    def _weights(self, device: torch.device) -> list[torch.Tensor]:
+    def _make_weights(self, device: torch.device) -> list[torch.Tensor]:
         weights = (
             compute_spline_weights(np.arange(n, dtype=np.float64), n, self.bend_fwhm_mm / s)
             for n, s in zip(self.shape, self.spacing_mm, strict=True)
@@ -81,7 +81,7 @@ class Placement:
             padded: labels of the body with one voxel of air on either side of x and y (`pad_labels`).
         """
         device = padded.device
-        weights = None if self.bend_mm is None else self._weights(device)
+        weights = None if self.bend_mm is None else self._make_weights(device)
         at = [
             to_device((np.arange(n) - m) * s, device)
             for n, m, s in zip(self.shape, self.middle, self.spacing_mm, strict=True)

@@ -91,14 +91,14 @@ def find_regions(volume: LabelVolume) -> Regions:
         for axis, (low, high) in enumerate(bounds):
             inside &= (places[:, axis] >= low) & (places[:, axis] <= high)
         if site == "pleura":
-            inside &= _near_lung(volume.labels, candidates)
+            inside &= _find_near_lung(volume.labels, candidates)
         found = np.flatnonzero(inside)
         if found.size > 5:
             sites[site] = candidates[found if found.size <= _PER_SITE else rng.choice(found, _PER_SITE, replace=False)]
     return Regions(sites, tissues)
 
 
-def _near_lung(labels: NDArray[np.uint8], voxels: RegionVoxels) -> NDArray[np.bool_]:
+def _find_near_lung(labels: NDArray[np.uint8], voxels: RegionVoxels) -> NDArray[np.bool_]:
     near = np.zeros(len(voxels), dtype=bool)
     for axis in range(3):
         for step in (-3, -2, -1, 1, 2, 3):

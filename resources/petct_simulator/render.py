@@ -62,7 +62,7 @@ def render(
     scene = Scene(volume, placement, examination, labels, fields, volume.reference[rows, 0])
     balls, diffuse = _shape_all(scene, lesions, rng)
     grow_body(labels, balls)
-    activity = _uptake(scene)
+    activity = _draw_uptake(scene)
     hu = scene.look_up(examination.hu)
     hu += scene.look_up(examination.roughness_hu) * fields[0].flip(0)
     if examination.vessels:
@@ -73,7 +73,7 @@ def render(
     return _cut(Rendered(pet, ct, truth), placement)
 
 
-def _uptake(scene: Scene) -> torch.Tensor:
+def _draw_uptake(scene: Scene) -> torch.Tensor:
     examination = scene.examination
     pattern: torch.Tensor | None = None
     for strength, field in zip(examination.pattern, scene.fields, strict=True):
@@ -125,7 +125,7 @@ def _paint_all(
     seen = torch.zeros_like(activity)
     grain = scene.fields[0].flip(1).mul_(0.6).add_(scene.fields[1].flip(2), alpha=0.8)
     for lesion, centre in diffuse:
-        share = _diffuse_share(scene, lesion, centre)
+        share = _compute_diffuse_share(scene, lesion, centre)
         activity += share * (plain.clamp_min(lesion.suv) * torch.exp(lesion.grain * grain) - activity)
         torch.maximum(seen, share / 0.7, out=seen)
     for ball in balls:
@@ -139,7 +139,7 @@ def _paint_all(
     return (draw_contour(seen, fwhm_mm, scene.placement) & in_body).to(torch.uint8)
 
 
-def _diffuse_share(scene: Scene, lesion: PlannedLesion, centre: np.ndarray) -> torch.Tensor:
+def _compute_diffuse_share(scene: Scene, lesion: PlannedLesion, centre: np.ndarray) -> torch.Tensor:
     """Return what share of every voxel a diffuse lesion fills: patches of its tissues around its centre."""
     allowed = np.zeros(len(T), np.float32)
     allowed[list(lesion.within or ())] = 1.0

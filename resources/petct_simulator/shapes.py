@@ -38,8 +38,8 @@ class Canvas:
         if rows.size == 0:
             return None
         z = slice(int(rows[0]), int(rows[-1]) + 1)
-        y = _span(self.axis_y[z], lower[1], upper[1])
-        x = _span(self.axis_x[z], lower[0], upper[0])
+        y = _find_span(self.axis_y[z], lower[1], upper[1])
+        x = _find_span(self.axis_x[z], lower[0], upper[0])
         return None if y is None or x is None else (z, y, x)
 
     def measure_ellipsoid(self, centre: PointMm, radii: PointMm) -> tuple[VoxelBox, Volume] | None:
@@ -113,7 +113,7 @@ class Canvas:
         return box[0].start + int(index[0]), box[1].start + int(index[1]), box[2].start + int(index[2])
 
 
-def _span(axis: Volume, lower: float, upper: float) -> slice | None:
+def _find_span(axis: Volume, lower: float, upper: float) -> slice | None:
     columns = np.flatnonzero(((axis > lower - WARP_MM) & (axis < upper + WARP_MM)).any(axis=0))
     return slice(int(columns[0]), int(columns[-1]) + 1) if columns.size else None
 

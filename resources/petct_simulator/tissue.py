@@ -214,10 +214,10 @@ def draw_uptake(rng: np.random.Generator, weight_kg: float) -> NDArray[np.float3
         suv[tissue] = uptake.median * np.exp(uptake.spread * rng.standard_normal()) * heavy
     suv[Tissue.FAT] /= heavy
     suv[Tissue.BLADDER] = np.clip(suv[Tissue.BLADDER], 3.0, 220.0)
-    return _with_variants(suv, rng)
+    return _add_variants(suv, rng)
 
 
-def _with_variants(suv: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def _add_variants(suv: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     fasting = rng.random()
     if fasting < 0.35:  # long fast: the myocardium burns fat and fades into the blood pool
         suv[Tissue.MYOCARDIUM] = suv[Tissue.BLOOD] * rng.uniform(0.9, 1.4)

@@ -84,7 +84,7 @@ def simulate_study(
     patient = anatomy(rngs[0], protocol.spacing_mm)
     grid = fit_field(patient, protocol.field_mm or float(rngs[4].choice([700.0, 814.0])))
     whole = label_volume(f"sim_{seed:020d}", patient, grid)
-    inside = _box_of_body(whole)
+    inside = _find_box_of_body(whole)
     body = whole.crop(*inside)
     cohort = protocol.cohort or draw_cohort(rngs[2])
     regions = find_regions(body)
@@ -152,7 +152,7 @@ def _place_in_body(lesion_voxels: NDArray[np.float64], body: LabelVolume) -> lis
     return places
 
 
-def _box_of_body(volume: LabelVolume) -> tuple[slice, slice]:
+def _find_box_of_body(volume: LabelVolume) -> tuple[slice, slice]:
     """Return where body and table lie along x and y, with a margin of 20 mm."""
     box = []
     for axis, size in enumerate(volume.labels.shape[:2]):

@@ -123,7 +123,7 @@ def test_a_fold_that_is_not_finished_is_refused(runs: Path, prepared: Path, caps
 def test_folds_are_trained_first_where_it_is_asked_for(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cross_validate, "_engine", small_engine)
+    monkeypatch.setattr(cross_validate, "_open_best", small_engine)
     arguments = ["cross-validate", str(prepared), "--runs", str(tmp_path), "--folds", "2", "--train", *TINY.split()]
     assert main([*arguments, "--epochs", "1", "--device", "cpu"]) == 0
     assert (tmp_path / "fold_1" / "result.json").is_file()

@@ -187,9 +187,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(network, "build_network", small_network)
     monkeypatch.setattr(starter, "build_network", small_network)
     monkeypatch.setattr(starter, "STEP_VOXELS", {"cpu": 16**3})
-    network._network_keys.cache_clear()  # they are remembered for the whole process
+    network._list_network_keys.cache_clear()  # they are remembered for the whole process
     yield
-    network._network_keys.cache_clear()
+    network._list_network_keys.cache_clear()
 
 
 @pytest.mark.usefixtures("small")

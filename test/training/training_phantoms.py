@@ -91,5 +91,5 @@ def train_arguments(prepared: Path, output: Path, *more: str) -> list[str]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     train.build_network = small_network
-    cross_validate._engine = small_engine
+    cross_validate._open_best = small_engine
     sys.exit(main())
