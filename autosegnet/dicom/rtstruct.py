@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from autosegnet import __version__
 from autosegnet.dicom.contours import Corner, trace_outlines
-from autosegnet.dicom.header import keep_quiet
+from autosegnet.dicom.header import Header, keep_quiet
 from autosegnet.dicom.segmentation import NAME, SERIES_NUMBER
 from autosegnet.dicom.source_references import Origin, copy_patient_and_study
 
@@ -80,7 +80,7 @@ def _frame(origin: Origin) -> Dataset:
     return made
 
 
-def _refer_to_instance(header: Any) -> Dataset:
+def _refer_to_instance(header: Header) -> Dataset:
     from pydicom import Dataset
 
     item = Dataset()
