@@ -48,17 +48,17 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of an array of the voxels: (z, y, x)."""
+        """Return the shape of an array of the voxels: (z, y, x)."""
         return self.size[::-1]
 
     @property
     def voxel_ml(self) -> float:
-        """The volume of a voxel."""
+        """Return the volume of a voxel."""
         return math.prod(self.spacing_mm) / 1000.0
 
     @property
     def steps_mm(self) -> NDArray[np.float64]:
-        """(3, 3) matrix whose column k leads from one voxel to the next along axis k."""
+        """Return the (3, 3) matrix whose column k leads from one voxel to the next along axis k."""
         steps: NDArray[np.float64] = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing_mm)
         return steps
 
@@ -80,7 +80,7 @@ class Grid:
         return replace(self, size=size, origin_mm=self.find_position_mm(start))
 
     def find_box(self, part: Grid) -> Box:
-        """Where `part`, made by `crop`, lies in this grid: the inverse of `crop`."""
+        """Return where `part`, made by `crop`, lies in this grid: the inverse of `crop`."""
         offset_mm = np.asarray(part.origin_mm) - np.asarray(self.origin_mm)
         start = np.rint(np.linalg.solve(self.steps_mm, offset_mm)).astype(int).tolist()
         x, y, z = ((first, first + count) for first, count in zip(start, part.size, strict=True))
@@ -311,7 +311,7 @@ def is_same_set(a: Grid, b: Grid, *, tolerance: float = 0.02) -> bool:
 
 
 def is_same_grid(a: Grid, b: Grid, *, tolerance: float = 1e-3) -> bool:
-    """Whether two grids share every voxel centre, to a fraction of the smallest voxel side.
+    """Return whether two grids share every voxel centre, to a fraction of the smallest voxel side.
 
     The tolerance is relative to the voxel: rounding of headers (float32 in NIfTI, decimal strings in DICOM) moves
     centres by less than a thousandth of a voxel, while any deliberate difference of grids moves some by much more.

@@ -61,7 +61,7 @@ class Judgement:
 
     @property
     def summary(self) -> str:
-        """The figures in one line."""
+        """Return the figures in one line."""
         parts = [f"mean SUV {self.mean_suv:.2f} over {self.body_l:.1f} l of tissue"]
         if self.air_hu is not None:
             parts.append(f"CT {self.air_hu:.0f} HU where the PET is cold")

@@ -168,7 +168,7 @@ def _choose(options: InputOptions) -> Chooser:
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether a path is a folder.
+    """Return whether a path is a folder.
 
     Raises:
         InputError: the system does not say, or the path is an archive's.

@@ -72,7 +72,7 @@ def turn(image: sitk.Image) -> sitk.Image:
 
 
 def compare(case: str, ours: NDArray[np.bool_], theirs: NDArray[np.bool_], crop: str) -> Agreement:
-    """How far two masks agree."""
+    """Measure how well two masks agree."""
     border = ndimage.binary_dilation(theirs) & ~ndimage.binary_erosion(theirs)
     apart = ours != theirs
     total = int(ours.sum() + theirs.sum())
@@ -99,7 +99,7 @@ def measure_agreements(name: str, study: Study, weights: Weights, engine: Engine
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", type=Path, nargs="+", metavar="STUDY")
     parser.add_argument("--weights", type=Path)

@@ -113,7 +113,7 @@ class SitkReader:
         self._process = self._started()
 
     def read(self, path: Path) -> Any:
-        """Size, spacing, origin, direction, hash of the voxels; None where it refuses, 'crash' or 'hang' else."""
+        """Return size, spacing, origin, direction and hash; None if the reader refuses, else 'crash' or 'hang'."""
         pipes = self._process
         assert pipes.stdin is not None
         assert pipes.stdout is not None
@@ -290,13 +290,13 @@ def draw_damaged_payload(draw: random.Random) -> tuple[str, bytes]:
 
 
 def describe_image(image: SimpleITK.Image) -> list[Any]:
-    """Size, spacing, origin, direction and a hash of the voxels."""
+    """Return size, spacing, origin, direction and a hash of the voxels."""
     voxels = hashlib.sha1(SimpleITK.GetArrayFromImage(image).tobytes()).hexdigest()
     return [image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection(), voxels]
 
 
 def are_same(ours: list[Any], theirs: list[Any], tolerance: float) -> bool:
-    """Whether size and voxels are equal and the grids no further apart than the tolerance."""
+    """Return whether size and voxels are equal and the grids no further apart than the tolerance."""
     if list(ours[0]) != list(theirs[0]) or ours[4] != theirs[4]:
         return False
     return all(
@@ -305,7 +305,7 @@ def are_same(ours: list[Any], theirs: list[Any], tolerance: float) -> bool:
 
 
 def judge(path: Path, sitk: SitkReader, tolerance: float) -> str:
-    """One word for what the readers make of a file."""
+    """Return one word for what the readers make of a file."""
     begin = time.perf_counter()
     try:
         image = read_image(path)
@@ -333,7 +333,7 @@ def _lacks_compressed_size(path: Path) -> bool:
 
 
 def judge_payload(path: Path) -> str:
-    """One word for damaged voxels: refused, or all of them right in spite of the damage."""
+    """Return one word for damaged voxels: refused, or all of them right in spite of the damage."""
     try:
         image = read_image(path)
     except InputError:
@@ -346,7 +346,7 @@ def judge_payload(path: Path) -> str:
 
 
 def run(kind: str, count: int, seed: int, keep: Path | None = None) -> tuple[Counter[str], float]:
-    """Verdicts over `count` damaged files and the growth of this process's peak memory in MiB.
+    """Return the verdicts over `count` damaged files, and the growth of this process's peak memory in MiB.
 
     Args:
         kind: 'metaimage headers', 'nifti headers' or 'payloads'

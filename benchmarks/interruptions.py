@@ -69,16 +69,16 @@ class Runs:
         return runs
 
     def find_output(self, program: str) -> Path:
-        """Folder of the outputs."""
+        """Return the folder of the outputs."""
         return self.folder / "out" / program
 
     @property
     def log(self) -> str:
-        """What the last run said."""
+        """Return what the last run printed."""
         return (self.folder / "log").read_text()
 
     def read_outputs(self, program: str) -> dict[str, bytes]:
-        """Bytes of every file in the output folder, hidden ones included."""
+        """Return the bytes of every file in the output folder, hidden ones included."""
         folder = self.find_output(program)
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -137,7 +137,7 @@ class Runs:
         raise AssertionError(f"a run hangs: {self.log}")
 
     def assert_whole(self, program: str) -> int:
-        """Every visible file is as an undisturbed run writes it; how many there are."""
+        """Assert that every visible file is as an undisturbed run writes it, and return how many there are."""
         visible = {
             name: data for name, data in self.read_outputs(program).items() if not Path(name).name.startswith(".")
         }
@@ -153,7 +153,7 @@ class Runs:
 
 
 def check_kills(runs: Runs, count: int, draw: random.Random) -> Counter[str]:
-    """SIGKILL at random moments; after every tenth, the next run of each program has to succeed."""
+    """Kill at random moments; after every tenth kill, the next run of each program must succeed."""
     found: Counter[str] = Counter()
     for number in range(count):
         program = PROGRAMS[number % 2]
@@ -175,7 +175,7 @@ def check_kills(runs: Runs, count: int, draw: random.Random) -> Counter[str]:
 
 
 def _wait(runs: Runs, program: str, draw: random.Random, *, aimed: bool) -> None:
-    """Until a random moment, of the run or of its writing."""
+    """Wait until a random moment of the run or of its writing."""
     seconds = runs.seconds[program]
     if not aimed:
         time.sleep(draw.uniform(0, 1.1 * seconds))
@@ -193,7 +193,7 @@ def _names(folder: Path) -> set[str]:
 
 
 def check_terminations(runs: Runs, count: int, draw: random.Random) -> Counter[str]:
-    """SIGTERM at random moments: exit code 143 and no file, or all of them where writing was over."""
+    """Send SIGTERM at random moments: exit code 143 and no file, or every file if writing was over."""
     found: Counter[str] = Counter()
     for number in range(count):
         program = PROGRAMS[number % 2]
@@ -212,7 +212,7 @@ def check_terminations(runs: Runs, count: int, draw: random.Random) -> Counter[s
 
 
 def check_disks(runs: Runs, count: int) -> Counter[str]:
-    """Disks from 4 KiB to twice what is needed: exit code 5 and no file, or every file."""
+    """Write to disks from 4 KiB to twice what is needed: exit code 5 and no file, or every file."""
     found: Counter[str] = Counter()
     for number in range(count):
         program = PROGRAMS[1 - number % 2]
@@ -233,7 +233,7 @@ def check_disks(runs: Runs, count: int) -> Counter[str]:
 
 @contextmanager
 def mount_disk(folder: Path, kib: int) -> Iterator[None]:
-    """Mount a disk of its own for the folder."""
+    """Mount a separate small disk at the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)], check=True)
     try:
@@ -243,7 +243,7 @@ def mount_disk(folder: Path, kib: int) -> Iterator[None]:
 
 
 def can_mount() -> bool:
-    """Whether this user may mount a disk."""
+    """Return whether this user may mount a disk."""
     if os.geteuid() != 0:
         return False
     with tempfile.TemporaryDirectory() as name:
@@ -255,7 +255,7 @@ def can_mount() -> bool:
 
 
 def main() -> None:
-    """All three, with their counts."""
+    """Run all three, with their counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--terminations", type=int, default=50)

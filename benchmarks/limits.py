@@ -64,7 +64,7 @@ class FreeEngine:
     folds: int = 1
 
     def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """SUV - 4."""
+        """Return SUV - 4."""
         difference: NDArray[np.float32] = window[1] - np.float32(4.0)
         return difference
 
@@ -100,7 +100,7 @@ def write_large(
 
 
 def write_recipe(folder: Path) -> None:
-    """Weights whose fold is never opened."""
+    """Write weights whose fold is never opened."""
     from autosegnet.model.recipe import Fold, Recipe, format_recipe
 
     folder.mkdir()
@@ -144,7 +144,7 @@ def read_status_kib(name: str) -> int:
 
 
 def measure_memory(args: argparse.Namespace) -> None:
-    """Peak of resident memory for one study of a size."""
+    """Measure the peak of resident memory for one study of a size."""
     size = (args.size[0], args.size[1], args.size[2])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -166,7 +166,7 @@ def measure_memory(args: argparse.Namespace) -> None:
 
 
 def measure_growth(args: argparse.Namespace) -> None:
-    """Growth of resident memory over many cases in one process."""
+    """Measure the growth of resident memory over many cases in one process."""
     growth_mib = import_from_tests("test_growth").growth_mib
     with tempfile.TemporaryDirectory() as name:
         print(f"{args.cases} cases: {growth_mib(Path(name), cases=args.cases):.3f} MiB a case")
@@ -224,7 +224,7 @@ def measure_shared_memory(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """One measurement."""
+    """Run one measurement."""
     if sys.argv[1:2] == ["child"]:
         print(json.dumps(run_with_free_engine(sys.argv[2], sys.argv[3:])))
         return

@@ -78,7 +78,7 @@ def list_threads(method: str) -> Iterator[None]:
 
 
 def compare(cases: list[Case], methods: list[str], weights: Weights) -> dict[str, list[Found]]:
-    """Every study by every method, one engine in memory at a time."""
+    """Segment every study by every method, one engine in memory at a time."""
     found: dict[str, list[Found]] = {}
     masks: list[sitk.Image] = []
     for method in methods:
@@ -124,7 +124,7 @@ def compare_logits(weights: Weights, window: NDArray[np.float32]) -> float:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--cases", type=Path, nargs="+", required=True, metavar="CSV")

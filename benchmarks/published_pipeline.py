@@ -103,7 +103,7 @@ def _as_nifti(path: Path, folder: Path) -> Path:
 
 
 def main() -> None:
-    """Command line: PET CT MASK, any format that SimpleITK reads; what is not NIfTI is converted first."""
+    """Run the command line PET CT MASK, in any format that SimpleITK reads; what is not NIfTI is converted first."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pet", type=Path)
     parser.add_argument("ct", type=Path)

@@ -39,7 +39,7 @@ _MUCH_ML = 5.0
 
 
 def describe_real(table: Path, cases: Path) -> Iterator[str]:
-    """Lines on the cross-validated real cases."""
+    """Yield lines on the cross-validated real cases."""
     dsc: dict[str, dict[str, float]] = {}
     for row in csv.DictReader(table.open(newline="")):
         dsc.setdefault(row["method"], {})[row["case"]] = float(row["dsc"])
@@ -65,7 +65,7 @@ def _median_suv(case: Any) -> float:
 
 
 def describe_simulated(studies: Path, anatomy: Path, masks: Path) -> Iterator[str]:
-    """Lines on simulated studies of organ label maps, segmented by `autosegnet batch`."""
+    """Yield lines on simulated studies of organ label maps, segmented by `autosegnet batch`."""
     tissues: list[dict[str, float]] = []
     lesions: list[tuple[float, bool]] = []
     thresholds = []
@@ -135,7 +135,7 @@ def _tissue(seed: int, anatomy: Path, patient: str, grid: Grid) -> NDArray[np.ui
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="which")
     of_real = commands.add_parser("real")

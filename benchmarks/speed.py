@@ -58,7 +58,7 @@ class Timed:
 
     @property
     def else_s(self) -> float:
-        """Everything but the network."""
+        """Return the seconds of everything but the network."""
         return self.whole_s - self.network_s
 
 
@@ -92,7 +92,7 @@ def write_first_folds(weights: Weights, count: int, folder: Path) -> Path:
 
 
 def run(method: str, study: tuple[Path, Path], weights: Path, folder: Path) -> Timed:
-    """One method in a process of its own.
+    """Run one method in a process of its own.
 
     Raises:
         RuntimeError: it failed.
@@ -119,7 +119,7 @@ def run(method: str, study: tuple[Path, Path], weights: Path, folder: Path) -> T
 
 
 def dice(a: sitk.Image, b: sitk.Image) -> float:
-    """Overlap of two masks; 1 where both are empty."""
+    """Return the overlap of two masks; 1 if both are empty."""
     x, y = view_voxels(a) > 0, view_voxels(b) > 0
     total = int(x.sum()) + int(y.sum())
     return 2.0 * int((x & y).sum()) / total if total else 1.0
@@ -153,7 +153,7 @@ HEAD = (
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="folder of weights (default: as autosegnet finds them)")
     parser.add_argument("--windows", type=int, nargs="+", choices=sorted(BOXES), default=[4, 10, 20])

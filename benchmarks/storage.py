@@ -20,7 +20,7 @@ from benchmarks.judge import open_folds
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--other", type=Path, required=True, help="the same folds, stored otherwise")

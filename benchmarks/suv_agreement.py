@@ -67,7 +67,7 @@ def _unpack(archive: Path, folder: str) -> None:
 
 
 def _errors() -> dict[str, float]:
-    """By what the SUV is multiplied when F-18 of an hour before is converted with one mistake."""
+    """Return by what the SUV is multiplied if F-18 of an hour before is converted with one mistake."""
     bed = PetSlice(acquisition_date="20200301", acquisition_time="110000")
     right = PetHeader(
         units="BQML",

@@ -67,7 +67,7 @@ def _write_body(folder: Path) -> None:
 
 
 def main() -> None:
-    """Measures and prints one line."""
+    """Measure, and print one line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--device", default="cpu")

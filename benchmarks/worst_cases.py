@@ -46,13 +46,13 @@ def keep_one_fold(weights: Weights, fold: int) -> Weights:
 
 
 def find_worst_slices(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[int]:
-    """Along z, y and x: the slice with most voxels in one mask alone."""
+    """Return along z, y and x the slice with most voxels in one mask alone."""
     wrong = found ^ truth
     return [int(np.argmax(wrong.sum(axis=tuple(a for a in range(3) if a != axis)))) for axis in range(3)]
 
 
 def draw(axes: Any, labelled: Labelled, mask: sitk.Image, *, title: str, with_pet: bool) -> None:
-    """One case in a row of three axes."""
+    """Draw one case in a row of three axes."""
     found, truth, suv = view_voxels(mask) > 0, view_voxels(labelled.truth) > 0, view_voxels(labelled.study.pet)
     steps = Grid.from_image(mask).spacing_mm[::-1]
     for axis, (plot, index) in enumerate(zip(axes, find_worst_slices(found, truth), strict=True)):
@@ -69,7 +69,7 @@ def draw(axes: Any, labelled: Labelled, mask: sitk.Image, *, title: str, with_pe
 
 
 def main() -> None:
-    """Segments the cases, draws them and prints what helps to explain them."""
+    """Segment the cases, draw them and print what helps to explain them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--table", type=Path, required=True)
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def format_median(values: NDArray[Any]) -> str:
-    """Two decimals, or a dash of nothing."""
+    """Return the median with two decimals, or a dash if there are no values."""
     return f"{np.median(values):.2f}" if values.size else "–"
 
 

@@ -65,7 +65,7 @@ class Job:
         ]
 
     def written(self) -> list[str]:
-        """Files in the output folder; a link that the row put there is none."""
+        """Return the files in the output folder, without a link that the row put there."""
         if not self.output.is_dir():
             return []
         return sorted(
@@ -652,7 +652,7 @@ rows(
 
 
 def expanded() -> Iterator[tuple[Row, str]]:
-    """Every row with every program it is for."""
+    """Return every row with every program it is for."""
     for entry in ROWS:
         for program in entry.programs:
             yield entry, program

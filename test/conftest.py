@@ -37,7 +37,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    """Two untrained folds of different weight that run on 32^3 windows."""
+    """Write two untrained folds of different weight that run on 32^3 windows."""
     folder = tmp_path_factory.mktemp("weights")
     write_untrained_weights(folder, folds=2, recipe=TINY)
     return open_weights(folder)

@@ -81,7 +81,7 @@ def ct_slice(k: int) -> Dataset:
 
 
 def nothing(dataset: Dataset, k: int) -> None:
-    """Leaves a slice as it is."""
+    """Leave a slice as it is."""
 
 
 def write_series(folder: Path, *, kind: str = "PET", edit: Edit = nothing, slices: int = SLICES) -> Path:

@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def show(study: Study, mask: sitk.Image, weights: Weights) -> None:
-    """Figures on the terminal, pictures and tables as files."""
+    """Show figures on the terminal, and write pictures and tables as files."""
     table = measure_lesions(mask, study.pet)
     body = table.body
     provenance = Provenance(

@@ -114,7 +114,7 @@ def rows(tmp_path: Path) -> dict[str, dict[str, str]]:
 
 
 def masks(tmp_path: Path) -> dict[str, int]:
-    """Voxels of each mask."""
+    """Return the voxels of each mask."""
     paths = [p for p in (tmp_path / "out").iterdir() if p.name.endswith((".mha", ".nii.gz"))]
     return {p.name: int(sitk.GetArrayFromImage(sitk.ReadImage(str(p))).sum()) for p in sorted(paths)}
 

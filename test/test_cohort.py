@@ -26,7 +26,7 @@ def studies(root: Path) -> list[CohortStudy]:
 
 
 def found(root: Path) -> dict[str, list[str]]:
-    """PET and CT of each sound study."""
+    """Return PET and CT of each sound study."""
     return {s.case: [str(p.relative_to(root)) for p in s.files] for s in studies(root) if not s.fault}
 
 

@@ -60,7 +60,7 @@ def test_another_error_is_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 class TestSignals:
     def ended(self, action: str, signum: int) -> tuple[int, str]:
-        """Exit code and output of a run of the action, which gets the signal a second time while it unwinds."""
+        """Return exit code and output of a run of the action, which gets the signal a second time while it unwinds."""
         code = (
             "import os, signal, sys, threading, time\n"
             "from concurrent.futures import ThreadPoolExecutor\n"
@@ -145,7 +145,7 @@ def test_every_program_prints_its_version(program: list[str]) -> None:
 
 class TestStandardStreams:
     def ended(self, redirection: str) -> tuple[int, str]:
-        """Exit code and stderr of `weights info` with a redirection of the shell."""
+        """Return exit code and stderr of `weights info` with a redirection of the shell."""
         shell = f'"$1" -m autosegnet weights info {redirection}'
         done = subprocess.run(
             ["bash", "-c", shell, "bash", sys.executable], cwd=ROOT, capture_output=True, text=True, check=False

@@ -196,7 +196,7 @@ def test_patient_module_is_kept_and_what_is_missing_is_empty(tmp_path):
 
 
 def errors(path):
-    """Fails where dciodvfy finds an error; skips nothing, because callers that only validate skip themselves."""
+    """Fail if dciodvfy finds an error; skip nothing, because callers that only validate skip themselves."""
     if shutil.which("dciodvfy"):
         done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
         found = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]

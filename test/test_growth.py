@@ -13,7 +13,7 @@ from autosegnet.runtime.exit import run_program
 
 
 def growth_mib(folder: Path, *, cases: int, warm_up: int = 20) -> float:
-    """MiB by which resident memory grows a case, over whole runs of `predict` with an engine that costs nothing."""
+    """Return by how many MiB memory grows per case, over whole runs of `predict` with an engine that costs nothing."""
     from bad_inputs import Job
     from threshold import ThresholdEngine
     from untrained_folds import write_untrained_weights

@@ -19,7 +19,7 @@ def with_values(image: sitk.Image, change) -> sitk.Image:
 
 
 def covers(region: Grid, image: sitk.Image, inside: np.ndarray) -> bool:
-    """Whether a region of the image's grid holds every voxel of a mask (z, y, x)."""
+    """Return whether a region of the image's grid holds every voxel of a mask (z, y, x)."""
     (x0, x1), (y0, y1), (z0, z1) = Grid.from_image(image).find_box(region)
     return int(inside[z0:z1, y0:y1, x0:x1].sum()) == int(inside.sum())
 

@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 def request(port: int, path: str, method: str = "GET") -> tuple[int, str]:
-    """Status and body, once the server answers at all."""
+    """Return status and body, once the server answers at all."""
     deadline = time.monotonic() + 240
     while True:
         call = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)

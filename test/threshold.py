@@ -37,29 +37,29 @@ class DeadlyEngine(ThresholdEngine):
 
 
 def open_threshold(weights: object, *, device: str) -> ThresholdEngine:
-    """Stands in for `open_engine`."""
+    """Stand in for `open_engine`."""
     return ThresholdEngine()
 
 
 def open_deadly(weights: object, *, device: str) -> ThresholdEngine:
-    """Stands in for `open_engine`."""
+    """Stand in for `open_engine`."""
     return DeadlyEngine()
 
 
 def open_nothing(weights: object, *, device: str) -> ThresholdEngine:
-    """Stands in for `open_engine` where a fold is broken."""
+    """Stand in for `open_engine` if a fold is broken."""
     from autosegnet.errors import WeightsError
 
     raise WeightsError("fold_0 is altered")
 
 
 def open_with_a_bug(weights: object, *, device: str) -> ThresholdEngine:
-    """Stands in for `open_engine` where it has a bug."""
+    """Stand in for `open_engine` if it has a bug."""
     raise KeyError("engine")
 
 
 def open_without_memory(weights: object, *, device: str) -> ThresholdEngine:
-    """Stands in for `open_engine` where the folds do not fit."""
+    """Stand in for `open_engine` if the folds do not fit."""
     raise MemoryError
 
 
@@ -85,10 +85,10 @@ class DeadlyOnceEngine(ThresholdEngine):
 
 
 def open_slow(weights: object, *, device: str) -> ThresholdEngine:
-    """Stands in for `open_engine`."""
+    """Stand in for `open_engine`."""
     return SlowEngine()
 
 
 def open_deadly_once(killed: Path, weights: object, *, device: str) -> ThresholdEngine:
-    """Stands in for `open_engine`."""
+    """Stand in for `open_engine`."""
     return DeadlyOnceEngine(killed=killed)

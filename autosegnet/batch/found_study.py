@@ -28,7 +28,7 @@ class CohortStudy:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files; those of a folder are looked up."""
+        """Return all files of PET and CT; those of a folder are looked up."""
         images = [path for path in (self.pet, self.ct) if path is not None]
         listed = {file for path in images if path.is_dir() for file in path.rglob("*") if file.is_file()}
         return (*self.dicom, *(path for path in images if not path.is_dir()), *sorted(listed))

@@ -128,7 +128,7 @@ class BidsSession:
 
     @property
     def unpaired(self) -> list[Path]:
-        """The CT images of a session without a PET, which is no study."""
+        """Return the CT images of a session without a PET, which are no study."""
         return [] if self._images["pet"] else self._images["ct"]
 
     def find_studies(self) -> list[CohortStudy]:

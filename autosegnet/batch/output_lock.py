@@ -34,7 +34,7 @@ class Part:
 
     @property
     def lock_name(self) -> str:
-        """The name of its lock in OUTPUT."""
+        """Return the name of the lock in OUTPUT."""
         return _WHOLE if self.of == 1 else f".batch-{self.number}-of-{self.of}.lock"
 
 

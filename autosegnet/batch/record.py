@@ -99,28 +99,28 @@ class Places:
 
     @property
     def record(self) -> Path:
-        """The record."""
+        """Return the path of the record."""
         return self.output / "records" / f"{self.case}.json"
 
     @property
     def report(self) -> Path:
-        """Folder of the report."""
+        """Return the folder of the report."""
         return self.output / "reports" / self.case
 
     @property
     def thumbnail(self) -> Path:
-        """Picture for the overview."""
+        """Return the path of the picture for the overview."""
         return self.output / "thumbnails" / f"{self.case}.png"
 
     @property
     def masks(self) -> list[Path]:
-        """The masks in place, in any format."""
+        """Return the masks in place, in any format."""
         paths = [self.output / f"{self.case}{suffix}" for suffix in IMAGE_SUFFIXES]
         return [path for path in paths if path.exists()]
 
     @property
     def shared_folders(self) -> tuple[Path, ...]:
-        """The folders that hold something of every case."""
+        """Return the folders that hold something of every case."""
         return self.output, self.record.parent, self.thumbnail.parent
 
 

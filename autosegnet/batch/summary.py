@@ -36,7 +36,7 @@ class State:
 
     @property
     def counts(self) -> str:
-        """How many are done, pending and failed."""
+        """Count the studies that are done, pending and failed."""
         states = Counter(row.status for row in self.rows.values())
         return ", ".join(f"{states[status]} {status}" for status in ("done", "pending", "failed"))
 

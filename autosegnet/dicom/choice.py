@@ -118,7 +118,7 @@ def _select_partners(candidates: list[Series], pet: Series, facts: StatedFacts) 
 
 
 def _check_frame(chosen: Series, pet: Series, grid: Grid | None, chooser: Chooser) -> None:
-    """Warns of a CT of another frame or study that a person named; refuses one that does not lie where the PET does."""
+    """Warn if the CT that the user named is of another frame or study; refuse it if it does not cover the PET."""
     if chosen.frame_uid != pet.frame_uid or not pet.frame_uid:
         how = chooser.facts.name_way("same_frame" if chooser.facts.same_frame else "ct_series")
         name = name_attribute("FrameOfReferenceUID")

@@ -54,7 +54,7 @@ def list_series(series: Sequence[Series], grid: Grid | None = None) -> str:
 
 
 def _tell_days(series: Sequence[Series]) -> dict[str, str]:
-    """How studies lie in time, without a date: baseline and follow-up in one folder."""
+    """Describe how far apart studies are in time, without a date: baseline and follow-up in one folder."""
     if len({s.study_uid for s in series}) < 2:
         return {}
     days: dict[str, int | None] = {}

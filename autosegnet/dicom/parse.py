@@ -68,7 +68,7 @@ def _read_class_in_meta(path: Path) -> str:
 
 
 def _cannot_be_slice(sop_class: str) -> bool:
-    """Whether a class is known and is none of images."""
+    """Return whether a class is known and is not one of images."""
     from pydicom.uid import UID
 
     with keep_quiet():
@@ -171,7 +171,7 @@ def _inflate(path: Path, file: BinaryIO) -> bytes:
 
 
 def _find_form(path: Path) -> str | None:
-    """'file' with the preamble of PS3.10, 'bare' for elements alone, None for anything else."""
+    """Return 'file' for the preamble of PS3.10, 'bare' for elements alone, None for anything else."""
     start = read_start(path)
     if start[PREAMBLE:] == b"DICM":
         return "file"
@@ -179,7 +179,7 @@ def _find_form(path: Path) -> str | None:
 
 
 def _begins_with_element(start: bytes, size: int) -> bool:
-    """Whether bytes begin with an element of group 2 or 8 whose length is plausible, of any encoding."""
+    """Return whether bytes begin with an element of group 2 or 8 whose length is plausible, in any encoding."""
     orders: tuple[Literal["little", "big"], ...] = ("little", "big")
     for order in orders:
         if len(start) < 12 or int.from_bytes(start[:2], order) not in (0x0002, 0x0008):

@@ -127,6 +127,6 @@ def describe_scan(conversion: Conversion | None, pet: "SimpleITK.Image", first: 
 
 
 def _join(header: Header | None, *keywords: str) -> str:
-    """Attributes of the device as one text of plain characters."""
+    """Return attributes of the device as one text of plain characters."""
     texts = [] if header is None else [header.read_text(keyword) for keyword in keywords]
     return ", ".join(re.sub(r"[^A-Za-z0-9 .,+\-_/()]", " ", text)[:64].strip() for text in texts if text)

@@ -158,7 +158,7 @@ def _make_contours(outlined: Iterator[tuple[int, list[Corner]]], number: int, or
 
 
 def _format_positions(corners: list[Corner], z: int, grid: Grid) -> list[str]:
-    """LPS positions of corners, half a voxel before the centres of the voxels with their index."""
+    """Return the LPS positions of corners: half a voxel before the centres of the voxels of the same index."""
     index = np.array([(x - 0.5, y - 0.5, z) for x, y in corners])
     positions = index @ grid.steps_mm.T + np.asarray(grid.origin_mm)
     return [_format_decimal(value) for value in positions.ravel()]

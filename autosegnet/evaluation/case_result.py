@@ -47,7 +47,7 @@ class EvaluationOptions:
 
     @property
     def air(self) -> float | None:
-        """What voxels become that are NaN or infinite; None refuses them."""
+        """Return the value that replaces NaN and infinite voxels; None refuses them."""
         return 0.0 if self.nonfinite == "air" else None
 
 

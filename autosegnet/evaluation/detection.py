@@ -56,7 +56,7 @@ class Matching:
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of both; 0 if neither found nor right, NaN if there is no lesion at all."""
+        """Return the harmonic mean of both; 0 if both are 0, NaN if neither mask holds a lesion."""
         if self.true_lesions + self.predicted_lesions == 0:
             return float("nan")
         if self.found == 0 or self.right == 0:

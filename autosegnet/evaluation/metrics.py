@@ -55,7 +55,7 @@ class CaseMetrics:
 
     @property
     def is_positive(self) -> bool:
-        """Whether the truth holds a lesion."""
+        """Return whether the truth holds a lesion."""
         return self.n_truth_lesions > 0
 
 

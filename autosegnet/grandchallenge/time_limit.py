@@ -132,7 +132,7 @@ class TimeLimit:
 
     @property
     def record(self) -> dict[str, Any]:
-        """For `results.json`: the limit, the first estimate, what ran, and whether that is less than was asked for."""
+        """Return the entry of `results.json`: limit, first estimate, what ran, whether that is less than asked for."""
         return dict(self._record)
 
     def run(

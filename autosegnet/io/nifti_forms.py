@@ -119,7 +119,7 @@ def _decode_qform(fields: Any, quaternion: NDArray[np.float64], qfac: float) -> 
 def _is_stored_alike(
     sform: NDArray[np.float64], qform: NDArray[np.float64], stored: NDArray[np.float64], qfac: float
 ) -> bool:
-    """Whether the sform, written as a qform, gives the numbers that the qform stores."""
+    """Return whether the sform, written as a qform, gives the numbers that the qform stores."""
     from nibabel.quaternions import mat2quat
 
     spacing_mm = np.linalg.norm(sform[:3, :3], axis=0)

@@ -29,7 +29,7 @@ class BodySize:
 
     @property
     def surface_m2(self) -> float | None:
-        """Body surface (Du Bois), None if weight or height is unknown."""
+        """Return the body surface (Du Bois); None if weight or height is unknown."""
         if not self.weight_kg or not self.height_cm:
             return None
         return compute_body_surface_m2(weight_kg=self.weight_kg, height_cm=self.height_cm)
@@ -70,6 +70,6 @@ class Context:
 
     @property
     def is_fdg(self) -> bool:
-        """Whether rules for FDG apply: unless the header names another tracer."""
+        """Return whether rules for FDG apply: they do, unless the header names another tracer."""
         name = self.tracer.lower()
         return not name or "fdg" in name or "fluorodeoxyglucose" in name or "deoxyglucose" in name

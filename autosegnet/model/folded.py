@@ -81,7 +81,7 @@ class Arithmetic(Protocol[T]):
         ...
 
     def add(self, x: T, y: T) -> T:
-        """x + y."""
+        """Return x + y."""
         ...
 
     def join(self, x: T, y: T) -> T:
@@ -90,7 +90,7 @@ class Arithmetic(Protocol[T]):
 
 
 def evaluate(network: FoldedNetwork, x: T, arithmetic: Arithmetic[T]) -> T:
-    """Lesion minus background logit, (B, 1, X, Y, Z), of (B, 2, X, Y, Z)."""
+    """Return the lesion logit minus the background logit, (B, 1, X, Y, Z), of an input (B, 2, X, Y, Z)."""
     skipped = []
     for level in network.down:
         x = _evaluate_residual(level, x, arithmetic)

@@ -31,7 +31,7 @@ _POINTER = b"version https://git-lfs"
 
 
 def build_network() -> nn.Module:
-    """MONAI's residual U-Net as in the paper: (B, 2, X, Y, Z) -> logits (B, 2, X, Y, Z), background and lesion.
+    """Return MONAI's residual U-Net as in the paper: (B, 2, X, Y, Z) -> logits of background and lesion, same shape.
 
     X, Y and Z are multiples of 16. Batch norm gives the paper's number of parameters; instance norm would not.
 

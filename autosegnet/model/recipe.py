@@ -116,7 +116,7 @@ class Recipe:
 
     @property
     def fold_weights(self) -> tuple[float, ...]:
-        """The folds' shares in the mean of logits; their sum is 1."""
+        """Return the folds' shares in the mean of logits; their sum is 1."""
         total = sum(fold.weight for fold in self.folds)
         return tuple(fold.weight / total for fold in self.folds)
 
@@ -129,7 +129,7 @@ def _require(holds: object, name: str, recipe: Recipe) -> None:
 
 
 def _is_text(value: object) -> bool:
-    """Whether it is text that a file can hold."""
+    """Return whether a value is text that a file can hold."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 

@@ -206,7 +206,7 @@ def _take(mapping: Mapping[str, Any], prefix: str, expected: Collection[str], *,
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is a tensor of real numbers, each of them in the file."""
+    """Return whether a value is a tensor of real numbers, each of them in the file."""
     import torch
 
     kinds = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64)

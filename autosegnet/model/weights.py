@@ -33,7 +33,7 @@ class Weights:
     recipe: Recipe
 
     def find_path(self, fold: Fold) -> Path:
-        """Where a fold's file lies."""
+        """Return the path of a fold's file."""
         return self.folder / fold.file
 
     def use_fast_mode(self) -> Weights:
@@ -150,5 +150,5 @@ def _refuse_twins(sources: Sequence[Path], data: Mapping[str, bytes]) -> None:
 
 
 def digest(weights: Weights) -> str:
-    """One SHA-256 that changes with any fold: the key under which anything made from the weights may be cached."""
+    """Return a SHA-256 that changes with any fold: a key to cache anything that is made from the weights."""
     return hashlib.sha256("".join(fold.sha256 for fold in weights.recipe.folds).encode()).hexdigest()

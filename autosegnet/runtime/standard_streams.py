@@ -55,7 +55,7 @@ def settle_streams() -> None:
 
 
 def _give_up() -> None:
-    """Lead standard output nowhere; else Python tries again at the end and complains."""
+    """Send standard output to the null device; otherwise Python writes again at the end and complains."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -25,7 +25,7 @@ class Workers:
 
     @property
     def are_elsewhere(self) -> bool:
-        """Whether the tasks may run on other machines."""
+        """Return whether the tasks may run on other machines."""
         return bool(self.scheduler) or self.scheduler_file is not None
 
 

@@ -100,7 +100,7 @@ def _read_series_time(ledger: Ledger, acquired: datetime | None) -> datetime | N
 def _subtract_frame_reference(
     ledger: Ledger, acquired: datetime, part: PetSlice, half_life_s: float
 ) -> datetime | None:
-    """t_ref = t_acq + T_ave - FrameReferenceTime, which the standard counts to the frame's mean activity.
+    """Return t_ref = t_acq + T_ave - FrameReferenceTime, which the standard counts to the frame's mean activity.
 
     GE counts it to the frame's beginning, without T_ave: in GE Discovery ST series DecayFactor (0054,1321) is that
     of FrameReferenceTime plus T_ave.

@@ -117,7 +117,7 @@ def name_tracer(texts: Mapping[str, str], code: str) -> tuple[str, list[str]]:
 
 
 def _is_specific(text: str) -> bool:
-    """Whether a text names more than a nuclide."""
+    """Return whether a text names more than a nuclide."""
     if nuclides.find_in_text(text):
         text = re.sub(r"\d+M?|(?<![A-Za-z])[A-Z][a-z]?(?![A-Za-z])|[A-Za-z]+(ine|ium|on|per)\b", "", text)
     left = re.sub(r"[^A-Z]", "", _SAYS_NOTHING.sub("", text.upper()))

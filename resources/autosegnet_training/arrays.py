@@ -53,12 +53,12 @@ class PreparedCase:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Voxels along (x, y, z)."""
+        """Return the number of voxels along (x, y, z)."""
         x, y, z = self.array.shape[1:]
         return (x, y, z)
 
     def read_truth(self) -> NDArray[np.bool_]:
-        """(X, Y, Z): where the lesions are."""
+        """Return the truth: (X, Y, Z) bool, True in lesions."""
         mask = np.zeros(self.shape, dtype=np.bool_)
         mask[tuple(self.lesion.T)] = True
         return mask

@@ -57,7 +57,7 @@ class Draws:
 
     @property
     def moves(self) -> bool:
-        """Whether voxels change place."""
+        """Return whether voxels change place."""
         still = Draws()
         return (self.translation_voxels, self.rotation_rad, self.scale, self.elastic_magnitude) != (
             still.translation_voxels,
@@ -130,7 +130,7 @@ def apply(draws: Sequence[Draws], image: torch.Tensor, label: torch.Tensor) -> t
 
 
 def _cut(draws: Draws, image: torch.Tensor, label: torch.Tensor) -> None:
-    """Let the field of view end inside a patch, in place: beyond its end there is air, 0 in both channels."""
+    """End the field of view inside a patch, in place: beyond it there is air, 0 in both channels."""
     axis = 1 + draws.cut_axis
     size = image.shape[axis]
     beyond = round(abs(draws.cut_share) * size)
@@ -159,7 +159,7 @@ def _move(
 
 
 def find_sampling_positions(draws: Draws, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
-    """(X, Y, Z, 3): where every voxel of the result is sampled, in voxels from the centre of the patch.
+    """Return (X, Y, Z, 3): where every voxel of the result is sampled, in voxels from the centre of the patch.
 
     p = R (S (c + e) + t), with c the voxel's own position, e its elastic offset, S scale, t translation, R rotation.
 
@@ -178,7 +178,7 @@ def find_sampling_positions(draws: Draws, shape: Sequence[int], generator: torch
 
 
 def draw_elastic_offsets(draws: Draws, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
-    """(X, Y, Z, 3): uniform noise in (-1, 1), smoothed, times the magnitude; in voxels.
+    """Return (X, Y, Z, 3): uniform noise in (-1, 1), smoothed, times the magnitude; in voxels.
 
     Source: MONAI `Rand3DElastic`. A smoothing below a tenth of a voxel is none.
     """
@@ -191,7 +191,7 @@ def draw_elastic_offsets(draws: Draws, shape: Sequence[int], generator: torch.Ge
 
 
 def make_gaussian_kernel(sigma: float) -> torch.Tensor:
-    """(7,): a Gaussian integrated over each voxel from -3 to 3, cut off beyond three SD.
+    """Return (7,): a Gaussian integrated over each voxel from -3 to 3, cut off beyond three SD.
 
     Source: MONAI `gaussian_1d(sigma, truncated=3, approx="erf")`, which does not normalise either.
     """
@@ -215,7 +215,7 @@ def _smooth(field: torch.Tensor, kernel: torch.Tensor, *, axis: int) -> torch.Te
 
 
 def _normalise(positions: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Positions as `grid_sample` takes them: -1 to 1 from border to border, last axis first."""
+    """Return positions as `grid_sample` takes them: -1 to 1 from border to border, last axis first."""
     extent = to_device([float(n) for n in shape], positions.device)
     return (positions * (2.0 / extent)).flip(-1)
 
@@ -236,7 +236,7 @@ def _recolour(draws: Sequence[Draws], image: torch.Tensor, generators: Sequence[
 
 
 def _correct(patch: torch.Tensor, gamma: float) -> None:
-    """Gamma correction of each channel, in place: ((x - min) / (max - min + 1e-7)) ** gamma * (max - min) + min.
+    """Apply a gamma to each channel, in place: ((x - min) / (max - min + 1e-7)) ** gamma * (max - min) + min.
 
     Source: MONAI `AdjustContrast`.
     """

@@ -15,12 +15,12 @@ FRACTION_OF_MAXIMUM = 0.41
 
 
 def segment_above(suv: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
-    """Where the SUV is above a threshold."""
+    """Return the voxels whose SUV is above a threshold."""
     return np.asarray(suv > threshold)
 
 
 def segment_above_fraction(suv: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where the SUV is at least 41 % of the study's maximum."""
+    """Return the voxels whose SUV is at least 41 % of the study's maximum."""
     return np.asarray(suv >= FRACTION_OF_MAXIMUM * suv.max())
 
 

@@ -182,7 +182,7 @@ def _open_best(best: Path, device: torch.device) -> Engine:
 
 
 def _read_arrays(labelled: Labelled) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """SUV and truth as arrays (z, y, x)."""
+    """Read SUV and truth as arrays (z, y, x)."""
     return np.asarray(view_voxels(labelled.study.pet), dtype=np.float32), np.asarray(view_voxels(labelled.truth) != 0)
 
 

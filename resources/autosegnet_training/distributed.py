@@ -34,7 +34,7 @@ class Processes:
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes files and shows progress: one does."""
+        """Return whether this process writes files and shows progress. One process does."""
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:

@@ -94,7 +94,7 @@ def _read_validation_dsc(folder: Path, folds: Sequence[Trained]) -> tuple[list[f
 
 
 def _describe_training(folds: Sequence[Trained], source: str) -> dict[str, Any]:
-    """How the weights were made, without the names of cases and folders."""
+    """Describe how the weights were made, without the names of cases and folders."""
     import torch
 
     from autosegnet import __version__

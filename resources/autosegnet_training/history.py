@@ -89,7 +89,7 @@ class Board:
 
 
 def draw_projection(case: PreparedCase, found: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(Z, X, 3): the PET from the front, black at SUV 10; truth green, finding red, both yellow.
+    """Draw the PET from the front, (Z, X, 3), black at SUV 10; truth green, mask red, both yellow.
 
     The patient's head is at the top and the right side at the left, as in reports.
     """
@@ -108,7 +108,7 @@ def draw_projection(case: PreparedCase, found: NDArray[np.bool_]) -> NDArray[np.
 
 
 def draw_curves(rows: Sequence[HistoryRow], path: Path) -> None:
-    """Draws loss and validation DSC over the epochs; nothing where matplotlib is not installed."""
+    """Draw loss and validation DSC over the epochs; do nothing if matplotlib is not installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -55,7 +55,7 @@ class Run:
 
 
 def fold_folder(runs: Path, fold: int) -> Path:
-    """Where a fold is trained."""
+    """Return the folder in which a fold is trained."""
     return runs / f"fold_{fold}"
 
 
@@ -152,11 +152,11 @@ class Trained:
 
     @property
     def best(self) -> Path:
-        """The best epoch's weights."""
+        """Return the path of the best epoch's weights."""
         return self.folder / BEST
 
     def compute_sha256(self) -> str:
-        """Of the best epoch's weights: tells them from those of another training in the same folder.
+        """Compute the SHA-256 of the best epoch's weights: it differs from that of another training in the same folder.
 
         Raises:
             InputError: they cannot be read.

@@ -68,7 +68,7 @@ def plan(configuration: TrainingConfiguration, cases: int, *, epoch: int) -> NDA
 def start_of_patch(
     shape: Voxel, patch: Voxel, rng: np.random.Generator, *, holding: tuple[int, ...] | None = None
 ) -> Voxel:
-    """Where a random patch starts: anywhere inside the array; an axis shorter than the patch is centred in it.
+    """Draw the start of a random patch, anywhere inside the array; an axis shorter than the patch is centred in it.
 
     Args:
         shape, patch: voxels.
@@ -90,14 +90,14 @@ def start_of_patch(
 
 
 def read_patch(case: PreparedCase, start: Voxel, patch: Voxel) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Input (2, X, Y, Z) and label (1, X, Y, Z) of a patch; beyond the case there is air, 0 in both channels."""
+    """Read input (2, X, Y, Z) and label (1, X, Y, Z) of a patch; beyond the case there is air, 0 in both channels."""
     array, label = np.zeros((2, *patch), dtype=np.float32), np.zeros((1, *patch), dtype=np.uint8)
     lay(case, start, array, label)
     return array, label
 
 
 def lay(case: PreparedCase, start: Voxel, array: NDArray[np.float32], label: NDArray[np.uint8]) -> None:
-    """Lays what a case holds of a patch over its input and label; beyond the case they stay as they are."""
+    """Copy a case's part of a patch into input and label; beyond the case they stay as they are."""
     patch = array.shape[1:]
     inside, outside = [], []
     for s, p, n in zip(start, patch, case.shape, strict=True):
@@ -219,7 +219,7 @@ class PatchSampler:
 
     @property
     def micro_batches(self) -> int:
-        """Micro-batches of this process in one step."""
+        """Return the number of micro-batches of this process in one step."""
         return self._configuration.batch // self._stride
 
     def iterate_epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[MicroBatch]:

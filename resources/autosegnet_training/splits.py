@@ -53,7 +53,7 @@ def split(cases: Sequence[Case], *, seed: int, folds: int = FOLDS) -> list[Case]
 
 
 def _compute_imbalance(fold: Counter[str], added: Counter[str]) -> int:
-    """By how much the sum of squared counts of the cohorts grows, which is least where they are rarest."""
+    """Return by how much the sum of squared cohort counts grows. It grows least in the fold with the fewest of them."""
     return sum(n * (2 * fold[cohort] + n) for cohort, n in added.items())
 
 
@@ -91,7 +91,7 @@ def refuse_shared_patients(cases: Iterable[Case], *, where: str) -> None:
 
 
 def count_folds(cases: Sequence[Case]) -> dict[str, list[int]]:
-    """Cases of each cohort in each fold."""
+    """Count the cases of each cohort in each fold."""
     folds = 1 + max((case.fold for case in cases if case.fold is not None), default=-1)
     table = {cohort: [0] * folds for cohort in sorted({case.cohort for case in cases})}
     for case in cases:

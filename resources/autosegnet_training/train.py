@@ -51,7 +51,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def run(args: argparse.Namespace) -> None:
-    """Trains the fold that a command line asks for."""
+    """Train the fold that a command line asks for."""
     configuration = settings.read_configuration(args)
     prepared = open_prepared(args.prepared)
     with distributed.join_processes(args.device) as processes:
@@ -131,7 +131,7 @@ class Trainer:
         self.best: dict[str, Any] = {"dsc": math.nan, "epoch": 0, "finished": False}
 
     def train(self, board: Board) -> None:
-        """Trains the epochs that are left."""
+        """Train the epochs that are left."""
         c = self.configuration
         total = c.epochs * self.steps if c.minutes == 0 else None
         log.info(
@@ -191,7 +191,7 @@ class Trainer:
                 saved = time.monotonic()
 
     def train_step(self, micro_batches: Iterator[MicroBatch]) -> float:
-        """One step of the optimiser; the loss of its batch, over all processes.
+        """Train one step, and return the loss of its batch over all processes.
 
         Raises:
             InputError: the loss is not finite. The network is as it was before the step.
@@ -308,7 +308,7 @@ class Trainer:
         write_checkpoint(self.run.folder / "checkpoints", state, epoch=self.epoch, step=self.step)
 
     def restore(self) -> None:
-        """Goes on from the newest checkpoint, if there is one. Every process reads it."""
+        """Continue from the newest checkpoint, if there is one. Every process reads it."""
         state = read_newest(self.run.folder / "checkpoints")
         if state is None:
             return
@@ -332,7 +332,7 @@ def _format_row(row: HistoryRow) -> str:
 
 
 def build_optimiser(configuration: TrainingConfiguration, network: nn.Module) -> torch.optim.Optimizer:
-    """Adam (paper, section 2.4) or AdamW."""
+    """Return Adam (paper, section 2.4) or AdamW."""
     kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[configuration.optimiser]
     return kind(
         network.parameters(), lr=configuration.learning_rate, weight_decay=configuration.weight_decay, fused=True

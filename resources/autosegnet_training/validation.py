@@ -38,12 +38,12 @@ class NetworkEngine:
 
     @property
     def name(self) -> str:
-        """What runs where."""
+        """Return the engine and its device, for the log."""
         return f"torch {torch.__version__}, {self.device}"
 
     @property
     def folds(self) -> int:
-        """One."""
+        """Return 1."""
         return 1
 
     @torch.inference_mode()
@@ -59,7 +59,7 @@ class NetworkEngine:
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Arithmetic in a smaller type; nothing for float32."""
+    """Return a context of arithmetic in a smaller type; an empty one for float32."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
@@ -99,7 +99,7 @@ class Validation:
 
 
 def segment_prepared(case: PreparedCase, engine: NetworkEngine, recipe: Recipe) -> NDArray[np.bool_]:
-    """(X, Y, Z): where the network finds lesions."""
+    """Return the mask of a prepared case: (X, Y, Z) bool."""
     chance = predict_probability(np.asarray(case.array, dtype=np.float32), engine, make_one_fold(recipe))
     return np.asarray(chance > 0.5)
 

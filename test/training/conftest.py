@@ -12,7 +12,7 @@ from autosegnet_training import train
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four cases in two folds, one of them without lesion."""
+    """Prepare four cases in two folds, one of them without lesion."""
     return prepared_folder(tmp_path_factory.mktemp("phantoms"), cases=4, negative=1)
 
 
