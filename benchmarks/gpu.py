@@ -67,13 +67,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("gpu.json"), help="default: %(default)s")
     args = parser.parse_args()
     device, sizes = torch.device(args.device), SMALL if args.small else FULL
-    torch.backends.cudnn.benchmark = True
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     figures: dict[str, Any] = {"device": name, "torch": torch.__version__, "sizes": str(sizes)}
     with tempfile.TemporaryDirectory() as folder:
         weights = write_folds(Path(folder), sizes)
         steps: list[tuple[str, Callable[[], Any]]] = [
             ("convolution rate", lambda: measure_convolution_rate(device, sizes)),
+            ("variants", lambda: measure_variants(weights, device, sizes)),
+            ("operations", lambda: profile_operations(weights, device, sizes)),
             ("agreement", lambda: measure_agreement(weights, device, sizes)),
             ("inference", lambda: measure_inference(weights, device, sizes)),
             ("published inferer", lambda: measure_published(weights, device, sizes)),
@@ -129,9 +130,12 @@ def time_rounds(run: Callable[[], Any], device: torch.device, rounds: int) -> di
         run()
         synchronise(device)
         seconds.append(time.perf_counter() - start)
-    peak = torch.cuda.max_memory_reserved(device) / 1e9 if device.type == "cuda" else 0.0
     low, middle, high = min(seconds), float(np.median(seconds)), max(seconds)
-    return {"min_s": round(low, 4), "median_s": round(middle, 4), "max_s": round(high, 4), "peak_gb": round(peak, 3)}
+    found = {"min_s": round(low, 4), "median_s": round(middle, 4), "max_s": round(high, 4)}
+    if device.type == "cuda":
+        found["peak_gb"] = round(torch.cuda.max_memory_reserved(device) / 1e9, 3)
+        found["peak_in_use_gb"] = round(torch.cuda.max_memory_allocated(device) / 1e9, 3)
+    return found
 
 
 def measure_convolution_rate(device: torch.device, sizes: Sizes) -> dict[str, float]:
@@ -146,6 +150,57 @@ def measure_convolution_rate(device: torch.device, sizes: Sizes) -> dict[str, fl
         seconds = time_rounds(lambda: convolution(x), device, 5)["median_s"]
     flop = 2.0 * 2 * channels * channels * 27 * side**3
     return {"tflops": round(flop / max(seconds, 1e-9) / 1e12, 3), "median_s": seconds}
+
+
+def measure_variants(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, Any]:
+    """Return the time of a window through one fold: the engine's choices, and those that it did not make.
+
+    The first pass is counted apart: cuDNN's search for the fastest kernels is part of it.
+    """
+    found: dict[str, Any] = {}
+    for multiple, together, search in ((8, 2, True), (8, 1, True), (8, 4, True), (8, 2, False), (1, 2, True)):
+        engine = open_device_engine(weights, device, channel_multiple=multiple)
+        torch.backends.cudnn.benchmark = search
+        windows = make_windows(engine, together, sizes)
+        start = time.perf_counter()
+        engine.run(windows, 0)
+        synchronise(device)
+        first = time.perf_counter() - start
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        timed = time_rounds(lambda engine=engine, windows=windows: engine.run(windows, 0), device, 5)  # type: ignore[misc]
+        name = f"channels in {multiple}s, {together} windows together, {'searched' if search else 'not searched'}"
+        found[name] = timed | {"first_s": round(first, 3), "window_s": round(timed["median_s"] / together, 5)}
+        del engine, windows
+    torch.backends.cudnn.benchmark = True  # as the engine sets it
+    return found
+
+
+def make_windows(engine: TorchEngine, together: int, sizes: Sizes) -> torch.Tensor:
+    """Return random windows as the engine takes them."""
+    channels = -(-2 // engine.channel_multiple) * engine.channel_multiple
+    windows = torch.rand(together, channels, *(3 * [sizes.patch]), device=engine.device, dtype=engine.dtype)
+    windows[:, 2:] = 0
+    return windows.contiguous(memory_format=torch.channels_last_3d)
+
+
+def profile_operations(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, float]:
+    """Return the milliseconds that kernels take in one pass of two windows, the longest first."""
+    from torch.profiler import ProfilerActivity, profile
+
+    engine = open_device_engine(weights, device)
+    windows = make_windows(engine, 2, sizes)
+    engine.run(windows, 0)
+    synchronise(device)
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as profiled:
+        engine.run(windows, 0)
+        synchronise(device)
+    times = [
+        (float(e.self_device_time_total if on_gpu else e.self_cpu_time_total) / 1000, f"{e.key[:90]} x {e.count}")
+        for e in profiled.key_averages()
+    ]
+    return {name: round(ms, 3) for ms, name in sorted(times, reverse=True)[:16]}
 
 
 def measure_agreement(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, float]:
@@ -166,9 +221,10 @@ def measure_agreement(weights: Weights, device: torch.device, sizes: Sizes) -> d
     }
 
 
-def open_device_engine(weights: Weights, device: torch.device) -> TorchEngine:
+def open_device_engine(weights: Weights, device: torch.device, *, channel_multiple: int = 8) -> TorchEngine:
     """Return the engine as inference opens it: float16 on CUDA, float32 elsewhere."""
-    return TorchEngine(weights, device=str(device), dtype=torch.float16 if device.type == "cuda" else torch.float32)
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    return TorchEngine(weights, device=str(device), dtype=dtype, channel_multiple=channel_multiple)
 
 
 def measure_inference(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, Any]:

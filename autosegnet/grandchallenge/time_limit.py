@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import LogitAccumulator, Window, open_accumulator
+from autosegnet.model.accumulator import Coverage, LogitAccumulator, Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
 from autosegnet.model.sliding_window import PassProgress, Walk, count_voxels
@@ -103,6 +103,9 @@ class _SomeFoldsAccumulator:
 
     def read_sums(self) -> list[NDArray[np.float32]]:
         return self._canvas.read_sums()
+
+    def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
+        return self._canvas.blend(coverage)
 
 
 class _TooSlowError(Exception):

@@ -1,6 +1,6 @@
 """Holds a study while windows pass over it: its input, and the sums of the logits of windows and folds.
 
-On the CPU both are numpy arrays. An engine with memory of its own keeps them there, and only the sums come back.
+On the CPU both are numpy arrays. An engine with memory of its own keeps them there, and only probabilities come back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from autosegnet.errors import WeightsError
 from autosegnet.model.engine import Engine
+
+Coverage = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""The number of windows over each voxel along x, y and z; over three axes the counts multiply."""
 
 Slices = tuple[slice, slice, slice]
 
@@ -50,7 +54,7 @@ class LogitAccumulator(Protocol):
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
         """Run windows through a fold and add their logit differences to sums, times a weight each.
 
-        It returns when the device is done. If it raises because memory ran out, no sum has changed.
+        It returns when the network is done. If it raises because memory ran out, no sum has changed.
 
         Args:
             windows: of one size, at most `batch` of them.
@@ -61,6 +65,17 @@ class LogitAccumulator(Protocol):
 
     def read_sums(self) -> list[NDArray[np.float32]]:
         """Return the sums, (X, Y, Z) float32 each. The accumulator is not used afterwards."""
+        ...
+
+    def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
+        """Return the probability that each sum is of, (X, Y, Z) float32 each. The accumulator is not used afterwards.
+
+        Args:
+            coverage: of the windows that were added.
+
+        Raises:
+            WeightsError: a logit is NaN or infinite; the mask would not show it.
+        """
         ...
 
 
@@ -108,6 +123,33 @@ class HostAccumulator:
     def read_sums(self) -> list[NDArray[np.float32]]:
         """As `LogitAccumulator.read_sums`."""
         return self._sums
+
+    def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
+        """As `LogitAccumulator.blend`."""
+        return [_blend(summed, coverage) for summed in self._sums]
+
+
+def _blend(summed: NDArray[np.float32], coverage: Coverage) -> NDArray[np.float32]:
+    """Turn logits summed over windows into the probability, in place."""
+    refuse_unless_finite(bool(np.isfinite(summed).all()))
+    for axis, count in enumerate(coverage):
+        summed /= count.reshape([-1 if a == axis else 1 for a in range(3)])
+    return _apply_sigmoid(summed)
+
+
+def refuse_unless_finite(is_finite: bool) -> None:
+    """Raise WeightsError if sums of logits are not finite."""
+    if not is_finite:
+        raise WeightsError("the folds gave logits that are not finite; expected finite ones for every study")
+
+
+def _apply_sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Apply 1 / (1 + exp(-x)) in place, as a tanh, which does not overflow in float32."""
+    logits *= np.float32(0.5)
+    np.tanh(logits, out=logits)
+    logits += 1
+    logits *= np.float32(0.5)
+    return logits
 
 
 def open_accumulator(engine: Engine, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:

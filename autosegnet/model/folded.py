@@ -1,8 +1,9 @@
 """One fold as the arithmetic that is left when nothing is trained any more, in numpy alone.
 
 Batch norm in evaluation mode is an affine map of a convolution's output: it goes into the convolution's weights. The
-two logits are only ever subtracted: the last convolution, and the shortcut past it, give their difference at once. What
-is left are convolutions, PReLUs, sums and concatenations, which `evaluate` lists once for every engine.
+two logits are only ever subtracted: the last convolution gives their difference at once, and the shortcut past it is
+part of its centre. What is left are convolutions, PReLUs, sums and concatenations, which `evaluate` lists once for
+every engine.
 
 Reading a fold here needs neither torch nor MONAI, whose import takes longer than the graph's making. The folds' values
 are those of `network.build_network` (tested to 1e-3 in the logits).
@@ -66,11 +67,12 @@ class Up:
 
 @dataclass(frozen=True, slots=True)
 class FoldedNetwork:
-    """The network of a fold: levels down, the bottom, levels up from the bottom."""
+    """The network of a fold: levels down, the bottom, levels up from the bottom, and the last two convolutions."""
 
     down: tuple[Residual, ...]
     bottom: Residual
     up: tuple[Up, ...]
+    top: tuple[Convolution, Convolution]
 
 
 class Arithmetic(Protocol[T]):
@@ -99,7 +101,8 @@ def evaluate(network: FoldedNetwork, x: T, arithmetic: Arithmetic[T]) -> T:
     for up in network.up:
         x = arithmetic.convolve(arithmetic.join(skipped.pop(), x), up.doubling)
         x = _evaluate_residual(up.residual, x, arithmetic)
-    return x
+    doubling, last = network.top
+    return arithmetic.convolve(arithmetic.convolve(arithmetic.join(skipped.pop(), x), doubling), last)
 
 
 def _evaluate_residual(block: Residual, x: T, arithmetic: Arithmetic[T]) -> T:
@@ -141,26 +144,27 @@ def fold_batch_norm(state: dict[str, NDArray[Any]], *, where: str) -> FoldedNetw
 
 
 def _read_network(read: _Reader) -> FoldedNetwork:
-    prefix, down, up = "model.", [], []
-    above = 2  # channels of the level above: CT and PET on the way down, two logits on the way up
+    prefix, above = "model.", 2  # channels of the level above: CT and PET on the way down, two logits on the way up
+    down, up, top = [], [], None
     for channels in CHANNELS[:-1]:
         down.append(read.read_residual(f"{prefix}0.", (above, channels, channels), stride=2))
-        up.append(_read_up(read, prefix, channels, above, top=above == 2))
+        below = channels + (CHANNELS[-1] if channels == CHANNELS[-2] else channels)  # the skipped ones, and from below
+        doubling = read.read_normed(f"{prefix}2.0.", (below, above), stride=2, transposed=True)
+        if top is None:
+            top = (doubling, _merge_shortcut(read.read_plain(f"{prefix}2.1.conv.unit0.conv.", (above, above), size=3)))
+        else:
+            up.append(Up(doubling, Residual((read.read_normed(f"{prefix}2.1.conv.unit0.", (above, above)),), None)))
         prefix, above = f"{prefix}1.submodule.", channels
     bottom = read.read_residual(prefix, (CHANNELS[-2], CHANNELS[-1], CHANNELS[-1]), stride=1)
-    return FoldedNetwork(tuple(down), bottom, tuple(reversed(up)))
+    assert top is not None
+    return FoldedNetwork(tuple(down), bottom, tuple(reversed(up)), top)
 
 
-def _read_up(read: _Reader, prefix: str, out: int, into: int, *, top: bool) -> Up:
-    below = out + (CHANNELS[-1] if out == CHANNELS[-2] else out)  # the skipped channels and those from below
-    doubling = read.read_normed(f"{prefix}2.0.", (below, into), stride=2, transposed=True)
-    if not top:
-        return Up(doubling, Residual((read.read_normed(f"{prefix}2.1.conv.unit0.", (into, into)),), None))
-    plain = read.read_plain(f"{prefix}2.1.conv.unit0.conv.", (into, into), size=3)
-    weight = plain.weight[1:] - plain.weight[:1]
-    shortcut = np.array([-1, 1], dtype=np.float32).reshape(1, 2, 1, 1, 1)
-    last = Convolution(weight, plain.bias[1:] - plain.bias[:1])
-    return Up(doubling, Residual((last,), Convolution(shortcut, np.zeros(1, dtype=np.float32))))
+def _merge_shortcut(logits: Convolution) -> Convolution:
+    """Return the convolution of the logits' difference; nothing follows it, so the shortcut is part of its centre."""
+    weight = logits.weight[1:] - logits.weight[:1]
+    weight[0, :, 1, 1, 1] += np.array([-1, 1], dtype=np.float32)
+    return Convolution(weight, logits.bias[1:] - logits.bias[:1])
 
 
 class _Reader:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import HostAccumulator, LogitAccumulator, Window, open_accumulator
+from autosegnet.model.accumulator import Coverage, HostAccumulator, LogitAccumulator, Window, open_accumulator
 from autosegnet.model.engine import Engine
 
 T = TypeVar("T")
@@ -128,6 +128,10 @@ class _SurvivingAccumulator:
     def read_sums(self) -> list[NDArray[np.float32]]:
         """See `LogitAccumulator.read_sums`."""
         return self._open_current().read_sums()
+
+    def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
+        """See `LogitAccumulator.blend`."""
+        return self._open_current().blend(coverage)
 
     def _open_current(self) -> LogitAccumulator:
         if self._engine.has_fallen_back and not self._on_host:

@@ -11,7 +11,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.errors import WeightsError
 from autosegnet.model.accumulator import Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import BLOCK, Recipe
@@ -109,8 +108,8 @@ def predict_probability(
         window are padded with air on both sides, which is 0 in both channels.
     """
     recipe = fit_window(recipe, array.shape[1:])
-    (summed,) = _walk(array, engine, recipe, own=False, progress=progress)
-    return _blend(summed, recipe)
+    (probability,) = _walk(array, engine, recipe, own=False, progress=progress)
+    return probability
 
 
 def predict_probability_and_disagreement(
@@ -125,22 +124,22 @@ def predict_probability_and_disagreement(
         (X, Y, Z) float32 in [0, 1], and (X, Y, Z) float32 in [0, 0.5].
     """
     recipe = fit_window(recipe, array.shape[1:])
-    summed, *own = _walk(array, engine, recipe, own=True, progress=progress)
-    folds = [_blend(logits, recipe) for logits in own]
+    probability, *folds = _walk(array, engine, recipe, own=True, progress=progress)
     deviation = np.empty_like(folds[0])
     for x in range(len(deviation)):  # in slabs, so that no second copy of all folds is made
         deviation[x] = np.std([fold[x] for fold in folds], axis=0)
-    return _blend(summed, recipe), deviation
+    return probability, deviation
 
 
 def _walk(
     array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, own: bool, progress: PassProgress
 ) -> list[NDArray[np.float32]]:
-    """Sum the weighted logits of all folds over the windows, and each fold's own if wanted.
+    """Return the probability by all folds, and by each alone if wanted.
 
     Folds are the outer loop, because an engine may set up one at a time.
     """
-    windows = [Window((x, y, z), recipe.patch) for x, y, z in product(*_list_starts(array.shape[1:], recipe))]
+    starts = _list_starts(array.shape[1:], recipe)
+    windows = [Window((x, y, z), recipe.patch) for x, y, z in product(*starts)]
     accumulator = open_accumulator(engine, array, sums=1 + engine.folds if own else 1)
     done = 0
     for fold, weight in enumerate(recipe.fold_weights):
@@ -151,7 +150,8 @@ def _walk(
             accumulator.add(together, fold, into)
             done += len(together)
             progress(done, engine.folds * len(windows))
-    return accumulator.read_sums()
+    x, y, z = (_count_coverage(s, n, p) for s, n, p in zip(starts, array.shape[1:], recipe.patch, strict=True))
+    return accumulator.blend((x, y, z))
 
 
 def _list_starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
@@ -166,31 +166,9 @@ def _list_starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]
     ]
 
 
-def _blend(summed: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
-    """Turn logits summed over windows into the probability, in place.
-
-    Raises:
-        WeightsError: a logit is NaN or infinite; the mask would not show it.
-    """
-    if not np.isfinite(summed).all():
-        raise WeightsError("the folds gave logits that are not finite; expected finite ones for every study")
-    for axis, (n, starts) in enumerate(zip(summed.shape, _list_starts(summed.shape, recipe), strict=True)):
-        summed /= _count_coverage(starts, n, recipe.patch[axis]).reshape([-1 if a == axis else 1 for a in range(3)])
-    return _apply_sigmoid(summed)
-
-
 def _count_coverage(starts: tuple[int, ...], length: int, patch: int) -> NDArray[np.float32]:
-    """Count the windows over each voxel along one axis; over three axes the counts multiply."""
+    """Count the windows over each voxel along one axis."""
     count = np.zeros(length, dtype=np.float32)
     for start in starts:
         count[max(0, start) : start + patch] += 1
     return count
-
-
-def _apply_sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Apply 1 / (1 + exp(-x)) in place, as a tanh, which does not overflow in float32."""
-    logits *= np.float32(0.5)
-    np.tanh(logits, out=logits)
-    logits += 1
-    logits *= np.float32(0.5)
-    return logits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,17 +11,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # as everywhere
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import LogitAccumulator, Window
+from autosegnet.model.accumulator import Coverage, LogitAccumulator, Window, refuse_unless_finite
 from autosegnet.model.folded import Convolution, FoldedNetwork, evaluate, load_folded
 from autosegnet.model.network import load_fold
 from autosegnet.model.weights import Weights
 
 log = logging.getLogger(__name__)
 
-_MOST_VOXELS = 4 * 192**3  # at once: below 4 GB of GPU memory, by the estimate below
-# Of a window while it is in the network, in float16: at full size the input and two channels of output, at an eighth
-# 64 channels that are joined, their halves, and as much again for cuDNN. An estimate, not measured on a GPU.
+_MOST_VOXELS = 2 * 192**3  # at once: below 2.5 GB of GPU memory for a body of 20 windows, by the estimate below
+# Of a window while it is in the network, in float16: at full size the input and two times two logits, 8 channels each,
+# at an eighth 64 channels that are joined, their halves, and as much again for cuDNN. An estimate.
 _BYTES_PER_VOXEL = 100
+_TENSOR_CORE_CHANNELS = 8  # cuDNN's fast kernels for 16 bits take channels in eights
 
 
 class ReferenceEngine:
@@ -59,7 +61,13 @@ class TorchEngine:
     """
 
     def __init__(
-        self, weights: Weights, *, device: str, dtype: torch.dtype = torch.float16, most_voxels: int = _MOST_VOXELS
+        self,
+        weights: Weights,
+        *,
+        device: str,
+        dtype: torch.dtype = torch.float16,
+        most_voxels: int = _MOST_VOXELS,
+        channel_multiple: int = _TENSOR_CORE_CHANNELS,
     ) -> None:
         """Load and verify every fold; raise WeightsError if one cannot be trusted.
 
@@ -68,16 +76,20 @@ class TorchEngine:
             device: as torch names it.
             dtype: of the arithmetic.
             most_voxels: of the windows that go through at once.
+            channel_multiple: channels are filled with zeros to a multiple of it.
         """
-        self._device, self._dtype, self._most_voxels = torch.device(device), dtype, most_voxels
+        self.device, self.dtype, self.channel_multiple = torch.device(device), dtype, channel_multiple
+        self._most_voxels = most_voxels
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # windows have few shapes; a kernel chosen unseen can be far slower
         self._networks = [load_folded(weights.find_path(f), f) for f in weights.recipe.folds]
-        self._tensors = _Tensors(self._device, dtype)
+        self._tensors = _Tensors(self.device, dtype, channel_multiple)
 
     @property
     def name(self) -> str:
         """Return version, device and arithmetic."""
-        where = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type.upper()
-        return f"torch {torch.__version__}, {where}, {str(self._dtype).removeprefix('torch.')}"
+        where = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type.upper()
+        return f"torch {torch.__version__}, {where}, {str(self.dtype).removeprefix('torch.')}"
 
     @property
     def folds(self) -> int:
@@ -86,80 +98,110 @@ class TorchEngine:
 
     def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         """See `Engine.compute_logit_difference`."""
-        batch = torch.from_numpy(window)[None].to(self._device)
-        difference: NDArray[np.float32] = self.run(batch, fold)[0].cpu().numpy()
-        return difference
+        accumulator = self.open_accumulator(window, sums=1)
+        x, y, z = window.shape[1:]
+        accumulator.add([Window((0, 0, 0), (x, y, z))], fold, {0: 1.0})
+        return accumulator.read_sums()[0]
 
     def choose_batch(self, voxels: int) -> int:
         """Return how many windows of this many voxels go through at once; half of the free memory stays free."""
         most = self._most_voxels
-        if self._device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self._device)
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
             most = min(most, free // (2 * _BYTES_PER_VOXEL))
         return max(1, most // voxels)
 
     def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
         """See `OnDevice.open_accumulator`."""
-        study = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
-        zeros = torch.zeros((sums, *array.shape[1:]), dtype=torch.float32, device=self._device)
-        return _DeviceAccumulator(self, study, zeros)
+        return _DeviceAccumulator(self, torch.from_numpy(np.ascontiguousarray(array)), sums)
 
     @torch.inference_mode()
     def run(self, windows: torch.Tensor, fold: int) -> torch.Tensor:
-        """Return the logit differences (B, X, Y, Z) of windows (B, 2, X, Y, Z), float32 and on the device."""
-        differences = self._tensors.run(self._networks[fold], windows)
-        if self._dtype != torch.float32 and not bool(torch.isfinite(differences).all()):
-            log.warning("logits beyond float16 in a window: running it in float32")
-            differences = _Tensors(self._device, torch.float32).run(self._networks[fold], windows)
-        return differences
+        """Return the logit differences (B, X, Y, Z) of windows (B, C, X, Y, Z), float32 and on the device.
+
+        Args:
+            windows: of the engine's type, or float32; C is 2, filled with zeros to the multiple of channels.
+            fold: from 0.
+        """
+        tensors = self._tensors
+        if windows.dtype != self.dtype:
+            tensors = _Tensors(self.device, windows.dtype, self.channel_multiple)
+        return tensors.run(self._networks[fold], windows)
 
 
 class _DeviceAccumulator:
     """A study and its sums on the device."""
 
-    def __init__(self, engine: TorchEngine, study: torch.Tensor, sums: torch.Tensor) -> None:
-        self._engine, self._study, self._sums = engine, study, sums
+    def __init__(self, engine: TorchEngine, array: torch.Tensor, sums: int) -> None:
+        self._engine, self._array = engine, array  # the array as it is, for windows that float16 does not hold
+        self._study = array.to(engine.dtype).to(engine.device)  # rounded first: half as much to send
+        self._sums = torch.zeros((sums, *array.shape[1:]), dtype=torch.float32, device=engine.device)
         self._batch = 1
+        self._tried: set[int] = set()
 
     @property
     def batch(self) -> int:
         """Return 1 at first, then as many windows as fit beside what the network itself takes."""
         return self._batch
 
+    @torch.inference_mode()
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
         """See `LogitAccumulator.add`."""
         parts = [window.clip(self._study.shape[1:]) for window in windows]
-        batch = self._study.new_zeros((len(windows), len(self._study), *windows[0].size))  # (B, 2, X, Y, Z)
-        for b, (of_study, of_window) in enumerate(parts):
-            batch[(b, slice(None), *of_window)] = self._study[(slice(None), *of_study)]
-        for logits, (of_study, of_window) in zip(self._engine.run(batch, fold), parts, strict=True):
+        logits = self._engine.run(self._fill(windows, self._study), fold)
+        # Asking waits until the network is done: the clock and the handling of errors rely on it.
+        if not bool(torch.isfinite(logits).all()) and self._study.dtype != torch.float32:
+            log.warning("logits beyond float16 in a window: running it in float32")
+            logits = self._engine.run(self._fill(windows, self._array), fold)
+        for difference, (of_study, of_window) in zip(logits, parts, strict=True):
             for k, weight in into.items():
-                self._sums[k][of_study].add_(logits[of_window], alpha=weight)
-        if self._sums.device.type == "cuda":
-            torch.cuda.synchronize(self._sums.device)  # the clock and the handling of errors rely on it
-        self._batch = self._engine.choose_batch(batch[0, 0].numel())
+                self._sums[k][of_study].add_(difference[of_window], alpha=weight)
+        if len(windows) not in self._tried:
+            self._tried.add(len(windows))
+            if self._sums.device.type == "cuda":
+                torch.cuda.empty_cache()  # of the first pass's setting up
+            self._batch = self._engine.choose_batch(math.prod(windows[0].size))
+
+    def _fill(self, windows: Sequence[Window], study: torch.Tensor) -> torch.Tensor:
+        """Return windows of a study, channels last; air beyond the study, zeros in channels that only fill up."""
+        channels = _round_up(len(study), self._engine.channel_multiple)
+        shape = (len(windows), channels, *windows[0].size)
+        batch = torch.empty(
+            shape, dtype=study.dtype, device=self._engine.device, memory_format=torch.channels_last_3d
+        ).zero_()
+        for b, window in enumerate(windows):
+            of_study, of_window = window.clip(study.shape[1:])
+            batch[(b, slice(len(study)), *of_window)] = study[(slice(None), *of_study)].to(batch.device)
+        return batch
 
     def read_sums(self) -> list[NDArray[np.float32]]:
         """See `LogitAccumulator.read_sums`."""
         return list(self._sums.cpu().numpy())
 
+    def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
+        """See `LogitAccumulator.blend`."""
+        refuse_unless_finite(bool(torch.isfinite(self._sums).all()))
+        for axis, count in enumerate(coverage):
+            shape = [-1 if a == axis else 1 for a in range(3)]
+            self._sums /= torch.from_numpy(count).to(self._sums.device).reshape(shape)
+        return list(self._sums.sigmoid_().cpu().numpy())
+
 
 class _Tensors:
     """The network's operations on tensors, with the weights on the device once they have been used."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        self._device, self._dtype = device, dtype
+    def __init__(self, device: torch.device, dtype: torch.dtype, channel_multiple: int) -> None:
+        self._device, self._dtype, self._multiple = device, dtype, channel_multiple
         self._weights: dict[Convolution, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def run(self, network: FoldedNetwork, windows: torch.Tensor) -> torch.Tensor:
         """Return the logit differences (B, X, Y, Z) float32."""
-        batch = windows.to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
-        return evaluate(network, batch, self)[:, 0].float()
+        return evaluate(network, windows, self)[:, 0].float()
 
     def convolve(self, x: torch.Tensor, by: Convolution) -> torch.Tensor:
         """See `Arithmetic.convolve`."""
         if by not in self._weights:
-            self._weights[by] = (self._place_tensor(by.weight), self._place_tensor(by.bias))
+            self._weights[by] = self._place(by)
         weight, bias = self._weights[by]
         padding = weight.shape[-1] // 2
         if by.transposed:
@@ -177,6 +219,16 @@ class _Tensors:
         """See `Arithmetic.join`."""
         return torch.cat([x, y], dim=1)
 
-    def _place_tensor(self, values: NDArray[np.float32]) -> torch.Tensor:
-        tensor = torch.from_numpy(values).to(self._device, self._dtype)
-        return tensor.contiguous(memory_format=torch.channels_last_3d) if tensor.ndim == 5 else tensor
+    def _place(self, by: Convolution) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight and bias on the device, their channels filled with zeros to the multiple."""
+        first, second, *kernel = by.weight.shape
+        filled = torch.zeros(_round_up(first, self._multiple), _round_up(second, self._multiple), *kernel)
+        filled[:first, :second] = torch.from_numpy(by.weight)
+        bias = torch.zeros(filled.shape[1 if by.transposed else 0])
+        bias[: len(by.bias)] = torch.from_numpy(by.bias)
+        weight = filled.to(self._device, self._dtype).contiguous(memory_format=torch.channels_last_3d)
+        return weight, bias.to(self._device, self._dtype)
+
+
+def _round_up(channels: int, multiple: int) -> int:
+    return -(-channels // multiple) * multiple
