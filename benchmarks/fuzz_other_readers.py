@@ -32,7 +32,7 @@ from autosegnet.dicom.choice import choose_pet
 from autosegnet.dicom.pet import read_dicom_pet
 from autosegnet.dicom.series import gather_series
 from autosegnet.errors import AutosegnetError
-from autosegnet.evaluation.ranking import read_scores
+from autosegnet.evaluation.score_tables import read_scores
 from autosegnet.geometry import view_voxels
 from autosegnet.grandchallenge.sockets import find_job_files
 from autosegnet.io.small_files import read_json, require_object

@@ -85,6 +85,29 @@ def test_matchings_agree_with_all_pairings_tried() -> None:
         assert found.overlap.right == sum(bool((b & g).any()) for b in predicted)
 
 
+def test_the_detection_matching_metric_counts_lesions_with_any_partner_of_iou_0_1() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(60):
+        p, g = blobs(rng), blobs(rng)
+        if rng.random() < 0.7:
+            g = np.roll(p, rng.integers(0, 2, 3), (0, 1, 2)) ^ (rng.random(p.shape) < 0.02)
+        predicted, true = lesions_of(p), lesions_of(g)
+        found = sum(any(iou(a, b) >= 0.1 for b in predicted) for a in true)
+        wrong = sum(not any(iou(a, b) >= 0.1 for a in true) for b in predicted)
+        expected = 2 * found / (2 * found + wrong + len(true) - found) if true else NAN
+        np.testing.assert_equal(match_lesions(p, g).dmm, expected)
+
+
+def test_two_halves_of_one_lesion_are_no_mistake_of_the_detection_matching_metric() -> None:
+    truth = np.zeros((9, 5, 5), bool)
+    truth[1:8] = True
+    halves = truth.copy()
+    halves[4] = False
+    found = match_lesions(halves, truth)
+    assert found.dmm == 1.0
+    assert found.iou[0.1].f1 == pytest.approx(2 / 3)
+
+
 def test_counts_by_overlap_are_those_of_the_challenge() -> None:
     rng = np.random.default_rng(6)
     for _ in range(50):
@@ -192,6 +215,15 @@ def test_flips_and_axis_orders_of_a_grid_change_nothing() -> None:
     for order in itertools.permutations(range(3)):
         for flips in itertools.product((False, True), repeat=3):
             assert measure_pair(sitk.Flip(sitk.PermuteAxes(p, order), flips), g) == expected
+
+
+def test_autopet5_scores_an_empty_truth_by_whether_anything_is_predicted() -> None:
+    empty, one = np.zeros((3, 3, 3), bool), np.ones((3, 3, 3), bool)
+    options = {"spacing_mm": (10.0, 10.0, 10.0), "convention": "autopet5"}
+    right, false = measure_masks(empty, empty, **options), measure_masks(one, empty, **options)
+    assert (right.dsc, right.fpv_ml, false.dsc, false.fpv_ml) == (1.0, 0.0, 0.0, 27.0)
+    assert math.isnan(right.fnv_ml)
+    assert measure_masks(empty, one, **options).fnv_ml == 27.0
 
 
 @pytest.mark.parametrize("convention", ["nnunet", "valscript"])
@@ -349,7 +381,7 @@ def test_teams_that_do_not_differ_significantly_share_a_rank(tmp_path) -> None:
         (tmp_path / f"{team}.csv").write_text("\n".join(["case,dsc,fpv_ml,fnv_ml", *lines]) + "\n")
     files = {team: tmp_path / f"{team}.csv" for team in teams}
     by_means = {s.team: s.rank_dsc for s in rank_teams(files)}
-    by_tests = {s.team: s.rank_dsc for s in rank_teams(files, edition="autopet3")}
+    by_tests = {s.team: s.rank_dsc for s in rank_teams(files, edition="autopet3-tukey")}
     assert sorted(by_means.values()) == [1, 2, 3]
     assert by_tests == {"good": 1, "same": 1, "poor": 3}
 

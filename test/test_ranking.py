@@ -138,6 +138,52 @@ def test_the_command_writes_and_prints_the_standings(teams, tmp_path, capsys):
     assert capsys.readouterr().out == format_standings(rank_teams(files)) + "\n"
 
 
+def test_autopet3_averages_the_ranks_of_every_subset(teams, tmp_path):
+    # DSC in the subset of a and b: A 0.7, B 0.6, C 0.5; of c alone: A 0.1, B 0.2, C 0.3. FPV and FNV are equal.
+    files = teams(
+        A=[(0.8, 1, 1), (0.6, 1, 1), (0.1, 1, 1)],
+        B=[(0.5, 1, 1), (0.7, 1, 1), (0.2, 1, 1)],
+        C=[(0.5, 1, 1), (0.5, 1, 1), (0.3, 1, 1)],
+    )
+    (tmp_path / "subsets.csv").write_text("case,subset\na,fdg_ukt\nb,fdg_ukt\nc,psma_lmu\nd,psma_lmu\n")
+    standings = rank_teams(files, edition="autopet3", subsets=tmp_path / "subsets.csv")
+    assert {s.team: s.rank_dsc for s in standings} == {"A": 2, "B": 2, "C": 2}
+    assert [s.team for s in standings] == ["A", "B", "C"]  # equal scores: by DSC, 0.5, 0.467, 0.433
+    assert [(s.team, s.rank_dsc) for s in rank_teams(files, edition="autopet3")] == [("A", 1), ("B", 2), ("C", 3)]
+
+
+def test_a_mean_of_ranks_may_be_a_fraction(teams, tmp_path, capsys):
+    files = teams(A=[(0.8, 1, 1), (0.1, 1, 1)], B=[(0.5, 1, 1), (0.2, 2, 1)])
+    (tmp_path / "subsets.csv").write_text("case,subset\na,x\nb,y\n")
+    words = ("--edition", "autopet3", "--subsets", tmp_path / "subsets.csv")
+    run_rank(arguments("--output", tmp_path / "r.csv", *words, *(f"{team}={path}" for team, path in files.items())))
+    assert [
+        (s.team, s.rank_dsc, s.rank_fpv)
+        for s in rank_teams(files, edition="autopet3", subsets=tmp_path / "subsets.csv")
+    ] == [("A", 1.5, 1), ("B", 1.5, 1.5)]
+    assert "1.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("case,subset\na,x\n", "1 cases without a subset in .*: b"),
+        ("case,subset\na,x\nb,\n", "1 cases without a subset in .*: b"),
+        ("case,subset\na,x\na,y\nb,y\n", "case a appears twice"),
+        ("case,group\na,x\n", "no column subset"),
+    ],
+)
+def test_a_table_of_subsets_names_every_case_once(teams, tmp_path, text, message):
+    (tmp_path / "subsets.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        rank_teams(teams(A=[(1, 1, 1), (1, 1, 1)]), edition="autopet3", subsets=tmp_path / "subsets.csv")
+
+
+def test_subsets_belong_to_autopet3_alone(teams, tmp_path):
+    with pytest.raises(UsageError, match="belong to autopet3"):
+        rank_teams(teams(A=[(1, 1, 1)]), subsets=tmp_path / "subsets.csv")
+
+
 @pytest.mark.parametrize("words", [["A"], ["=a.csv"], ["A="], ["A=a.csv", "A=b.csv"]])
 def test_teams_are_given_as_team_and_csv_once(words, tmp_path):
     with pytest.raises(UsageError, match="expected"):

@@ -34,7 +34,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         choices=CONVENTIONS,
         default=CONVENTIONS[0],
         help="score of a case without lesions: DSC 0 (autopet2, the default), NaN (autopet3), or NaN only if the "
-        "prediction is empty, too (nnunet, valscript)",
+        "prediction is empty, too (nnunet, valscript); or 1 for an empty prediction, else 0 (autopet5)",
     )
     parser.add_argument(
         "--label", default="", metavar="N|any", help="which label is lesion in masks with several: N, or any but 0"
@@ -110,8 +110,12 @@ def add_rank_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="file for the standings")
     parser.add_argument(
         "--edition", choices=EDITIONS, default=EDITIONS[0],
-        help="autopet2: rank the means (default); autopet3: teams that do not differ significantly share a rank",
+        help="autopet2: rank the means (default); autopet3: the same in every subset; autopet3-tukey: teams that do "
+        "not differ significantly share a rank",
     )  # fmt: skip
+    parser.add_argument(
+        "--subsets", type=Path, metavar="CSV", help="for autopet3: columns case and subset (centre and tracer)"
+    )
     parser.add_argument("teams", nargs="+", metavar="TEAM=CSV", help="a team and its metrics as evaluate writes them")
 
 
@@ -124,10 +128,11 @@ def run_rank(args: argparse.Namespace) -> None:
     """
     files = _parse_teams(args.teams)
     output = {"--output": args.output}
-    check_outputs(output, inputs={f"the table of {team}": path for team, path in files.items()})
+    tables = {f"the table of {team}": path for team, path in files.items()}
+    check_outputs(output, inputs={**tables, "--subsets": args.subsets})
     probe_output(args.output)
     remove_older(output)
-    standings = rank_teams(files, edition=args.edition)
+    standings = rank_teams(files, edition=args.edition, subsets=args.subsets)
     write_text(format_standings_csv(standings), args.output)
     print_result(f"{format_standings(standings)}\n")
 

@@ -79,7 +79,7 @@ class CaseResult:
         detection: lesion by lesion.
         surface: how near the surfaces are.
         uptake: TLG and SUVmax of both masks; None without a PET.
-        steps: metrics of every interaction, the last one included; one without interactions.
+        steps: the first two for every interaction, the last one included; one without interactions.
         error: what is wrong with the case, '' if nothing is.
     """
 
@@ -87,7 +87,7 @@ class CaseResult:
     detection: Detection | None = None
     surface: SurfaceMetrics | None = None
     uptake: UptakeFigures | None = None
-    steps: tuple[tuple[CaseMetrics, float], ...] = field(default=())
+    steps: tuple[tuple[CaseMetrics, Detection], ...] = field(default=())
     error: str = ""
 
 
@@ -110,7 +110,7 @@ def _evaluate(files: CaseFiles) -> CaseResult:
         box = find_occupied_box(p | g)
         detection = match_lesions(p[box], g[box], thresholds=options.iou)
         metrics = measure_masks(p, g, spacing_mm=spacing_mm, convention=options.convention)
-        steps.append((metrics, detection.overlap.f1))
+        steps.append((metrics, detection))
         if path is files.predictions[-1]:
             surface = measure_surfaces(
                 np.pad(p[box], 1), np.pad(g[box], 1), spacing_mm=spacing_mm, tolerance_mm=options.nsd_tolerance_mm
@@ -174,11 +174,11 @@ def list_columns(options: EvaluationOptions, *, with_pet: bool, steps: int) -> l
     rules = ["overlap", *(f"iou_{threshold:g}" for threshold in options.iou)]
     names = [*CaseMetrics.__slots__]
     names += [f"{figure}_{rule}" for rule in rules for figure in ("sensitivity", "precision", "f1")]
-    names += ["pq", "sq", "rq", "nsd", "hd95_mm", "volume_error_ml"]
+    names += ["dmm", "pq", "sq", "rq", "nsd", "hd95_mm", "volume_error_ml"]
     if with_pet:
         names += [*UptakeFigures.__slots__, "tlg_error_g", "suv_max_error_g_per_ml"]
     if steps > 1:
-        names += ["auc_dsc", "auc_fpv_ml", "auc_fnv_ml", "auc_f1_overlap"]
+        names += ["auc_dsc", "auc_fpv_ml", "auc_fnv_ml", "auc_f1_overlap", "auc_dmm"]
     return [*names, "error"]
 
 
@@ -194,7 +194,7 @@ def make_row(result: CaseResult, columns: Sequence[str]) -> dict[str, Any]:
     matchings |= {f"iou_{threshold:g}": matching for threshold, matching in result.detection.iou.items()}
     for rule, matching in matchings.items():
         row |= {f"{figure}_{rule}": getattr(matching, figure) for figure in ("sensitivity", "precision", "f1")}
-    row |= {name: getattr(result.detection, name) for name in ("pq", "sq", "rq")}
+    row |= {name: getattr(result.detection, name) for name in ("dmm", "pq", "sq", "rq")}
     if result.uptake is not None:
         row |= asdict(result.uptake)
         row["tlg_error_g"] = result.uptake.prediction_tlg_g - result.uptake.truth_tlg_g
@@ -203,5 +203,6 @@ def make_row(result: CaseResult, columns: Sequence[str]) -> dict[str, Any]:
         row["auc_dsc"] = find_auc(metrics.dsc for metrics, _ in result.steps)
         row["auc_fpv_ml"] = find_auc(metrics.fpv_ml for metrics, _ in result.steps)
         row["auc_fnv_ml"] = find_auc(metrics.fnv_ml for metrics, _ in result.steps)
-        row["auc_f1_overlap"] = find_auc(f1 for _, f1 in result.steps)
+        row["auc_f1_overlap"] = find_auc(found.overlap.f1 for _, found in result.steps)
+        row["auc_dmm"] = find_auc(found.dmm for _, found in result.steps)
     return row

@@ -7,9 +7,14 @@ the sum of their IoU is largest; above 0.5 a lesion has one possible partner. Wi
     sensitivity = TP / (TP + FN)    precision = TP / (TP + FP)    F1 = RQ = 2 TP / (2 TP + FP + FN)
     SQ = mean IoU of the pairs      PQ = SQ RQ
 
+The detection-matching metric of autoPET V is an F1 whose pairs need not be one to one: a true lesion is found if its
+IoU with any predicted lesion is at least 0.1, a predicted one is right likewise. With TP found lesions:
+
+    DMM = 2 TP / (2 TP + FP + FN), NaN without lesions in the truth
+
 Without lesions in the truth, sensitivity is NaN; without predicted ones, precision; without either, F1 and PQ.
 Source: Kirillov et al. 2019, arXiv:1801.00868; Maier-Hein et al. 2024 (Metrics reloaded),
-    doi:10.1038/s41592-023-02151-z.
+    doi:10.1038/s41592-023-02151-z; DMM: metrics.py of the organisers (J. Dexl, Apache-2.0), in the repository autoPETV.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ IOU_THRESHOLDS: Final = (0.1, 0.5)
 """Usual ones: 0.1 for detection, 0.5 for panoptic quality."""
 
 _PQ_IOU: Final = 0.5
+_DMM_IOU: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +77,13 @@ class Detection:
     Args:
         overlap: by any shared voxel.
         iou: by IoU, for each threshold.
+        dmm: detection-matching metric of autoPET V; NaN without a true lesion.
         sq, rq, pq: panoptic quality at IoU above 0.5; NaN if there is no lesion at all, sq also without a pair.
     """
 
     overlap: Matching
     iou: dict[float, Matching]
+    dmm: float
     sq: float
     rq: float
     pq: float
@@ -98,7 +106,7 @@ def match_lesions(
     matched = Matching(n_g, n_p, len(rows), len(rows))
     sq = float(iou[rows, columns].mean()) if len(rows) else float("nan")
     pq = sq * matched.f1 if len(rows) else matched.f1
-    return Detection(overlap, by_iou, sq, matched.f1, pq)
+    return Detection(overlap, by_iou, _find_dmm(iou), sq, matched.f1, pq)
 
 
 def _find_iou(p: NDArray[Any], n_p: int, g: NDArray[Any], n_g: int) -> NDArray[np.float64]:
@@ -109,6 +117,14 @@ def _find_iou(p: NDArray[Any], n_p: int, g: NDArray[Any], n_g: int) -> NDArray[n
     union = count_lesion_voxels(g, n_g)[:, None] + count_lesion_voxels(p, n_p)[None] - shared
     iou: NDArray[np.float64] = shared / union
     return iou
+
+
+def _find_dmm(iou: NDArray[np.float64]) -> float:
+    """Return the detection-matching metric for the IoU of every true with every predicted lesion."""
+    n_g, n_p = iou.shape
+    near = iou >= _DMM_IOU
+    found, right = int(near.any(axis=1).sum()), int(near.any(axis=0).sum())
+    return float("nan") if n_g == 0 else _divide(2 * found, 2 * found + (n_p - right) + (n_g - found))
 
 
 def _match(iou: NDArray[np.float64], threshold: float) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -20,11 +20,12 @@ from autosegnet.lesions import compute_voxel_volume_ml, count_lesion_voxels, lab
 if TYPE_CHECKING:
     import SimpleITK
 
-Convention = Literal["autopet2", "autopet3", "nnunet", "valscript"]
+Convention = Literal["autopet2", "autopet3", "autopet5", "nnunet", "valscript"]
 """Score of a case without lesions in its truth.
 
 autopet2: DSC 0 whatever the prediction, FNV 0 (leaderboard of autoPET II).
 autopet3: DSC and FNV are NaN, so that means are over the positives (autoPET III).
+autopet5: DSC is 1 if the prediction is empty, too, and else 0; FNV is NaN (autoPET V, interactive_loop.py, metrics.py).
 nnunet: DSC is NaN if the prediction is empty, too, and else 0 (nnunetv2/evaluation/evaluate_predictions.py); FNV 0.
 valscript: the same, from 2 x 0 / 0 (github.com/lab-midas/autoPET, val_script.py); FNV 0.
 FPV follows equation (4) in all: 0 for an empty prediction, otherwise all that was predicted.
@@ -67,7 +68,7 @@ def measure_pair(
     Args:
         prediction: mask as `autosegnet.io.read_mask` returns it.
         truth: mask on the same grid.
-        convention: the DSC of a case without lesions: 0 (autopet2) or NaN (autopet3).
+        convention: what a case without lesions scores.
 
     Raises:
         InputError: the grids differ.
@@ -89,7 +90,7 @@ def measure_masks(
         prediction: three axes in any order; bool or integer, lesion if not 0.
         truth: the same, of the same shape.
         spacing_mm: of the voxels, in the arrays' axis order.
-        convention: the DSC of a case without lesions: 0 (autopet2) or NaN (autopet3).
+        convention: what a case without lesions scores.
     """
     assert prediction.shape == truth.shape, "prediction and truth have one shape"
     assert convention in CONVENTIONS, f"convention is one of {CONVENTIONS}"
@@ -119,6 +120,8 @@ def _score_healthy(convention: Convention, *, is_empty: bool) -> tuple[float, fl
     nan = float("nan")
     if convention == "autopet3":
         return nan, nan
+    if convention == "autopet5":
+        return float(is_empty), nan
     if convention in ("nnunet", "valscript") and is_empty:
         return nan, 0.0
     return 0.0, 0.0

@@ -17,6 +17,7 @@ _MEANS: Final = {
     "sensitivity_overlap": "lesion sensitivity, any overlap",
     "precision_overlap": "lesion precision, any overlap",
     "f1_overlap": "lesion F1, any overlap",
+    "dmm": "DMM (autoPET V)",
     "pq": "PQ",
     "sq": "SQ",
     "rq": "RQ",
@@ -26,6 +27,7 @@ _MEANS: Final = {
     "auc_fpv_ml": "AUC of FPV (ml)",
     "auc_fnv_ml": "AUC of FNV (ml)",
     "auc_f1_overlap": "AUC of F1, any overlap",
+    "auc_dmm": "AUC of DMM",
 }
 _AGREEMENT: Final = {
     "volume (ml)": ("prediction_volume_ml", "truth_volume_ml"),
