@@ -14,6 +14,7 @@ from autosegnet.errors import escape
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from autosegnet.corrections import Clicks
     from autosegnet.lesions import BodySize, Context, LesionTable, OrganLabels
     from autosegnet.loading import LoadedStudy
     from autosegnet.model.engine import Engine
@@ -56,6 +57,45 @@ def make_report(
     from autosegnet.report import report_files
 
     return report_files(loaded.study, mask, table, made_by, title=title)
+
+
+def make_viewer(
+    mask: sitk.Image,
+    loaded: LoadedStudy,
+    made_by: Provenance,
+    table: LesionTable,
+    *,
+    with_ct: bool = True,
+    probability: sitk.Image | None = None,
+    clicks: Clicks | None = None,
+    title: str = "",
+) -> str:
+    """Return the viewer's page.
+
+    Args:
+        mask: on the PET's grid.
+        loaded: the study.
+        made_by: what made the mask.
+        table: the mask's figures.
+        with_ct: whether the study has a CT.
+        probability: of lesion, to be shown, too.
+        clicks: by which the mask was corrected, so that a reader can add to them.
+        title: of the page; '' names nobody.
+    """
+    from autosegnet.geometry import Grid
+    from autosegnet.viewer import make_viewer_page
+
+    tumor, background = ((), ()) if clicks is None else clicks.find_voxels(Grid.of(loaded.study.pet))
+    return make_viewer_page(
+        loaded.study,
+        mask,
+        table,
+        made_by,
+        with_ct=with_ct,
+        probability=probability,
+        clicks={"tumor": tumor, "background": background},
+        title=title,
+    )
 
 
 def make_context(

@@ -18,7 +18,7 @@ from autosegnet.model.devices import log_engine, open_engine
 from autosegnet.model.reopening import keep_engine_open
 from autosegnet.model.sliding_window import PassProgress, RunWalk, run_walk
 from autosegnet.model.weights import Weights, open_weights
-from autosegnet.outputs import describe_origin, make_context, make_report, write_results
+from autosegnet.outputs import describe_origin, make_context, make_report, make_viewer, write_results
 from autosegnet.pipeline import Maps, Segmentation, segment_study
 from autosegnet.runtime.log import keep_study_warnings
 from autosegnet.study import check_study
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 MASK_NAME = "mask.nii.gz"
 PROBABILITY_NAME = "probability.nii.gz"
+VIEWER_NAME = "viewer.html"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Result:
         made_by = replace(self.provenance, clicks=given.describe() if given else "")
         return Result(self.loaded, replace(self.segmentation, mask=mask), made_by, self.from_sitk, given or None)
 
-    def save(self, folder: str | os.PathLike[str], *, report: bool = False) -> Path:
+    def save(self, folder: str | os.PathLike[str], *, report: bool = False, viewer: bool = False) -> Path:
         """Write mask.nii.gz, lesions.csv and lesions.json into a folder, all or none, and return the folder.
 
         The probability is written beside them if it was asked for.
@@ -122,6 +123,7 @@ class Result:
         Args:
             folder: made if it is missing.
             report: also write report.html and its pictures.
+            viewer: also write viewer.html, a page to look through the study and to click corrections.
 
         Raises:
             OutputError: one of the files cannot be written.
@@ -132,6 +134,8 @@ class Result:
         files: dict[Path, sitk.Image | str | bytes] = {place / MASK_NAME: self.segmentation.mask}
         if self.segmentation.probability is not None:
             files[place / PROBABILITY_NAME] = self.segmentation.probability
+        if viewer:
+            files[place / VIEWER_NAME] = self.viewer_page()
         if report:
             write_results(files, place, self.report_files())
         else:
@@ -145,6 +149,18 @@ class Result:
     def report_files(self) -> dict[str, bytes | str]:
         """Return the report's files by name."""
         return make_report(self.segmentation.mask, self.loaded, self.provenance, self.lesions)
+
+    def viewer_page(self) -> str:
+        """Return the text of the viewer's page."""
+        found = self.segmentation
+        return make_viewer(
+            found.mask,
+            self.loaded,
+            self.provenance,
+            self.lesions,
+            probability=found.probability,
+            clicks=self.clicks,
+        )
 
     def _map(self, image: sitk.Image | None) -> Any:
         return None if image is None else self.from_sitk(image)

@@ -33,7 +33,10 @@ MAY_IMPORT = {
     "corrections": {"errors", "geometry", "io", "lesions", "study"},
     "pipeline": {"geometry", "study", "model", "preprocess", "postprocess"},
     "report": {"geometry", "scan", "study", "lesions"},
-    "outputs": {"errors", "geometry", "scan", "io", "lesions", "loading", "model", "report"},
+    "viewer": {"geometry", "study", "preprocess", "lesions", "report"},
+    "outputs": {
+        "errors", "corrections", "geometry", "scan", "io", "lesions", "loading", "model", "report", "viewer",
+    },
     "segmenter": {
         "errors", "corrections", "geometry",
         "interchange", "io", "lesions", "loading", "model", "outputs", "pipeline", "report", "runtime",

@@ -43,6 +43,7 @@ class Task:
         mask: where it goes.
         depends_on: for its record.
         report: whether one is wanted.
+        viewer: whether a viewer's page is wanted.
     """
 
     study: CohortStudy
@@ -50,6 +51,7 @@ class Task:
     mask: Path
     depends_on: DependsOn
     report: bool
+    viewer: bool = False
 
 
 def plan_studies(
@@ -106,9 +108,12 @@ def _check_study(
     except InputError as error:
         return make_failed_row(study.case, str(error))
     if isinstance(before, StudyRow):
-        if not args.report or (places.report / REPORT_PAGE).exists():
+        if args.report and not (places.report / REPORT_PAGE).exists():
+            before = "it has no report"
+        elif args.viewer and not places.viewer.exists():
+            before = "it has no viewer's page"
+        else:
             return before
-        before = "it has no report"
     if before:
         log.info("%s is done again: %s", study.case, before)
     return task
@@ -149,7 +154,7 @@ def _make_task(args: argparse.Namespace, study: CohortStudy, entry: StudyEntry, 
         "software": f"autosegnet {__version__}",
         "format": mask.name.removeprefix(study.case),
     }
-    return Task(study, options, mask, depends_on, args.report)
+    return Task(study, options, mask, depends_on, args.report, args.viewer)
 
 
 def _is_folder(path: Path | None) -> bool:

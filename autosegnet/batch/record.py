@@ -108,6 +108,11 @@ class Places:
         return self.output / "reports" / self.case
 
     @property
+    def viewer(self) -> Path:
+        """The viewer's page."""
+        return self.report / "viewer.html"
+
+    @property
     def thumbnail(self) -> Path:
         """Return the path of the picture for the overview."""
         return self.output / "thumbnails" / f"{self.case}.png"
@@ -247,7 +252,7 @@ def remove_recorded_results(places: Places) -> None:
 
 def _remove(masks: Iterable[Path], places: Places) -> None:
     try:
-        for path in (*masks, places.thumbnail):
+        for path in (*masks, places.thumbnail, places.viewer):
             path.unlink(missing_ok=True)
         remove_outdated(places.report, ())
     except OSError as error:

@@ -29,7 +29,7 @@ from autosegnet.errors import AutosegnetError, InputError
 from autosegnet.loading import LoadedStudy, load_dicom, load_study
 from autosegnet.model.devices import log_engine
 from autosegnet.model.reopening import keep_engine_open
-from autosegnet.outputs import describe_origin, make_context, make_report, write_results
+from autosegnet.outputs import describe_origin, make_context, make_report, make_viewer, write_results
 from autosegnet.runtime.exit import OUT_OF_MEMORY, is_lack_of_memory
 from autosegnet.runtime.log import keep_study_warnings, log_about
 
@@ -179,6 +179,8 @@ def _segment(
         places.record: format_record(record),
         task.mask: written,
     }
+    if task.viewer:
+        files[places.viewer] = make_viewer(mask, loaded, made_by, table)
     write_results(files, places.report if task.report else None, pages, swept=places.shared_folders)
     return row
 

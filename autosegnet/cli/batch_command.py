@@ -33,6 +33,7 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL for <case> masks, records and summary.csv")
     parser.add_argument("--format", choices=["mha", "nii.gz"], help="of the masks (default: the PET's; DICOM: nii.gz)")
     parser.add_argument("--report", action="store_true", help="also a report per study, in OUTPUT/reports/<case>")
+    parser.add_argument("--viewer", action="store_true", help="also a viewer's page, OUTPUT/reports/<case>/viewer.html")
     parser.add_argument("--overwrite", action="store_true", help="do finished studies again, replace any mask")
     parser.add_argument("--pet-glob", metavar="PATTERN", help="PET images in no known layout, e.g. '*/PT*.nii.gz'")
     parser.add_argument("--ct-glob", metavar="PATTERN", help="their CT images, e.g. '*/CT*.nii.gz'")

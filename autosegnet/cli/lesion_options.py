@@ -35,7 +35,13 @@ def add_lesion_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--min-volume", type=float, default=0.0, metavar="ML", help="leave out smaller lesions (default: 0, none)"
     )
-    group.add_argument("--title", default="", help="title of the report; without it, it names nobody")
+    group.add_argument(
+        "--viewer", type=Path, metavar="FILE.html",
+        help="also a page to look through PET, CT and lesions and to click corrections; one file that works offline",
+    )  # fmt: skip
+    group.add_argument(
+        "--title", default="", help="title of the report and the viewer's page; without it, they name nobody"
+    )
     group.add_argument(
         "--patient-size", nargs=3, metavar=("KG", "CM", "SEX"),
         help="weight, height and M or F, for SUL and SDmax, if the header does not say",

@@ -21,7 +21,7 @@ from autosegnet.cli.lesion_options import (
 )
 from autosegnet.cli.suv_command import add_input_arguments, collect_input_options
 from autosegnet.errors import UsageError
-from autosegnet.outputs import describe_scan_rows, describe_suv, make_context, make_report, write_results
+from autosegnet.outputs import describe_scan_rows, describe_suv, make_context, make_report, make_viewer, write_results
 from autosegnet.runtime.log import keep_study_warnings
 
 if TYPE_CHECKING:
@@ -89,7 +89,11 @@ def run_measure(args: argparse.Namespace) -> None:
     if args.output is not None:
         files[args.output] = _as_bytes(mask)
     files.update(make_result_files(mask, loaded, results, table))
-    pages = make_report(mask, loaded, _describe(loaded, warnings), table, title=args.title) if args.report else {}
+    made_by = _describe(loaded, warnings)
+    if args.viewer is not None:
+        with_ct = args.ct is not None
+        files[args.viewer] = make_viewer(mask, loaded, made_by, table, with_ct=with_ct, title=args.title)
+    pages = make_report(mask, loaded, made_by, table, title=args.title) if args.report else {}
     write_results(files, args.report, pages)
     _print_body(args, table.body.lesions, table.body.tmtv_ml, table.body.tlg_g)
 
@@ -100,15 +104,17 @@ def _check_outputs(args: argparse.Namespace, *, has_results: bool) -> None:
     from autosegnet.report import REPORT_PAGE, is_report_file
 
     check_lesion_arguments(args)
-    if args.report is None and args.output is None and not has_results:
-        raise UsageError("measure would write nothing; give --report, --output, --dicom-seg, --dicom-sr or --rtstruct")
+    if args.report is None and args.output is None and args.viewer is None and not has_results:
+        raise UsageError(
+            "measure would write nothing; give --report, --viewer, --output, --dicom-seg, --dicom-sr or --rtstruct"
+        )
     report = None if args.report is None else OutputFolder(args.report, is_report_file)
     objects = {"--dicom-seg": args.dicom_seg, "--dicom-sr": args.dicom_sr, "--rtstruct": args.rtstruct}
     inputs = {"--mask": args.mask, "--pet": args.pet, "--ct": args.ct, "--organs": args.organs}
-    check_outputs({"--output": args.output, **objects, "--report": report}, inputs=inputs)
+    check_outputs({"--output": args.output, **objects, "--report": report, "--viewer": args.viewer}, inputs=inputs)
     if args.output is not None:
         probe_image(args.output)
-    for path in objects.values():
+    for path in (*objects.values(), args.viewer):
         if path is not None:
             probe_output(path)
     if args.report is not None:

@@ -20,7 +20,7 @@ from autosegnet.cli.lesion_options import (
 from autosegnet.cli.options import add_engine_arguments
 from autosegnet.cli.suv_command import add_input_arguments, collect_input_options
 from autosegnet.errors import UsageError
-from autosegnet.outputs import log_lesions, make_context, make_report, write_results
+from autosegnet.outputs import log_lesions, make_context, make_report, make_viewer, write_results
 from autosegnet.runtime.progress import show_passes
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def run_predict(args: argparse.Namespace) -> None:
             args.pet,
             args.ct,
             options=collect_input_options(args),
-            probability=args.probability is not None or args.report is not None,
+            probability=any(path is not None for path in (args.probability, args.report, args.viewer)),
             uncertainty=args.uncertainty is not None,
             clicks=args.clicks,
             progress=progress,
@@ -92,6 +92,16 @@ def run_predict(args: argparse.Namespace) -> None:
         if path is not None:
             files[path] = image
     files.update(make_result_files(mask, result.loaded, results, table))
+    if args.viewer is not None and table is not None:
+        files[args.viewer] = make_viewer(
+            mask,
+            result.loaded,
+            result.provenance,
+            table,
+            probability=result.probability,
+            clicks=result.clicks,
+            title=args.title,
+        )
     pages: dict[str, bytes | str] = {}
     if args.report is not None and table is not None:
         pages = make_report(mask, result.loaded, result.provenance, table, title=args.title)
@@ -100,7 +110,8 @@ def run_predict(args: argparse.Namespace) -> None:
 
 
 def _wants_figures(args: argparse.Namespace, results: DicomResults) -> bool:
-    return args.report is not None or results.report is not None or args.drop_flagged or args.min_volume > 0
+    has_table = any(output is not None for output in (args.report, args.viewer, results.report))
+    return has_table or args.drop_flagged or args.min_volume > 0
 
 
 def _measure(args: argparse.Namespace, result: Result, organs: OrganLabels | None) -> tuple[sitk.Image, LesionTable]:
@@ -129,14 +140,14 @@ def _prepare_outputs(args: argparse.Namespace, results: DicomResults) -> None:
     images = {"--output": args.output, "--probability": args.probability, "--uncertainty": args.uncertainty}
     objects = {"--dicom-seg": args.dicom_seg, "--dicom-sr": args.dicom_sr, "--rtstruct": args.rtstruct}
     report = None if args.report is None else OutputFolder(args.report, is_report_file)
-    outputs = {**images, **objects, "--report": report}
+    outputs = {**images, **objects, "--report": report, "--viewer": args.viewer}
     weights = find_or_none(args.weights)
     inputs = {"--pet": args.pet, "--ct": args.ct, "--pet-sidecar": args.pet_sidecar, "--weights": weights}
     check_outputs(outputs, inputs=inputs)
     for path in images.values():
         if path is not None:
             probe_image(path)
-    for path in results.paths:
+    for path in (*results.paths, *([] if args.viewer is None else [args.viewer])):
         probe_output(path)
     if args.report is not None:
         probe_output(args.report / REPORT_PAGE)
