@@ -85,7 +85,7 @@ def make_viewer(
     from autosegnet.geometry import Grid
     from autosegnet.viewer import make_viewer_page
 
-    tumor, background = ((), ()) if clicks is None else clicks.find_voxels(Grid.of(loaded.study.pet))
+    tumor, background = ((), ()) if clicks is None else clicks.find_voxels(Grid.from_image(loaded.study.pet))
     return make_viewer_page(
         loaded.study,
         mask,

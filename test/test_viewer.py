@@ -28,7 +28,7 @@ MADE_BY = Provenance("autosegnet 0.0", "none", "0" * 12, "none", ("As given.",),
 
 
 def find_lesions(study: Study) -> sitk.Image:
-    return make_image((view_voxels(study.pet) > 4.0).astype(np.uint8), Grid.of(study.pet))
+    return make_image((view_voxels(study.pet) > 4.0).astype(np.uint8), Grid.from_image(study.pet))
 
 
 def make_page(study: Study, **options: Any) -> str:
@@ -74,16 +74,16 @@ def test_suv_and_lesions_lie_where_the_files_have_them(stored, degrees) -> None:
 
 def test_voxels_of_the_pet_are_found_from_the_facts() -> None:
     study = phantom(direction=rotation(degrees=(0, 0, 30)))
-    facts, grid = read_facts(make_page(study)), Grid.of(study.pet)
+    facts, grid = read_facts(make_page(study)), Grid.from_image(study.pet)
     pet = facts["pet"]
     position = np.array(pet["origin"]) + np.array(pet["steps"]) @ [3, 7, 5]
-    np.testing.assert_allclose(position, grid.position_mm((3, 7, 5)))
+    np.testing.assert_allclose(position, grid.find_position_mm((3, 7, 5)))
     np.testing.assert_allclose(np.array(pet["inverse"]) @ (position - pet["origin"]), [3, 7, 5], atol=1e-9)
 
 
 def test_the_ct_is_resampled_onto_the_grid_that_is_shown() -> None:
     study = phantom()
-    finer = Grid.of(study.ct)
+    finer = Grid.from_image(study.ct)
     finer = Grid((90, 80, 70), (2.1, 2.0, 2.5), finer.origin_mm, finer.direction)
     page = make_page(Study(study.pet, resample(study.ct, finer, outside=AIR_HU)))
     hu, affine = read_volume(page, "ct")
@@ -102,9 +102,9 @@ def test_every_lesion_is_shown_at_its_hottest_voxel() -> None:
 
 def test_air_around_the_body_is_left_out_but_no_lesion() -> None:
     study = phantom(size=(80, 70, 60))
-    mask = np.zeros(Grid.of(study.pet).shape, np.uint8)
+    mask = np.zeros(Grid.from_image(study.pet).shape, np.uint8)
     mask[0, 0, 0] = 1  # in the air, at the corner
-    image = make_image(mask, Grid.of(study.pet))
+    image = make_image(mask, Grid.from_image(study.pet))
     page = make_viewer_page(study, image, measure_lesions(image, study.pet), MADE_BY)
     assert read_volume(page, "labels")[0].sum() == 1
     assert read_volume(make_page(study), "pet")[0].size < 0.5 * mask.size
@@ -130,7 +130,7 @@ def test_negative_and_very_high_suv_are_kept() -> None:
     study = phantom()
     suv = view_voxels(study.pet).copy()
     suv[18, 20, 24], suv[18, 20, 25] = -3.25, 900.0
-    page = make_page(Study(make_image(suv, Grid.of(study.pet)), study.ct))
+    page = make_page(Study(make_image(suv, Grid.from_image(study.pet)), study.ct))
     shown, _ = read_volume(page, "pet")
     assert shown.min() == pytest.approx(-3.25, abs=0.01)
     assert shown.max() == pytest.approx(900, abs=0.02)
@@ -172,7 +172,7 @@ def test_without_a_ct_the_page_has_none() -> None:
 
 def test_the_probability_is_shown_if_there_is_one() -> None:
     study = phantom()
-    chance = make_image((view_voxels(study.pet) / 20).astype(np.float32), Grid.of(study.pet))
+    chance = make_image((view_voxels(study.pet) / 20).astype(np.float32), Grid.from_image(study.pet))
     shown, affine = read_volume(make_page(study, probability=chance), "probability")
     hottest = np.unravel_index(shown.argmax(), shown.shape)
     assert shown.max() == pytest.approx(look_up(chance, affine, tuple(int(i) for i in hottest)), abs=0.003)

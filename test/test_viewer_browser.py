@@ -43,7 +43,7 @@ def study() -> Study:
 
 
 def measure(study: Study) -> tuple[LesionTable, str]:
-    mask = make_image((view_voxels(study.pet) > 4.0).astype(np.uint8), Grid.of(study.pet))
+    mask = make_image((view_voxels(study.pet) > 4.0).astype(np.uint8), Grid.from_image(study.pet))
     table = measure_lesions(mask, study.pet)
     return table, make_viewer_page(study, mask, table, MADE_BY)
 
@@ -107,7 +107,7 @@ def test_it_opens_without_a_complaint_and_shows_something(page, tmp_path) -> Non
 def test_a_click_on_a_row_of_the_table_leads_to_the_lesion(page, study) -> None:
     second = measure(study)[0].lesions[1]
     page.click("tr[data-lesion='2'] td:nth-child(3)")
-    index = Grid.of(study.pet).index_of(second.suv_max_mm)
+    index = Grid.from_image(study.pet).find_index(second.suv_max_mm)
     assert read_voxel(page) == tuple(round(value) for value in index)
     assert read(page, "SUV") == f"{second.suv_max:.2f}"
     assert read(page, "Lesion") == "2"

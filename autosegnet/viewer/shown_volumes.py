@@ -67,14 +67,14 @@ def choose_shown_grid(study: Study, labels: NDArray[Any]) -> Grid:
     """
     import SimpleITK as sitk
 
-    whole = Grid.of(study.pet)
-    box = whole.box_of(find_body_region(study))
+    whole = Grid.from_image(study.pet)
+    box = whole.find_box(find_body_region(study))
     lesions = tuple((part.start, part.stop) for part in find_occupied_box(labels)[::-1])
     if lesions[0] != (0, 0):
         pairs = zip(box, lesions, strict=True)
         x, y, z = ((min(a[0], b[0]), max(a[1], b[1])) for a, b in pairs)
         box = (x, y, z)
-    upright = Grid.of(sitk.DICOMOrient(cut(study.pet, whole.crop(box)), "RAS"))
+    upright = Grid.from_image(sitk.DICOMOrient(cut(study.pet, whole.crop(box)), "RAS"))
     return _coarsen(upright)
 
 
@@ -90,7 +90,7 @@ def _coarsen(grid: Grid) -> Grid:
         grid,
         size=(x, y, z),
         spacing_mm=(spacing[0], spacing[1], spacing[2]),
-        origin_mm=grid.position_mm((first[0], first[1], first[2])),
+        origin_mm=grid.find_position_mm((first[0], first[1], first[2])),
     )
 
 
@@ -111,7 +111,7 @@ def encode_volumes(
         with_ct: whether the study has a CT.
         probability: of lesion, on the PET's grid.
     """
-    own = Grid.of(study.pet)
+    own = Grid.from_image(study.pet)
     suv = view_voxels(_show(study.pet, shown, outside=0.0))
     low = min(0.0, math.floor(float(suv.min())))
     step = max(SUV_STEP, (float(suv.max()) - low) / _LARGEST)
@@ -129,14 +129,16 @@ def _show(image: sitk.Image, shown: Grid, *, outside: float) -> sitk.Image:
     """Return an image on the shown grid: its own voxels if they lie there, else interpolated."""
     import SimpleITK as sitk
 
-    if math.prod(Grid.of(image).size) >= math.prod(shown.size):
+    if math.prod(Grid.from_image(image).size) >= math.prod(shown.size):
         upright = sitk.DICOMOrient(image, "RAS")
-        corner = Grid.of(upright).index_of(shown.origin_mm)
+        corner = Grid.from_image(upright).find_index(shown.origin_mm)
         x, y, z = (round(value) for value in corner)
         if min(x, y, z) >= 0 and all(
             a + n <= m for a, n, m in zip((x, y, z), shown.size, upright.GetSize(), strict=True)
         ):
-            part = Grid.of(upright).crop(((x, x + shown.size[0]), (y, y + shown.size[1]), (z, z + shown.size[2])))
+            part = Grid.from_image(upright).crop(
+                ((x, x + shown.size[0]), (y, y + shown.size[1]), (z, z + shown.size[2]))
+            )
             if is_same_grid(part, shown):
                 return cut(upright, part)
     return resample(image, shown, outside=outside)

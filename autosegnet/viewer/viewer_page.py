@@ -91,7 +91,7 @@ def make_viewer_page(
         rows=[format_row(lesion, table) for lesion in table.lesions],
         body=describe_body(table),
         warnings=[*list_warnings(table), *provenance.warnings],
-        images=list(_describe_images(Grid.of(study.pet), shown, volumes)),
+        images=list(_describe_images(Grid.from_image(study.pet), shown, volumes)),
         keys=_KEYS,
         scan=provenance.scan,
         suv=provenance.suv,
@@ -117,7 +117,7 @@ def _describe_study(
     extent_mm = [count * step for count, step in zip(shown.size, shown.spacing_mm, strict=True)]
     return {
         "shown": _describe_grid(shown),
-        "pet": _describe_grid(Grid.of(study.pet)),
+        "pet": _describe_grid(Grid.from_image(study.pet)),
         "spacing_mm": shown.spacing_mm,
         "extent_mm": extent_mm,
         "volumes": {v.name: {"type": v.dtype, "slope": v.slope, "intercept": v.intercept} for v in volumes},
