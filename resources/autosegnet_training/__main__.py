@@ -13,7 +13,7 @@ from autosegnet import __version__
 from autosegnet.cli.options import Parser
 from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.log import LogLines
-from petct_simulator import label_volumes, simulate_command
+from petct_simulator import label_volumes, pairs_command, simulate_command
 
 # Their modules import torch or read images, and are imported only for the command that was given.
 COMMANDS = {
@@ -39,6 +39,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
             commands.add_parser(name, help=what)
     simulate_command.add_arguments(commands)
     label_volumes.add_arguments(commands)
+    pairs_command.add_arguments(commands)
     return parser
 
 

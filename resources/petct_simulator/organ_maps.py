@@ -110,24 +110,44 @@ def read_organ_map(path: Path) -> AnatomyMap:
     return AnatomyMap(upright, (spacing[0], spacing[1], spacing[2]), from_file[:3])
 
 
-def from_file(path: Path, *, vary: bool = False) -> AnatomySource:
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """How a patient looks on one of several dates.
+
+    Args:
+        arms: as in `Build`.
+        bmi_factor: body-mass index over that of the patient; 0.8 to 1.2.
+    """
+
+    arms: str
+    bmi_factor: float = 1.0
+
+
+def from_file(path: Path, *, vary: bool = False, pose: Pose | None = None) -> AnatomySource:
     """Return what makes anatomies from one label map; each draw has another body around the same organs.
 
     vary: each draw stretches and bends the organs, too.
+    pose: of one date. Draws of one seed and several poses are one patient on one lattice.
     """
 
     def make(rng: np.random.Generator, spacing_mm: PointMm) -> Anatomy:
-        return from_organ_map(read_organ_map(path), rng, spacing_mm, vary=vary)
+        return from_organ_map(read_organ_map(path), rng, spacing_mm, vary=vary, pose=pose)
 
     return make
 
 
 def from_organ_map(
-    organ_map: AnatomyMap, rng: np.random.Generator, spacing_mm: PointMm, *, vary: bool = False
+    organ_map: AnatomyMap,
+    rng: np.random.Generator,
+    spacing_mm: PointMm,
+    *,
+    vary: bool = False,
+    pose: Pose | None = None,
 ) -> Anatomy:
     """Return an anatomy with the organs of a map, on a lattice of another spacing (nearest label).
 
     vary: the organs are stretched along each axis and bent smoothly.
+    pose: arms and weight, instead of the arms that are drawn.
     """
     if vary:
         x, y, z = (float(s * f) for s, f in zip(organ_map.spacing_mm, rng.uniform(*STRETCH, size=3), strict=True))
@@ -136,8 +156,10 @@ def from_organ_map(
     sex = "F" if organ_map.find(PROSTATE) is None else "M"
     bmi = float(np.clip(np.exp(rng.normal(np.log(25.0), 0.16)), 17.0, 40.0))
     arms = str(rng.choice(["up", "raised", "down", "crossed"], p=[0.47, 0.25, 0.18, 0.10]))
+    widest = Build(sex, find_fat_thickness_mm(1.2 * bmi, sex), "crossed")  # room for every pose
+    bmi, arms = (bmi, arms) if pose is None else (bmi * pose.bmi_factor, pose.arms)
     build = Build(sex, find_fat_thickness_mm(bmi, sex), arms)
-    lattice = _make_lattice(organ_map, frame, build, spacing_mm)
+    lattice = _make_lattice(organ_map, frame, build if pose is None else widest, spacing_mm)
     labels = _resample_labels(organ_map, lattice)
     if vary:
         labels = _bend(labels, lattice, rng)

@@ -52,9 +52,10 @@ class Placement:
         found = self.middle + place @ inverse.T / self.spacing_mm
         if self.bend_mm is None:
             return found
-        return self.middle + (place - self._compute_bend(found)) @ inverse.T / self.spacing_mm
+        return self.middle + (place - self.compute_bend(found)) @ inverse.T / self.spacing_mm
 
-    def _compute_bend(self, at: PlacedPoints) -> PlacedPoints:
+    def compute_bend(self, at: PlacedPoints) -> PlacedPoints:
+        """Return the bending, (N, 3) mm of the body, at voxels of the patch."""
         assert self.bend_mm is not None
         x, y, z = (
             compute_spline_weights(np.clip(at[:, axis], 0, n - 1), n, self.bend_fwhm_mm / s)
