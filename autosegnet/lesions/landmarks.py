@@ -79,7 +79,7 @@ def find_landmarks(pet: Grid, *, ct: sitk.Image | None, organs: OrganLabels | No
     grid = make_upright_grid(pet, spacing_mm=LANDMARK_SPACING_MM)
     placed = place_organs(organs, grid) if organs is not None else None
     hu = view_voxels(resample(ct, grid, outside=_AIR_HU)) if ct is not None else None
-    body = _find_body(hu) if hu is not None else None
+    body = find_body(hu) if hu is not None else None
     lungs = placed.make_mask("lung") if placed is not None else None
     if (lungs is None or not lungs.any()) and hu is not None and body is not None:
         lungs = _find_lungs(hu, body)
@@ -108,7 +108,7 @@ def _find_height(grid: Grid, z: float) -> float:
     return float(grid.origin_mm[2] + LANDMARK_SPACING_MM * z)
 
 
-def _find_body(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
+def find_body(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return the largest piece of tissue; its holes are filled slice by slice."""
     from scipy import ndimage
 
