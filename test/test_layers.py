@@ -44,16 +44,16 @@ MAY_IMPORT = {
     },
     "evaluation": {"errors", "geometry", "io", "lesions", "runtime"},
     "comparison": {
-        "batch", "errors", "geometry", "io", "label_files", "lesions", "loading", "outputs", "report", "runtime", "scan",
-        "segmenter", "study",
+        "batch", "errors", "geometry", "io", "label_files", "lesions", "loading", "outputs", "report", "runtime",
+        "scan", "segmenter", "study",
     },
     "batch": {
         "errors", "geometry", "io", "dicom", "lesions", "loading", "model", "pipeline", "report", "outputs", "runtime",
         "suv",
     },
     "cli": {
-        "batch", "comparison", "dicom", "errors", "evaluation", "geometry", "io", "label_files", "lesions", "loading", "model",
-        "outputs", "report", "runtime", "segmenter", "suv",
+        "batch", "comparison", "dicom", "errors", "evaluation", "geometry", "io", "label_files", "lesions", "loading",
+        "model", "outputs", "report", "runtime", "segmenter", "suv",
     },
     "grandchallenge": {"errors", "corrections", "geometry", "study", "io", "model", "cli", "runtime"},
     "__main__": {"cli", "runtime"},

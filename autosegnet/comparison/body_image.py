@@ -49,7 +49,7 @@ def prepare_body(ct: sitk.Image) -> BodyImage:
     Raises:
         InputError: it shows no body.
     """
-    fine = make_upright_grid(Grid.of(ct), spacing_mm=FINE_MM)
+    fine = make_upright_grid(Grid.from_image(ct), spacing_mm=FINE_MM)
     hu = view_voxels(resample(smooth(ct, FINE_MM), fine, outside=_AIR_HU))
     body = find_body(hu)
     if not body.any():

@@ -51,6 +51,6 @@ def find_shift(fixed: sitk.Image, moving: sitk.Image) -> tuple[NDArray[np.float6
 
 
 def _coarsen(image: sitk.Image) -> tuple[NDArray[np.float64], Grid]:
-    grid = make_upright_grid(Grid.of(image), spacing_mm=_STEP_MM)
+    grid = make_upright_grid(Grid.from_image(image), spacing_mm=_STEP_MM)
     values = view_voxels(resample(smooth(image, _STEP_MM), grid, outside=AIR))
     return (values.astype(np.float64) - AIR) / 1000.0, grid

@@ -40,7 +40,7 @@ def register(followup: BodyImage, baseline: BodyImage) -> Warp:
     rigid = move_rigidly(followup.hu, baseline.hu, shift)
     moved = time.monotonic()
     field = deform(followup.hu, baseline.hu, rigid)
-    warp = make_warp(rigid, fit_spline(field), Grid.of(followup.hu))
+    warp = make_warp(rigid, fit_spline(field), Grid.from_image(followup.hu))
     log.info("registered: rigid in %.1f s, deformable in %.1f s", moved - begin, time.monotonic() - moved)
     return warp
 
@@ -57,13 +57,13 @@ def move_rigidly(fixed: sitk.Image, moving: sitk.Image, shift_mm: np.ndarray) ->
     inside = view_voxels(fixed) > AIR + 1
     middle = np.argwhere(inside).mean(axis=0)[::-1]
     start = sitk.Euler3DTransform()
-    start.SetCenter(Grid.of(fixed).position_mm((float(middle[0]), float(middle[1]), float(middle[2]))))
+    start.SetCenter(Grid.from_image(fixed).find_position_mm((float(middle[0]), float(middle[1]), float(middle[2]))))
     start.SetTranslation(shift_mm.tolist())
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(0.25, _SEED)
-    method.SetMetricFixedMask(sitk.BinaryDilate(make_image(inside.astype(np.uint8), Grid.of(fixed)), [2, 2, 2]))
+    method.SetMetricFixedMask(sitk.BinaryDilate(make_image(inside.astype(np.uint8), Grid.from_image(fixed)), [2, 2, 2]))
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=2.0, minStep=0.02, numberOfIterations=100, relaxationFactor=0.6
@@ -90,7 +90,7 @@ def deform(fixed: sitk.Image, moving: sitk.Image, rigid: sitk.Transform) -> sitk
 
     field: sitk.Image | None = None
     for spacing_mm, steps in _LEVELS:
-        grid = make_upright_grid(Grid.of(fixed), spacing_mm=spacing_mm)
+        grid = make_upright_grid(Grid.from_image(fixed), spacing_mm=spacing_mm)
         target = resample(smooth(fixed, spacing_mm), grid, outside=AIR)
         place = {"referenceImage": target, "transform": rigid, "interpolator": sitk.sitkLinear}
         moved = sitk.Resample(smooth(moving, spacing_mm), defaultPixelValue=AIR, **place)
@@ -118,7 +118,7 @@ def fit_spline(field: sitk.Image) -> sitk.Transform:
     import SimpleITK as sitk
     from scipy import ndimage
 
-    grid = Grid.of(field)
+    grid = Grid.from_image(field)
     extent_mm = np.array(grid.size) * grid.spacing_mm
     x, y, z = (int(n) for n in np.ceil(extent_mm / SPLINE_MM).astype(int) + 2 * _AROUND_KNOTS)
     origin = np.array(grid.origin_mm) - _AROUND_KNOTS * SPLINE_MM

@@ -110,7 +110,7 @@ class _Seen:
     def move_to_ct(self, found: Points) -> Points:
         """Return where the CT shows what the PET has at voxels of the patch."""
         placement, ct = self.placement, self.examination.ct
-        rows = np.clip(np.rint(placement.slices()), 0, len(self.body.reference) - 1).astype(np.intp)
+        rows = np.clip(np.rint(placement.find_slices()), 0, len(self.body.reference) - 1).astype(np.intp)
         heights = self.body.reference[rows, 0]
         lift = ct.breath_mm * np.exp(-(((heights - (DOME - 20)) / 80.0) ** 2)) + ct.shift_mm[2]
         moved = found + np.array([*ct.shift_mm[:2], 0.0]) / placement.spacing_mm
@@ -305,7 +305,7 @@ def _find_landmarks(bodies: list[LabelVolume], rng: np.random.Generator) -> tupl
     for tissue in LANDMARK_TISSUES:
         voxels = np.argwhere((bodies[0].labels == tissue) & (bodies[1].labels == tissue))
         if tissue in (Tissue.CORTEX, Tissue.RED_MARROW):
-            places = bodies[0].reference_mm(voxels)
+            places = bodies[0].find_reference_mm(voxels)
             voxels = voxels[(np.abs(places[:, 0]) < 150) & (places[:, 2] < 1760)]  # without arms
         if len(voxels):
             chosen = voxels[rng.integers(len(voxels), size=_PER_TISSUE)]
