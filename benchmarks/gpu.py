@@ -82,13 +82,16 @@ def main() -> None:
         ]
         for step, measure in steps:
             start = time.perf_counter()
-            figures[step] = measure()
+            try:
+                figures[step] = measure()
+            except Exception as error:  # the other figures are worth having without this one
+                figures[step] = {"failed": f"{type(error).__name__}: {error}"[:500]}
             seconds = time.perf_counter() - start
             sys.stdout.write(f"{step} ({seconds:.1f} s): {json.dumps(figures[step])}\n")
             sys.stdout.flush()
             args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    rate = figures["convolution rate"]["tflops"]
-    if rate:
+    rate = figures["convolution rate"].get("tflops")
+    if rate and "tflops" in figures["training"]:
         figures["training"]["share_of_convolution_rate"] = round(figures["training"]["tflops"] / rate, 3)
     args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
