@@ -63,7 +63,7 @@ class FreeEngine:
     name: str = "an engine that costs nothing"
     folds: int = 1
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         """Return SUV - 4."""
         difference: NDArray[np.float32] = window[1] - np.float32(4.0)
         return difference

@@ -118,7 +118,7 @@ def compare_logits(weights: Weights, window: NDArray[np.float32]) -> float:
     """Return the largest difference of the logit differences of OpenVINO and of the plain network, over all folds."""
     engines = [open_method(method, weights)[0] for method in ("exact", "reference")]
     return max(
-        float(np.abs(np.subtract(*(engine.compute_logit_difference(window, fold) for engine in engines))).max())
+        float(np.abs(np.subtract(*(engine.compute_logits(window, fold) for engine in engines))).max())
         for fold in range(len(weights.recipe.folds))
     )
 

@@ -72,10 +72,10 @@ class OneFold:
         self._engine, self._fold = engine, fold
         self.name = engine.name
 
-    def compute_logit_difference(self, window: np.ndarray, fold: int) -> np.ndarray:
-        """As `Engine.compute_logit_difference`."""
+    def compute_logits(self, window: np.ndarray, fold: int) -> np.ndarray:
+        """As `Engine.compute_logits`."""
         assert fold == 0
-        return self._engine.compute_logit_difference(window, self._fold)
+        return self._engine.compute_logits(window, self._fold)
 
 
 def compare_weights(weights: Weights, cases: Path) -> None:

@@ -326,10 +326,10 @@ def test_bad_studies_are_reported_at_the_end_and_stop_nobody(tmp_path, batch) ->
 
 def raising(error: Exception, *, above_suv: float):
     class Raising(ThresholdEngine):
-        def compute_logit_difference(self, window, fold):
+        def compute_logits(self, window, fold):
             if window[1].max() > above_suv:
                 raise error
-            return super().compute_logit_difference(window, fold)
+            return super().compute_logits(window, fold)
 
     return lambda weights, *, device: Raising()
 
@@ -347,10 +347,10 @@ def test_a_study_too_large_for_the_gpu_leaves_the_next_ones_there(tmp_path, batc
     opened = []
 
     class Crowded(ThresholdEngine):
-        def compute_logit_difference(self, window, fold):
+        def compute_logits(self, window, fold):
             if window[1].max() > 20:
                 object.__setattr__(self, "name", "CPU")  # as `FallbackEngine` does
-            return super().compute_logit_difference(window, fold)
+            return super().compute_logits(window, fold)
 
     def open_crowded(weights, *, device):
         opened.append(weakref.ref(engine := Crowded(name="GPU")))

@@ -64,7 +64,7 @@ def test_folds_count_by_their_weights() -> None:
     class Constants:
         name, folds = "constants", 2
 
-        def compute_logit_difference(self, window, fold):
+        def compute_logits(self, window, fold):
             return np.full(window.shape[1:], [1.0, -2.0][fold], np.float32)
 
     recipe = replace(TINY, folds=(Fold("a", "", 3.0), Fold("b", "", 1.0)))
@@ -120,7 +120,7 @@ def test_the_fast_mode_is_exact_for_a_network_that_looks_at_one_voxel() -> None:
 
 def test_logits_that_are_not_finite_are_refused() -> None:
     class Broken(ThresholdEngine):
-        def compute_logit_difference(self, window, fold):
+        def compute_logits(self, window, fold):
             return np.full(window.shape[1:], np.nan, dtype=np.float32)
 
     with pytest.raises(WeightsError, match="not finite"):

@@ -26,7 +26,7 @@ class Thresholds:
 
     name, folds = "thresholds", 3
 
-    def compute_logit_difference(self, window, fold):
+    def compute_logits(self, window, fold):
         noise = np.random.default_rng([fold, int(window.sum() * 1000)]).normal(0, 0.5, window.shape[1:])
         return (window[PET_CHANNEL] - (3.0, 4.0, 6.0)[fold] + noise).astype(np.float32)
 
@@ -85,8 +85,8 @@ def test_uncertainty_is_the_standard_deviation_of_the_folds_probabilities() -> N
         def __init__(self, fold):
             self.fold = fold
 
-        def compute_logit_difference(self, window, fold):
-            return Thresholds().compute_logit_difference(window, self.fold)
+        def compute_logits(self, window, fold):
+            return Thresholds().compute_logits(window, self.fold)
 
     array = np.random.default_rng(0).random((2, 40, 33, 50), dtype=np.float32) * 8
     alone = replace(RECIPE, folds=RECIPE.folds[:1])

@@ -92,7 +92,7 @@ def test_a_recipe_of_the_first_version_is_read_as_it_was_meant() -> None:
 
 
 def test_a_recipe_that_says_nothing_new_keeps_the_first_versions_text() -> None:
-    assert not {"anchor", "tracer"} & json.loads(format_recipe(Recipe())).keys()
+    assert not {"anchor", "last_step", "tracer"} & json.loads(format_recipe(Recipe())).keys()
     assert json.loads(format_recipe(Recipe(anchor="lattice")))["anchor"] == "lattice"
 
 

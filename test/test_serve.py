@@ -476,9 +476,9 @@ def test_clicks_correct_the_mask_and_a_server_keeps_the_study(tmp_path: Path, mo
     passes: list[int] = []
 
     class Counting(ThresholdEngine):
-        def compute_logit_difference(self, window: np.ndarray, fold: int) -> np.ndarray:
+        def compute_logits(self, window: np.ndarray, fold: int) -> np.ndarray:
             passes.append(fold)
-            return super().compute_logit_difference(window, fold)
+            return super().compute_logits(window, fold)
 
     words = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--edition", "autopet4"]
     args = parse_job(prog="process.py", about=None, words=words)

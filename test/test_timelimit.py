@@ -41,7 +41,7 @@ class TimedEngine:
     now: float = 0.0
     passes: list[int] = field(default_factory=list)
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         self.now += PASS_S * window.shape[1] / 16 if self.passes else FIRST_PASS_S
         self.passes.append(fold)
         return window[1] * np.float32(1 + fold) - np.float32(fold)
@@ -65,8 +65,8 @@ def of_folds(*kept: int, recipe: Recipe = RECIPE) -> NDArray[np.float32]:
 
     @dataclass
     class Some(TimedEngine):
-        def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-            return super().compute_logit_difference(window, kept[fold])
+        def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+            return super().compute_logits(window, kept[fold])
 
     recipe = replace(recipe, folds=tuple(recipe.folds[k] for k in kept))
     return sliding_window.predict_probability(ARRAY, Some(folds=len(kept)), recipe)

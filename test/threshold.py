@@ -20,7 +20,7 @@ class ThresholdEngine:
     name: str = "threshold"
     folds: int = 1
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         assert window.dtype == np.float32
         assert window.flags.c_contiguous
         difference: NDArray[np.float32] = window[PET_CHANNEL] - np.float32(self.suv)
@@ -30,10 +30,10 @@ class ThresholdEngine:
 class DeadlyEngine(ThresholdEngine):
     """A threshold whose process is killed, as for want of memory, by a study with SUV above 100."""
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         if window[PET_CHANNEL].max() > 100:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().compute_logit_difference(window, fold)
+        return super().compute_logits(window, fold)
 
 
 def open_threshold(weights: object, *, device: str) -> ThresholdEngine:
@@ -66,9 +66,9 @@ def open_without_memory(weights: object, *, device: str) -> ThresholdEngine:
 class SlowEngine(ThresholdEngine):
     """A threshold that takes its time."""
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         time.sleep(0.5)
-        return super().compute_logit_difference(window, fold)
+        return super().compute_logits(window, fold)
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class DeadlyOnceEngine(ThresholdEngine):
 
     killed: Path = Path()
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         if window[PET_CHANNEL].max() > 100 and not self.killed.exists():
             self.killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().compute_logit_difference(window, fold)
+        return super().compute_logits(window, fold)
 
 
 def open_slow(weights: object, *, device: str) -> ThresholdEngine:

@@ -60,6 +60,12 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         "--suv-limit", type=float, metavar="SUV", help="what the PET was clipped to in training (default: not clipped)"
     )
     imported.add_argument(
+        "--last-step",
+        choices=["softmax", "two_sigmoids"],
+        default=default.last_step,
+        help="two_sigmoids: the mask as the authors' published inference makes it (default: %(default)s)",
+    )
+    imported.add_argument(
         "--storage",
         choices=["float16", "int8"],
         default="float16",
@@ -113,6 +119,7 @@ def _read_recipe_of(args: argparse.Namespace) -> Recipe:
             ct_window_hu=tuple(args.ct_window),
             suv_limit=args.suv_limit,
             crop=args.crop,
+            last_step=args.last_step,
             description=args.description,
         )
     except WeightsError as error:

@@ -81,11 +81,11 @@ class _SomeFolds:
     def folds(self) -> int:
         return len(self._kept)
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        return self._engine.compute_logit_difference(window, self._kept[fold])
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        return self._engine.compute_logits(window, self._kept[fold])
 
-    def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
-        return _SomeFoldsAccumulator(open_accumulator(self._engine, array, sums=sums), self._kept)
+    def open_accumulator(self, array: NDArray[np.float32], *, sums: int, channels: int) -> LogitAccumulator:
+        return _SomeFoldsAccumulator(open_accumulator(self._engine, array, sums=sums, channels=channels), self._kept)
 
 
 class _SomeFoldsAccumulator:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from autosegnet.model.engine import Engine
 
 Coverage = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """The number of windows over each voxel along x, y and z; over three axes the counts multiply."""
+
+Voxels = TypeVar("Voxels", bound=Any)
+"""An array of numpy or a tensor."""
 
 Slices = tuple[slice, slice, slice]
 
@@ -64,7 +67,7 @@ class LogitAccumulator(Protocol):
         ...
 
     def read_sums(self) -> list[NDArray[np.float32]]:
-        """Return the sums, (X, Y, Z) float32 each. The accumulator is not used afterwards."""
+        """Return the sums, (X, Y, Z) or (2, X, Y, Z) float32 each. The accumulator is not used afterwards."""
         ...
 
     def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
@@ -83,8 +86,8 @@ class LogitAccumulator(Protocol):
 class OnDevice(Protocol):
     """An engine that keeps a study in memory of its own."""
 
-    def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
-        """Return an accumulator with the input (2, X, Y, Z) of a study, and that many sums, all 0."""
+    def open_accumulator(self, array: NDArray[np.float32], *, sums: int, channels: int) -> LogitAccumulator:
+        """Return an accumulator with the input (2, X, Y, Z) of a study, and that many sums of channels, all 0."""
         ...
 
 
@@ -104,11 +107,11 @@ class HostAccumulator:
         """As `LogitAccumulator.add`."""
         (window,) = windows
         of_study, of_window = window.clip(self._array.shape[1:])
-        logits = self._engine.compute_logit_difference(self._fill_window(window, of_study, of_window), fold)[of_window]
+        logits = self._engine.compute_logits(self._fill_window(window, of_study, of_window), fold)[..., *of_window]
         for k, weight in into.items():
-            sums = self._sums[k][of_study]
-            for x, plane in enumerate(logits):  # the product of a plane stays in the cache
-                sums[x] += np.float32(weight) * plane
+            sums = self._sums[k][..., *of_study]
+            for index in np.ndindex(logits.shape[:-2]):  # the product of a plane stays in the cache
+                sums[index] += np.float32(weight) * logits[index]
 
     def _fill_window(self, window: Window, of_study: Slices, of_window: Slices) -> NDArray[np.float32]:
         """Return the window's voxels, in memory that the next window reuses."""
@@ -130,11 +133,26 @@ class HostAccumulator:
 
 
 def _blend(summed: NDArray[np.float32], coverage: Coverage) -> NDArray[np.float32]:
-    """Turn logits summed over windows into the probability, in place."""
+    """Turn logits summed over windows into the probability, in place if there is one channel."""
     refuse_unless_finite(bool(np.isfinite(summed).all()))
     for axis, count in enumerate(coverage):
         summed /= count.reshape([-1 if a == axis else 1 for a in range(3)])
-    return _apply_sigmoid(summed)
+    sigmoid = _apply_sigmoid(summed)
+    return compare_sigmoids(sigmoid) if sigmoid.ndim > len(coverage) else sigmoid
+
+
+def compare_sigmoids(sigmoids: Voxels) -> Voxels:
+    """Return half of one plus the lesion's sigmoid minus the background's: above one half if the lesion's is larger.
+
+    Interpolated, this is above one half exactly where the interpolated sigmoid of the lesion is the larger one.
+
+    Args:
+        sigmoids: (2, X, Y, Z), background first, of numpy or torch.
+
+    Source: `Activations(sigmoid=True)`, `Invertd`, `AsDiscrete(argmax=True)` of the authors' published inference.
+    """
+    chance: Voxels = (sigmoids[1] - sigmoids[0]) * 0.5 + 0.5
+    return chance
 
 
 def refuse_unless_finite(is_finite: bool) -> None:
@@ -152,14 +170,16 @@ def _apply_sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return logits
 
 
-def open_accumulator(engine: Engine, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+def open_accumulator(engine: Engine, array: NDArray[np.float32], *, sums: int, channels: int = 1) -> LogitAccumulator:
     """Open the accumulator on which an engine runs a study.
 
     Args:
         engine: the folds.
         array: (2, X, Y, Z) float32.
         sums: number of sums, all 0 at first.
+        channels: of logits, as `Recipe.channels`.
     """
     if isinstance(engine, OnDevice):
-        return engine.open_accumulator(array, sums=sums)
-    return HostAccumulator(engine, array, [np.zeros(array.shape[1:], dtype=np.float32) for _ in range(sums)])
+        return engine.open_accumulator(array, sums=sums, channels=channels)
+    shape = (*((channels,) if channels > 1 else ()), *array.shape[1:])
+    return HostAccumulator(engine, array, [np.zeros(shape, dtype=np.float32) for _ in range(sums)])

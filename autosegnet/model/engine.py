@@ -1,7 +1,8 @@
 """The folds of an ensemble on a device.
 
 An engine holds the folds and nothing of a study. Its one operation gives the logit difference (lesion minus
-background), because the softmax of two logits is the sigmoid of their difference.
+background), because the softmax of two logits is the sigmoid of their difference. If the recipe's last step takes two
+sigmoids, it gives both logits.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ class Engine(Protocol):
         """Return the number of folds."""
         ...
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """Return the lesion logit minus the background logit of a window.
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """Return the lesion logit minus the background logit of a window, or both.
 
         Args:
             window: (2, X, Y, Z) float32, as in `preprocess.Prepared`.
             fold: from 0.
 
         Returns:
-            (X, Y, Z) float32.
+            (X, Y, Z) float32; (2, X, Y, Z), background first, if `Recipe.channels` is 2.
         """
         ...

@@ -1,9 +1,9 @@
 """One fold as the arithmetic that is left when nothing is trained any more, in numpy alone.
 
-Batch norm in evaluation mode is an affine map of a convolution's output: it goes into the convolution's weights. The
-two logits are only ever subtracted: the last convolution gives their difference at once, and the shortcut past it is
-part of its centre. What is left are convolutions, PReLUs, sums and concatenations, which `evaluate` lists once for
-every engine.
+Batch norm in evaluation mode is an affine map of a convolution's output: it goes into the convolution's weights. Unless
+a recipe needs both logits, they are only subtracted: the last convolution gives their difference at once. The shortcut
+past it is part of its centre. What is left are convolutions, PReLUs, sums and concatenations, which `evaluate` lists
+once for every engine.
 
 Reading a fold here needs neither torch nor MONAI, whose import takes longer than the graph's making. The folds' values
 are those of `network.build_network` (tested to 1e-3 in the logits).
@@ -12,7 +12,7 @@ are those of `network.build_network` (tested to 1e-3 in the logits).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -92,7 +92,7 @@ class Arithmetic(Protocol[T]):
 
 
 def evaluate(network: FoldedNetwork, x: T, arithmetic: Arithmetic[T]) -> T:
-    """Return the lesion logit minus the background logit, (B, 1, X, Y, Z), of an input (B, 2, X, Y, Z)."""
+    """Return the lesion logit minus the background logit, (B, 1, X, Y, Z), or both, of (B, 2, X, Y, Z)."""
     skipped = []
     for level in network.down:
         x = _evaluate_residual(level, x, arithmetic)
@@ -114,12 +114,22 @@ def _evaluate_residual(block: Residual, x: T, arithmetic: Arithmetic[T]) -> T:
 
 def verify(weights: Weights) -> None:
     """Raise WeightsError unless every fold is there, unaltered, and this network's, for every engine."""
-    for fold in weights.recipe.folds:
+    for fold in weights.recipe.folds:  # one in memory at a time
         load_folded(weights.find_path(fold), fold)
 
 
-def load_folded(path: Path, fold: Fold) -> FoldedNetwork:
+def load_networks(weights: Weights) -> list[FoldedNetwork]:
+    """Return every fold with as many channels of logits as the recipe needs; raises as `load_folded`."""
+    return [load_folded(weights.find_path(f), f, channels=weights.recipe.channels) for f in weights.recipe.folds]
+
+
+def load_folded(path: Path, fold: Fold, *, channels: int = 1) -> FoldedNetwork:
     """Return a fold, after every check of `network.load_fold`.
+
+    Args:
+        path: its file.
+        fold: as the recipe names it.
+        channels: as for `fold_batch_norm`.
 
     Raises:
         WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys, shapes or types, or holds NaN
@@ -128,11 +138,16 @@ def load_folded(path: Path, fold: Fold) -> FoldedNetwork:
     from safetensors.numpy import load
 
     state = read_state(path, fold, load)
-    return fold_batch_norm(state, where=path.name)
+    return fold_batch_norm(state, where=path.name, channels=channels)
 
 
-def fold_batch_norm(state: dict[str, NDArray[Any]], *, where: str) -> FoldedNetwork:
+def fold_batch_norm(state: dict[str, NDArray[Any]], *, where: str, channels: int = 1) -> FoldedNetwork:
     """Return the network with a state dict's weights.
+
+    Args:
+        state: the tensors by name.
+        where: name of the file, for messages.
+        channels: of logits: 1 for the lesion's minus the background's, 2 for both, background first.
 
     Raises:
         WeightsError: keys, shapes or types are not the network's, or a value is NaN or infinite.
@@ -140,7 +155,7 @@ def fold_batch_norm(state: dict[str, NDArray[Any]], *, where: str) -> FoldedNetw
     reader = _Reader(state, where)
     network = _read_network(reader)
     reader.finish()
-    return network
+    return network if channels == 2 else replace(network, top=(network.top[0], _subtract_logits(network.top[1])))
 
 
 def _read_network(read: _Reader) -> FoldedNetwork:
@@ -161,10 +176,15 @@ def _read_network(read: _Reader) -> FoldedNetwork:
 
 
 def _merge_shortcut(logits: Convolution) -> Convolution:
-    """Return the convolution of the logits' difference; nothing follows it, so the shortcut is part of its centre."""
-    weight = logits.weight[1:] - logits.weight[:1]
-    weight[0, :, 1, 1, 1] += np.array([-1, 1], dtype=np.float32)
-    return Convolution(weight, logits.bias[1:] - logits.bias[:1])
+    """Return the last convolution; nothing follows it, so the shortcut past it, the identity, is part of its centre."""
+    weight = logits.weight.copy()
+    weight[:, :, 1, 1, 1] += np.eye(len(weight), dtype=np.float32)
+    return replace(logits, weight=weight)
+
+
+def _subtract_logits(both: Convolution) -> Convolution:
+    """Return the convolution whose one output is the second of another's minus its first."""
+    return replace(both, weight=both.weight[1:] - both.weight[:1], bias=both.bias[1:] - both.bias[:1])
 
 
 class _Reader:

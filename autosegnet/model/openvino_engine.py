@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.model.folded import Convolution, FoldedNetwork, evaluate, load_folded
+from autosegnet.model.folded import Convolution, FoldedNetwork, evaluate, load_networks
 from autosegnet.model.openvino_import import opset, ov
 from autosegnet.model.weights import Weights
 from autosegnet.runtime.cores import count_cores
@@ -46,7 +46,7 @@ class OpenvinoEngine:
     @classmethod
     def from_weights(cls, weights: Weights) -> Self:
         """Load and verify the folds of an ensemble; raise WeightsError if one cannot be trusted."""
-        return cls([load_folded(weights.find_path(fold), fold) for fold in weights.recipe.folds])
+        return cls(load_networks(weights))
 
     @property
     def name(self) -> str:
@@ -59,8 +59,8 @@ class OpenvinoEngine:
         """Return the number of folds."""
         return len(self._networks)
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """See `Engine.compute_logit_difference`."""
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """See `Engine.compute_logits`."""
         key = (fold, window.shape)
         if key != self._key:
             self._key = self._request = None  # free its buffers first: there may be no room for both
@@ -68,8 +68,8 @@ class OpenvinoEngine:
             self._key = key
         assert self._request is not None
         self._request.infer([ov.Tensor(np.ascontiguousarray(window)[None], shared_memory=True)])
-        difference: NDArray[np.float32] = self._request.get_output_tensor().data[0, 0].copy()
-        return difference
+        logits: NDArray[np.float32] = self._request.get_output_tensor().data[0].copy()
+        return logits[0] if len(logits) == 1 else logits
 
     def _compile_for(self, fold: int, shape: tuple[int, ...]) -> ov.InferRequest:
         model = build_graph(self._networks[fold], (1, *shape))
@@ -83,7 +83,7 @@ def _count_threads() -> int:
 
 
 def build_graph(network: FoldedNetwork, shape: tuple[int, ...]) -> ov.Model:
-    """Return the fold as a graph of (1, 2, X, Y, Z) -> (1, 1, X, Y, Z)."""
+    """Return the fold as a graph of (1, 2, X, Y, Z) -> (1, 1, X, Y, Z), or 2 channels of logits."""
     window = opset.parameter(list(shape), ov.Type.f32, name="window")
     return ov.Model([evaluate(network, window, _Nodes())], [window], "fold")
 

@@ -51,14 +51,14 @@ class FallbackEngine:
         """Return the number of folds."""
         return self._engine.folds
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """See `Engine.compute_logit_difference`."""
-        return self.survive(lambda: self._engine.compute_logit_difference(window, fold))
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """See `Engine.compute_logits`."""
+        return self.survive(lambda: self._engine.compute_logits(window, fold))
 
-    def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+    def open_accumulator(self, array: NDArray[np.float32], *, sums: int, channels: int) -> LogitAccumulator:
         """See `OnDevice.open_accumulator`."""
         return _SurvivingAccumulator(
-            self, array, self.survive(lambda: open_accumulator(self._engine, array, sums=sums))
+            self, array, self.survive(lambda: open_accumulator(self._engine, array, sums=sums, channels=channels))
         )
 
     @property

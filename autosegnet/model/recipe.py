@@ -21,6 +21,7 @@ T = TypeVar("T")
 Crop = Literal["body", "ct_foreground"]
 Passes = Literal["windows", "slabs"]
 Anchor = Literal["region", "lattice"]
+LastStep = Literal["softmax", "two_sigmoids"]
 
 BLOCK = 16
 """Voxels per axis that the deepest level of the network sees as one: four levels halve the resolution."""
@@ -75,6 +76,9 @@ class Recipe:
             patient. "region": from the first voxel of the cropped PET, as in the authors' published inference.
         passes: "windows": of the patch's size, overlapping, as in the paper; "slabs": the fast mode, through the whole
             body at once, or through as few slabs of it as memory allows (`sliding_window`).
+        last_step: from the two logits to the mask. "softmax": the probability of lesion is interpolated onto the PET's
+            grid, and the mask is what is above one half. "two_sigmoids": each logit's sigmoid is interpolated and the
+            larger wins, as in the authors' published inference.
         tracer: that the folds were trained on, as `suv.tracer` names it; a PET of another one is a warning.
         description: first sentence of the model card: what the weights were trained on.
         training: how the weights were made, for readers; nothing here changes the output.
@@ -89,6 +93,7 @@ class Recipe:
     crop: Crop = "body"
     anchor: Anchor = "region"
     passes: Passes = "windows"
+    last_step: LastStep = "softmax"
     tracer: str = _TRACER
     description: str = ""
     training: dict[str, Any] | None = None
@@ -106,6 +111,7 @@ class Recipe:
         _require(self.crop in get_args(Crop), "crop", self)
         _require(self.anchor in get_args(Anchor), "anchor", self)
         _require(self.passes in get_args(Passes), "passes", self)
+        _require(self.last_step in get_args(LastStep), "last_step", self)
         _require(isinstance(self.tracer, str) and self.tracer.isprintable(), "tracer", self)
         _require(all(0 < fold.weight < math.inf for fold in self.folds), "folds", self)
         _require(len(self.folds) <= _MOST_FOLDS and math.fsum(f.weight for f in self.folds) < math.inf, "folds", self)
@@ -113,6 +119,11 @@ class Recipe:
         _require(_is_text(self.description), "description", self)
         # A plain name: nothing that a recipe says leads out of its folder.
         _require(all(re.fullmatch(r"\w[\w.-]*", fold.file) for fold in self.folds), "folds", self)
+
+    @property
+    def channels(self) -> int:
+        """Return how many channels of logits the last step needs: their difference, or both."""
+        return 1 if self.last_step == "softmax" else 2
 
     @property
     def fold_weights(self) -> tuple[float, ...]:
@@ -220,12 +231,13 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "crop": partial(_as, str),
     "anchor": partial(_as, str),
     "passes": partial(_as, str),
+    "last_step": partial(_as, str),
     "tracer": partial(_as, str),
     "description": partial(_as, str),
     "training": lambda value: None if value is None else _as(dict, value),
 }
 _DEFAULT = Recipe()
-_ADDED = ("anchor", "tracer")
+_ADDED = ("anchor", "last_step", "tracer")
 _OPTIONAL = (*_ADDED, "description", "training")
 
 

@@ -93,7 +93,8 @@ def predict_probability(
     """Predict the probability of lesion in every voxel.
 
     Overlapping windows are averaged with equal weights, folds with the recipe's; both on logits. Since both are
-    linear, they share one accumulator: the ensemble is itself a network.
+    linear, they share one accumulator: the ensemble is itself a network. If the recipe's last step takes two sigmoids,
+    what is returned is no probability, but is above one half where the lesion's is the larger one.
 
     Args:
         array: (2, X, Y, Z) float32, as in `preprocess.Prepared`.
@@ -140,7 +141,8 @@ def _walk(
     """
     starts = _list_starts(array.shape[1:], recipe)
     windows = [Window((x, y, z), recipe.patch) for x, y, z in product(*starts)]
-    accumulator = open_accumulator(engine, array, sums=1 + engine.folds if own else 1)
+    sums = 1 + engine.folds if own else 1
+    accumulator = open_accumulator(engine, array, sums=sums, channels=recipe.channels)
     done = 0
     for fold, weight in enumerate(recipe.fold_weights):
         into = {0: weight} | ({1 + fold: 1.0} if own else {})

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # as everywhere
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import Coverage, LogitAccumulator, Window, refuse_unless_finite
-from autosegnet.model.folded import Convolution, FoldedNetwork, evaluate, load_folded
+from autosegnet.model.accumulator import Coverage, LogitAccumulator, Window, compare_sigmoids, refuse_unless_finite
+from autosegnet.model.folded import Convolution, evaluate, load_networks
 from autosegnet.model.network import load_fold
 from autosegnet.model.weights import Weights
 
@@ -31,6 +31,7 @@ class ReferenceEngine:
     def __init__(self, weights: Weights, *, device: str = "cpu") -> None:
         """Load and verify every fold; raise WeightsError if one cannot be trusted."""
         self._device = torch.device(device)
+        self._channels = weights.recipe.channels
         self._networks = [load_fold(weights.find_path(f), f).to(self._device) for f in weights.recipe.folds]
 
     @property
@@ -45,12 +46,12 @@ class ReferenceEngine:
         return len(self._networks)
 
     @torch.inference_mode()
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """See `Engine.compute_logit_difference`."""
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """See `Engine.compute_logits`."""
         batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self._device)  # (1, 2, X, Y, Z)
         logits = self._networks[fold](batch)[0]  # (2, X, Y, Z)
-        difference: NDArray[np.float32] = (logits[1] - logits[0]).cpu().numpy()
-        return difference
+        needed: NDArray[np.float32] = (logits if self._channels == 2 else logits[1] - logits[0]).cpu().numpy()
+        return needed
 
 
 class TorchEngine:
@@ -82,7 +83,8 @@ class TorchEngine:
         self._most_voxels = most_voxels
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # windows have few shapes; a kernel chosen unseen can be far slower
-        self._networks = [load_folded(weights.find_path(f), f) for f in weights.recipe.folds]
+        self._channels = weights.recipe.channels
+        self._networks = load_networks(weights)
         self._tensors = _Tensors(self.device, dtype, channel_multiple)
 
     @property
@@ -96,9 +98,9 @@ class TorchEngine:
         """Return the number of folds."""
         return len(self._networks)
 
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """See `Engine.compute_logit_difference`."""
-        accumulator = self.open_accumulator(window, sums=1)
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """See `Engine.compute_logits`."""
+        accumulator = self.open_accumulator(window, sums=1, channels=self._channels)
         x, y, z = window.shape[1:]
         accumulator.add([Window((0, 0, 0), (x, y, z))], fold, {0: 1.0})
         return accumulator.read_sums()[0]
@@ -111,13 +113,13 @@ class TorchEngine:
             most = min(most, free // (2 * _BYTES_PER_VOXEL))
         return max(1, most // voxels)
 
-    def open_accumulator(self, array: NDArray[np.float32], *, sums: int) -> LogitAccumulator:
+    def open_accumulator(self, array: NDArray[np.float32], *, sums: int, channels: int) -> LogitAccumulator:
         """See `OnDevice.open_accumulator`."""
-        return _DeviceAccumulator(self, torch.from_numpy(np.ascontiguousarray(array)), sums)
+        return _DeviceAccumulator(self, torch.from_numpy(np.ascontiguousarray(array)), sums, channels)
 
     @torch.inference_mode()
     def run(self, windows: torch.Tensor, fold: int) -> torch.Tensor:
-        """Return the logit differences (B, X, Y, Z) of windows (B, C, X, Y, Z), float32 and on the device.
+        """Return the logits (B, channels, X, Y, Z) of windows (B, C, X, Y, Z), float32 and on the device.
 
         Args:
             windows: of the engine's type, or float32; C is 2, filled with zeros to the multiple of channels.
@@ -126,16 +128,16 @@ class TorchEngine:
         tensors = self._tensors
         if windows.dtype != self.dtype:
             tensors = _Tensors(self.device, windows.dtype, self.channel_multiple)
-        return tensors.run(self._networks[fold], windows)
+        return evaluate(self._networks[fold], windows, tensors)[:, : self._channels].float()
 
 
 class _DeviceAccumulator:
     """A study and its sums on the device."""
 
-    def __init__(self, engine: TorchEngine, array: torch.Tensor, sums: int) -> None:
+    def __init__(self, engine: TorchEngine, array: torch.Tensor, sums: int, channels: int) -> None:
         self._engine, self._array = engine, array  # the array as it is, for windows that float16 does not hold
         self._study = array.to(engine.dtype).to(engine.device)  # rounded first: half as much to send
-        self._sums = torch.zeros((sums, *array.shape[1:]), dtype=torch.float32, device=engine.device)
+        self._sums = torch.zeros((sums, channels, *array.shape[1:]), dtype=torch.float32, device=engine.device)
         self._batch = 1
         self._tried: set[int] = set()
 
@@ -153,9 +155,9 @@ class _DeviceAccumulator:
         if not bool(torch.isfinite(logits).all()) and self._study.dtype != torch.float32:
             log.warning("logits beyond float16 in a window: running it in float32")
             logits = self._engine.run(self._fill(windows, self._array), fold)
-        for difference, (of_study, of_window) in zip(logits, parts, strict=True):
+        for of_one, (of_study, of_window) in zip(logits, parts, strict=True):
             for k, weight in into.items():
-                self._sums[k][of_study].add_(difference[of_window], alpha=weight)
+                self._sums[k][..., *of_study].add_(of_one[..., *of_window], alpha=weight)
         if len(windows) not in self._tried:
             self._tried.add(len(windows))
             if self._sums.device.type == "cuda":
@@ -176,7 +178,8 @@ class _DeviceAccumulator:
 
     def read_sums(self) -> list[NDArray[np.float32]]:
         """See `LogitAccumulator.read_sums`."""
-        return list(self._sums.cpu().numpy())
+        sums = self._sums[:, 0] if self._sums.shape[1] == 1 else self._sums
+        return list(sums.cpu().numpy())
 
     def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
         """See `LogitAccumulator.blend`."""
@@ -184,7 +187,9 @@ class _DeviceAccumulator:
         for axis, count in enumerate(coverage):
             shape = [-1 if a == axis else 1 for a in range(3)]
             self._sums /= torch.from_numpy(count).to(self._sums.device).reshape(shape)
-        return list(self._sums.sigmoid_().cpu().numpy())
+        sigmoids = self._sums.sigmoid_().unbind()
+        chances = [s[0] if len(s) == 1 else compare_sigmoids(s) for s in sigmoids]
+        return [chance.cpu().numpy() for chance in chances]
 
 
 class _Tensors:
@@ -193,10 +198,6 @@ class _Tensors:
     def __init__(self, device: torch.device, dtype: torch.dtype, channel_multiple: int) -> None:
         self._device, self._dtype, self._multiple = device, dtype, channel_multiple
         self._weights: dict[Convolution, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def run(self, network: FoldedNetwork, windows: torch.Tensor) -> torch.Tensor:
-        """Return the logit differences (B, X, Y, Z) float32."""
-        return evaluate(network, windows, self)[:, 0].float()
 
     def convolve(self, x: torch.Tensor, by: Convolution) -> torch.Tensor:
         """See `Arithmetic.convolve`."""

@@ -47,8 +47,8 @@ class NetworkEngine:
         return 1
 
     @torch.inference_mode()
-    def compute_logit_difference(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """As `autosegnet.model.engine.Engine.compute_logit_difference`."""
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """As `autosegnet.model.engine.Engine.compute_logits`."""
         assert fold == 0, "one network is one fold"
         assert not self.network.training, "batch norm uses its running statistics"
         batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self.device)  # (1, 2, X, Y, Z)

@@ -33,7 +33,7 @@ class Recorder:
     def __init__(self) -> None:
         self.windows: list[np.ndarray] = []
 
-    def compute_logit_difference(self, window: np.ndarray, fold: int) -> np.ndarray:
+    def compute_logits(self, window: np.ndarray, fold: int) -> np.ndarray:
         self.windows.append(window.copy())
         return window[0]
 
