@@ -276,6 +276,18 @@ def test_a_report_does_not_outlive_its_mask(tmp_path, batch) -> None:
     assert [path.name for path in report.iterdir()] == ["notes.txt"]
 
 
+def test_viewers_pages_are_made_when_asked_for_and_do_not_outlive_the_mask(tmp_path, batch) -> None:
+    source = tree(tmp_path / "in", p=1.0)
+    batch()
+    assert batch("--viewer").code == 0
+    page = tmp_path / "out/reports/p/viewer.html"
+    assert 'id="volume-pet"' in page.read_text()
+    assert batch("--viewer", engine=never).code == 0
+    (source / "p/SUV.nii.gz").write_bytes(b"broken")
+    assert batch().code == 3
+    assert not page.exists()
+
+
 def test_overwrite_does_everything_again(tmp_path, batch) -> None:
     tree(tmp_path / "in", p=1.0, q=1.2)
     batch()

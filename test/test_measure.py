@@ -226,3 +226,15 @@ def test_a_mask_and_an_organ_map_with_nan_are_read_if_asked(tmp_path) -> None:
     np.testing.assert_array_equal(view_voxels(mask), np.nan_to_num(values))
     organs = read_organ_labels(tmp_path / "m.mha", "totalsegmentator", nonfinite="air")
     np.testing.assert_array_equal(view_voxels(organs.labels), np.nan_to_num(values))
+
+
+def test_a_viewers_page_is_written_alone_and_without_a_ct(folder, tmp_path, monkeypatch) -> None:
+    page = tmp_path / "viewer.html"
+    words = ("--mask", folder / "mask.nii.gz", "--viewer", page)
+    assert run(monkeypatch, "--pet", folder / "pet.nii.gz", *words) == 0
+    text = page.read_text()
+    assert 'id="volume-pet"' in text
+    assert 'id="volume-ct"' not in text
+    assert text.count("data-lesion=") == 2
+    assert measure(monkeypatch, folder, *words) == 0
+    assert 'id="volume-ct"' in page.read_text()

@@ -1,6 +1,7 @@
 """`autosegnet predict --report --probability --uncertainty`, from the command line to the files."""
 
 import csv
+import json
 import logging
 import shutil
 import sys
@@ -155,3 +156,53 @@ def test_warnings_about_the_study_reach_the_report(predict, tmp_path, monkeypatc
     page = (tmp_path / "r" / "report.html").read_text()
     assert "the weight was given by --weight-kg" in page
     assert "concern" not in page
+
+
+def write_clicks(path: Path, **points: tuple[int, int, int]) -> Path:
+    listed = [{"point": list(point), "name": name} for name, point in points.items()]
+    path.write_text(json.dumps({"version": {"major": 1, "minor": 0}, "type": "Multiple points", "points": listed}))
+    return path
+
+
+def test_clicks_are_in_the_mask_and_in_the_report(predict, tmp_path) -> None:
+    tumor, background = (31, 17, 21), (10, 10, 10)
+    clicks = write_clicks(tmp_path / "clicks.json", tumor=tumor, background=background)
+    outputs = ("--output", tmp_path / "mask.mha", "--report", tmp_path / "report")
+    assert predict(*outputs, "--clicks", clicks)[0] == 0
+    mask = sitk.ReadImage(str(tmp_path / "mask.mha"))
+    assert (mask.GetPixel(tumor), mask.GetPixel(background)) == (1, 0)
+    assert "1 on tumour, 1 on background" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_click_outside_the_pet_ends_the_run_before_the_network(predict, tmp_path) -> None:
+    clicks = write_clicks(tmp_path / "clicks.json", tumor=(500, 0, 0))
+    code, last = predict("--output", tmp_path / "mask.mha", "--clicks", clicks)
+    assert (code, "outside the PET" in last) == (3, True)
+    assert not (tmp_path / "mask.mha").exists()
+
+
+@pytest.mark.parametrize("option", [("--min-volume", "1"), ("--drop-flagged", "--organs", "pet.mha")])
+def test_clicks_are_not_given_with_what_may_leave_them_out(predict, inputs, tmp_path, option) -> None:
+    option = [str(inputs / word) if word.endswith(".mha") else word for word in option]
+    clicks = write_clicks(tmp_path / "clicks.json", tumor=(31, 17, 21))
+    code, last = predict("--output", tmp_path / "mask.mha", "--clicks", clicks, *option)
+    assert code in (2, 3)
+    assert not (tmp_path / "mask.mha").exists()
+
+
+def test_the_viewers_page_is_written_beside_the_mask(predict, tmp_path) -> None:
+    clicks = write_clicks(tmp_path / "clicks.json", tumor=(31, 17, 21))
+    outputs = ("--output", tmp_path / "mask.mha", "--report", tmp_path, "--viewer", tmp_path / "viewer.html")
+    assert predict(*outputs, "--clicks", clicks, "--title", "Case 7")[0] == 0
+    page = (tmp_path / "viewer.html").read_text()
+    assert "<title>Case 7</title>" in page
+    assert 'id="volume-probability"' in page
+    assert '"clicks": {"tumor": [[31, 17, 21]], "background": []}' in page
+    for secret in ("Jane_Roe", "pet.mha", str(tmp_path)):
+        assert secret not in page
+
+
+def test_the_viewers_page_never_replaces_an_input(predict, inputs, tmp_path) -> None:
+    code, last = predict("--output", tmp_path / "mask.mha", "--viewer", inputs / "pet.mha")
+    assert (code, "--viewer would replace --pet" in last) == (2, True)
+    assert sitk.ReadImage(str(inputs / "pet.mha")).GetSize() == (48, 40, 36)

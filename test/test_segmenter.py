@@ -196,3 +196,7 @@ def test_nothing_is_logged_after_the_error_of_a_study_that_cannot_be_read(
     with pytest.raises(InputError):
         segmenter(tmp_path / "none.mha", tmp_path / "none.mha")
     assert opened
+
+
+def test_the_viewers_page_is_saved_on_request(result: Result, tmp_path: Path) -> None:
+    assert 'id="volume-probability"' in (result.save(tmp_path, viewer=True) / "viewer.html").read_text()

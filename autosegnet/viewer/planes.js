@@ -71,6 +71,7 @@ class Planes {
     this.canvas = canvas;
     this.volumes = volumes;
     this.shown = "all";
+    this.frame = 0; // that is asked for
     this.onMove = () => {};
     this.onDraw = () => {};
   }
@@ -166,21 +167,24 @@ class Planes {
   _follow() {
     const { nv, canvas } = this, draw = nv.drawScene.bind(nv);
     nv.moveCrosshairInVox = (x, y, z) => this.step([x, y, z]);
-    nv.drawScene = () => {
-      const gl = nv.gl;
-      for (const [name, unit] of Object.entries(UNITS)) {
-        gl.activeTexture(gl.TEXTURE0 + unit);
-        gl.bindTexture(gl.TEXTURE_3D, this.textures[name]);
-      }
-      draw();
-      this.onDraw();
-    };
+    nv.drawScene = () => { this.frame ||= requestAnimationFrame(() => this._draw(draw)); }; // once for all changes
     nv.onLocationChange = () => this.onMove(this.voxel());
     for (const kind of ["dblclick", "keydown", "keyup"]) {
       canvas.addEventListener(kind, (event) => event.stopImmediatePropagation(), true);
     }
     canvas.addEventListener("wheel", (event) => this._wheel(event), { capture: true, passive: false });
     new ResizeObserver(() => this.layOut()).observe(canvas.parentElement);
+  }
+
+  _draw(draw) {
+    const { gl } = this.nv;
+    this.frame = 0;
+    for (const [name, unit] of Object.entries(UNITS)) {
+      gl.activeTexture(gl.TEXTURE0 + unit);
+      gl.bindTexture(gl.TEXTURE_3D, this.textures[name]);
+    }
+    draw();
+    this.onDraw();
   }
 
   _wheel(event) {
@@ -281,6 +285,7 @@ class Planes {
     gl.uniform1i(uniforms.mode, MODES[look.mode]);
     gl.uniform1i(uniforms.maskShown, look.mask ? 1 : 0);
     gl.uniform1i(uniforms.picked, look.picked);
+    this.nv.opts.backColor = look.mode === "pet" ? [1, 1, 1, 1] : [0, 0, 0, 1];
     gl.uniform1f(uniforms.rim, Math.max(1, this.nv.uiData.dpr));
     this.nv.drawScene();
   }

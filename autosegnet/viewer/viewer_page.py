@@ -143,7 +143,7 @@ def _describe_images(pet: Grid, shown: Grid, volumes: Sequence[ShownVolume]) -> 
     else:
         yield f"The PET is shown on its own grid, without the air around the body: {times} voxels of {voxel} mm."
     if any(volume.name == "ct" for volume in volumes):
-        yield "The CT is shown on the grid of the PET, coarser than its own, between −1024 and 3071 HU."
+        yield "The CT is shown on the grid of the PET, often coarser than its own, between −1024 and 3071 HU."
     (suv,) = (volume for volume in volumes if volume.name == "pet")
     yield f"SUV (body weight, g/ml) in steps of {suv.slope:.2g}. The table is measured in the files, not in this page."
     yield "The patient's right is on the left of coronal and axial planes; the patient faces left on sagittal ones."
