@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from autosegnet.dicom.choice import Chooser
+    from autosegnet.dicom.header import Header
     from autosegnet.dicom.pet import DicomSource
     from autosegnet.dicom.series import Series
 
@@ -91,13 +92,15 @@ def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> L
         return _load_pet_file(pet, ct, options, ct_is_folder=ct_is_folder)
 
     from autosegnet.dicom.choice import choose_pet
-    from autosegnet.dicom.series import gather_series
+    from autosegnet.dicom.objects import find_headers
+    from autosegnet.dicom.series import sort_series
 
-    found = gather_series(pet)
+    headers = find_headers(pet)
+    found = sort_series(headers)
     chosen = choose_pet(found, _choose(options))
     if not ct_is_folder:
         return _load_dicom_pet(chosen, (_read_file(ct, AIR_HU, options), ""), options)
-    in_ct_folder = found if ct.resolve() == pet.resolve() else gather_series(ct)
+    in_ct_folder = found if ct.resolve() == pet.resolve() else sort_series(find_headers(ct, known=headers))
     return _load_dicom_pet(chosen, _read_ct(in_ct_folder, chosen, options), options)
 
 
@@ -138,17 +141,20 @@ def _make_air(pet: sitk.Image) -> sitk.Image:
     return make_image(np.full((1, 1, 1), AIR_HU, np.float32), replace(Grid.from_image(pet), size=(1, 1, 1)))
 
 
-def load_dicom(files: Sequence[Path], options: InputOptions) -> LoadedStudy:
-    """Return the study in DICOM files, whose PET and CT are chosen as in a folder that holds both; checked.
+def load_dicom(headers: Iterable[Header], options: InputOptions) -> LoadedStudy:
+    """Return the study of DICOM objects, whose PET and CT are chosen as in a folder that holds both; checked.
+
+    Args:
+        headers: in the order of their paths.
+        options: how to read them.
 
     Raises:
         InputError: it cannot be read, paired, converted or believed.
     """
     from autosegnet.dicom.choice import choose_pet
-    from autosegnet.dicom.parse import find_header
     from autosegnet.dicom.series import sort_series
 
-    found = sort_series(header for path in files if (header := find_header(path)) is not None)
+    found = sort_series(headers)
     pet = choose_pet(found, _choose(options))
     return _load_dicom_pet(pet, _read_ct(found, pet, options), options)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from test_batch import batch, masks, rows, run_apart, tree, weights  # noqa: F401  (fixtures)
-from threshold import open_deadly, open_deadly_once, open_nothing
+from test_parse_once import SLICES, write_dicom_studies
+from threshold import open_counting, open_deadly, open_deadly_once, open_nothing
 
 from autosegnet.__main__ import _run_command_line
 from autosegnet.errors import UsageError
@@ -95,6 +96,17 @@ def test_masks_of_a_cluster_equal_those_of_one_process(tmp_path, batch, cluster,
     assert done.code == 0, done.log
     assert contents(tmp_path / "out") == expected
     assert "[b] PET 24 x 20 x 18" in done.log
+
+
+def test_a_worker_takes_what_the_client_parsed(tmp_path, batch, cluster) -> None:  # noqa: F811
+    write_dicom_studies(tmp_path / "in")
+    assert batch().code == 0
+    expected = contents(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    done = batch("--scheduler-file", cluster.file, engine=functools.partial(open_counting, tmp_path / "parsed"))
+    assert done.code == 0, done.log
+    assert contents(tmp_path / "out") == expected
+    assert len((tmp_path / "parsed").read_text().splitlines()) == 2 * SLICES  # the pixels of each file alone
 
 
 def test_a_worker_killed_in_the_middle_costs_no_study(tmp_path, batch, cluster) -> None:  # noqa: F811

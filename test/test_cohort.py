@@ -237,8 +237,8 @@ def test_a_dicom_study_is_called_after_the_folder_that_holds_it(tmp_path: Path) 
     cases = {s.case: s for s in studies(tmp_path)}
     assert list(cases) == ["p_one", "p_two"]
     assert not any(s.fault for s in cases.values())
-    assert {p.parent.name for p in cases["p_two"].dicom} == {"x", "other"}
-    assert len(cases["p_one"].dicom) == 8
+    assert {part.folder.name for part in cases["p_two"].dicom} == {"x", "other"}
+    assert len(cases["p_one"].files) == 8
 
 
 def test_dicom_studies_mixed_in_one_folder_are_told_apart(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_dicom_studies_mixed_in_one_folder_are_told_apart(tmp_path: Path) -> Non
     digests = [hashlib.sha256(uid.encode()).hexdigest()[:8] for uid in ("1.2.3", "1.2.4")]
     cases = studies(tmp_path / "cohort")
     assert [s.case for s in cases] == sorted(f"dump_{digest}" for digest in digests)
-    assert [len(s.dicom) for s in cases] == [8, 8]
+    assert [len(s.files) for s in cases] == [8, 8]
 
 
 def test_half_a_dicom_study_and_a_damaged_one_have_faults(tmp_path: Path) -> None:

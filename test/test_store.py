@@ -1,12 +1,22 @@
 """INPUT and OUTPUT in an object store: a local server that speaks S3."""
 
+import functools
 import logging
+import shutil
+import time
 
+import pydicom
 import pytest
 from dicom_phantoms import write_image as write_dicom
-from test_batch import SMALL, batch, masks, never, rows, scaled, tree, weights, write  # noqa: F401  (fixtures)
+from dicom_phantoms import write_series
+from test_batch import SMALL, batch, masks, never, run_apart, scaled, tree, weights, write  # noqa: F401  (fixtures)
+from test_parse_once import write_dicom_studies
 
-from autosegnet.errors import InputError, UsageError
+from autosegnet.batch.output_lock import Part
+from autosegnet.batch.staging import Mirror
+from autosegnet.batch.store_lock import lock_store
+from autosegnet.batch.store_search import StoreSearch
+from autosegnet.errors import InputError, OutputError, UsageError
 from autosegnet.io.remote import RemoteFolder
 
 pytest.importorskip("s3fs", reason="needs autosegnet[cloud]")
@@ -77,9 +87,108 @@ def test_dicom_in_a_store_is_read_by_a_list(tmp_path, batch, store) -> None:  # 
     done = batch(source="s3://cohorts/in/list.csv")
     assert done.code == 0, done.log
     assert list(masks(tmp_path)) == ["one.nii.gz"]
-    done = batch(source="s3://cohorts/in")
-    assert done.code == 3
-    assert "list such studies in a CSV" in done.log
+
+
+def test_dicom_folders_in_a_store_give_the_masks_of_folders_on_a_disk(tmp_path, batch, store) -> None:  # noqa: F811
+    source = write_dicom_studies(tmp_path / "in")
+    for k, path in enumerate(sorted((source / "a" / "CT").iterdir())):  # headers around the length that is fetched
+        dataset = pydicom.dcmread(path)
+        dataset.private_block(0x0051, "LONG", create=True).add_new(1, "OB", bytes(60_000 + 1000 * k))
+        dataset.PixelData += bytes(0)
+        dataset.save_as(path)
+    (source / "a" / "notes").write_bytes(b"n" * 100_000)
+    (source / "a" / "empty").write_bytes(b"")
+    assert batch().code == 0
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.nii.gz")}
+    shutil.rmtree(tmp_path / "out")
+    store.put(str(source), "cohorts/in", recursive=True)
+    for options in ([], ["--jobs", 2]):
+        done = batch(*options, "--overwrite", source="s3://cohorts/in", output="s3://cohorts/in/masks")
+        assert done.code == 0, done.log
+        assert {name: store.cat(f"cohorts/in/masks/{name}") for name in expected} == expected
+    again = batch(source="s3://cohorts/in", output="s3://cohorts/in/masks", engine=never)
+    assert "2 done, 0 pending, 0 failed" in again.log
+    assert "left alone" not in again.log
+
+
+def test_only_the_beginnings_of_slices_are_fetched_to_find_them(tmp_path, store, monkeypatch) -> None:
+    def enlarge(dataset, k):
+        dataset.Rows = dataset.Columns = 256
+        dataset.PixelData = bytes(2 * 256 * 256)
+
+    write_series(tmp_path / "CT", kind="CT", edit=enlarge)
+    store.put(str(tmp_path / "CT"), "cohorts/in/CT", recursive=True)
+    monkeypatch.setattr(RemoteFolder, "fetch", None)
+    finds = StoreSearch(Mirror(tmp_path, RemoteFolder("s3://cohorts/in")))(tmp_path / "CT")
+    assert [part.kinds for part in finds.parts] == [frozenset({"CT"})]
+    assert finds.folder == tmp_path / "CT"
+
+
+def test_an_output_that_is_the_input_of_a_store_is_refused(tmp_path, batch, store) -> None:  # noqa: F811
+    store.put(str(tree(tmp_path / "in", p=1.0)), "cohorts/in", recursive=True)
+    for output in ("s3://cohorts/in", "s3://cohorts"):
+        done = batch(source="s3://cohorts/in", output=output)
+        assert done.code == 2
+        assert "must not be INPUT or contain it" in done.log
+
+
+def test_a_second_batch_on_an_output_in_a_store_is_refused_until_the_first_has_ended(
+    tmp_path, batch, weights, store  # noqa: F811
+) -> None:  # fmt: skip
+    tree(tmp_path / "in", a=1.0, b=1.2, c=0.9)
+    first = run_apart(tmp_path / "in", "s3://cohorts/out", "--weights", weights, engine="open_slow")
+    wait_for(lambda: store.exists("cohorts/out/.batch.lock"))
+    second = batch(output="s3://cohorts/out", engine=never)
+    assert second.code == 2
+    assert f"another batch is writing to s3://cohorts/out (process {first.pid} on" in second.log
+    assert batch("--part", "1/2", output="s3://cohorts/out", engine=never).code == 2
+    first.kill()
+    first.communicate()
+    third = batch(output="s3://cohorts/out")  # at once: that process is gone
+    assert third.code == 0, third.log
+    assert "a batch was killed that was writing to s3://cohorts/out" in third.log
+    assert not store.exists("cohorts/out/.batch.lock")
+
+
+def test_two_parts_may_write_to_one_output_in_a_store(store) -> None:
+    remote = RemoteFolder("s3://cohorts/out")
+    with lock_store(remote, Part(1, 2)), lock_store(remote, Part(2, 2)):
+        with pytest.raises(UsageError), lock_store(remote, Part()):
+            pass
+        with pytest.raises(UsageError), lock_store(remote, Part(1, 3)):
+            pass
+    assert remote.list_hidden() == []
+
+
+def test_a_batch_on_another_machine_holds_a_store_until_it_is_not_heard_of(store, monkeypatch, caplog) -> None:
+    remote = RemoteFolder("s3://cohorts/out")
+    store.pipe("cohorts/out/.batch.lock", b"process 7 on elsewhere 12ab")
+    with pytest.raises(UsageError, match=r"process 7 on elsewhere, \d+ s ago"), lock_store(remote, Part()):
+        pass
+    monkeypatch.setattr("autosegnet.batch.store_lock._SECONDS_HELD", 0.0)
+    with lock_store(remote, Part()):
+        assert b"elsewhere" not in store.cat("cohorts/out/.batch.lock")
+    assert "a batch was killed" in caplog.text
+
+
+def test_a_batch_whose_output_in_a_store_was_taken_over_ends(store, monkeypatch) -> None:
+    monkeypatch.setattr("autosegnet.batch.store_lock._SECONDS_BETWEEN_BEATS", 0.05)
+    with lock_store(RemoteFolder("s3://cohorts/out"), Part()) as check:
+        changed = store.info("cohorts/out/.batch.lock")["LastModified"]
+        wait_for(lambda: store.info("cohorts/out/.batch.lock")["LastModified"] > changed)  # it beats
+        check()
+        other = functools.partial(store.pipe, "cohorts/out/.batch.lock", b"process 7 on elsewhere 12ab")
+        with pytest.raises(OutputError, match="has taken over"):
+            wait_for(lambda: (check(), other()) is None)  # the other's beats
+    assert store.cat("cohorts/out/.batch.lock") == b"process 7 on elsewhere 12ab"
+
+
+def wait_for(happens) -> None:
+    for _ in range(600):
+        if happens():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not happen within a minute")
 
 
 def test_what_is_not_in_the_store_is_named(batch, store) -> None:  # noqa: F811

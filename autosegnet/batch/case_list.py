@@ -55,7 +55,4 @@ def _make_study(row: dict[str, str], path: Path, line: int) -> CohortStudy:
     if gone:
         return CohortStudy(case=case, fault=f"found nothing at {format_path(gone[0])}; expected a file or folder")
     pet_series, ct_series = row.get("pet_series", ""), row.get("ct_series", "")
-    if all(place.is_dir() for place in places):
-        files = {file for place in places for file in place.rglob("*") if file.is_file()}
-        return CohortStudy(case=case, dicom=tuple(sorted(files)), pet_series=pet_series, ct_series=ct_series)
     return CohortStudy(case=case, pet=places[0], ct=places[1], pet_series=pet_series, ct_series=ct_series)

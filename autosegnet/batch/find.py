@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from autosegnet.batch.case_list import read_case_list
-from autosegnet.batch.dicom_studies import group_dicom_studies
+from autosegnet.batch.dicom_search import FolderFinds, may_be_dicom, search_folder
+from autosegnet.batch.dicom_studies import find_dicom_studies
 from autosegnet.batch.found_study import CohortStudy
 from autosegnet.batch.globs import find_by_globs
 from autosegnet.batch.layouts import (
@@ -22,21 +24,28 @@ from autosegnet.errors import InputError, format_list, format_path
 from autosegnet.io import IMAGE_SUFFIXES, strip_suffix
 from autosegnet.io.folders import advise_to_unzip, name_case, refuse_archive, walk_folders
 from autosegnet.io.layout_names import LABEL_FOLDERS, MASK_STEM, TREE_STEMS
+from autosegnet.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
 
 _SOCKETS = ("pet", "ct")
-_NO_DICOM = (*IMAGE_SUFFIXES, "dicomdir", ".json", ".tsv", ".csv", ".bvec", ".bval")
 _EXPECTED = (
     "expected one folder per study with SUV and CTres images, <case>_0000 and _0001 as for nnU-Net, <case>_CT and _PT, "
     "CT_ and PT_ images, BIDS, images/pet and images/ct, or DICOM; else name them: a CSV with case,pet,ct as INPUT, or "
     "--pet-glob and --ct-glob"
 )
+_HERE = Workers()
+_WORTH_PROCESSES = 5000  # files; below, they are read before other processes have started
 _LONGEST_CASE = 200  # bytes; file systems allow 255 for a name with its suffix
 
 
 def find_studies(
-    root: Path, *, leave_out: Path, globs: tuple[str, str] | None = None, is_mirror: bool = False
+    root: Path,
+    *,
+    leave_out: Path,
+    globs: tuple[str, str] | None = None,
+    search: Callable[[Path], FolderFinds] = search_folder,
+    workers: Workers = _HERE,
 ) -> list[CohortStudy]:
     """Return every study of a cohort, the faulty ones too, in the order of their names, which are unique.
 
@@ -46,10 +55,12 @@ def find_studies(
         root: a folder, or a CSV that lists the studies.
         leave_out: a folder that is not looked into.
         globs: of PET and CT images, if the user says how they are called.
-        is_mirror: whether files are there in name alone, so that none can be searched for DICOM.
+        search: searches one folder for DICOM; another one does it in a store.
+        workers: where folders are searched for DICOM.
 
     Raises:
         InputError: no such folder, or no study in it.
+        OutputError: the disk of temporary files is full.
     """
     refuse_archive(root)
     if root.is_file():
@@ -61,10 +72,10 @@ def find_studies(
         if not studies:
             raise InputError(f"--pet-glob {globs[0]!r} finds no image below {format_path(root)}")
         return _name_once(studies)
-    walk = _Walk(root, leave_out, is_mirror=is_mirror)
-    studies = walk.find_studies()
+    walk = _Walk(root, leave_out)
+    studies = walk.find_studies(search, workers)
     if not studies:
-        raise InputError(f"found no study in {format_path(root)}; {_EXPECTED}{advise_to_unzip(walk.others)}")
+        raise InputError(f"found no study in {format_path(root)}; {_EXPECTED}{_advise(root, leave_out)}")
     if walk.left_alone:
         log.warning(
             "%d images in no known layout are left alone: %s", len(walk.left_alone), format_list(walk.left_alone)
@@ -72,21 +83,28 @@ def find_studies(
     return _name_once(studies)
 
 
+def _advise(root: Path, leave_out: Path) -> str:
+    folders = walk_folders(root, leave_out=leave_out, unlisted=lambda error: None)
+    return advise_to_unzip(folder / name for folder, names in folders for name in names)
+
+
 class _Walk:
     """One pass over the folders."""
 
-    def __init__(self, root: Path, leave_out: Path, *, is_mirror: bool) -> None:
+    def __init__(self, root: Path, leave_out: Path) -> None:
         self.left_alone: list[str] = []
-        self._root, self._leave_out, self._is_mirror = root, leave_out, is_mirror
+        self._root, self._leave_out = root, leave_out
         self._found: list[CohortStudy] = []
         self._sockets: dict[Path, dict[str, list[Path]]] = {}
         self._sessions: dict[tuple[tuple[str, ...], str, str], BidsSession] = {}
-        self.others: list[Path] = []
 
-    def find_studies(self) -> list[CohortStudy]:
+    def find_studies(self, search: Callable[[Path], FolderFinds], workers: Workers) -> list[CohortStudy]:
+        folders, files = list[Path](), 0
         for folder, names in walk_folders(self._root, leave_out=self._leave_out, unlisted=self._keep_unlisted):
             images = [folder / name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-            self.others += [folder / name for name in names if not name.lower().endswith(_NO_DICOM)]
+            if maybe_dicom := sum(map(may_be_dicom, names)):
+                folders.append(folder)
+                files += maybe_dicom
             if images:
                 self._sort_images(folder, images)
         for folder, sockets in self._sockets.items():
@@ -95,17 +113,12 @@ class _Walk:
         for session in self._sessions.values():
             self._found += session.find_studies()
             self.left_alone += [str(path.relative_to(self._root)) for path in session.unpaired]
-        if self._is_mirror:
-            if self.others:
-                log.warning(
-                    "%d files in the store may be DICOM, which is not searched for there; list such studies in a CSV",
-                    len(self.others),
-                )
-            return self._found
-        log.info("looking for DICOM in %d files", len(self.others))  # about a millisecond each, on a local disk
+        if files:
+            log.info("looking for DICOM in %d files", files)  # a few milliseconds each
+        where = workers if files >= _WORTH_PROCESSES else None
         cases = {study.case for study in self._found}  # beside images, a file that cannot be read is no study
-        dicom = group_dicom_studies(self.others, self._root)
-        return self._found + [study for study in dicom if study.files or study.case not in cases]
+        dicom = find_dicom_studies(folders, self._root, search, where)
+        return self._found + [study for study in dicom if study.dicom or study.case not in cases]
 
     def _keep_unlisted(self, error: OSError) -> None:
         folder = Path(error.filename)

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,11 @@ class Part:
 
 
 @contextmanager
-def lock_output(output: Path, part: Part) -> Iterator[None]:
+def lock_output(output: Path, part: Part) -> Iterator[Callable[[], None]]:
     """Hold OUTPUT, or a part of it, while this lasts.
+
+    Yields:
+        What raises an error if OUTPUT is held no longer; a lock of the system holds until it is released.
 
     Raises:
         UsageError: another batch holds it.
@@ -57,23 +60,21 @@ def lock_output(output: Path, part: Part) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"cannot write to {format_path(output)}: {error.strerror}") from error
     try:
-        for name in _list_others(output, part):
-            if _is_held(output / name):
+        for name in sorted(os.listdir(output)):
+            if is_other(name, part) and _is_held(output / name):
                 _refuse(output, name)
         _write_holder(output / part.lock_name)
-        yield
+        yield lambda: None
     finally:
         lock.release()
 
 
-def _list_others(output: Path, part: Part) -> list[str]:
-    """Return the locks of runs that would do some of the same studies."""
-    others = [] if part.of == 1 else [_WHOLE]
-    for path in output.glob(".batch-*.lock"):
-        match = _OF_A_PART.fullmatch(path.name)
-        if match and (part.of == 1 or int(match[2]) != part.of):
-            others.append(path.name)
-    return others
+def is_other(name: str, part: Part) -> bool:
+    """Return whether a file is the lock of a run that would do some of the same studies."""
+    if name == _WHOLE:
+        return part.of != 1
+    match = _OF_A_PART.fullmatch(name)
+    return match is not None and (part.of == 1 or int(match[2]) != part.of)
 
 
 def _is_held(path: Path) -> bool:

@@ -142,7 +142,8 @@ class SegmentStudies:
 def _load(task: Task) -> LoadedStudy:
     study = task.study
     if study.dicom:
-        return load_dicom(study.dicom, task.options)
+        headers = [header for part in study.dicom for header in part.load_headers()]
+        return load_dicom(sorted(headers, key=lambda header: header.path), task.options)
     assert study.pet is not None
     assert study.ct is not None
     return load_study(pet=study.pet, ct=study.ct, options=task.options)

@@ -2,14 +2,13 @@
 
 A mirror stands for a folder of the store: a file of the same name, size and time for each of its files, without their
 content. Studies are found and planned on it as on any folder. The record is put before the mask, as on a disk: a run
-that is killed in between does the study again. A store has no locks, so it is up to the user that no two batches write
-to one OUTPUT.
+that is killed in between does the study again.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -17,23 +16,18 @@ from tempfile import TemporaryDirectory
 
 from autosegnet.batch.plan import Task
 from autosegnet.batch.record import Places, StudyRow
-from autosegnet.errors import InputError
 from autosegnet.io import IMAGE_SUFFIXES
-from autosegnet.io.remote import RemoteFile, RemoteFolder, is_url
+from autosegnet.io.remote import RemoteFolder, is_url
 
 _READ_IN_PLANNING = (".json", ".csv")
 
 
 @contextmanager
-def open_place(text: str, *, for_results: bool = False) -> Iterator[tuple[Path, Mirror | None]]:
-    """Yield the path of INPUT or OUTPUT and, if it lies in a store, the mirror that the path is in.
+def open_place(text: str) -> Iterator[tuple[Path, Mirror | None]]:
+    """Yield the path of INPUT or OUTPUT and, if it lies in a store, the mirror that the path is in, still empty.
 
     Args:
         text: a path, or a URL of a folder, or of a CSV whose folder is then mirrored.
-        for_results: whether results are written there, so that nothing need be there yet.
-
-    Raises:
-        InputError: nothing is there, or it cannot be listed.
     """
     if not is_url(text):
         yield Path(text), None
@@ -41,11 +35,7 @@ def open_place(text: str, *, for_results: bool = False) -> Iterator[tuple[Path, 
     with TemporaryDirectory(prefix="autosegnet-") as scratch:
         url, _, name = text.rstrip("/").rpartition("/") if text.lower().endswith(".csv") else (text.rstrip("/"), "", "")
         mirror = Mirror(Path(scratch) / PurePosixPath(url).name, RemoteFolder(url))
-        files = mirror.remote.list_files()
-        if not files and not for_results:
-            raise InputError(f"found nothing at {text}; expected a folder with studies, or a CSV that lists them")
         mirror.folder.mkdir()
-        mirror.fill(files)
         yield mirror.folder / name, mirror
 
 
@@ -61,8 +51,13 @@ class Mirror:
     folder: Path
     remote: RemoteFolder
 
-    def fill(self, files: Mapping[str, RemoteFile]) -> None:
-        """Make a file for each one in the store; small texts that planning reads have their content."""
+    def fill(self) -> int:
+        """Make a file for each one in the store, and return how many; small texts that planning reads have content.
+
+        Raises:
+            InputError: the store does not answer or does not allow it.
+        """
+        files = self.remote.list_files()
         for name, file in files.items():
             if name.endswith(_READ_IN_PLANNING):
                 continue
@@ -73,10 +68,18 @@ class Mirror:
         self.remote.fetch([name for name in files if name.endswith(_READ_IN_PLANNING)], self.folder)
         for name, file in files.items():
             os.utime(self.folder / name, ns=(file.changed_ns, file.changed_ns))
+        return len(files)
+
+    def find_inside(self, other: Mirror) -> Path | None:
+        """Return where another folder of the store lies in this one; None if it lies elsewhere."""
+        inside = PurePosixPath(other.remote.url)
+        outside = PurePosixPath(self.remote.url)
+        return self.folder / inside.relative_to(outside) if inside.is_relative_to(outside) else None
 
     def name(self, path: Path) -> str:
-        """Return the place of a local path in the folder of the store."""
-        return PurePosixPath(path.relative_to(self.folder)).as_posix()
+        """Return the place of a local path in the folder of the store; "" for the folder itself."""
+        place = PurePosixPath(path.relative_to(self.folder)).as_posix()
+        return "" if place == "." else place
 
     @contextmanager
     def stage(self, task: Task) -> Iterator[Task]:
@@ -90,7 +93,8 @@ class Mirror:
                 return Path(scratch) / self.name(path)
 
             pet, ct = (None if path is None else move(path) for path in (study.pet, study.ct))
-            moved = replace(study, pet=pet, ct=ct, dicom=tuple(map(move, study.dicom)))
+            dicom = tuple(replace(part, folder=move(part.folder)) for part in study.dicom)
+            moved = replace(study, pet=pet, ct=ct, dicom=dicom)
             options = replace(task.options, pet_sidecar=None if sidecar is None else move(sidecar))
             yield replace(task, study=moved, options=options)
 

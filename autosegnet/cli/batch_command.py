@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet.cli.options import add_engine_arguments, add_file_arguments, choose_weights
 from autosegnet.cli.suv_command import add_mode_argument
-from autosegnet.errors import UsageError, format_list, format_path
+from autosegnet.errors import InputError, UsageError, format_list, format_path
 from autosegnet.runtime.workers import Workers, add_worker_arguments, choose_workers
 
 if TYPE_CHECKING:
@@ -70,25 +71,41 @@ def run_batch(args: argparse.Namespace) -> None:
     """
     from autosegnet.batch.output_lock import lock_output
     from autosegnet.batch.staging import open_place
+    from autosegnet.batch.store_lock import lock_store
 
     workers, part = choose_workers(args), _read_part(args.part)
-    with open_place(args.input) as (source, mirror), open_place(args.output, for_results=True) as (output, target):
-        if source.resolve().is_relative_to(output.resolve()):
-            raise UsageError(f"OUTPUT {format_path(output)} must not be INPUT or contain it; choose another folder")
+    with open_place(args.input) as (source, mirror), open_place(args.output) as (output, target):
+        if mirror and not mirror.fill():
+            raise InputError(f"found nothing at {args.input}; expected a folder with studies, or a CSV that lists them")
+        inside = target.find_inside(mirror) if mirror and target else source
+        if inside is not None and inside.resolve().is_relative_to(output.resolve()):
+            raise UsageError(
+                f"OUTPUT {format_path(args.output)} must not be INPUT or contain it; choose another folder"
+            )
+        args.leave_out = (mirror.find_inside(target) if mirror and target else None) or output
         args.input, args.output, args.output_is_mirror = source, output, target is not None
         if workers.are_elsewhere:  # where another folder is the current one
             args.input, args.output = args.input.absolute(), args.output.absolute()
-        with lock_output(args.output, part):
-            _run_locked(args, workers, part, mirror, target)
+        with lock_store(target.remote, part) if target else lock_output(args.output, part) as check_lock:
+            if target:
+                target.fill()
+            _run_locked(args, workers, part, mirror, target, check_lock)
 
 
 def _run_locked(
-    args: argparse.Namespace, workers: Workers, part: Part, source: Mirror | None, target: Mirror | None
+    args: argparse.Namespace,
+    workers: Workers,
+    part: Part,
+    source: Mirror | None,
+    target: Mirror | None,
+    check_lock: Callable[[], None],
 ) -> None:
+    from autosegnet.batch.dicom_search import search_folder
     from autosegnet.batch.find import find_studies
     from autosegnet.batch.plan import choose_part, plan_studies
     from autosegnet.batch.record import Places
     from autosegnet.batch.run import SegmentStudies
+    from autosegnet.batch.store_search import StoreSearch
     from autosegnet.batch.study_table import read_study_table
     from autosegnet.batch.summary import State, name_summary
     from autosegnet.batch.whole_cohort import write_cohort
@@ -101,7 +118,9 @@ def _run_locked(
         if folder.is_dir():
             sweep_folder(folder)
     weights = choose_weights(args)
-    studies = find_studies(args.input, leave_out=args.output, globs=_read_globs(args), is_mirror=source is not None)
+    search = StoreSearch(source) if source else search_folder
+    globs = _read_globs(args)
+    studies = find_studies(args.input, leave_out=args.leave_out, globs=globs, search=search, workers=workers)
     listed = args.input if args.studies is None and args.input.is_file() else None
     cases = {study.case for study in studies}
     entries = read_study_table(args.studies or listed, cases, is_list=listed is not None)
@@ -112,7 +131,7 @@ def _run_locked(
     state.open()
     try:
         work = SegmentStudies(weights, args.device, open_engine, source, target)
-        _segment_all(work, tasks, state, workers)
+        _segment_all(work, tasks, state, workers, check_lock)
     except BaseException:
         state.write()
         raise
@@ -148,7 +167,9 @@ def _warn_of_others(output: Path, cases: set[str]) -> None:
         log.warning("%d masks in OUTPUT are of studies no longer in INPUT: %s", len(others), format_list([*others]))
 
 
-def _segment_all(work: SegmentStudies, tasks: list[Task], state: State, workers: Workers) -> None:
+def _segment_all(
+    work: SegmentStudies, tasks: list[Task], state: State, workers: Workers, check_lock: Callable[[], None]
+) -> None:
     from autosegnet.batch.record import StudyResult, make_failed_row
     from autosegnet.runtime.distribute import run
     from autosegnet.runtime.work import Lost
@@ -158,3 +179,4 @@ def _segment_all(work: SegmentStudies, tasks: list[Task], state: State, workers:
             if isinstance(result, Lost):
                 result = StudyResult(make_failed_row(tasks[number].study.case, result.reason))
             state.keep(result)
+            check_lock()

@@ -16,11 +16,15 @@ log = logging.getLogger(__name__)
 _SAME_SIZE: Final = 0.01  # of the neighbours' median: slices of one series differ in a few characters
 
 
-def find_headers(folder: Path) -> list[Header]:
+def find_headers(folder: Path, known: Iterable[Header] = ()) -> list[Header]:
     """Return the headers of all DICOM objects below a folder, in the order of their paths.
 
     Files of other kinds, hidden files and hidden folders are left alone; linked folders are followed. Objects that
     cannot be slices, such as DICOMDIR under any name, are left alone even if they are damaged.
+
+    Args:
+        folder: to be searched.
+        known: headers that were read before, of which some may lie in the folder, too.
 
     Raises:
         InputError: no such folder, no DICOM object in it, or one that is cut or damaged and may be a slice.
@@ -30,14 +34,20 @@ def find_headers(folder: Path) -> list[Header]:
         raise InputError(f"found no folder, expected one with DICOM files, at {format_path(folder)}")
     by_folder = {place.resolve(): (place, names) for place, names in walk_folders(folder)}  # a linked one once
     paths = sorted(place / name for place, names in by_folder.values() for name in names if name.upper() != "DICOMDIR")
-    headers = [header for path in paths if (header := find_header(path)) is not None]
-    known = {header.path for header in headers}
-    others = [path for path in paths if path not in known]
+    before = {header.path.resolve(): header for header in known}
+    headers, objects, others = list[Header](), list[Path](), list[Path]()
+    for path in paths:
+        header = (before.get(path.resolve()) if before else None) or find_header(path)
+        if header is None:
+            others.append(path)
+        else:
+            headers.append(header)
+            objects.append(path)
     if not headers:
         raise InputError(
             f"found {len(paths)} files and no DICOM object among them, in {format_path(folder)}{advise_to_unzip(paths)}"
         )
-    for path in find_lost(known, others):
+    for path in find_lost(objects, others):
         raise InputError(describe_lost(path))
     return headers
 

@@ -29,8 +29,10 @@ _NAMES_OF_DICOM: Final = (".dcm", ".dicom", ".dic", ".ima")
 def find_header(path: Path, *, stop_when: "StopWhen | None" = None) -> Header | None:
     """Return the header of a file; None if it is no DICOM, or an object that cannot be a slice and cannot be read.
 
+    Of an object that cannot be a slice, only the first attributes are read: it may be far larger than a header.
+
     Args:
-        stop_when: where to stop reading; None for where the pixels begin.
+        stop_when: where to stop reading any object; None for where the pixels of a slice begin.
 
     Raises:
         InputError: it is called DICOM and is none, or is damaged and may be a slice.
@@ -43,7 +45,7 @@ def find_header(path: Path, *, stop_when: "StopWhen | None" = None) -> Header | 
     damaged = f"the DICOM header is cut or damaged in {format_path(path.name, 80)}"
     try:
         with refuse_damage(damaged):
-            header = _read_header(path, form, stop_when or _is_at_pixels)
+            header = _read_header(path, form, stop_when)
             in_meta = str(header.dataset.file_meta.get("MediaStorageSOPClassUID", ""))
             sop_class, uid = header.read_text("SOPClassUID"), header.read_text("SOPInstanceUID")
     except InputError:
@@ -76,15 +78,6 @@ def _cannot_be_slice(sop_class: str) -> bool:
     return bool(sop_class) and name != sop_class and "Image Storage" not in name
 
 
-def identify_file(path: Path) -> Header | None:
-    """Return as `find_header` only the first attributes of a file: those that say of which study and kind it is.
-
-    Raises:
-        InputError: as `find_header`.
-    """
-    return find_header(path, stop_when=_is_after_identity)
-
-
 def read_object(path: Path) -> "Dataset":
     """Return a whole object, pixels included.
 
@@ -105,18 +98,26 @@ def _is_at_pixels(tag: "BaseTag", vr: str | None, length: int) -> bool:
     return int(tag) >= 0x7FE00008
 
 
-def _read_header(path: Path, form: str, stop_when: "StopWhen") -> Header:
-    from pydicom.filereader import read_partial
+def _read_header(path: Path, form: str, stop_when: "StopWhen | None") -> Header:
+    from pydicom.filereader import read_dataset, read_partial
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     with _open_dataset(path) as file:
-        dataset = read_partial(file, stop_when, force=form == "bare")
+        dataset = read_partial(file, stop_when or _is_after_identity, force=form == "bare")
+        implicit, little = (bool(said) for said in dataset.original_encoding)
+        if stop_when is None and not _cannot_be_slice(_find_class(dataset)):
+            encoding = dataset.original_character_set
+            rest = read_dataset(file, implicit, little, stop_when=_is_at_pixels, parent_encoding=encoding)
+            dataset.update(rest)
         at = file.tell()
     if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return Header(path, dataset, at)
+
+
+def _find_class(dataset: "Dataset") -> str:
+    return str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", ""))
 
 
 def read_pixels(header: Header) -> "Dataset":

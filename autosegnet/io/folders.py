@@ -40,7 +40,7 @@ def walk_folders(
             continue
         seen.add(identity)
         try:
-            subfolders, names = _list(folder)
+            subfolders, names = list_folder(folder)
         except OSError as error:
             unlisted(error)
             continue
@@ -53,8 +53,12 @@ def name_case(parts: tuple[str, ...], root: Path) -> str:
     return "_".join(parts) if parts else root.resolve().name
 
 
-def _list(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the names of a folder's folders, and of its files."""
+def list_folder(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of a folder's folders, and of its files, both sorted, hidden ones left out.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
     subfolders: list[str] = []
     names: list[str] = []
     with os.scandir(folder) as entries:

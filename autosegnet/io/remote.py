@@ -5,6 +5,7 @@ Credentials and endpoints come from where the store's own tools have them (for S
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +57,93 @@ class RemoteFolder:
             files = {name.removeprefix(prefix): _describe(details) for name, details in found.items()}
         return {name: file for name, file in sorted(files.items()) if not _is_hidden(name)}
 
+    def list_folder(self) -> dict[str, RemoteFile]:
+        """Return the files that lie directly in the folder, by name.
+
+        Raises:
+            InputError: the store does not answer or does not allow it.
+        """
+        with _translate_errors(InputError, f"cannot list {self.url}"):
+            store, root = self._open()
+            listed: list[Mapping[str, Any]] = store.ls(root, detail=True)
+            files = {str(one["name"]).rpartition("/")[2]: _describe(one) for one in listed if one["type"] == "file"}
+        return {name: file for name, file in sorted(files.items()) if not _is_hidden(name)}
+
+    def fetch_starts(self, files: Mapping[str, RemoteFile], length: int, folder: Path) -> None:
+        """Copy the beginnings of files into a local folder; each copy has the size of its file, and zeros at its end.
+
+        Args:
+            files: that lie directly in this folder, by name.
+            length: of a beginning, in bytes.
+            folder: local.
+
+        Raises:
+            InputError: one of them cannot be read.
+        """
+        lengths = {name: min(length, file.size) for name, file in files.items() if file.size}
+        with _translate_errors(InputError, f"cannot read from {self.url}"):
+            store, root = self._open()
+            paths = [f"{root}/{name}" for name in lengths]
+            starts = store.cat_ranges(paths, [0] * len(paths), [*lengths.values()], on_error="raise") if paths else []
+        for name, start in zip(lengths, starts, strict=True):
+            (folder / name).write_bytes(start)
+        for name, file in files.items():
+            (folder / name).touch()
+            os.truncate(folder / name, file.size)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Make a file that is not there yet, and return whether this call made it.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with _translate_errors(OutputError, f"cannot write {self.url}/{name}"):
+            store, root = self._open()
+            if store.exists(f"{root}/{name}"):
+                return False
+            try:
+                store.pipe_file(f"{root}/{name}", data, mode="create")
+            except FileExistsError:  # another was faster
+                return False
+            return bool(store.cat_file(f"{root}/{name}") == data)  # some stores know no exclusive writing
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a small file, whatever was there.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with _translate_errors(OutputError, f"cannot write {self.url}/{name}"):
+            store, root = self._open()
+            store.pipe_file(f"{root}/{name}", data)
+
+    def look_up(self, name: str) -> tuple[bytes, RemoteFile] | None:
+        """Return a small file and what the store says of it; None if it is not there.
+
+        Raises:
+            InputError: the store does not answer or does not allow it.
+        """
+        with _translate_errors(InputError, f"cannot read from {self.url}"):
+            store, root = self._open()
+            try:
+                return store.cat_file(f"{root}/{name}"), _describe(store.info(f"{root}/{name}"))
+            except FileNotFoundError:
+                return None
+
+    def list_hidden(self) -> list[str]:
+        """Return the names of the hidden files that lie directly in the folder.
+
+        Raises:
+            InputError: the store does not answer or does not allow it.
+        """
+        with _translate_errors(InputError, f"cannot list {self.url}"):
+            store, root = self._open()
+            try:
+                names = [str(name).rpartition("/")[2] for name in store.ls(root, detail=False)]
+            except FileNotFoundError:
+                return []
+        return sorted(name for name in names if name.startswith("."))
+
     def fetch(self, names: Iterable[str], folder: Path) -> None:
         """Copy files of the store to the same places below a local folder.
 
@@ -71,6 +159,10 @@ class RemoteFolder:
             for place in places:
                 place.parent.mkdir(parents=True, exist_ok=True)
             store.get([f"{root}/{name}" for name in wanted], [str(place) for place in places])
+
+    def open_below(self, place: str) -> RemoteFolder:
+        """Return a folder below this one, "" for this one."""
+        return RemoteFolder(f"{self.url}/{place}") if place else self
 
     def put(self, path: Path, name: str) -> None:
         """Copy a local file to a place in the folder, whole or not at all.
