@@ -13,7 +13,7 @@ from dicom_phantoms import write_series
 from test_batch import SMALL, batch, weights  # noqa: F401  (fixtures)
 from threshold import count_parses, open_counting, open_threshold
 
-from autosegnet.__main__ import _command_line
+from autosegnet.__main__ import _run_command_line
 from autosegnet.batch.find import find_studies
 from autosegnet.batch.spool import Kept
 from autosegnet.dicom.objects import find_headers
@@ -67,7 +67,7 @@ def test_predict_parses_a_file_once(
     options = ["--dicom-seg", str(tmp_path / "seg.dcm"), "--dicom-sr", str(tmp_path / "sr.dcm")] if with_results else []
     command = ["--pet", source / "a", "--ct", source / "a" / "CT", "--output", tmp_path / "m.mha", "--weights", weights]
     monkeypatch.setattr(sys, "argv", ["autosegnet", "predict", *map(str, command), *options])
-    assert run_program(_command_line) == 0
+    assert run_program(_run_command_line) == 0
     assert_nothing_is_read_twice(parsed, SLICES)
 
 
