@@ -5,6 +5,7 @@
 A study is a folder with SUV.nii.gz and CTres.nii.gz (autoPET layout) or the platform's images/pet and images/ct. Each
 is run as it is, turned (its direction cosines rotated, so that the grid is oblique) and flipped (axes stored in
 reverse). The published pipeline crops at the CT's foreground; ours runs with that crop and with the recipe's `body`.
+With `--as-published`, ours has the published crop, grid and last step, and no limit of SUV.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import SimpleITK as sitk
@@ -24,8 +26,9 @@ from scipy import ndimage
 
 from autosegnet.geometry import view_voxels
 from autosegnet.io import find_only_image, read_image, write_text
-from autosegnet.model.devices import open_engine
+from autosegnet.model.devices import DEVICES, open_engine
 from autosegnet.model.engine import Engine
+from autosegnet.model.recipe import Crop, Recipe
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment_study
 from autosegnet.study import Study
@@ -80,8 +83,17 @@ def compare(case: str, ours: NDArray[np.bool_], theirs: NDArray[np.bool_], crop:
     return Agreement(case, crop, int(theirs.sum()), int(apart.sum()), int((apart & ~border).sum()), dice)
 
 
-def measure_agreements(name: str, study: Study, weights: Weights, engine: Engine) -> list[Agreement]:
-    """Return the study with both crops against the published pipeline."""
+def list_recipes(recipe: Recipe, *, as_published: bool) -> list[Recipe]:
+    """Return the recipes that are compared with the published pipeline."""
+    if as_published:
+        return [replace(recipe, crop="ct_foreground", anchor="region", last_step="two_sigmoids", suv_limit=None)]
+    return [replace(recipe, crop=crop) for crop in get_args(Crop)[::-1]]
+
+
+def measure_agreements(
+    name: str, study: Study, weights: Weights, engine: Engine, recipes: list[Recipe]
+) -> list[Agreement]:
+    """Return the study with every recipe against the published pipeline."""
     with tempfile.TemporaryDirectory() as folder:
         paths = Path(folder, "pet.nii.gz"), Path(folder, "ct.nii.gz")
         for image, path in zip((study.pet, study.ct), paths, strict=True):
@@ -90,9 +102,8 @@ def measure_agreements(name: str, study: Study, weights: Weights, engine: Engine
         same = Study(read_image(paths[0]), read_image(paths[1]))
         theirs = view_voxels(segment_as_published(*paths, weights)) > 0
     found = []
-    for crop in ("ct_foreground", "body"):
-        recipe = replace(weights.recipe, crop=crop)
-        found.append(compare(name, view_voxels(segment_study(same, engine, recipe).mask) > 0, theirs, crop))
+    for recipe in recipes:
+        found.append(compare(name, view_voxels(segment_study(same, engine, recipe).mask) > 0, theirs, recipe.crop))
         sys.stdout.write(found[-1].row() + "\n")
         sys.stdout.flush()
     return found
@@ -104,11 +115,14 @@ def main() -> None:
     parser.add_argument("studies", type=Path, nargs="+", metavar="STUDY")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--as-stored-only", action="store_true", help="no turned and flipped copies")
+    parser.add_argument("--as-published", action="store_true", help="with the published crop, grid and last step")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="that ours runs on; default: %(default)s")
     parser.add_argument("--output", type=Path, help="Markdown table")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # MONAI's own
     weights = open_weights(args.weights)
-    engine = open_engine(weights, device="cpu")
+    recipes = list_recipes(weights.recipe, as_published=args.as_published)
+    engine = open_engine(replace(weights, recipe=recipes[0]), device=args.device)
     rows = []
     for folder in args.studies:
         study = read_study(folder)
@@ -120,7 +134,7 @@ def main() -> None:
             )
         for label, copy in copies.items():
             start = time.perf_counter()
-            rows += measure_agreements(f"{folder.name} {label}".strip(), copy, weights, engine)
+            rows += measure_agreements(f"{folder.name} {label}".strip(), copy, weights, engine, recipes)
             sys.stdout.write(f"{time.perf_counter() - start:.0f} s\n")
     if args.output:
         head = "| study | our crop | voxels | differing | of these off the border | Dice |\n|---|---|---|---|---|---|\n"
