@@ -8,17 +8,24 @@ import sys
 # Before numpy and scipy are imported: each would start a thread a core that nothing here gives work to.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from importlib import import_module
+
 from autosegnet import __version__
-from autosegnet.cli.batch_command import add_batch_arguments, run_batch
-from autosegnet.cli.evaluate_command import add_evaluate_arguments, add_rank_arguments, run_evaluate, run_rank
-from autosegnet.cli.measure_command import add_measure_arguments, run_measure
 from autosegnet.cli.options import Parser
-from autosegnet.cli.predict_command import add_predict_arguments, run_predict
-from autosegnet.cli.summarize_command import add_summarize_arguments, run_summarize
-from autosegnet.cli.suv_command import add_suv_arguments, run_suv
-from autosegnet.cli.weights_command import add_weights_arguments
 from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.log import log_to
+
+_COMMANDS = {
+    "predict": ("predict_command", "segment the lesions of one study"),
+    "batch": ("batch_command", "segment every study below a folder, and resume"),
+    "summarize": ("summarize_command", "tables and overview of what batches did in a folder"),
+    "measure": ("measure_command", "table, report and DICOM results of a mask that exists"),
+    "suv": ("suv_command", "PET of a DICOM folder in SUV, and how it was derived"),
+    "evaluate": ("evaluate_command", "DSC, FPV and FNV of masks against the truth"),
+    "rank": ("evaluate_command", "the challenge's ranking of several teams' metrics"),
+    "weights": ("weights_command", "verify, describe or import the folds"),
+}
+"""Each command's module, with `add_<command>_arguments` and `run_<command>`, and what it does."""
 
 
 def main() -> None:
@@ -27,25 +34,24 @@ def main() -> None:
 
 
 def _run_command_line() -> None:
+    args = _make_parser(sys.argv[1:]).parse_args()
+    log_to(sys.stderr)
+    args.run(args)
+
+
+def _make_parser(arguments: list[str]) -> Parser:
+    """Return a parser that knows all commands, and the options of the one that is named; the others stay unimported."""
     parser = Parser(prog="autosegnet", description="Lesion segmentation in whole-body FDG PET/CT.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, about, add_arguments, run in (
-        ("predict", "segment the lesions of one study", add_predict_arguments, run_predict),
-        ("batch", "segment every study below a folder, and resume", add_batch_arguments, run_batch),
-        ("summarize", "tables and overview of what batches did in a folder", add_summarize_arguments, run_summarize),
-        ("measure", "table, report and DICOM results of a mask that exists", add_measure_arguments, run_measure),
-        ("suv", "PET of a DICOM folder in SUV, and how it was derived", add_suv_arguments, run_suv),
-        ("evaluate", "DSC, FPV and FNV of masks against the truth", add_evaluate_arguments, run_evaluate),
-        ("rank", "the challenge's ranking of several teams' metrics", add_rank_arguments, run_rank),
-    ):
+    named = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, (module, about) in _COMMANDS.items():
         command = commands.add_parser(name, help=about)
-        add_arguments(command)
-        command.set_defaults(run=run)
-    add_weights_arguments(commands.add_parser("weights", help="verify, describe or import the folds"))
-    args = parser.parse_args()
-    log_to(sys.stderr)
-    args.run(args)
+        if name == named:
+            of_command = import_module(f"autosegnet.cli.{module}")
+            command.set_defaults(run=getattr(of_command, f"run_{name}", None))
+            getattr(of_command, f"add_{name}_arguments")(command)
+    return parser
 
 
 if __name__ == "__main__":

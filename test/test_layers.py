@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from autosegnet.__main__ import _COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # The rooms of the package, and what each may import from the others (docs/explanation/architecture.md).
@@ -142,7 +144,19 @@ def test_nothing_in_the_package_imports_evalutils_or_benchmarks(path: Path) -> N
         assert f"from {package}" not in text
 
 
-def test_the_command_line_starts_without_heavy_packages() -> None:
-    code = "import autosegnet.__main__, sys; print(*sorted(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert not {"torch", "monai", "SimpleITK", "nibabel", "scipy", "openvino", "pydicom"} & set(loaded.split())
+def list_imports(command: str) -> set[str]:
+    """Return the modules that are imported when a command's arguments are parsed."""
+    code = f"import sys; from autosegnet.__main__ import _make_parser; _make_parser([{command!r}]); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(ran.stdout.split())
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_the_command_line_starts_without_heavy_packages(command: str) -> None:
+    assert not {"torch", "monai", "SimpleITK", "nibabel", "scipy", "openvino", "pydicom"} & list_imports(command)
+
+
+def test_a_command_starts_without_the_others() -> None:
+    loaded = list_imports("predict")
+    assert "autosegnet.cli.predict_command" in loaded
+    assert not {f"autosegnet.cli.{module}" for module in ("batch_command", "evaluate_command")} & loaded
