@@ -168,7 +168,7 @@ def test_without_an_organ_map_the_liver_is_found_by_the_ct_and_marked_as_less_su
     assert found.liver is not None
     assert found.liver.suv_mean == pytest.approx(LIVER_SUV)
     assert not found.liver.sure
-    assert (found.blood, found.without_blood) == (None, "no organ map with an aorta")
+    assert (found.blood, found.without_blood) == (None, "no organ map with an aorta; no clear tube beside the spine")
 
 
 def test_the_rule_abstains_where_the_tissue_below_the_lung_is_uneven_or_no_lung_is_seen(body) -> None:

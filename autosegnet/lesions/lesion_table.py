@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from autosegnet.lesions.figures import BodyFigures, LeftOut, Lesion
 from autosegnet.lesions.peak import PEAK_RADIUS_MM
-from autosegnet.lesions.references import Reference, References, warn_of_liver
+from autosegnet.lesions.reference_regions import Reference
+from autosegnet.lesions.references import References, warn_of_liver
 from autosegnet.lesions.response import (
     count_measurable,
     find_percist_threshold_suv,

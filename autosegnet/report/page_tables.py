@@ -7,7 +7,8 @@ from typing import Final
 
 from autosegnet.lesions import Lesion, LesionTable
 from autosegnet.lesions.lesion_table import find_ratio
-from autosegnet.lesions.references import Reference, warn_of_liver
+from autosegnet.lesions.reference_regions import Reference
+from autosegnet.lesions.references import warn_of_liver
 from autosegnet.lesions.response import (
     count_measurable,
     find_percist_threshold_suv,
