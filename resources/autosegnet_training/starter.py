@@ -57,6 +57,7 @@ class Inputs:
 
     output: Path
     bodies: BodyLibrary
+    host_bodies: BodyLibrary | None
     prepared: PreparedFolder
     configuration: TrainingConfiguration
     device: torch.device
@@ -142,7 +143,28 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
     configuration = replace(PRESETS["starter"], seed=args.seed)
     phases = tuple(Phase(p.until, min(p.size, args.largest_patch)) for p in PHASES_BY_DEVICE[device.type])
     library = BodyLibrary(bodies, device, find_all_regions(bodies))
-    return Inputs(args.output, library, prepared, configuration, device, args.checkpoint_minutes, phases, args.storage)
+    return Inputs(
+        args.output,
+        library,
+        make_host_library(library),
+        prepared,
+        configuration,
+        device,
+        args.checkpoint_minutes,
+        phases,
+        args.storage,
+    )
+
+
+def make_host_library(library: BodyLibrary) -> BodyLibrary | None:
+    """Return the bodies for the host's processes, their labels padded so that all share them; None on a CPU."""
+    if library.device.type == "cpu":
+        return None
+    indices = range(len(library.volumes))
+    host = BodyLibrary(library.volumes, torch.device("cpu"), [library.find_regions(index) for index in indices])
+    for index in indices:
+        host.pad_labels(index)
+    return host
 
 
 def find_all_regions(bodies: Sequence[LabelVolume]) -> list[Regions]:
@@ -223,7 +245,7 @@ def _train(
         minutes=minutes,
         learning_rate=rate,
         step_voxels=STEP_VOXELS[inputs.device.type],
-        phases=inputs.phases,
+        phases=inputs.phases[-1:] if cases and inputs.device.type == "cuda" else inputs.phases,
         checkpoint_minutes=inputs.checkpoint_minutes,
         dtype=choose_dtype(inputs.device),
     )
@@ -232,7 +254,14 @@ def _train(
         share = Share(
             real=REAL_SHARE, size=size, spacing_mm=inputs.spacing_mm, suv_limit=inputs.prepared.recipe.suv_limit
         )
-        return Mixture(inputs.bodies, crops, share=share, configuration=inputs.configuration, fold=fold)
+        return Mixture(
+            inputs.bodies,
+            crops,
+            share=share,
+            configuration=inputs.configuration,
+            fold=fold,
+            host=inputs.host_bodies,
+        )
 
     voxel_ml = inputs.spacing_mm**3 / 1000
     steps = train_by_the_clock(

@@ -4,7 +4,6 @@ Every patch follows from (seed, step, its number in the step), whatever was made
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,6 @@ from petct_simulator.render import Rendered, render
 from petct_simulator.tissue import Tissue
 
 T = Tissue
-_GPU_THREADS = 4
 CT_WINDOW_HU = (-1024.0, 1024.0)
 # What is hot in healthy bodies: patches are centred on it more often than its volume would have it.
 _ORGANS: tuple[tuple[Tissue, ...], ...] = (
@@ -83,9 +81,6 @@ class BodyLibrary:
 class BodyGenerator:
     """Makes training patches from label volumes.
 
-    On a GPU several threads make the patches of a step side by side, because starting a patch's many small kernels
-    takes longer than running them. All use one stream, so that nothing waits.
-
     Args:
         bodies: label volumes, on the device where patches are made.
         patch: (X, Y, Z) in voxels.
@@ -114,13 +109,17 @@ class BodyGenerator:
         self._seed = seed
         self._lesion_share, self._hot_share, self._negative_share = lesion_share, hot_share, negative_share
         self._varied = varied
-        self._threads = ThreadPoolExecutor(_GPU_THREADS) if self._device.type == "cuda" else None
 
     @torch.no_grad()
-    def make_patches(self, step: int, count: int) -> Patches:
-        """Return the patches of a step; the same seed, step and count return the same patches on the same device."""
-        run = map if self._threads is None else self._threads.map
-        made = list(run(lambda number: self._make(step, number), range(count)))
+    def make_patches(self, step: int, count: int, *, first: int = 0) -> Patches:
+        """Return patches of a step; the same seed and step return the same patches on the same device.
+
+        Args:
+            step: of training.
+            count: how many.
+            first: number of the first one, when others are made elsewhere.
+        """
+        made = [self._make(step, number) for number in range(first, first + count)]
         low, high = CT_WINDOW_HU
         image = torch.stack([torch.stack([((m.ct - low) / (high - low)).clamp_(0.0, 1.0), m.pet]) for m in made])
         return Patches(image, torch.stack([m.truth for m in made])[:, None])
