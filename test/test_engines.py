@@ -19,7 +19,7 @@ from threshold import ThresholdEngine
 
 from autosegnet.dicom.header import keep_quiet
 from autosegnet.errors import UsageError, WeightsError
-from autosegnet.model import devices
+from autosegnet.model import devices, torch_engine
 from autosegnet.model.accumulator import HostAccumulator, LogitAccumulator, Window
 from autosegnet.model.devices import open_engine
 from autosegnet.model.folded import fold_batch_norm
@@ -373,6 +373,25 @@ def test_logits_beyond_half_precision_are_computed_in_float32(
     expected = open_engine(tiny_weights, device="reference").compute_logits(loud, 0)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert any("float32" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(("factor", "messages"), [(None, 0), (1.0, 1)])
+def test_activations_beyond_half_precision_stay_in_it(
+    tiny_weights: Weights,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    factor: float | None,
+    messages: int,
+) -> None:
+    """As deep inside trained folds, whose residual paths nothing norms: float16 ends at 65504, which a factor moves."""
+    if factor is not None:
+        monkeypatch.setattr(torch_engine, "_FACTOR", factor)
+    engine = TorchEngine(tiny_weights, device="cpu", dtype=torch.float16)
+    strong = WINDOW * np.float32(2.0**13)  # itself below 65504
+    found = engine.compute_logits(strong, 0)
+    assert len(caplog.messages) == messages
+    expected = open_engine(tiny_weights, device="reference").compute_logits(strong, 0)
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
 
 
 def test_without_openvino_torch_runs_and_one_line_says_why(

@@ -22,6 +22,10 @@ _MOST_VOXELS = 2 * 192**3  # at once: below 2.5 GB of GPU memory for a body of 2
 # Of a window while it is in the network, in float16: at full size the input and two times two logits, 8 channels each,
 # at an eighth 64 channels that are joined, their halves, and as much again for cuDNN. An estimate.
 _BYTES_PER_VOXEL = 100
+# Trained folds have activations beyond float16's 65504 (1.8e5 was seen: nothing norms the residual paths). Convolution,
+# sum and PReLU carry a positive factor through: input and biases are multiplied by it, and the logits divided. As a
+# power of two it changes no digit, and what it moves below float16's smallest normal number is below 4e-3.
+_FACTOR = 2.0**-6
 _TENSOR_CORE_CHANNELS = 8  # cuDNN's fast kernels for 16 bits take channels in eights
 
 
@@ -128,7 +132,7 @@ class TorchEngine:
         tensors = self._tensors
         if windows.dtype != self.dtype:
             tensors = _Tensors(self.device, windows.dtype, self.channel_multiple)
-        return evaluate(self._networks[fold], windows, tensors)[:, : self._channels].float()
+        return evaluate(self._networks[fold], windows * _FACTOR, tensors)[:, : self._channels].float() / _FACTOR
 
 
 class _DeviceAccumulator:
@@ -228,7 +232,7 @@ class _Tensors:
         bias = torch.zeros(filled.shape[1 if by.transposed else 0])
         bias[: len(by.bias)] = torch.from_numpy(by.bias)
         weight = filled.to(self._device, self._dtype).contiguous(memory_format=torch.channels_last_3d)
-        return weight, bias.to(self._device, self._dtype)
+        return weight, (bias * _FACTOR).to(self._device, self._dtype)
 
 
 def _round_up(channels: int, multiple: int) -> int:
