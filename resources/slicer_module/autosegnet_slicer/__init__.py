@@ -1,0 +1,1 @@
+"""What the Slicer module does without Slicer: files, commands and the process that runs them. Needs Python alone."""
