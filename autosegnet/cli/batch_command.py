@@ -104,6 +104,7 @@ def _run_locked(
     from autosegnet.batch.find import find_studies
     from autosegnet.batch.plan import choose_part, plan_studies
     from autosegnet.batch.record import Places
+    from autosegnet.batch.replaced_inputs import refuse_replacing
     from autosegnet.batch.run import SegmentStudies
     from autosegnet.batch.store_search import StoreSearch
     from autosegnet.batch.study_table import read_study_table
@@ -125,6 +126,8 @@ def _run_locked(
     cases = {study.case for study in studies}
     entries = read_study_table(args.studies or listed, cases, is_list=listed is not None)
     _warn_of_others(args.output, cases)
+    read = {"--studies": args.studies, "--scheduler-file": args.scheduler_file, "--weights": weights.folder}
+    refuse_replacing(args.output, summary, studies, root=args.input, others=read)
     rows, tasks = plan_studies(args, choose_part(studies, part), weights.recipe, entries)
     state = State(summary, rows)
     log.info("%d studies: %s", len(rows), state.counts)

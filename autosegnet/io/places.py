@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 from autosegnet.errors import OutputError, UsageError, format_path
@@ -53,14 +52,35 @@ def check_outputs(
     Raises:
         UsageError: two of them are one file
     """
-    for (name, output), (other, path) in combinations(outputs.items(), 2):
-        if _is_overlap(output, path):
-            raise UsageError(f"{name} and {other} name the same file; choose one for each")
-    for name, output in outputs.items():
-        for of, path in inputs.items():
-            if path is not None and _is_replaced(output, path, is_read):
-                what = f"a file in the folder of {of}" if os.path.isdir(path) else of
-                raise UsageError(f"{name} would replace {what}; choose another place")
+    files = {name: output for name, output in outputs.items() if isinstance(output, Path)}
+    folders = {name: output for name, output in outputs.items() if isinstance(output, OutputFolder)}
+    taken = _check_each_other(files, folders)
+    existing: dict[tuple[int, int], str] | None = None
+    for of, read in inputs.items():
+        if read is None:
+            continue
+        what = f"a file in the folder of {of}" if os.path.isdir(read) else of
+        if os.path.isdir(read):
+            existing = _identify_all(outputs) if existing is None else existing
+            name = _find_replacing(existing, read, is_read)
+        else:
+            name = taken.get(_place(read)) or next((name for name, f in folders.items() if _is_covered(f, read)), "")
+        if name:
+            raise UsageError(f"{name} would replace {what}; choose another place")
+
+
+def _check_each_other(files: Mapping[str, Path], folders: Mapping[str, OutputFolder]) -> dict[str, str]:
+    """Return the names of the files by their places."""
+    taken: dict[str, str] = {}
+    for name, path in files.items():
+        if (other := taken.setdefault(_place(path), name)) != name:
+            raise UsageError(f"{other} and {name} name the same file; choose one for each")
+    all_outputs: dict[str, Path | OutputFolder] = {**folders, **files}
+    for name, folder in folders.items():
+        for other, output in all_outputs.items():
+            if other != name and _is_overlap(folder, output):
+                raise UsageError(f"{name} and {other} name the same file; choose one for each")
+    return taken
 
 
 def remove_older(outputs: Mapping[str, Output]) -> None:
@@ -88,29 +108,34 @@ def remove_file(path: Path) -> None:
     log.info("removed %s, of an earlier run", format_path(path))
 
 
-def _is_overlap(a: Output, b: Output) -> bool:
-    if a is None or b is None:
-        return False
-    if isinstance(a, OutputFolder) and isinstance(b, OutputFolder):
-        return _place(a.path) == _place(b.path)
-    return _is_covered(a, b) if isinstance(b, Path) else _is_covered(b, a)  # type: ignore[arg-type]
+def _is_overlap(folder: OutputFolder, other: OutputFolder | Path) -> bool:
+    if isinstance(other, OutputFolder):
+        return _place(folder.path) == _place(other.path)
+    return _is_covered(folder, other)
 
 
-def _is_covered(output: Path | OutputFolder, path: Path) -> bool:
+def _is_covered(folder: OutputFolder, path: Path) -> bool:
     """Return whether the output, when it is written, replaces the file."""
-    if isinstance(output, OutputFolder):
-        return _place(output.path) == _place(path.parent) and output.holds(path.name)
-    return _place(output) == _place(path)
+    return _place(folder.path) == _place(path.parent) and folder.holds(path.name)
 
 
-def _is_replaced(output: Output, path: Path, is_read: Callable[[str], bool]) -> bool:
-    if output is None:
-        return False
-    if not os.path.isdir(path):
-        return _is_covered(output, path)
-    existing = output.list_files() if isinstance(output, OutputFolder) else [output]
-    replaced = {identity for file in existing if (identity := _identify(file)) is not None}
-    return bool(replaced) and any(_identify(file) in replaced for file in _list_files_in(path) if is_read(file.name))
+def _identify_all(outputs: Mapping[str, Output]) -> dict[tuple[int, int], str]:
+    """Return the names of the outputs by what identifies each file of theirs that is there."""
+    existing: dict[tuple[int, int], str] = {}
+    for name, output in outputs.items():
+        for path in output.list_files() if isinstance(output, OutputFolder) else [output]:
+            if path is not None and (identity := _identify(path)) is not None:
+                existing[identity] = name
+    return existing
+
+
+def _find_replacing(existing: Mapping[tuple[int, int], str], folder: Path, is_read: Callable[[str], bool]) -> str:
+    """Return the name of an output that is one of the files of a folder, or ''."""
+    for file in _list_files_in(folder) if existing else ():
+        identity = _identify(file) if is_read(file.name) else None
+        if identity is not None and identity in existing:
+            return existing[identity]
+    return ""
 
 
 def _list_files_in(folder: Path) -> Iterator[Path]:
