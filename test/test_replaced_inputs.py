@@ -22,37 +22,34 @@ def finished(source: Path, batch) -> None:  # noqa: F811
     assert batch("--report").code == 0
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize(
     "place",
     ["p.nii.gz", "q.mha", "records/p.json", "thumbnails/p.png", "reports/p/lesions.csv", "summary.csv",
      "overview.html", "tables/lesions.csv"],
 )  # fmt: skip
 def test_a_link_in_output_to_an_image_of_input_is_refused(
-    tmp_path, source: Path, finished, batch, place: str, overwrite: bool  # noqa: F811
+    tmp_path, source: Path, finished, batch, place: str  # noqa: F811
 ) -> None:  # fmt: skip
     before = read_all(source)
     path = tmp_path / "out" / place
     path.unlink(missing_ok=True)
     path.symlink_to(source / "q" / "CTres.nii.gz")
-    done = batch(*(["--overwrite"] if overwrite else []), engine=never)
+    done = batch(*(["--overwrite"] if place == "p.nii.gz" else []), engine=never)
     assert done.code == 2, done.log
     assert f"OUTPUT/{place} would replace a file in the folder of INPUT" in done.log.splitlines()[-1]
     assert read_all(source) == before
 
 
-@pytest.mark.parametrize("place", ["p.nii.gz", "records/p.json", "summary.csv", "tables/lesions.csv"])
-def test_an_image_of_input_that_is_hard_linked_into_output_stays(
-    tmp_path, source: Path, finished, batch, place: str  # noqa: F811
-) -> None:  # fmt: skip
+def test_images_of_input_that_are_hard_linked_into_output_stay(tmp_path, source: Path, finished, batch) -> None:  # noqa: F811
     before = read_all(source)
-    (tmp_path / "out" / place).unlink()
-    os.link(source / "q" / "CTres.nii.gz", tmp_path / "out" / place)
+    for place in ("p.nii.gz", "records/p.json", "summary.csv", "tables/lesions.csv"):
+        (tmp_path / "out" / place).unlink()
+        os.link(source / "q" / "CTres.nii.gz", tmp_path / "out" / place)
     assert batch("--overwrite", "--report").code == 0
     assert read_all(source) == before
 
 
-@pytest.mark.parametrize("place", ["records", "thumbnails", "reports", "reports/p"])
+@pytest.mark.parametrize("place", ["records", "reports/p"])
 def test_a_folder_of_output_that_is_linked_to_one_of_input_is_refused(
     tmp_path, source: Path, finished, batch, place: str  # noqa: F811
 ) -> None:  # fmt: skip
@@ -95,14 +92,12 @@ def test_an_image_that_a_list_names_in_output_itself_is_refused(tmp_path, source
     assert before.items() <= read_all(tmp_path / "out").items()
 
 
-@pytest.mark.parametrize("name", ["list.csv", "stated.csv", "weights/recipe.json", "weights/fold_0.safetensors"])
+@pytest.mark.parametrize("name", ["list.csv", "stated.csv", "weights/recipe.json"])
 def test_a_summary_that_is_a_link_to_what_is_read_is_refused(
     tmp_path, source: Path, weights: Path, batch, name: str  # noqa: F811
 ) -> None:  # fmt: skip
     (tmp_path / "list.csv").write_text("case,pet,ct\np,in/p/SUV.nii.gz,in/p/CTres.nii.gz\n")
     (tmp_path / "stated.csv").write_text("case\np\n")
-    if not (tmp_path / name).exists():
-        name = next(f"weights/{path.name}" for path in weights.iterdir() if path.suffix != ".json")
     before = (tmp_path / name).read_bytes()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "summary.csv").symlink_to(tmp_path / name)

@@ -113,6 +113,28 @@ def test_a_process_killed_before_its_first_task_leaves_the_work_to_the_others(tm
     assert sorted(done) == [(k, k) for k in range(4)]
 
 
+def wait_for_others_if_first(task: tuple[int, Path]) -> tuple[int, bool]:
+    """Return the process; the first task waits for the other two and returns whether they were done meanwhile."""
+    number, folder = task
+    if number:
+        (folder / str(number)).touch()
+        return os.getpid(), True
+    for _ in range(300):
+        if all((folder / other).exists() for other in "12"):
+            return os.getpid(), True
+        time.sleep(0.1)
+    return os.getpid(), False
+
+
+def test_a_task_that_was_read_ahead_goes_to_a_process_that_has_nothing_else_to_do(tmp_path: Path) -> None:
+    tasks = [(number, tmp_path) for number in range(3)]
+    (first, are_done), (second, _), (third, _) = run_each(
+        wait_for_others_if_first, tasks, workers=Workers(2), unit="task"
+    )
+    assert are_done
+    assert second == third != first
+
+
 @pytest.mark.parametrize(
     ("visible", "expected"),
     [("0,1,2", ["0", "1", "2", "0"]), ("GPU-a,GPU-b", ["GPU-a", "GPU-b"] * 2), ("3", ["3"] * 4)],

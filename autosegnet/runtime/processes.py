@@ -2,7 +2,8 @@
 
 Processes are spawned, not forked, because torch, ITK and OpenMP do not survive a fork. Each has its own pipe, so that
 one that is killed locks nobody out: the task that it was at is tried once more, the one that it read ahead goes to
-another. All end with the process that started them, however it ends.
+another. A task that was read ahead also goes to a process that has nothing else to do: each asks before it begins one.
+All end with the process that started them, however it ends.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
+_LATER = "later"
 _MOST_TRIES = 2  # of a task whose process is killed: the first may have died of its neighbours' memory
 
 
@@ -72,15 +74,32 @@ class _Pool:
         return _Process(process, ours, place)
 
     def send_next(self, process: _Process) -> None:
-        """Send a task, or None for the end; leave what idle processes can begin, instead of having it read ahead."""
+        """Send a task; _LATER if there is none to be read ahead, because idle processes can begin it; or None, the end.
+
+        What is to be read ahead is asked for before the task in hand is begun.
+        """
         idle = sum(not (other.tasks or other.is_told_to_end) for other in self.processes)
-        task = self.waiting.popleft() if len(self.waiting) > (idle if process.tasks else 0) else None
-        if task is None:
-            process.is_told_to_end = True
+        answer: tuple[int, Any] | str | None
+        if process.tasks:
+            answer = self.waiting.popleft() if len(self.waiting) > idle else _LATER
         else:
-            process.tasks.append(task)
+            answer = self.waiting.popleft() if self.waiting else self._take_back()
+        if answer is None:
+            process.is_told_to_end = True
+        elif not isinstance(answer, str):
+            process.tasks.append(answer)
         with suppress(BrokenPipeError):  # the end of the pipe is heard of next
-            process.pipe.send(task)
+            process.pipe.send(answer)
+
+    def _take_back(self) -> tuple[int, Any] | None:
+        """Return a task that another process has read ahead and not begun, and take it from that process."""
+        holder = max(self.processes, key=lambda process: len(process.tasks))
+        return holder.tasks.pop() if len(holder.tasks) > 1 else None
+
+    def answer(self, process: _Process, number: int) -> None:
+        """Say whether a task that a process is about to begin is still its own."""
+        with suppress(BrokenPipeError):
+            process.pipe.send(any(number == own for own, _ in process.tasks))
 
     def replace(self, ended: _Process) -> Iterator[tuple[int, Lost]]:
         """Take a process that has ended from the pool, and start another if there is work for it.
@@ -143,6 +162,8 @@ def do_in_processes(
                     continue
                 if kind == "next":
                     pool.send_next(process)
+                elif kind == "begin":
+                    pool.answer(process, value)
                 elif kind == "result":
                     process.tasks.pop(0)
                     yield value
@@ -177,13 +198,18 @@ class _Channel:
         with self._lock:
             self._pipe.send((kind, value))
 
-    def take_tasks(self) -> Iterator[tuple[int, Any]]:
+    def take_tasks(self) -> Iterator[tuple[int, Any] | None]:
+        """Yield tasks, and None whenever there is none to be read ahead."""
         while True:
             self.send("next")
-            task = self._pipe.recv()
-            if task is None:
+            answer = self._pipe.recv()
+            if answer is None:
                 return
-            yield task
+            yield None if answer == _LATER else answer
+
+    def may_begin(self, number: int) -> bool:
+        self.send("begin", number)
+        return bool(self._pipe.recv())
 
     def tell(self, number: int, share: float) -> None:
         self.send("share", (number, share))
@@ -210,7 +236,7 @@ def _run_process(pipe: Connection, work: Work[Any, Any], cores: Sequence[int], p
     channel = _Channel(pipe)
     log_through(_ToChannel(channel))
     try:
-        for numbered in do_in_turn(work, channel.take_tasks(), channel.tell):
+        for numbered in do_in_turn(work, channel.take_tasks(), channel.tell, channel.may_begin):
             channel.send("result", numbered)
     except (EOFError, ConnectionError):
         os._exit(1)  # nobody listens any more

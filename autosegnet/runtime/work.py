@@ -70,29 +70,37 @@ class Lost:
     reason: str
 
 
-def do_in_turn(work: Work[T, R], tasks: Iterable[tuple[int, T]], tell: TellShare) -> Iterator[tuple[int, R]]:
+def do_in_turn(
+    work: Work[T, R],
+    tasks: Iterable[tuple[int, T] | None],
+    tell: TellShare,
+    may_begin: Callable[[int], bool] = lambda number: True,
+) -> Iterator[tuple[int, R]]:
     """Do the tasks in this process, and yield the number and the result of each.
 
     The next task is read while the present one is done.
 
     Args:
-        tasks: with their numbers; `work.open` is called before the first is taken.
+        tasks: with their numbers; None if there is none to be read ahead. `work.open` is called before the first.
         tell: see `TellShare`.
+        may_begin: says of the number of a task that was read whether it is still to be done here.
     """
     opened = work.open()
     for number, task, reading in _read_ahead(work, tasks):
+        if not may_begin(number):
+            continue
         result = work.do(opened, task, reading, lambda share, number=number: tell(number, share))  # type: ignore[misc]
         del reading  # what was read goes before the next but one is read
         yield number, result
 
 
-def _read_ahead(work: Work[T, R], tasks: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T, Future[Any]]]:
+def _read_ahead(work: Work[T, R], tasks: Iterable[tuple[int, T] | None]) -> Iterator[tuple[int, T, Future[Any]]]:
     """Yield each task with its reading, of which one is under way while the one before is used, never more."""
     before: tuple[int, T, Future[Any]] | None = None
     pool = ThreadPoolExecutor(1, "reader")
     try:
-        for number, task in tasks:
-            present = (number, task, pool.submit(work.read, task))
+        for numbered in tasks:
+            present = None if numbered is None else (*numbered, pool.submit(work.read, numbered[1]))
             if before is not None:
                 yield before
             before = present
