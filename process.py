@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-# Before numpy and scipy are imported: each would start a thread a core that nothing here gives work to.
+# Before numpy and scipy are imported: each would start one thread per core, and nothing here gives them work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import SimpleITK as sitk

@@ -1,8 +1,8 @@
 """Ask whether a CT lies where the PET's patient lies, or would fit better mirrored, turned or shifted.
 
-The right place is the one that tells most: there, knowing the HU of a voxel says most about its SUV (mutual
-information). No threshold of it would do, because it depends on the patient, the noise and the part of the body. So the
-CT's place is compared with rivals, on a coarse grid along the CT's own axes.
+The CT is in the right place if its HU predict the SUV of the same voxels best (mutual information). A fixed threshold
+would not do, because mutual information depends on the patient, the noise and the part of the body. So the CT's place
+is compared with rival places, on a coarse grid along the CT's own axes.
 
 What was measured on real and simulated studies: docs/evidence/image-checks.md.
 """
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 Codes = NDArray[np.uint16]
 Axis = int
 
-STEP_MM = 8.0  # of the coarse grid; averages the noise of the PET, and tells left from right in a thigh
+STEP_MM = 8.0  # averages the noise of the PET, and still tells left from right in a thigh
 SHIFTS_MM = (24, 48, 96)  # breathing and small movements stay below
-_LEAST_VOXELS = 4000  # two litres; in less, chance decides
-_AROUND = 4  # voxels around the patient that count, too: without air, an outline is no outline
+_LEAST_VOXELS = 4000  # two litres; with less, the result is chance
+_AROUND = 4  # voxels around the patient that also count: without air there is no outline to compare
 _OUTSIDE = -1e6  # marks what no image covers; as HU it counts as air
 _SUV_EDGES = 0.05 * 2.0 ** (np.arange(20) / 2)
 # Air, lung, fat, soft tissue in steps, bone.
@@ -42,7 +42,7 @@ class Rival:
     """The other place that fits best.
 
     Args:
-        place: what would have to be done to the CT, in words.
+        place: what would move the CT there, in words.
         gain: mutual information there, relative to that of the CT as it is.
         is_turned: whether it is mirrored or turned, not only shifted.
     """
@@ -137,7 +137,7 @@ def _name_axis(direction: NDArray[np.float64]) -> str:
 
 
 def _fit(codes: Codes, shape: tuple[int, ...]) -> Codes:
-    """Return codes cut or padded with air to a shape, about the same middle."""
+    """Return codes cut or padded with air to a shape; the middle stays in the middle."""
     fitted = np.zeros(shape, codes.dtype)
     shared = [min(here, there) for here, there in zip(codes.shape, shape, strict=True)]
     into, out_of = (
@@ -149,7 +149,7 @@ def _fit(codes: Codes, shape: tuple[int, ...]) -> Codes:
 
 
 def _shift(codes: Codes, axis: Axis, steps: int) -> Codes:
-    """Return codes moved along an axis, air where nothing comes from."""
+    """Return codes moved along an axis; what becomes free is air."""
     shifted = np.zeros_like(codes)
     count = codes.shape[axis]
     steps = max(-count, min(count, steps))

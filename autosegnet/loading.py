@@ -82,7 +82,7 @@ def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> L
     """Return the study in two files or folders, checked; one folder may hold both series.
 
     Raises:
-        InputError: it cannot be read, paired, converted or believed.
+        InputError: it cannot be read, paired, converted or trusted.
         UsageError: options that contradict each other or the kind of input.
     """
     options = options or InputOptions()
@@ -149,7 +149,7 @@ def load_dicom(headers: Iterable[Header], options: InputOptions) -> LoadedStudy:
         options: how to read them.
 
     Raises:
-        InputError: it cannot be read, paired, converted or believed.
+        InputError: it cannot be read, paired, converted or trusted.
     """
     from autosegnet.dicom.choice import choose_pet
     from autosegnet.dicom.series import sort_series

@@ -187,7 +187,7 @@ def test_a_folder_of_an_earlier_version_is_taken_over(tmp_path, batch) -> None:
     shutil.rmtree(tmp_path / "out" / "thumbnails")
     assert batch(engine=never).code == 0
     (tmp_path / "out" / "p.nii.gz").write_bytes(b"")
-    assert "p is done again" in batch().log
+    assert "p is segmented again" in batch().log
 
 
 def test_finished_studies_are_not_done_again(tmp_path, batch) -> None:
@@ -224,11 +224,11 @@ def exchange_mask(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason", "again"),
     [
-        (change_weights, "p is done again: changed since: weights", {"p.nii.gz", "q.nii.gz"}),
-        (change_input, "p is done again: changed since: input", {"p.nii.gz"}),
-        (remove_mask, "p is done again: its mask is not in place", {"p.nii.gz"}),
-        (empty_mask, "p is done again: its mask is not the one that was written", {"p.nii.gz"}),
-        (exchange_mask, "p is done again: its mask is not the one that was written", {"p.nii.gz"}),
+        (change_weights, "p is segmented again: changed since: weights", {"p.nii.gz", "q.nii.gz"}),
+        (change_input, "p is segmented again: changed since: input", {"p.nii.gz"}),
+        (remove_mask, "p is segmented again: its mask is missing", {"p.nii.gz"}),
+        (empty_mask, "p is segmented again: its mask was changed", {"p.nii.gz"}),
+        (exchange_mask, "p is segmented again: its mask was changed", {"p.nii.gz"}),
     ],
 )
 def test_what_changed_is_noticed_and_done_again(tmp_path, batch, change, reason: str, again: set[str]) -> None:
@@ -303,7 +303,7 @@ def test_a_mask_that_no_batch_made_is_left_alone(tmp_path, batch, name: str) -> 
     (tmp_path / "out" / name).write_bytes(b"somebody's truth")
     done = batch()
     assert done.code == 3
-    assert f"found {name} in the output folder, which no batch made there" in rows(tmp_path)["p"]["reason"]
+    assert f"found {name} in the output folder, which no batch made" in rows(tmp_path)["p"]["reason"]
     assert (tmp_path / "out" / name).read_bytes() == b"somebody's truth"
     assert rows(tmp_path)["q"]["status"] == "done"
     assert batch("--overwrite").code == 0

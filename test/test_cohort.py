@@ -102,7 +102,7 @@ def test_studies_of_every_layout_are_found(tmp_path: Path, files: list[str], exp
             "2 CT images",
         ),
         (["a/b_c/SUV.nii", "a/b_c/CT.nii", "a_b/c/SUV.nii", "a_b/c/CT.nii"], "a_b_c", "2 studies have this name"),
-        (["SEG/SUV.nii", "SEG/CT.nii"], "SEG", "would hide all others"),
+        (["SEG/SUV.nii", "SEG/CT.nii"], "SEG", "would find no other mask"),
         ([f"{'x' * 120}/{'y' * 120}/{n}.nii" for n in ("SUV", "CT")], "x" * 40, "too long"),
     ],
 )
@@ -209,7 +209,7 @@ def test_images_in_no_layout_are_told(tmp_path: Path, caplog: pytest.LogCaptureF
     touch(tmp_path, "p/SUV.nii", "p/CT.nii", "p/SEG.nii", "q/head.nii.gz", "labelsTr/a.nii.gz")
     with caplog.at_level(logging.WARNING, "autosegnet.batch.find"):
         assert list(found(tmp_path)) == ["p"]
-    assert "1 images in no known layout are left alone: q/head.nii.gz" in caplog.text
+    assert "1 images in no known layout are ignored: q/head.nii.gz" in caplog.text
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:

@@ -74,8 +74,8 @@ def test_a_cohort_in_a_store_gives_the_masks_of_a_folder(tmp_path, batch, store)
     store.put(str(source / "p/s/SUV.nii.gz"), "cohorts/in/p/s/SUV.nii.gz")
     store.pipe("cohorts/out/q_t.nii.gz", b"cut")
     third = batch(source="s3://cohorts/in", output="s3://cohorts/out")
-    assert "p_s is done again: changed since: input" in third.log
-    assert "q_t is done again: its mask is not the one that was written" in third.log
+    assert "p_s is segmented again: changed since: input" in third.log
+    assert "q_t is segmented again: its mask was changed" in third.log
     assert store.cat("cohorts/out/q_t.nii.gz") == (tmp_path / "out" / "q_t.nii.gz").read_bytes()
 
 

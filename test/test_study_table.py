@@ -46,8 +46,8 @@ def test_without_a_table_nothing_is_said():
     [
         ("case,weigth_kg\np1,70\n", "the columns weigth_kg .* expected case and any of pet_series"),
         ("ct_series\n1\n", "no column case"),
-        ("case\np1\np1\n", "p1 stands in two rows, line 3"),
-        ("case\nq\n", "q is no case that was found, line 2"),
+        ("case\np1\np1\n", "p1 appears in two rows, line 3"),
+        ("case\nq\n", "q is not among the cases found, line 2"),
         ("case,weight_kg\np1,heavy\n", "column weight_kg is 'heavy'; expected a number, line 2"),
         ("case,dose_mbq\np1,-3\n", "column dose_mbq of --studies is -3; expected more than 0"),
         ("case,same_frame\np1,perhaps\n", "expected yes or no, line 2"),

@@ -1,7 +1,7 @@
-"""Studies that a table lists: a CSV with the columns case, pet and ct, and optional ones; it ends all guessing.
+"""Studies listed in a CSV with the columns case, pet and ct, and optional ones. Nothing is guessed.
 
-Paths are relative to the table's folder, or absolute. PET and CT are files or folders of DICOM. Other columns than the
-known ones are left alone, so a table may also hold cohort, truth and whatever else belongs to a study.
+Paths are relative to the table's folder, or absolute. PET and CT are files or folders of DICOM. Unknown
+columns are ignored, so a table may also hold cohort, truth and whatever else belongs to a study.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def read_case_list(path: Path) -> list[CohortStudy]:
     """Return the studies of a table, in the order of their names; one whose files are missing has a fault.
 
     Raises:
-        InputError: no table, a column is missing, no study, or a case that appears twice or is no name of a file.
+        InputError: there is no table, column or study, or a case appears twice or cannot be a file's name.
     """
     rows = read_table(path, what="a list of studies", other_bytes="surrogateescape")
     rows = [{name.lower(): value for name, value in row.items()} for row in rows]

@@ -29,9 +29,9 @@ _BODY_COLUMNS: Final = (
 )
 _ORIGIN_COLUMNS: Final = ("suv", "warnings", "software", "engine", "weights", "input", "made", "mask_sha256")
 STUDY_COLUMNS: Final = (*(field.name for field in fields(StudyRow)), *_BODY_COLUMNS, *_ORIGIN_COLUMNS)
-"""Of `studies.csv`: those of `summary.csv`, more of the body's figures, and what the mask was made from."""
+"""Columns of `studies.csv`: those of `summary.csv`, more figures of the body, and what the mask was made from."""
 COHORT_LESION_COLUMNS: Final = ("case", *LESION_COLUMNS, *_ORIGIN_COLUMNS)
-"""Of the cohort's `lesions.csv`: those of a report's, with the case and what the mask was made from."""
+"""Columns of the cohort's `lesions.csv`: the case, the columns of a report, and what the mask was made from."""
 
 _TEXTS: Final = {
     "case", "status", "reason", "mask", "label", "site", "side", "site_source", "maybe_physiological",
@@ -113,7 +113,7 @@ def _format_chunks(columns: Sequence[str], rows: Iterator[_Cells]) -> Iterator[b
 
 
 def _write_parquet(table: Path) -> None:
-    """Write a CSV of ours as Parquet beside it; without pyarrow, remove a Parquet file that is now outdated."""
+    """Write a CSV as Parquet beside it. Without pyarrow, remove an outdated Parquet file."""
     path = table.with_suffix(".parquet")
     try:
         import pyarrow as pa

@@ -45,14 +45,14 @@ def pack_names(names: list[str]) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortStudy:
-    """A study, or what there is of one.
+    """A study, or an incomplete one.
 
     Args:
         case: its name, fit for a file's.
         pet, ct: image files, or folders of DICOM that a list names; None if `dicom` holds the study, or if missing.
         dicom: every PET and CT object of the study.
         pet_series, ct_series: SeriesInstanceUID, or its end, of the series meant in a folder with several.
-        fault: why it cannot be segmented, '' if nothing is known against it.
+        fault: why it cannot be segmented; '' if no reason is known.
     """
 
     case: str

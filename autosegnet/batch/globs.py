@@ -1,7 +1,7 @@
 """Studies by two patterns, for folders in no known layout: `--pet-glob '*/PT*.nii.gz' --ct-glob '*/CT*.nii.gz'`.
 
-A PET and a CT belong together if they are the only ones that the patterns find in their folder; else if the text that
-each pattern's `*` stands for is the same.
+A PET and a CT belong together if the patterns find only them in their folder. Otherwise they do if `*` stands for the
+same text in both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def find_by_globs(root: Path, pet_glob: str, ct_glob: str, *, leave_out: Path) -
         root: folder of the cohort.
         pet_glob: of the PET images, relative to the root; `*` stands for any text without a slash, `**` for any.
         ct_glob: of the CT images.
-        leave_out: a folder that is not looked into.
+        leave_out: a folder to skip.
     """
     paths = [
         folder / name
@@ -54,7 +54,7 @@ def _pair_one(case: str, pet: Path, cts: list[Path]) -> CohortStudy:
 
 
 def _match_all(paths: list[Path], root: Path, glob: str) -> dict[Path, tuple[str, ...]]:
-    """Return the paths that match a pattern, each with the text that its stars stand for."""
+    """Return the paths that match a pattern, each with the text that its `*` matched."""
     pattern = re.compile(_translate(glob), re.IGNORECASE)
     matches = {path: pattern.fullmatch(path.relative_to(root).as_posix()) for path in paths}
     return {path: match.groups() for path, match in matches.items() if match}

@@ -78,7 +78,7 @@ def _find_tree_study(stems: Stems, parts: tuple[str, ...], root: Path) -> list[C
 
 
 def _find_by_suffix(stems: Stems, above: tuple[str, ...], pet: str, ct: str) -> list[CohortStudy]:
-    """Return the studies by the ends of names; a CT without a PET is a study with a fault only beside others."""
+    """Return the studies by the ends of names. A CT without a PET is a faulty study only if there are other studies."""
     names = {stem.removesuffix(end) for end in (pet, ct) for stem in stems if stem.endswith(end) and stem != end}
     if (pet, ct) != _NNUNET and not any(name + pet in stems for name in names):
         return []  # a CT of something else
@@ -97,7 +97,7 @@ def _find_by_prefix(stems: Stems, above: tuple[str, ...], root: Path) -> list[Co
         cts = {stem.removeprefix(ct): paths for stem, paths in stems.items() if stem.startswith(ct)}
         if not pets:
             continue
-        if len(pets) == 1 and len(cts) <= 1:  # a folder per study, as LION and MOOSE want it
+        if len(pets) == 1 and len(cts) <= 1:  # one folder per study, as LION and MOOSE expect
             images = [next(iter(found.values()), ()) for found in (pets, cts)]
             return [_pair(name_case(above, root), *images, expected=(f"{pet.upper()}…", f"{ct.upper()}…"))]
         studies = []
@@ -114,7 +114,7 @@ class BidsSession:
     """The PET and CT images of one subject and session, in any of its folders (bids-specification, PET)."""
 
     def __init__(self, above: tuple[str, ...]) -> None:
-        """Begin with no image.
+        """Start without images.
 
         Args:
             above: folders above the subject's.
@@ -123,7 +123,7 @@ class BidsSession:
         self._images: dict[str, list[Path]] = {"pet": [], "ct": []}
 
     def add(self, kind: str, path: Path) -> None:
-        """Take an image of a kind, "pet" or "ct"."""
+        """Add an image of a kind, "pet" or "ct"."""
         self._images[kind].append(path)
 
     @property

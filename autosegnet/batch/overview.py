@@ -1,7 +1,7 @@
 """The overview of a cohort: one page that works offline, failures and warnings first, sortable, with thumbnails.
 
-It lies in OUTPUT, beside the pictures and reports that it shows. A strict policy lets it run its own script alone and
-reach nothing but those.
+It lies in OUTPUT, beside the pictures and reports that it shows. A strict content policy lets it run only its own
+script and load only those files.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FIGURES: Final[tuple[tuple[str, str, Callable[[StudyRow], float | None], str], 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A study with what the page says about it."""
+    """A study and what the page says about it."""
 
     row: StudyRow
     warnings: tuple[str, ...]
@@ -116,5 +116,5 @@ def _link(output: Path, path: Path) -> str:
 
 
 def _hash(text: str) -> str:
-    """Return what a content security policy calls a script or style by."""
+    """Return the hash that names a script or style in a content security policy."""
     return "sha256-" + b64encode(hashlib.sha256(text.encode()).digest()).decode()

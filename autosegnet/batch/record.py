@@ -1,9 +1,9 @@
-"""What a batch remembers of each study: a record beside its mask, and a row of `summary.csv`.
+"""What a batch records about each study: a file for its mask, and a row of `summary.csv`.
 
 A study is done when its mask is in place and its record says that the mask was made from the same input by the same
-weights, software and options. The record holds the mask's SHA-256, so a mask that was cut or exchanged is noticed. The
-record is written before the mask, and an outdated mask and its report are removed before either, so that a run killed
-at any moment leaves no mask that its record does not describe.
+weights, software and options. The record holds the mask's SHA-256, so a truncated or replaced mask is noticed. The
+record is written before the mask, and an outdated mask and its report are removed before either. So a run that is
+killed at any moment leaves no mask that its record does not describe.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _FORMAT = 1
 _READ_BYTES = 1 << 20
 
 DependsOn = Mapping[str, str]
-"""What a mask was made from, in words or digests by name: input, weights, software, options."""
+"""What a mask was made from, as texts or digests by name: input, weights, software, options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRow:
-    """One study in `summary.csv`, whose columns are these fields; None if there is nothing to say.
+    """One study in `summary.csv`, whose columns are these fields; None for an empty cell.
 
     Args:
         status: 'done', 'failed' or 'pending'.
         reason: why it failed.
-        seconds: of reading, computing and writing.
+        seconds: time for reading, computing and writing.
         mask: file below the output folder.
     """
 
@@ -53,10 +53,10 @@ class StudyRow:
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """What became of one study.
+    """The result of one study.
 
     Args:
-        is_bug: whether it failed by an error that no input should cause.
+        is_bug: whether it failed with an error that no input should cause.
     """
 
     row: StudyRow
@@ -65,7 +65,7 @@ class StudyResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What is known of a finished study. Old records lack what came later: then it is empty.
+    """What is known of a finished study. Fields that an old record lacks are empty.
 
     Args:
         row: of the summary.
@@ -88,7 +88,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the results of a case lie.
+    """Paths of the results of a case.
 
     Args:
         output: folder of the batch.
@@ -132,24 +132,24 @@ class Places:
 def digest_input(files: Sequence[Path], root: Path) -> str:
     """Return a digest that changes when a file of a study is added, removed, renamed or written.
 
-    The place below the root, the size and the time of change of each file count; its content is not read.
+    It covers the path below the root, the size and the modification time of each file. Contents are not read.
 
     Raises:
-        InputError: a file that is gone.
+        InputError: a file is gone.
     """
     digest = hashlib.sha256()
     for path in sorted(files):
         try:
             state = path.stat()
         except OSError as error:
-            raise InputError(f"cannot look at {format_path(path.name)}: {error.strerror}") from error
+            raise InputError(f"cannot read size and time of {format_path(path.name)}: {error.strerror}") from error
         place = path.relative_to(root) if path.is_relative_to(root) else path  # a list may name files anywhere
         digest.update(f"{place}\n{state.st_size}\n{state.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def format_record(record: Record) -> str:
-    """Return the text of a record; its lesions are a table, so that hundreds of them stay small."""
+    """Return the text of a record. Lesions are stored as a table, so that hundreds of them stay small."""
     columns = list(record.lesions[0]) if record.lesions else []
     content = {
         "format": _FORMAT,
@@ -166,7 +166,7 @@ def format_record(record: Record) -> str:
 
 
 def read_record(path: Path) -> Record | None:
-    """Return a record; None if there is none that can be understood."""
+    """Return a record; None if it is missing or cannot be understood."""
     try:
         content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
         if content["format"] != _FORMAT:
@@ -186,15 +186,15 @@ def read_record(path: Path) -> Record | None:
 
 
 def read_finished_row(places: Places, depends_on: DependsOn, *, is_mirror: bool = False) -> StudyRow | str:
-    """Return the row of a study that is done, or why it is to be done: '' if nothing was done before.
+    """Return the row of a finished study, or why it must be done: '' if it was never done.
 
     Args:
         places: of the study.
-        depends_on: what its mask would be made from now.
-        is_mirror: whether masks are there in name and size alone, so that only their sizes can be compared.
+        depends_on: what the mask would depend on now.
+        is_mirror: whether masks are placeholders of the right size, so that only sizes can be compared.
 
     Raises:
-        InputError: a mask is in place that no record describes.
+        InputError: there is a mask that no record describes.
     """
     record = read_record(places.record)
     name, masks = record.row.mask if record else "", places.masks
@@ -207,15 +207,15 @@ def read_finished_row(places: Places, depends_on: DependsOn, *, is_mirror: bool 
     if record is None:
         return ""
     if not masks:
-        return "its mask is not in place"
+        return "its mask is missing"
     changed = [name for name, value in depends_on.items() if record.depends_on.get(name) != value]
     if changed:
         return f"changed since: {', '.join(changed)}"
-    return record.row if _is_intact(masks[0], record, is_mirror) else "its mask is not the one that was written"
+    return record.row if _is_intact(masks[0], record, is_mirror) else "its mask was changed"
 
 
 def _is_intact(mask: Path, record: Record, is_mirror: bool) -> bool:
-    """Return whether a mask is the one of its record; old records have no digest, so their masks only have content."""
+    """Return whether a mask is the one in its record. If an old record has no digest, any non-empty mask counts."""
     digest = hashlib.sha256()
     try:
         if is_mirror:
@@ -231,19 +231,19 @@ def _is_intact(mask: Path, record: Record, is_mirror: bool) -> bool:
 
 
 def remove_results(places: Places) -> None:
-    """Remove the masks and the report of a case, so that none outlives the record that describes it.
+    """Remove the masks and the report of a case, so that no mask outlives the record that describes it.
 
     Raises:
-        OutputError: the folder lets none be removed.
+        OutputError: they cannot be removed.
     """
     _remove(places.masks, places)
 
 
 def remove_recorded_results(places: Places) -> None:
-    """Remove the mask that the record of a case names, and the report; a mask that no batch made stays.
+    """Remove the mask that the record names, and the report. A mask that no batch made stays.
 
     Raises:
-        OutputError: the folder lets none be removed.
+        OutputError: they cannot be removed.
     """
     record = read_record(places.record)
     if record is not None:
@@ -265,7 +265,7 @@ def make_failed_row(case: str, reason: str) -> StudyRow:
 
 
 def make_pending_row(case: str) -> StudyRow:
-    """Return the row of a study whose turn is still to come."""
+    """Return the row of a study that has not been segmented yet."""
     return StudyRow(case=case, status="pending")
 
 

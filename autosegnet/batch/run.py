@@ -1,4 +1,4 @@
-"""Segments one study of a batch: read, computed, measured, written; what goes wrong is its result."""
+"""Segments one study of a batch: reads, computes, measures, writes. An error becomes the study's result."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class _Reading:
     """A study that was read.
 
     Args:
-        warnings: about it, until now.
-        seconds: that it took.
+        warnings: about it, so far.
+        seconds: time that reading took.
     """
 
     loaded: LoadedStudy
@@ -65,8 +65,8 @@ class SegmentStudies:
         weights: of the folds.
         device: for `open_engine`.
         open_engine: called with the weights and the device, and again if a study moved the engine off the GPU.
-        source: of INPUT, if it lies in a store.
-        target: of OUTPUT, likewise.
+        source: mirror of INPUT, if that is in a store.
+        target: mirror of OUTPUT, if that is in a store.
     """
 
     weights: Weights
@@ -76,7 +76,7 @@ class SegmentStudies:
     target: Mirror | None = None
 
     def open(self) -> Callable[[], Engine]:
-        """Return what gives the engine, with the folds loaded and logged."""
+        """Return a function that returns the engine. The folds are loaded and logged now."""
         engine = keep_engine_open(self._open_engine)
         engine()
         return engine
@@ -90,7 +90,7 @@ class SegmentStudies:
         """Return the study of a task.
 
         Raises:
-            InputError: it cannot be read, paired, converted or believed.
+            InputError: it cannot be read, paired, converted or trusted.
         """
         start = time.perf_counter()
         staging = self.source.stage(task) if self.source else nullcontext(task)
@@ -108,7 +108,7 @@ class SegmentStudies:
         """Segment a study and write its results.
 
         Raises:
-            OutputError, WeightsError: what would stop every other study, too.
+            OutputError, WeightsError: the error would stop every other study, too.
         """
         with log_about(task.study.case):
             return self._attempt(opened(), task, reading, lambda done, of: tell(done / of))
@@ -119,7 +119,7 @@ class SegmentStudies:
         case = task.study.case
         try:
             places = Places(task.mask.parent, case)
-            remove_results(places)  # if the study fails now, what is outdated would belie it
+            remove_results(places)  # if the study fails now, old results would contradict its status
             if self.target:
                 self.target.remove_results(places)
             row = _segment(task, reading.result(), engine, self.weights, progress)
@@ -133,7 +133,7 @@ class SegmentStudies:
         except Exception as error:
             if is_lack_of_memory(error):
                 return StudyResult(make_failed_row(case, OUT_OF_MEMORY))
-            # The contract's bug: the others are worth doing all the same.
+            # A bug, exit code 1 by the contract. The other studies are still worth doing.
             log.exception("unexpected error")
             reason = f"unexpected {type(error).__name__}, a bug; the log has its traceback"
             return StudyResult(make_failed_row(case, reason), is_bug=True)

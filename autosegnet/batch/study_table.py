@@ -1,4 +1,4 @@
-"""A table of studies: which series of a case are meant, and what its files do not say."""
+"""A table of studies: which series of a case to use, and facts that its files do not state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FLAGS: Final = {"": False, "no": False, "false": False, "0": False, "yes": True
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyEntry:
-    """What a row of the table says.
+    """One row of the table.
 
     Args:
         pet_series: SeriesInstanceUID of the PET, or its end; "" for any.
@@ -29,7 +29,7 @@ class StudyEntry:
     facts: StatedFacts = StatedFacts(way="table")
 
     def describe(self) -> str:
-        """Return what the row says in a form that changes if it does, "" if it says nothing."""
+        """Return the row's content as a text, "" if the row is empty. The text changes if the row does."""
         if self == StudyEntry():
             return ""
         facts = {name: getattr(self.facts, name) for name in self.facts.list_given()}
@@ -47,12 +47,12 @@ def read_study_table(path: Path | None, cases: Collection[str], *, is_list: bool
 
     Args:
         path: CSV with some of `COLUMNS_OF_STUDIES`.
-        cases: that were found; a row of another case is refused, because its name is probably misspelt.
+        cases: those that were found. A row of another case is refused, because its name is probably misspelt.
         is_list: the table is INPUT, which lists studies and their series, and may have any other columns.
 
     Raises:
-        InputError: no such table, a column that is not known, a case that was not found or stands in two rows, a value
-            that cannot be.
+        InputError: the table is missing, a column is unknown, a case was not found or appears twice, or a value is
+            invalid.
     """
     if path is None:
         return {}
@@ -66,10 +66,8 @@ def read_study_table(path: Path | None, cases: Collection[str], *, is_list: bool
     for number, row in enumerate(rows, start=2):
         case = row["case"]
         if case in entries or case not in cases:
-            found = "stands in two rows" if case in entries else "is no case that was found"
-            raise InputError(
-                f"{format_path(case, 80)} {found}, line {number} {where}; the names are those in summary.csv"
-            )
+            found = "appears in two rows" if case in entries else "is not among the cases found"
+            raise InputError(f"{format_path(case, 80)} {found}, line {number} {where}; use the names in summary.csv")
         try:
             entries[case] = _read_row({**row, **dict.fromkeys(_SERIES, "")} if is_list else row)
         except UsageError as error:

@@ -1,8 +1,8 @@
-"""How the studies of a batch stand: `summary.csv` while it runs, and the failures at the end.
+"""The state of a batch's studies: `summary.csv` while it runs, and the failures at the end.
 
-While a batch runs, the row of each study is appended as it ends, so that a study's end costs the same in a cohort of
-any size. At the end the file is written anew, in the order of the cases, with those still pending. It is for reading:
-what is done stands in the records.
+While a batch runs, the row of each study is appended when the study ends, so the cost per study does not grow with the
+cohort. At the end the whole file is written again, in the order of the cases, pending ones included. The file is for
+readers: the records decide which studies are done.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class State:
     """The rows of all studies by case, and those that failed by a bug."""
 
     def __init__(self, path: Path, rows: Mapping[str, StudyRow]) -> None:
-        """Keep what is known of the studies before the batch runs.
+        """Start from what is known of the studies before the batch runs.
 
         Args:
             path: of `summary.csv`.
@@ -45,7 +45,7 @@ class State:
         write_text(format_summary_csv(row for row in self.rows.values() if row.status != "pending"), self._path)
 
     def keep(self, result: StudyResult) -> None:
-        """Take what became of a study, append its row and log it.
+        """Take the result of a study, append its row and log it.
 
         Raises:
             OutputError: the row cannot be appended.
@@ -69,11 +69,11 @@ class State:
         write_text(format_summary_csv(self.rows.values()), self._path)
 
     def close(self) -> None:
-        """Log how the studies stand, and each that failed with its reason.
+        """Log the counts of studies, and each failed study with its reason.
 
         Raises:
             InputError: some failed.
-            AutosegnetError: some failed by a bug.
+            AutosegnetError: some failed because of a bug.
         """
         where = format_path(self._path)
         log.info("%d studies: %s; %s", len(self.rows), self.counts, where)
@@ -85,10 +85,10 @@ class State:
         cases = format_list([row.case for row in failed])
         message = f"{len(failed)} of {len(self.rows)} studies failed, expected none: {cases}; {where} has the reasons"
         if self._bugs:
-            raise AutosegnetError(f"{message}; {format_list([*self._bugs])} by a bug, whose traceback is above")
+            raise AutosegnetError(f"{message}; {format_list([*self._bugs])} because of a bug; the traceback is above")
         raise InputError(message)
 
 
 def name_summary(part: Part) -> str:
-    """Return the file of a run's summary; parts of a cohort have each their own."""
+    """Return the name of a run's summary. Each part of a cohort has its own."""
     return SUMMARY if part.of == 1 else f"summary_part_{part.number}_of_{part.of}.csv"

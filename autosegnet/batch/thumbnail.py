@@ -23,7 +23,7 @@ _RED = np.array([226, 24, 52], np.float32)
 def draw_thumbnail(pet: sitk.Image, mask: sitk.Image) -> bytes:
     """Return a PNG of the PET seen from the front, the head at the top and the patient's right on the left.
 
-    The axes of the image are taken for the patient's axes that they are nearest to: a tilted image stays tilted.
+    Each axis of the image is drawn as the patient's axis nearest to it, so a tilted image stays tilted.
 
     Args:
         pet: in SUV.

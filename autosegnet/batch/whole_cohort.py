@@ -1,4 +1,4 @@
-"""What is made of a whole cohort: `summary.csv`, the tables, the overview; at the end of a batch, and on demand."""
+"""Files about a whole cohort: `summary.csv`, the tables, the overview; made when a batch ends, and on demand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autosegnet.io.small_files import read_table
 
 
 def write_cohort(output: Path, rows: Iterable[StudyRow]) -> None:
-    """Write what is made of a whole cohort.
+    """Write the files about a whole cohort.
 
     Args:
         output: folder of the batch.
@@ -31,9 +31,9 @@ def write_cohort(output: Path, rows: Iterable[StudyRow]) -> None:
 
 
 def read_cohort(output: Path) -> list[StudyRow]:
-    """Return the rows of all studies that batches did in a folder, whole or in parts.
+    """Return the rows of all studies of the batches in a folder, whole ones or parts.
 
-    A study with a record and a mask is done. The others stand in the summaries, also in those of parts.
+    A study with a record and a mask is done. The others are listed in the summaries, also in those of parts.
 
     Raises:
         InputError: no batch wrote there, or a summary cannot be read.

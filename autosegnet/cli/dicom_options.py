@@ -34,10 +34,10 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def collect_results(args: argparse.Namespace) -> DicomResults:
-    """Return the results asked for.
+    """Return the DICOM results that the options ask for.
 
     Raises:
-        UsageError: the PET is no DICOM folder, or options that contradict each other.
+        UsageError: the PET is not a DICOM folder, or options contradict each other.
     """
     per_lesion = args.dicom_seg_segments == "per-lesion"
     results = DicomResults(
@@ -48,11 +48,11 @@ def collect_results(args: argparse.Namespace) -> DicomResults:
         is_anonymous=args.dicom_anonymous,
     )
     if results.paths and not args.pet.is_dir():
-        raise UsageError("--dicom-seg, --dicom-sr and --rtstruct need a PET in DICOM; --pet is no folder")
+        raise UsageError("--dicom-seg, --dicom-sr and --rtstruct need a PET in DICOM; --pet is not a folder")
     if per_lesion and results.segmentation is None:
-        raise UsageError("--dicom-seg-segments is for --dicom-seg FILE, which is missing")
+        raise UsageError("--dicom-seg-segments needs --dicom-seg FILE")
     if results.is_anonymous and not results.paths:
-        raise UsageError("--dicom-anonymous is for --dicom-seg, --dicom-sr and --rtstruct, none of which is given")
+        raise UsageError("--dicom-anonymous needs --dicom-seg, --dicom-sr or --rtstruct")
     return results
 
 

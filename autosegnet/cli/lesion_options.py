@@ -1,4 +1,4 @@
-"""The options of `predict` and `measure` that say what is told of lesions, and which are left out."""
+"""The options of `predict` and `measure` on lesions: what is reported of them, and which are left out."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ def add_lesion_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_lesion_arguments(args: argparse.Namespace) -> None:
-    """Refuse options that cannot be meant, before anything is read.
+    """Refuse options that make no sense, before anything is read.
 
     Raises:
-        UsageError: naming the option.
+        UsageError: an option makes no sense; the message names it.
     """
     if args.organ_table and args.organs is None:
-        raise UsageError("--organ-table names the labels of --organs, which is missing")
+        raise UsageError("--organ-table needs --organs FILE")
     if args.drop_flagged and args.organs is None:
-        raise UsageError("--drop-flagged needs to know where organs lie; give --organs FILE")
+        raise UsageError("--drop-flagged needs --organs FILE")
     if not args.min_volume >= 0:
         raise UsageError(f"--min-volume is {args.min_volume:g} ml; expected 0 or more")
     collect_size(args)
 
 
 def collect_size(args: argparse.Namespace) -> BodySize | None:
-    """Return the size of the patient that the options state, None if they do not."""
+    """Return the size of the patient that the options state; None without the option."""
     from autosegnet.lesions import BodySize
 
     if args.patient_size is None:
@@ -80,7 +80,7 @@ def collect_size(args: argparse.Namespace) -> BodySize | None:
 
 
 def read_organs(args: argparse.Namespace) -> OrganLabels | None:
-    """Return the organ map that the options name, None if they name none."""
+    """Return the organ map that the options name; None without the option."""
     if args.organs is None:
         return None
     from autosegnet.label_files import read_organ_labels

@@ -1,4 +1,4 @@
-"""`autosegnet measure`: a mask that exists and its PET, to the table, report and DICOM results of `predict`."""
+"""`autosegnet measure`: measures an existing mask, with the table, report and DICOM results of `predict`."""
 
 from __future__ import annotations
 

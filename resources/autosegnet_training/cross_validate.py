@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         InputError: a fold that is not trained, or a case that cannot be read.
     """
     workers = choose_workers(args)
-    if workers.are_elsewhere:  # where another folder is the current one
+    if workers.are_elsewhere:  # because on another machine the current folder may differ
         args.prepared = args.prepared.absolute()
     probe_output(args.runs / TABLE)
     logging.getLogger("autosegnet.pipeline").setLevel(logging.WARNING)  # the bar tells enough

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
         UsageError: another recipe than the folder's.
     """
     workers = choose_workers(args)
-    if workers.are_elsewhere:  # where another folder is the current one
+    if workers.are_elsewhere:  # because on another machine the current folder may differ
         args.cases, args.output = args.cases.absolute(), args.output.absolute()
     recipe = Recipe(
         spacing_mm=tuple(args.spacing),

@@ -49,7 +49,7 @@ def run_label_volumes(arguments: argparse.Namespace) -> None:
     workers = choose_workers(arguments)
     if arguments.seed < 0 or arguments.procedural < 0 or arguments.spacing <= 0:
         raise UsageError("--spacing must be positive, --procedural and --seed not negative")
-    if workers.are_elsewhere:  # where another folder is the current one
+    if workers.are_elsewhere:  # because on another machine the current folder may differ
         arguments.output = arguments.output.absolute()
     jobs = plan_bodies(arguments)
     if not jobs:

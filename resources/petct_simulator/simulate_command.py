@@ -86,7 +86,7 @@ def run_simulate(arguments: argparse.Namespace) -> None:
     workers = choose_workers(arguments)
     if arguments.number < 1 or arguments.seed < 0 or min(arguments.spacing) <= 0:
         raise UsageError("--number and --spacing must be positive and --seed not negative")
-    if workers.are_elsewhere:  # where another folder is the current one
+    if workers.are_elsewhere:  # because on another machine the current folder may differ
         arguments.output = arguments.output.absolute()
     maps = list_organ_maps(arguments.anatomy)
     if arguments.held_out:
