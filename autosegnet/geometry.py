@@ -123,7 +123,7 @@ def make_lattice_grid(region: Grid, *, spacing_mm: tuple[float, float, float]) -
     spacing = np.array(spacing_mm[::-1])
     start_mm = np.linalg.solve(direction, region.find_position_mm(first))
     extents_mm = [(region.size[order[k]] - 1) * region.spacing_mm[order[k]] for k in range(3)]
-    # Rounding as `floor(x + 0.5)`, less a millionth: which way a half goes must not hang on the last bit of a header.
+    # Rounds as `floor(x + 0.5)`, less a millionth, so that the last bit of a header does not decide about a half.
     begin, end = (np.floor(place / spacing + 0.5 - 1e-6) for place in (start_mm, start_mm + extents_mm))
     x, y, z = (end - begin + 1).astype(int).tolist()
     origin = direction @ (begin * spacing)
@@ -215,8 +215,8 @@ def make_upright_grid(grid: Grid, *, spacing_mm: float) -> Grid:
 def _extend_border(image: sitk.Image, grid: Grid) -> sitk.Image:
     """Return the image with its border repeated as far as a grid reaches beyond it.
 
-    ITK interpolates up to half a voxel beyond the last centre; farther out it takes the nearest voxel, also along the
-    border.
+    ITK interpolates up to half a voxel beyond the last centre. Farther out the nearest voxel is repeated, also along
+    the border.
     """
     import SimpleITK as sitk
 
@@ -233,7 +233,7 @@ def _extend_border(image: sitk.Image, grid: Grid) -> sitk.Image:
 
 
 def cut(image: sitk.Image, region: Grid) -> sitk.Image:
-    """Return the voxels of an image in a region that `Grid.crop` made of its grid; the image itself if it is all."""
+    """Return the part of an image in a region that `Grid.crop` made; the image itself if the region is all of it."""
     import SimpleITK as sitk
 
     if region == Grid.from_image(image):
@@ -253,7 +253,7 @@ def view_voxels(image: sitk.Image) -> NDArray[Any]:
 
 
 class _Buffer:
-    """Lends an image's voxels to numpy, which holds on to the lender."""
+    """Lends an image's voxels to numpy, which keeps this object and so the image alive."""
 
     def __init__(self, image: sitk.Image) -> None:
         import SimpleITK as sitk
@@ -282,7 +282,7 @@ def place_on(image: sitk.Image, grid: Grid) -> None:
 
 
 def find_occupied_box(mask: NDArray[Any]) -> tuple[slice, slice, slice]:
-    """Return the smallest part of an array (three axes, any order) that holds all that is not 0; empty if all is."""
+    """Return the smallest box that holds every non-zero value of an array (three axes, any order); empty if none."""
     across = np.any(mask, axis=0)
     found = [np.flatnonzero(hits) for hits in (np.any(mask, axis=(1, 2)), across.any(axis=1), across.any(axis=0))]
     first, second, third = (slice(int(f[0]), int(f[-1]) + 1) if f.size else slice(0, 0) for f in found)
@@ -294,7 +294,7 @@ def is_part_of(part: Grid, whole: Grid, *, tolerance: float = 0.02) -> bool:
 
     Args:
         part, whole: grids.
-        tolerance: of a place, in voxels of `whole`.
+        tolerance: distance of two places that count as one, in voxels of `whole`.
     """
     ends = np.array([part.find_position_mm((x, y, z)) for x, y, z in product(*[(0, n - 1) for n in part.size])])
     index = np.linalg.solve(whole.steps_mm, (ends - np.asarray(whole.origin_mm)).T).T

@@ -65,9 +65,9 @@ def _check_voxels(array: NDArray[Any], name: str, dimensions: int) -> None:
     if dimensions != 3 or array.ndim != 3 or 0 in array.shape:
         raise InputError(f"the {name} has the shape {array.shape}; expected three dimensions of one value per voxel")
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
-        raise InputError(f"the {name} holds {array.dtype} values; expected real numbers")
+        raise InputError(f"the {name} has values of type {array.dtype}; expected real numbers")
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-        raise InputError(f"the {name} holds voxels that are not finite numbers; expected SUV in a PET, HU in a CT")
+        raise InputError(f"the {name} has voxels that are NaN or infinite; expected SUV in a PET, HU in a CT")
 
 
 def _make_grid(shape: tuple[int, ...], affine: NDArray[np.float64], name: str) -> Grid:
@@ -76,7 +76,8 @@ def _make_grid(shape: tuple[int, ...], affine: NDArray[np.float64], name: str) -
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     if not (spacing_mm > 0).all():
         raise InputError(f"the affine of the {name} is singular; expected three axes with a spacing above 0 mm")
-    direction = _LPS_FROM_RAS @ (affine[:3, :3] / spacing_mm)  # in this order, as the reader of NIfTI: equal to the bit
+    # In the same order as the NIfTI reader, so that results are equal bit for bit.
+    direction = _LPS_FROM_RAS @ (affine[:3, :3] / spacing_mm)
     cosines = np.abs(direction.T @ direction - np.eye(3))
     if cosines.max() > _LARGEST_COSINE:
         raise InputError(

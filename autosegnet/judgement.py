@@ -1,8 +1,8 @@
-"""Judge PET and CT by what cannot lie: air is air, a body has one place, and activity is conserved.
+"""Judge PET and CT by three facts: air is air, a body has one place, and activity is conserved.
 
-Each file of a study can be flawless and the study still be wrong: HU with the wrong sign, a mirrored CT, a PET in
-kBq/ml. Three figures tell, on a coarse grid. The limits lie between what was measured on sound studies and on
-spoilt ones (docs/evidence/image-checks.md, by benchmarks/image_checks.py).
+Every file of a study can be readable and the study still be wrong: HU with the wrong sign, a mirrored CT, a PET in
+kBq/ml. Three figures on a coarse grid show it. The limits lie between the values of sound studies and of spoilt ones
+(docs/evidence/image-checks.md, by benchmarks/image_checks.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from autosegnet.alignment import Rival
 
-_COLD_SUV = 0.1  # air is below, the coldest tissue above
-_ENOUGH_COLD = 0.05  # of the voxels that both images cover; inside a body, only fat and gas are cold
+_COLD_SUV = 0.1  # SUV: air is below, the coldest tissue above
+_ENOUGH_COLD = 0.05  # share of the voxels that both images cover; inside a body, only fat and gas are cold
 _AIR_BELOW_HU = -500.0  # median where the PET is cold; sound studies: -879 and lower
 _DENSE_HU, _DENSE_SHARE = 1000.0, 0.05  # denser than this is bone or metal, which is warm or small
 _TISSUE_HU = -500.0  # half-way from air to soft tissue
@@ -23,14 +23,14 @@ _ENOUGH_BODY_L = 30.0
 _MEAN_SUV = (0.4, 2.2)
 # The mean SUV times the litres is the weight of a patient whose activity lies in them all.
 _HEAVIEST_KG = 300.0
-_TURNED_GAIN = 1.03  # a phantom may be as like its mirror image as itself
+_TURNED_GAIN = 1.03  # a phantom may fit its mirror image as well as itself
 _CERTAIN_GAIN = 1.5
 _LITRES_PER_MM3 = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What speaks against a study.
+    """A doubt about a study.
 
     Args:
         text: what was found, what was expected, and what it may be.
@@ -47,9 +47,9 @@ class Judgement:
 
     Args:
         body_l: litres of tissue that both images show.
-        mean_suv: over them; 0 if there are none.
+        mean_suv: mean over that tissue; 0 if there is none.
         air_hu: the CT's median where the PET is cold; None if it is cold almost nowhere.
-        dense_share: of the cold voxels, those that are denser than bone; None likewise.
+        dense_share: share of the cold voxels that are denser than bone; None if almost nothing is cold.
         rival: the place that would fit the CT best, other than its own; None if there is too little to compare.
     """
 
@@ -85,7 +85,7 @@ def measure_images(
         hu: CT on the same grid.
         covered: whether the CT covers a voxel.
         voxel_mm3: volume of a voxel.
-        rival: of the CT's place.
+        rival: best other place of the CT.
     """
     tissue = covered & (hu > _TISSUE_HU)
     count = int(np.count_nonzero(tissue))
@@ -101,7 +101,7 @@ def measure_images(
 
 
 def find_doubts(judged: Judgement) -> list[Doubt]:
-    """Return what speaks against a study, the most telling first."""
+    """Return the doubts about a study, the strongest first."""
     doubts = (_doubt_amount(judged), _doubt_air(judged), _doubt_dense(judged), _doubt_place(judged))
     return [doubt for doubt in doubts if doubt is not None]
 

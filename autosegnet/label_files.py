@@ -1,4 +1,4 @@
-"""Reads files of labels: organ maps with the names of their organs, and masks of lesions that exist already.
+"""Reads files of labels: organ maps with the names of their organs, and existing masks of lesions.
 
 NIfTI, .mha, DICOM Segmentation and structure set. Labels are whole numbers, 0 outside.
 """
@@ -34,13 +34,13 @@ def read_organ_labels(
 
     Args:
         path: NIfTI, .mha, or DICOM Segmentation.
-        table: a name of `ORGAN_TABLES`, or a JSON file with {"1": "spleen"} or nnU-Net's {"labels": {"spleen": 1}}; ''
+        table: a name in `ORGAN_TABLES`, or a JSON file with {"1": "spleen"} or nnU-Net's {"labels": {"spleen": 1}}; ''
             takes the names that a NIfTI by TotalSegmentator or a DICOM Segmentation holds.
         form: which of the sform and the qform of a NIfTI file counts if both are set and differ.
         nonfinite: "air" reads voxels that are NaN or infinite as 0.
 
     Raises:
-        InputError: it cannot be read, or names no label.
+        InputError: it cannot be read, or its labels have no names.
         UsageError: there is no such table.
     """
     if _is_image(path):
@@ -173,7 +173,7 @@ def _open_table(table: str) -> Mapping[int, str]:
         return dict(_number_first(pairs))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(
-            f'{format_path(path)} is no table of labels; expected JSON such as {{"1": "spleen"}} or {{"spleen": 1}}'
+            f'{format_path(path)} is not a table of labels; expected JSON such as {{"1": "spleen"}} or {{"spleen": 1}}'
         ) from error
 
 

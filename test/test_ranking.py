@@ -64,7 +64,7 @@ def test_nan_of_healthy_cases_is_left_out_of_the_mean(teams):
 
 
 def test_teams_under_different_conventions_are_not_compared(teams):
-    with pytest.raises(InputError, match=r"A and B hold NaN in different cases \(b\)"):
+    with pytest.raises(InputError, match=r"A and B have NaN in different cases \(b\)"):
         rank_teams(teams(A=[(0.5, 1, 1), (0, 1, 0)], B=[(0.5, 1, 1), ("nan", 1, "nan")]))
 
 

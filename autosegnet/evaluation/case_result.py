@@ -1,4 +1,4 @@
-"""What one case gives: its metrics, or why there are none; and its row of the table."""
+"""The result of one case: its metrics, or why there are none; and its row of the table."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class CaseFiles:
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """Hold what a case gave; all None but the error if it could not be measured.
+    """Hold the result of a case. If it could not be measured, everything but the error is None.
 
     Args:
         metrics: DSC, FPV, FNV, volumes and counts.
@@ -170,7 +170,7 @@ def read_as_lesions(path: Path, options: EvaluationOptions) -> sitk.Image:
 
 
 def list_columns(options: EvaluationOptions, *, with_pet: bool, steps: int) -> list[str]:
-    """Return the columns of the table behind the name of the case."""
+    """Return the columns of the table after the name of the case."""
     rules = ["overlap", *(f"iou_{threshold:g}" for threshold in options.iou)]
     names = [*CaseMetrics.__slots__]
     names += [f"{figure}_{rule}" for rule in rules for figure in ("sensitivity", "precision", "f1")]

@@ -1,7 +1,7 @@
 """Masks of two folders, matched by the name of the case, measured and written as a CSV.
 
 The name of a case is its place below the folder: `<case>.mha`, `.nii` or `.nii.gz` is `<case>`;
-`<patient>/<study>/SEG.nii.gz`, as in the autoPET data, is `<patient>_<study>`; `<patient>/<study>.mha` is so, too.
+`<patient>/<study>/SEG.nii.gz`, as in the autoPET data, is `<patient>_<study>`, and so is `<patient>/<study>.mha`.
 A SEG directly in the folder is called after the folder. `labelsTr` and `labelsTs` of nnU-Net are no part of a name.
 Parts are joined by "_" and not by "/", so that a flat folder of predictions can carry the same names.
 """
@@ -59,7 +59,7 @@ def evaluate_cases(
     options: EvaluationOptions | None = None,
     workers: Workers | None = None,
 ) -> dict[str, CaseResult]:
-    """Return what every case gives, in the order of their names; a case that cannot be measured says why.
+    """Return the result of every case, in the order of their names. A case that cannot be measured says why.
 
     Args:
         predictions: a folder, or a folder per interaction in their order.
@@ -149,7 +149,7 @@ def format_csv(table: Mapping[str, CaseMetrics]) -> str:
 
 
 def format_results(results: Mapping[str, CaseResult], options: EvaluationOptions) -> str:
-    """Return what cases gave as CSV, in the columns of `format_csv` and more."""
+    """Return the results of cases as CSV, in the columns of `format_csv` and more."""
     with_pet = any(result.uptake is not None for result in results.values())
     steps = max((len(result.steps) for result in results.values()), default=1)
     columns = list_columns(options, with_pet=with_pet, steps=steps)

@@ -1,7 +1,7 @@
 """Metrics of many cases in the form of the paper's Table 1: mean ± SD and median [IQR].
 
-The paper names neither its SD nor its quantiles. Here SD is that of a sample (ddof 1), for the cases stand for
-patients to come; with the 200 cases of a fold it exceeds the other (ddof 0) by 0.25 %. Quartiles interpolate linearly
+The paper names neither its SD nor its quantiles. Here SD is that of a sample (ddof 1), because the cases stand for
+future patients; with the 200 cases of a fold it exceeds the other (ddof 0) by 0.25 %. Quartiles interpolate linearly
 between order statistics (type 7 of Hyndman and Fan 1996), the default of NumPy and pandas. NaN is left out.
 A lower quartile of the DSC near 0.5 shows that Table 1 cannot hold the negatives, half of the cases, at DSC 0:
 compare with it the rows over positives.
@@ -21,7 +21,7 @@ _COLUMNS = {"dsc": "DSC", "fpv_ml": "FPV (ml)", "fnv_ml": "FNV (ml)"}
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Hold where the values of one metric lie, in its own unit; NaN where there are too few."""
+    """Hold the spread of one metric's values, in its own unit; NaN if there are too few."""
 
     n: int
     """Number of values that are not NaN."""

@@ -1,4 +1,4 @@
-"""What all cases say together: means with 95 % intervals, and the agreement of volumes and uptake."""
+"""Figures over all cases: means with 95 % intervals, and the agreement of volumes and uptake."""
 
 from __future__ import annotations
 

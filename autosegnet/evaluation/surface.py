@@ -1,6 +1,6 @@
 """How near the surfaces of two masks are: normalised surface distance and the 95th percentile of distances.
 
-The surface of a mask are its voxels with a neighbour across a face that is not in the mask. d(a, B) is the distance in
+The surface of a mask is every voxel with a neighbour across a face that is not in the mask. d(a, B) is the distance in
 mm from the centre of a surface voxel a to the nearest centre of a surface voxel of B.
 
     NSD = (|{p: d(p, G) <= t}| + |{g: d(g, P) <= t}|) / (|P| + |G|)
@@ -54,7 +54,7 @@ def measure_surfaces(
         return SurfaceMetrics(0.0 if prediction.any() or truth.any() else nan, nan)
     p, g = _find_surface(prediction), _find_surface(truth)
     to_truth, to_prediction = _measure_distances_mm(p, g, spacing_mm), _measure_distances_mm(g, p, spacing_mm)
-    # What lies at the tolerance counts, whatever the last digit of a product of spacings.
+    # A distance equal to the tolerance counts, even if rounding makes it a little larger.
     near = sum(int((d <= tolerance_mm * (1 + 1e-9)).sum()) for d in (to_truth, to_prediction))
     hd95 = max(float(np.percentile(d, 95)) for d in (to_truth, to_prediction))
     return SurfaceMetrics(near / (len(to_truth) + len(to_prediction)), hd95)

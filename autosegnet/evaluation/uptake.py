@@ -1,4 +1,4 @@
-"""What two masks make of one PET: total lesion glycolysis and SUVmax of each."""
+"""Total lesion glycolysis and SUVmax of two masks on one PET."""
 
 from __future__ import annotations
 

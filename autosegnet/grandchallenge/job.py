@@ -20,7 +20,7 @@ def parse_job(*, prog: str, about: str | None, words: Sequence[str] | None = Non
     """Return the arguments of the entry point.
 
     Raises:
-        UsageError: arguments or environment variables that cannot be run with.
+        UsageError: an argument or an environment variable is invalid.
     """
     parser = Parser(prog=prog, description=about)
     _add_arguments(parser)
@@ -56,13 +56,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_parse_seconds,
         metavar="SECONDS",
         default=os.environ.get("AUTOSEGNET_TIME_LIMIT") or None,
-        help="warn where a job is estimated to take longer (default: $AUTOSEGNET_TIME_LIMIT, else none)",
+        help="warn if a job is estimated to take longer (default: $AUTOSEGNET_TIME_LIMIT, else none)",
     )
     parser.add_argument(
         "--degrade",
         action="store_true",
         default=os.environ.get("AUTOSEGNET_DEGRADE", "0") not in ("", "0"),
-        help="then run the fast mode, then fewer folds; the log and results.json say so (default: $AUTOSEGNET_DEGRADE)",
+        help="then run the fast mode, or fewer folds; log and results.json say so (default: $AUTOSEGNET_DEGRADE)",
     )
     add_file_arguments(parser)
     parser.set_defaults(

@@ -1,7 +1,7 @@
 """Interactive rounds of a study (autoPET IV and V): the clicks of a round, and the study that a server keeps for more.
 
-Every round brings PET, CT and all clicks so far. A server that is called again with the same study need not run the
-network again. A program that runs once per job works without.
+Every round brings PET, CT and all clicks so far. A server that is called again with the same study does not run the
+network again. A program that runs once per job keeps nothing.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 
 def read_round(path: Path | None, pet: sitk.Image) -> tuple[Clicks, dict[str, Any]]:
-    """Return the clicks of a round, and what `results.json` says of them.
+    """Return the clicks of a round, and the remark on them for `results.json`.
 
-    Clicks that cannot be used are left out with a warning: the mask of the folds is worth more than a failed job.
+    Clicks that cannot be used are left out with a warning, because the folds' mask is better than a failed job.
 
     Args:
         path: of the clicks; None if the job has none.
@@ -50,25 +50,25 @@ def read_round(path: Path | None, pet: sitk.Image) -> tuple[Clicks, dict[str, An
 
 
 class LastStudy(Generic[T]):
-    """What was computed for the last study, in memory, until another comes."""
+    """Keeps the result of the last study in memory until another study comes."""
 
     def __init__(self) -> None:
         self._key = ""
         self._kept: T | None = None
 
     def find(self, study: Study, weights: str, compute: Callable[[], T]) -> T:
-        """Return what was computed for the study with these weights, or compute it.
+        """Return the result for the study, from memory or computed now.
 
         Args:
             study: PET and CT.
-            weights: whatever else the outcome depends on, as text.
+            weights: everything else that the result depends on, as text.
             compute: for this study.
         """
         key = digest_study(study, weights)
         if self._kept is not None and key == self._key:
             log.info("the same study as before: its probability of lesion was kept")
             return self._kept
-        self._kept = None  # its memory is needed for the next
+        self._kept = None  # frees its memory for the next study
         kept = compute()
         self._key, self._kept = key, kept
         return kept

@@ -1,9 +1,9 @@
 """The platform's `invoke` convention: an HTTP server that runs one job after the other, its weights loaded before.
 
 `GET /health` answers 200; `POST /invoke` answers 201 once its job is done, else an error status with the reason in one
-line. waitress speaks HTTP, in threads of its own, so that `/health` answers during a job. Jobs run one at a time, in
-the order of their calls, in the main thread: there SIGTERM unwinds a job as it unwinds any other run. When
-`_MOST_CALLS` wait, a further one is answered 503 at once.
+line. waitress handles HTTP in its own threads, so `/health` answers during a job. Jobs run one at a time, in the order
+of their calls, in the main thread, because there SIGTERM ends a job as it ends any other run. If `_MOST_CALLS` calls
+wait, the next one is answered 503 at once.
 
 Source: grand-challenge.org, algorithms with the image label `org.grand-challenge.api-method=invoke`.
 """
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 
 PORT = 4743  # set by the platform
 
-_MOST_CALLS = 7  # that wait for their jobs, the running one's among them, in a thread each
-_THREADS = _MOST_CALLS + 1  # so that one is left to answer /health, and a call too many
-_LARGEST_BODY_BYTES = 1 << 20  # of a call; what it says is not used
+_MOST_CALLS = 7  # calls waiting for their jobs, the running one included; one thread each
+_THREADS = _MOST_CALLS + 1  # one more, to answer /health and the calls above the limit
+_LARGEST_BODY_BYTES = 1 << 20  # bytes of a call's body, which is not used
 _STATUS = {0: HTTPStatus.CREATED, InputError.exit_code: HTTPStatus.UNPROCESSABLE_ENTITY}
 _SECONDS_TO_SEE_A_SIGNAL = 0.5
 _SECONDS_TO_END = 2.0
-_SECONDS_TO_CALL = 20  # from the first byte of a call to its last
+_SECONDS_TO_CALL = 20  # seconds from the first byte of a call to its last
 _MOST_CONNECTIONS = 1000
 
 Calls = SimpleQueue[Future[RunResult]]
@@ -54,11 +54,11 @@ def serve(job: Callable[[], None], *, host: str = "127.0.0.1", port: int = PORT)
         port: to listen on; 0 for any free one.
 
     Raises:
-        UsageError: the port cannot be listened on.
+        UsageError: the port is not free or not allowed.
     """
     from waitress.server import create_server
 
-    # A call that waits for a thread is no reason for a line on stderr, which the platform takes for a warning.
+    # waitress would warn about calls that wait for a thread, and the platform takes any line on stderr for a warning.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     calls: Calls = SimpleQueue()
     connections: dict[int, Any] = {}
@@ -74,7 +74,7 @@ def serve(job: Callable[[], None], *, host: str = "127.0.0.1", port: int = PORT)
         threads=_THREADS,
         max_request_body_size=_LARGEST_BODY_BYTES,
         connection_limit=_MOST_CONNECTIONS,
-        channel_timeout=_SECONDS_TO_CALL,  # without a byte
+        channel_timeout=_SECONDS_TO_CALL,  # seconds without a byte
         cleanup_interval=_SECONDS_TO_CALL,
     )
     ended = Event()
@@ -87,15 +87,15 @@ def serve(job: Callable[[], None], *, host: str = "127.0.0.1", port: int = PORT)
         log.info("stopped")
     finally:
         _refuse(calls)
-        server.task_dispatcher.shutdown(timeout=_SECONDS_TO_END)  # every answer is on its way then
+        server.task_dispatcher.shutdown(timeout=_SECONDS_TO_END)  # by then every answer is being sent
         ended.set()
-        with suppress(OSError):  # closed by the other thread, which has seen the end already
+        with suppress(OSError):  # closed by the other thread, which saw the end first
             server.pull_trigger()
         traffic.join(timeout=_SECONDS_TO_END)
 
 
 def _carry(connections: dict[int, Any], ended: Event) -> None:
-    """Send and receive until the end, then what is left to send, and close everything."""
+    """Send and receive until the server stops, send what is left, and close everything."""
     from waitress import wasyncore
 
     begun: MutableMapping[Any, float] = WeakKeyDictionary()
@@ -106,7 +106,7 @@ def _carry(connections: dict[int, Any], ended: Event) -> None:
 
 
 def _close_slow(connections: Mapping[int, Any], begun: MutableMapping[Any, float]) -> None:
-    """Close every connection whose call has been under way for too long, however steadily its bytes come.
+    """Close every connection whose call takes too long to arrive, even if its bytes come steadily.
 
     Args:
         begun: when each unfinished call was first seen.
@@ -119,17 +119,17 @@ def _close_slow(connections: Mapping[int, Any], begun: MutableMapping[Any, float
 
 
 def _run_calls(job: Callable[[], None], calls: Calls) -> None:
-    """Run the job for every call, until an exception that is no error of the job."""
+    """Run the job for every call, until an exception that is not the job's error."""
     while True:
         try:
-            # A signal that comes just before the wait, or to another thread, is seen only when the wait is over.
+            # A signal that comes just before the wait, or to another thread, is noticed only after the wait.
             call = calls.get(timeout=_SECONDS_TO_SEE_A_SIGNAL)
         except Empty:
             continue
         try:
             call.set_result(attempt(job))
         finally:
-            call.cancel()  # of no effect once there is a result
+            call.cancel()  # has no effect if there is a result
 
 
 def _refuse(calls: Calls) -> None:
@@ -138,7 +138,7 @@ def _refuse(calls: Calls) -> None:
 
 
 def _make_application(calls: Calls) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
-    """Return the WSGI application whose calls the queue takes."""
+    """Return the WSGI application that puts its calls into the queue."""
     free = BoundedSemaphore(_MOST_CALLS)
 
     def answer(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -168,7 +168,10 @@ def _answer(calls: Calls, free: BoundedSemaphore) -> tuple[HTTPStatus, str]:
         free: places for calls that wait.
     """
     if not free.acquire(blocking=False):
-        return HTTPStatus.SERVICE_UNAVAILABLE, f"autosegnet: error: {_MOST_CALLS} calls wait already; call again later"
+        return (
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"autosegnet: error: {_MOST_CALLS} calls wait already; call again later",
+        )
     call: Future[RunResult] = Future()
     calls.put(call)
     try:

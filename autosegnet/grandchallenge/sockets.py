@@ -1,4 +1,4 @@
-"""The platform's folders: where an edition of the challenge puts the study and expects the mask.
+"""The platform's folders: where each edition of the challenge puts the study and expects the mask.
 
 Source: grand-challenge.org interfaces (sockets) of autoPET I (2022) to V (2026).
 """
@@ -29,7 +29,7 @@ _DATA_CENTRIC = "data-centric-model.json"
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """What differs between the challenge's years.
+    """One edition of the challenge, by what differs between them.
 
     Args:
         output_socket: folder of the mask below `images/` of the output.
@@ -68,8 +68,8 @@ class JobFiles:
         ct: the one image of the CT's socket.
         mask: where the mask goes, named after the CT as every published baseline does.
         results: where `results.json` goes.
-        data_centric: where the statement goes that the edition asks for, if it does.
-        clicks: of a reader, if the edition has them and they are there.
+        data_centric: file for the statement that the edition asks for; None if it asks for none.
+        clicks: file of a reader's clicks; None if there is none.
     """
 
     pet: Path
@@ -80,7 +80,7 @@ class JobFiles:
     clicks: Path | None = None
 
     def describe_result(self, remarks: dict[str, Any]) -> dict[str, Any]:
-        """Return what `results.json` says of the case, in evalutils' words, and the remarks."""
+        """Return the content of `results.json` for the case, in evalutils' form, with the remarks."""
         return {
             "outputs": [{"type": "metaio_image", "filename": self.mask.name}],
             "inputs": [{"type": "metaio_image", "filename": path.name} for path in (self.pet, self.ct)],
@@ -104,8 +104,8 @@ class JobFiles:
 def find_job_files(*, input_folder: Path, output_folder: Path, edition_name: str) -> JobFiles:
     """Return the files of the job in the platform's folders.
 
-    Where the platform's list of sockets, `inputs.json`, is there, it says where the images are; else they are in
-    `images/pet` and `images/ct`. Clicks of a reader (autoPET IV and V) may be there or not.
+    If the platform's list of sockets, `inputs.json`, exists, it says where the images are. Otherwise they are in
+    `images/pet` and `images/ct`. Clicks of a reader (autoPET IV and V) are optional.
 
     Raises:
         InputError: not exactly one PET and one CT, or a list of sockets that cannot be read or does not name them.
@@ -130,7 +130,7 @@ def find_job_files(*, input_folder: Path, output_folder: Path, edition_name: str
 def clear_output(output_folder: Path, *, edition_name: str) -> None:
     """Remove what an earlier job left in the platform's output folder: every mask of the socket, and the JSON.
 
-    The platform takes exactly one image there, and a job that is refused must not show an earlier one's.
+    The platform takes exactly one image from there, and a refused job must not show the mask of an earlier one.
 
     Raises:
         OutputError: something cannot be removed.
@@ -146,7 +146,7 @@ def clear_output(output_folder: Path, *, edition_name: str) -> None:
 def _list_names(folder: Path) -> list[str]:
     try:
         return sorted(os.listdir(folder))
-    except OSError:  # no such folder yet, or one that cannot be used, as is said when it is written to
+    except OSError:  # no such folder yet, or one that cannot be used: writing to it says so
         return []
 
 
@@ -203,5 +203,7 @@ def _check_place(image: Path, input_folder: Path) -> Path:
     """Return the image; raise InputError if it, or a folder on the way to it, is a link to another folder."""
     folder = Path(os.path.realpath(input_folder)) / image.parent.relative_to(input_folder)
     if not Path(os.path.realpath(image)).is_relative_to(folder):
-        raise InputError(f"{image} is a link to another folder, or lies behind one; expected the image itself there")
+        raise InputError(
+            f"{image} is a link to another folder, or its path contains one; expected the image itself there"
+        )
     return image

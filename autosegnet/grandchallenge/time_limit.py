@@ -1,8 +1,8 @@
-"""Keeps a study within a time limit: an estimate after the first passes, and faster ways to run where it is exceeded.
+"""Keeps a study within a time limit: estimates the time after the first passes, and runs less if it is too long.
 
-`list_steps` gives the ways in the order in which they are tried: all folds, then all in the fast mode, then fewer and
-fewer in the fast mode, those of the largest weights kept. A step down starts again with the first window, so that its
-mask is, to the last bit, the mask of the ensemble that is named.
+`list_steps` gives the steps in the order in which they are tried: all folds, then all folds in the fast mode, then
+fewer and fewer folds in the fast mode. Folds with the largest weights stay. A step down starts again with the first
+window, so its mask is exactly the mask of the named ensemble.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Step:
     Args:
         name: for the log and `results.json`: "3 of 5 folds, fast mode (fold_0.safetensors, …)".
         cost: its time in the network, relative to what was asked for.
-        engine: the folds of this way.
+        engine: the folds of this step.
         recipe: of the same folds.
     """
 
@@ -68,7 +68,7 @@ def _make_step(kept: tuple[int, ...], of_all: float, engine: Engine, recipe: Rec
 
 
 class _SomeFolds:
-    """An engine that runs some of another's folds."""
+    """An engine that runs some folds of another engine."""
 
     def __init__(self, engine: Engine, kept: tuple[int, ...]) -> None:
         self._engine, self._kept = engine, kept
@@ -89,7 +89,7 @@ class _SomeFolds:
 
 
 class _SomeFoldsAccumulator:
-    """A accumulator whose folds are some of another's."""
+    """An accumulator that runs some folds of another accumulator."""
 
     def __init__(self, accumulator: LogitAccumulator, kept: tuple[int, ...]) -> None:
         self._canvas, self._kept = accumulator, kept
@@ -109,7 +109,7 @@ class _SomeFoldsAccumulator:
 
 
 class _TooSlowError(Exception):
-    """Unwinds a walk that is to be begun again in a faster way."""
+    """Ends a walk that must start again in a faster step."""
 
     def __init__(self, step: Step, estimate_s: float) -> None:
         super().__init__(step.name)
@@ -117,14 +117,14 @@ class _TooSlowError(Exception):
 
 
 class TimeLimit:
-    """The time limit of one study, counted from the making of this object.
+    """The time limit of one study, counted from when this object is made.
 
-    What comes after the network is taken to last as long as what came before it: reading, loading and preprocessing
-    against resampling and writing.
+    The work after the network (resampling, writing) is assumed to take as long as the work before it (reading, loading,
+    preprocessing).
 
     Args:
         limit_s: seconds that a study may take.
-        degrade: whether to step down where the estimate exceeds them; else there is only a warning.
+        degrade: whether to step down if the estimate exceeds the limit; else there is only a warning.
         clock: seconds, from any start.
     """
 
@@ -141,13 +141,13 @@ class TimeLimit:
     def run(
         self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: PassProgress
     ) -> T:
-        """Return what the walk computes, in the first way that is estimated to keep within the limit.
+        """Return what the walk computes, in the first step whose estimate is within the limit.
 
         Args:
             walk: over a study.
             engine, recipe: what was asked for.
             shape: of the study's input, in voxels.
-            progress: told after every pass.
+            progress: called after every pass.
         """
         ways = list_steps(engine, recipe, shape)
         self._record |= {"ran": ways[0].name, "degraded": False}
@@ -156,15 +156,15 @@ class TimeLimit:
         except _TooSlowError as slow:
             log.warning("--degrade: starting again with %s, estimated at %.0f s", slow.step.name, slow.estimate_s)
             if slow.estimate_s > self._limit_s:
-                log.warning("no way to run keeps within %g s; this is the fastest", self._limit_s)
+                log.warning("even the fastest step takes longer than %g s; running it", self._limit_s)
             self._record |= {"ran": slow.step.name, "degraded": True, "degraded_estimate_s": round(slow.estimate_s, 3)}
             return walk(slow.step.engine, slow.step.recipe, progress=progress)
 
     def _watch(self, ways: tuple[Step, ...], progress: PassProgress) -> PassProgress:
-        """Return a progress that estimates at its second call, and unwinds a walk that is to begin again.
+        """Return a progress callback that estimates the time at its second call, and ends a walk that is too slow.
 
-        The first pass, or the first few at once, also set up the device; where there are no others, they are all that
-        there is to go by.
+        The first pass, or the first few at once, also set up the device, so they are left out of the estimate unless
+        they are the only ones.
         """
         begun = self._clock()
         told: list[tuple[int, float]] = [(0, begun)]  # passes done, and when
@@ -193,6 +193,6 @@ class TimeLimit:
         estimates = [(step, elapsed_s + pass_s * of * step.cost + before_s) for step in ways[1:]]
         faster = [(step, seconds) for step, seconds in estimates if seconds < estimate_s]
         if not faster:
-            log.warning("no faster way to run is left")
+            log.warning("there is no faster step")
             return
         raise _TooSlowError(*next((way for way in faster if way[1] <= self._limit_s), faster[-1]))

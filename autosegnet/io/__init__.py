@@ -1,4 +1,4 @@
-"""Files to images and back: strict readers, writers that leave nothing half done.
+"""Reads and writes image files: readers are strict, and writers leave no half-written file.
 
 Importing this imports neither SimpleITK nor nibabel; they are imported when an image is read or written.
 """

@@ -1,9 +1,9 @@
 """Writes files whole or not at all: temporary file in the same folder, flushed to disk, read back, renamed.
 
 A reader of the output folder sees the old state or the new one. Any failure is an OutputError and leaves no file.
-A run that is killed leaves its temporary file, hidden and of a name of its own, which goes when something is next
-written in that folder: a writer holds a lock on its temporary file, and a lock ends with the process that holds it.
-On Windows, which has no such locks, it goes after a day. A path that is a link is written where the link leads.
+A run that is killed leaves its temporary file, which is hidden and has a unique name. The next write to that folder
+removes it: a writer locks its temporary file, and the lock ends with the process. On Windows, which has no such locks,
+it is removed after a day. If a path is a link, the file is written where the link leads.
 """
 
 import errno
@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 _CLOSE_ON_EXEC, _BINARY, _NO_FOLLOW, _NO_WAIT = (
     getattr(os, name, 0) for name in ("O_CLOEXEC", "O_BINARY", "O_NOFOLLOW", "O_NONBLOCK")
 )
-_SECONDS_TO_WRITE = 86400.0  # where there are no locks; longer than any file takes
+_SECONDS_TO_WRITE = 86400.0  # seconds, if there are no locks; longer than writing any file takes
 _READ_BYTES = 1 << 20
-# Enough to meet a full disk or a used-up quota.
+# Enough bytes to notice a full disk or a used-up quota.
 _PROBE_BYTES = bytes(65_536)
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part")
 _ADVICE = {
@@ -52,20 +52,21 @@ _ADVICE = {
 
 
 def write_files(files: Mapping[Path, Iterable[bytes]], *, swept: Collection[Path] = ()) -> None:
-    """Write the chunks of each file one after the other, so that all files appear, each whole, or none of them.
+    """Write the chunks of each file. Either all files appear, each whole, or none.
 
-    They get their names in their order, once all of them are on the disk; missing folders are made.
+    They get their names in order once all of them are on the disk. Missing folders are made.
 
     Args:
         files: chunks by path
-        swept: folders that are not searched for temporary files of killed runs, because they were, by `sweep_folder`;
-            the search takes time for every file in them
+        swept: folders that `sweep_folder` has already searched for temporary files of killed runs. A search takes time
+            for every file in them
 
     Raises:
         OutputError: one of them cannot be written, or what was read back differs from what was written
     """
     files = {_resolve_target(path): chunks for path, chunks in files.items()}
-    for path in files:  # all before the first is written: on NFS, locks do not keep a process from its own files
+    # All before the first is written: on NFS, a process's own locks do not stop it from removing its own files.
+    for path in files:
         with _report_errors(path):
             _make_ready(path, swept)
     written: dict[Path, Path] = {}
@@ -75,7 +76,7 @@ def write_files(files: Mapping[Path, Iterable[bytes]], *, swept: Collection[Path
             temporary, file = temporaries.enter_context(_open_temporary(path.parent))
             digest = _write_flushed(chunks, file)
             if fcntl is None:
-                file.close()  # Windows renames no open file
+                file.close()  # Windows cannot rename an open file
             if digest != _digest(temporary):
                 raise OutputError(f"cannot write {format_path(path)}: what was read back differs from what was written")
             written[path] = temporary
@@ -88,7 +89,7 @@ def _resolve_target(path: Path) -> Path:
         if not os.path.islink(path):
             return path
         target = Path(os.path.realpath(path))
-        if not target.parent.is_dir():  # such as a share that is not there at the moment
+        if not target.parent.is_dir():  # such as a share that is not mounted at the moment
             raise FileNotFoundError(errno.ENOENT, "it is a link into a folder that does not exist")
         return target
 
@@ -97,7 +98,7 @@ def encode_text(text: str) -> bytes:
     """Return the text in UTF-8; bytes of file names that are not UTF-8 stay as they are."""
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a character, as JSON may hold it
+    except UnicodeEncodeError:  # half a character, which JSON allows
         return text.encode("utf-8", "backslashreplace")
 
 
@@ -112,7 +113,7 @@ def _name_all(written: Mapping[Path, Path]) -> None:
                 _flush_folder(path.parent)
     except BaseException:
         for path, temporary in written.items():
-            if not temporary.exists():  # it has become `path`
+            if not temporary.exists():  # it has been renamed to `path`
                 path.unlink(missing_ok=True)
         raise
 
@@ -136,7 +137,7 @@ def write_text(text: str, path: Path) -> None:
 
 
 def probe_output(path: Path) -> None:
-    """Make sure, before the work begins, that `path` can be written: its folder is made if missing, and stays.
+    """Check before the work begins that `path` can be written. A missing folder is made, and stays.
 
     Raises:
         OutputError: the folder cannot be made or written to, or `path` is a folder
@@ -157,13 +158,13 @@ def _make_ready(path: Path, swept: Collection[Path] = ()) -> None:
 
 @contextmanager
 def _open_temporary(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Make a new file, locked while this lasts and gone afterwards, unless it was renamed."""
+    """Yield a new locked file, and remove it afterwards unless it was renamed."""
     temporary = folder / f".{secrets.token_hex(8)}.part"
     try:
         with open(_open_locked_file(temporary), "wb") as file:
             yield temporary, file
         _remove(temporary)
-    except BaseException:  # a signal, too, and during the removal above: not `finally`, which it would interrupt
+    except BaseException:  # also after a signal during the removal above, which would interrupt a `finally`
         _remove(temporary)
         raise
 
@@ -174,7 +175,7 @@ def _remove(temporary: Path) -> None:
 
 
 def _open_locked_file(path: Path) -> int:
-    """Return a file with the mode that umask leaves; another one if, before the lock, it was taken for a leftover."""
+    """Return a new file with the mode that umask leaves. If another run removes it before the lock, make another."""
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOSE_ON_EXEC | _BINARY, 0o666)
         if fcntl is None:
@@ -186,7 +187,7 @@ def _open_locked_file(path: Path) -> int:
 
 
 def _lock_file(descriptor: int, how: int) -> bool:
-    """Return whether the file is now locked by this process: not if another holds it, or the folder has no locks."""
+    """Lock the file, and return whether that worked: not if another process holds it or the folder has no locks."""
     try:
         fcntl.flock(descriptor, how)
     except OSError:
@@ -195,11 +196,11 @@ def _lock_file(descriptor: int, how: int) -> bool:
 
 
 def sweep_folder(folder: Path) -> None:
-    """Remove the temporary files of runs that were killed: those that nobody holds a lock on any more."""
+    """Remove the temporary files of killed runs: those that no process has locked."""
     removed = 0
     for name in os.listdir(folder):
         if _TEMPORARY.fullmatch(name):
-            with suppress(OSError):  # gone by now, or of another user
+            with suppress(OSError):  # already removed, or another user's
                 removed += _remove_leftover(folder / name)
     if removed:
         log.info("removed %d temporary files of runs that were killed, in the output's folder", removed)
@@ -237,7 +238,7 @@ def _refuse_other_kinds(path: Path) -> None:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "something that is not a file has that name; choose another name")
+            raise OSError(errno.EINVAL, "something other than a file has that name; choose another name")
     except FileNotFoundError:
         return
     except ValueError as error:  # a NUL in the name
@@ -245,7 +246,7 @@ def _refuse_other_kinds(path: Path) -> None:
 
 
 def _write_flushed(chunks: Iterable[bytes], file: BinaryIO) -> bytes:
-    """Write down to the disk; return the digest of what was written."""
+    """Write through to the disk, and return the digest of what was written."""
     digest = hashlib.blake2b()
     for chunk in chunks:
         file.write(chunk)
@@ -264,7 +265,7 @@ def _digest(path: Path) -> bytes:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the rename durable; file systems that cannot flush a folder say EINVAL or ENOTSUP, and Windows cannot."""
+    """Make the rename durable, if the system can: some file systems answer EINVAL or ENOTSUP, and Windows cannot."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _CLOSE_ON_EXEC)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 _SAVE_AS = "save the image as .mha or .nii.gz"
 _UNPACK = "unpack it and give the image inside"
-# Where a format's first bytes stand, what they are, its name, and what to do.
+# Position of a format's first bytes, what they are, its name, and what to do.
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (128, b"DICM", "a DICOM file", "give the folder of the series"),
     (0, b"NRRD", "an NRRD image", _SAVE_AS),
@@ -30,7 +30,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
 )
 _WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 SIGNATURE_BYTES = 512
-# A header's length and the magic of NIfTI in a single file, and where it stands (nifti1.h, nifti2.h).
+# Length of the header, the magic of single-file NIfTI, and its position (nifti1.h, nifti2.h).
 _NIFTI = ((348, 344, b"n+1\0"), (540, 4, b"n+2\0"))
 # Keys with which programs begin a MetaImage header.
 _METAIMAGE = re.compile(rb"[ \t]*(ObjectType|NDims|Comment|Name|ID)[ \t]*[=:]")
@@ -52,7 +52,7 @@ class Content:
 
 
 def name_content(head: bytes) -> Content | None:
-    """Return what a file's first bytes belong to; None if they belong to nothing that is known.
+    """Return what a file holds by its first bytes; None if they are unknown.
 
     Args:
         head: the first `SIGNATURE_BYTES` bytes, or fewer if there are no more.

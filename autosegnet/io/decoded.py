@@ -1,4 +1,4 @@
-"""What every reader hands over, and the bounds an image has to keep before its voxels are believed.
+"""The voxels and grid that every reader returns, and the bounds that an image must keep to be trusted.
 
 World coordinates are LPS in mm, as SimpleITK has them; voxel arrays are (z, y, x).
 """
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Nonfinite = Literal["refuse", "air"]
 """What to do with voxels that are NaN or infinite."""
 
-# Whole-body PET, CT and their resampled grids lie between 0.5 and 6 mm; 20 mm and 0.3 mm leave room on both sides.
+# Whole-body PET, CT and resampled grids have spacings of 0.5 to 6 mm; 0.3 and 20 mm leave room on both sides.
 SPACING_LIMITS_MM = (0.3, 20.0)
 # Twice the largest study that has to work (700 x 700 x 1100 = 5.4e8 voxels): 4.4 GB as float32.
 MAX_VOXELS = 1_100_000_000
@@ -31,10 +31,10 @@ MAX_VOXELS = 1_100_000_000
 MAX_BYTES = 4 * MAX_VOXELS
 # A scan of 2 m at the smallest spacing has 6667 slices.
 MAX_AXIS = 7_000
-_FARTHEST_ORIGIN_MM = 1e9  # far beyond any scanner; what is farther is damage, and overflows in float32 arithmetic
-# How far direction @ direction.T may lie from the identity, largest entry.
+_FARTHEST_ORIGIN_MM = 1e9  # far beyond any scanner; a larger value is damage, and overflows in float32 arithmetic
+# How far any entry of direction @ direction.T may be from the identity.
 ORTHONORMAL_TOLERANCE = 1e-3
-# Types that reach the caller as they are; every other numeric type becomes float32.
+# Types that are kept; every other numeric type becomes float32.
 _KEPT_TYPES = frozenset({"int8", "uint8", "int16", "uint16", "float32"})
 
 
@@ -54,7 +54,7 @@ class DecodedImage:
 def empty_voxels(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return a writable array of zeros (z, y, x) for an image's voxels; `make_decoded_image` hands its memory on.
 
-    A study is read into the memory that it stays in; a copy would take as much again.
+    A study is read into the memory that it stays in, because a copy would need as much again.
     """
     import SimpleITK
 
@@ -63,7 +63,7 @@ def empty_voxels(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 class _ImageMemory:
-    """Lends the voxels of a new image to numpy, which holds on to the lender, to be written."""
+    """Lends the voxels of a new image to numpy for writing; numpy keeps this object alive."""
 
     def __init__(self, image: "SimpleITK.Image") -> None:
         import SimpleITK
@@ -134,7 +134,7 @@ def check_geometry(grid: Grid, path: Path) -> None:
     if error > ORTHONORMAL_TOLERANCE:
         raise InputError(
             f"image axes are not perpendicular unit vectors (off by {error:.2g}, expected at most "
-            f"{ORTHONORMAL_TOLERANCE:g}), in {format_path(path)}; a sheared image has to be resampled first"
+            f"{ORTHONORMAL_TOLERANCE:g}), in {format_path(path)}; resample a sheared image first"
         )
 
 
@@ -171,8 +171,7 @@ def check_finite(voxels: NDArray[Any], path: Path) -> None:
     if count:
         raise InputError(
             f"{count} voxels are NaN or infinite, the first at index (x, y, z) = {first}, expected finite numbers, "
-            f"in {format_path(path)}; if they lie outside the field of view, predict and batch read them as air with "
-            "--nonfinite air"
+            f"in {format_path(path)}; if they lie outside the field of view, --nonfinite air reads them as air"
         )
 
 

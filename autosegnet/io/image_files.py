@@ -1,4 +1,4 @@
-"""Opens what should be an image file: a regular file with something in it, not a git-LFS pointer."""
+"""Opens an image file: a regular file, not empty, not a git-LFS pointer."""
 
 import io
 import os
@@ -35,9 +35,7 @@ def _check_content(file: io.FileIO, path: Path) -> None:
     if get_file_size(file) == 0:
         raise InputError(f"the file is empty (0 bytes), expected an image, at {format_path(path)}; copy it again")
     if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-        raise InputError(
-            f"found a git-LFS pointer instead of the image it stands for at {format_path(path)}; run 'git lfs pull'"
-        )
+        raise InputError(f"found a git-LFS pointer instead of its image at {format_path(path)}; run 'git lfs pull'")
     file.seek(0)
 
 

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     import SimpleITK
 
 IMAGE_SUFFIXES: Final = (".mha", ".nii", ".nii.gz")
-"""Of the files that are read and written, in lower case."""
+"""Suffixes of the files that are read and written, in lower case."""
 _ACCEPTED = "expected .mha, .nii or .nii.gz"
 _EXPECTED = {".mha": "MetaImage header", ".nii": "NIfTI header", ".nii.gz": "gzip-compressed NIfTI image"}
-# Images that people put there and that are not read, with what to do about them.
+# Formats that people use and that are not read, with what to do.
 _UNSUPPORTED = {
     ".mhd": "MetaImage in two files (.mhd) is not read; save it as .mha",
     ".tif": "TIFF is not read, it has no orientation; save the image as .mha",
@@ -48,9 +48,9 @@ def read_image(path: Path, *, form: Form = "both", air: float | None = None) -> 
     8- and 16-bit integers and float32 keep their type, every other type becomes float32.
 
     Args:
-        path: of the file, whose content is what its name says.
+        path: of the file; its content must be what its name says.
         form: which of the sform and the qform of a NIfTI file counts if both are set.
-        air: what voxels become that are NaN or infinite; None refuses them.
+        air: value that replaces NaN and infinite voxels; None refuses them.
 
     Raises:
         InputError: not one of the formats, damaged, or with voxels that are NaN, infinite or beyond float32.
@@ -88,20 +88,20 @@ def read_mask(path: Path, *, form: Form = "both", air: float | None = None, advi
 
 
 def write_image(image: "SimpleITK.Image", path: Path) -> None:
-    """Write a uint8 or float32 image, zlib-compressed but for .nii, so that `path` appears whole or not at all.
+    """Write a uint8 or float32 image, zlib-compressed except for .nii. `path` appears whole or not at all.
 
     Raises:
-        UsageError: the suffix is none of .mha, .nii, .nii.gz
+        UsageError: the suffix is not .mha, .nii or .nii.gz
         OutputError: the file cannot be written
     """
     write_all({path: image})
 
 
 def probe_image(path: Path) -> None:
-    """Make sure, before the work begins, that an image can be written to `path`.
+    """Check before the work begins that an image can be written to `path`.
 
     Raises:
-        UsageError: the suffix is none of .mha, .nii, .nii.gz
+        UsageError: the suffix is not .mha, .nii or .nii.gz
         OutputError: as `probe_output`
     """
     _check_suffix(path)
@@ -112,7 +112,7 @@ def encode_image(image: "SimpleITK.Image", path: Path) -> bytes:
     """Return the bytes of the file that `write_image` would write to a path.
 
     Raises:
-        UsageError: the suffix is none of .mha, .nii, .nii.gz
+        UsageError: the suffix is not .mha, .nii or .nii.gz
     """
     return b"".join(_encode(image, path))
 
@@ -125,14 +125,14 @@ def write_all(files: "Mapping[Path, SimpleITK.Image | str | bytes]", *, swept: C
         swept: as for `write_files`
 
     Raises:
-        UsageError: the suffix of an image is none of .mha, .nii, .nii.gz
+        UsageError: the suffix of an image is not .mha, .nii or .nii.gz
         OutputError: one of them cannot be written
     """
     write_files({path: _encode(content, path) for path, content in files.items()}, swept=swept)
 
 
 def _encode(content: "SimpleITK.Image | str | bytes", path: Path) -> Iterable[bytes]:
-    """Return the bytes of a file; an image is encoded as they are taken."""
+    """Return the bytes of a file. An image is encoded only as they are read."""
     if isinstance(content, bytes):
         return (content,)
     if isinstance(content, str):
@@ -150,9 +150,8 @@ def _encode(content: "SimpleITK.Image | str | bytes", path: Path) -> Iterable[by
 def find_only_image(folder: Path) -> Path:
     """Return the one image in a folder, as the platform provides it; its path inside `folder`.
 
-    Hidden files are left alone (editors and macOS leave them). Files of other kinds, such as a README, are no obstacle
-    beside one image, for they cannot be meant instead of it; images that are not read (.mhd, .tif, .dcm) are one, for
-    they can.
+    Hidden files (of editors and macOS) are ignored. So are files of other kinds beside one image, such as a README.
+    Images of formats that are not read (.mhd, .tif, .dcm) are an error, because the user may have meant them.
 
     Raises:
         InputError: no such folder, no image, several, one of an unsupported kind, or a link out of the folder

@@ -1,6 +1,7 @@
-"""Reads and writes MetaImage in a single file (.mha), strictly: one meaning of the file or none.
+"""Reads and writes MetaImage in a single file (.mha), strictly: a file with two possible meanings is refused.
 
-SimpleITK reads on past cut, damaged and contradictory files; this reader refuses them and agrees with it on the others.
+SimpleITK reads truncated, damaged and contradictory files without an error. This reader refuses them, and agrees with
+SimpleITK on the others.
 """
 
 import math
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import SimpleITK
 
 _WRITTEN_TYPES = {"uint8": "MET_UCHAR", "float32": "MET_FLOAT"}
-_COMPRESSION_LEVEL = 1  # a third of the time of 6 for a mask, which is all but empty either way
+_COMPRESSION_LEVEL = 1  # a third of the time of level 6 for a mask, which becomes tiny at either level
 
 
 def read_metaimage(path: Path) -> DecodedImage:
@@ -50,7 +51,7 @@ def read_metaimage(path: Path) -> DecodedImage:
 def encode_metaimage(image: "SimpleITK.Image") -> Iterator[bytes]:
     """Return the bytes of an .mha file with an image in it, uint8 or float32, zlib-compressed, exact to the last digit.
 
-    No metadata of the image is written, so that no patient's name gets out.
+    No metadata of the image is written, because it may hold a patient's name.
 
     Args:
         image: three-dimensional, scalar, uint8 or float32
@@ -88,7 +89,7 @@ def _format_values(values: Sequence[float]) -> str:
 
 
 def _check_payload(header: MetaHeader, stored: int, path: Path) -> None:
-    """Refuse, before memory is taken, a file with fewer or more bytes behind its header than that says."""
+    """Refuse a file with fewer or more bytes after its header than the header says, before memory is allocated."""
     needed = math.prod(header.grid.size) * header.dtype.itemsize
     stored = max(stored, 0)
     if not header.compressed and stored != needed:

@@ -1,7 +1,7 @@
 """The tags of a MetaImage header as the grid and the voxel type they mean.
 
 Names of tags and types follow MetaIO (Kitware/MetaIO, metaObject.cxx and metaImage.cxx) as SimpleITK 2.5.7 reads them.
-Where MetaIO lets one of several tags win or takes a default for the grid, this refuses.
+If MetaIO would prefer one of several tags or use a default for the grid, this refuses.
 
 TransformMatrix holds one axis after the other, which is the transpose of SimpleITK's row-major direction.
 """
@@ -32,12 +32,12 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
-# Keys with the same meaning; MetaIO has an order of precedence among them, here they have to agree.
+# Keys with the same meaning. MetaIO prefers one of them; here they must agree.
 _ORIGIN_KEYS = ("Offset", "Position", "Origin", "ImagePosition")
 _DIRECTION_KEYS = ("TransformMatrix", "Rotation", "Orientation")
 _BYTE_ORDER_KEYS = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
-# Numbers MetaIO parses and no voxel depends on, with how many there are (None: NDims).
-# A wrong count makes MetaIO eat the next line.
+# Numbers that MetaIO parses and no voxel depends on, with their count (None: NDims).
+# With a wrong count, MetaIO would swallow the next line.
 _IGNORED_NUMBERS: dict[str, int | None] = {
     "CenterOfRotation": None,
     "ElementSize": None,
@@ -72,7 +72,7 @@ class MetaHeader:
         dtype: of the stored voxels, with the file's byte order
         start: position of the first byte of voxels
         compressed: whether they are one zlib or gzip stream
-        compressed_size: bytes of that stream, None where the header does not say it
+        compressed_size: bytes of that stream; None if the header does not say
     """
 
     grid: Grid
@@ -86,14 +86,15 @@ def parse_meta_header(tags: Tags) -> MetaHeader:
     """Return what the tags say.
 
     Raises:
-        InputError: they say nothing, too much, what no scalar image has, or what is beyond the bounds of `decoded`.
+        InputError: tags are missing, contradict each other, are not of a scalar image, or exceed the bounds of
+            `decoded`.
     """
     dims = tags.read_integers("NDims", 1)[0] if "NDims" in tags.values else 0
     keys = list(tags.values)
     if not 3 <= dims <= 10:
         raise tags.make_error(f"the image has {dims} dimensions, expected 3")
     if _SIZED_KEYS.intersection(keys[: keys.index("NDims")]):
-        raise tags.make_error("the header says NDims too late, expected it before the keys that depend on it")
+        raise tags.make_error("NDims comes too late in the header, expected it before the keys that depend on it")
     size = tuple(tags.read_integers("DimSize", dims))
     if any(count != 1 for count in size[3:]):
         raise tags.make_error(f"the image has {dims} dimensions, expected one three-dimensional image")
@@ -134,8 +135,8 @@ def _check_kind(tags: Tags, dims: int) -> None:
 def _read_grid(tags: Tags, size: tuple[int, ...]) -> Grid:
     """Return the grid without the trailing axes of one voxel.
 
-    MetaIO takes ElementSize where ElementSpacing is missing, and 1 mm, (0, 0, 0) and the identity where all are; here
-    a grid that is not stated is refused.
+    Without ElementSpacing, MetaIO takes ElementSize; without either, 1 mm, (0, 0, 0) and the identity. Here a grid that
+    is not stated is refused.
     """
     dims = len(size)
     x, y, z = tags.read_floats("ElementSpacing" if "ElementSpacing" in tags.values else "ElementSize", dims)[:3]
@@ -159,9 +160,9 @@ def _read_dtype(tags: Tags) -> np.dtype[Any]:
 
 
 def _start(tags: Tags, compressed: bool) -> int:
-    """Return where the voxels begin: behind the header, or at HeaderSize.
+    """Return where the voxels begin: after the header, or at HeaderSize.
 
-    -1 (the last bytes) has to mean the same place.
+    If HeaderSize is -1 (the last bytes of the file), that must be the same place.
     """
     header_size = tags.read_integer("HeaderSize", 0)
     if header_size == 0 or (header_size == -1 and not compressed):

@@ -2,7 +2,7 @@
 
 How lines become keys and values follows MetaIO (Kitware/MetaIO, metaUtils.cxx, MET_Read): '=' or ':' separates, keys
 are case-sensitive, the header ends with the line ElementDataFile. What MetaIO would misread is refused.
-No message repeats a value, for a header may hold a patient's name.
+No message repeats a value, because a header may hold a patient's name.
 """
 
 import math
@@ -20,7 +20,7 @@ _LONGEST_KEY = 255
 _LONGEST_VALUE = 4_000
 _LINE = re.compile(r"([^=:]*?)[ \t]*[=:][=: \t]*(.*)", re.DOTALL)
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)")
-# Not str.split, which takes bytes such as 0xA0 for blanks, too.
+# Not str.split, which also takes bytes such as 0xA0 for blanks.
 _WORD = re.compile(r"[^ \t]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
@@ -35,7 +35,7 @@ class Tags:
 
     Attributes:
         values: by key, in the order of the file
-        end: position of the first byte behind the header
+        end: position of the first byte after the header
         path: the file, for messages
     """
 
@@ -44,11 +44,11 @@ class Tags:
     path: Path
 
     def read_text(self, key: str, default: str) -> str:
-        """Return the value of a key as it stands."""
+        """Return the value of a key, unchanged."""
         return self.values.get(key, default)
 
     def read_floats(self, key: str, count: int) -> list[float]:
-        """Return the `count` finite numbers of a key that has to be there."""
+        """Return the `count` finite numbers of a required key."""
         words = _WORD.findall(self.values.get(key, ""))
         if len(words) != count or not all(_NUMBER.fullmatch(word) for word in words):
             raise self.make_error(f"the header has no valid {key}, expected {count} finite numbers")
@@ -60,7 +60,7 @@ class Tags:
         return values
 
     def read_integers(self, key: str, count: int) -> list[int]:
-        """Return the `count` whole numbers of a key that has to be there."""
+        """Return the `count` whole numbers of a required key."""
         words = _WORD.findall(self.values.get(key, ""))
         if len(words) != count or not all(_INTEGER.fullmatch(word) for word in words):
             raise self.make_error(f"the header has no valid {key}, expected {count} whole numbers")
@@ -78,7 +78,7 @@ class Tags:
         return bool(found.pop()) if found else default
 
     def read_agreed(self, keys: tuple[str, ...], count: int) -> list[float]:
-        """Return the numbers under keys of one meaning, at least one of them there and no two different."""
+        """Return the numbers under keys of one meaning. At least one must exist, and all must be equal."""
         found = {key: self.read_floats(key, count) for key in keys if key in self.values}
         if not found:
             raise self.make_error(f"the header has no {keys[0]}, expected {count} numbers")
@@ -88,7 +88,7 @@ class Tags:
         return values
 
     def make_error(self, reason: str) -> InputError:
-        """Return the error that says `reason` of this file."""
+        """Return an InputError with the reason and this file."""
         return InputError(f"{reason}, in {format_path(self.path)}")
 
 
@@ -96,7 +96,7 @@ def parse_tags(head: bytes, known: frozenset[str], path: Path) -> Tags:
     """Return the tags in the first bytes of a file.
 
     Args:
-        head: the first `LONGEST_NIFTI_HEADER` bytes, or the whole file where that is shorter
+        head: the first `LONGEST_NIFTI_HEADER` bytes, or the whole file if that is shorter
         known: keys that have a meaning; only they are refused when they come twice with different values
 
     Raises:

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     import SimpleITK
 
 _SCANNER = 1
-_COMPRESSION_LEVEL = 1  # a third of the time of 6 for a mask, which is all but empty either way
+_COMPRESSION_LEVEL = 1  # a third of the time of level 6 for a mask, which becomes tiny at either level
 
 
 def read_nifti(path: Path, *, form: Form = "both") -> DecodedImage:
     """Return the voxels, scaled as the header says, and the grid of a NIfTI file, compressed by gzip or not.
 
-    Read to the last byte, so that gzip's checksum counts. Voxels without scaling keep the type of the file, scaled ones
-    are float32 (computed in float64).
+    The file is read to its last byte, so that gzip's checksum is verified. Voxels without scaling keep the file's type.
+    Scaled voxels are float32, computed in float64.
 
     Args:
-        path: of the file; whether it is compressed is seen in its first bytes.
+        path: of the file; its first bytes say whether it is compressed.
         form: which of sform and qform counts if both are set.
 
     Raises:
@@ -78,7 +78,7 @@ def read_nifti(path: Path, *, form: Form = "both") -> DecodedImage:
 def encode_nifti(image: "SimpleITK.Image", *, compressed: bool) -> Iterator[bytes]:
     """Return the bytes of a NIfTI-1 file with the image in it, unscaled, its sform and qform the image's own grid.
 
-    The qform is left out where the axes are so far from perpendicular that it would contradict the sform.
+    The qform is left out if the axes are so far from perpendicular that it would contradict the sform.
 
     Args:
         image: three-dimensional, scalar, uint8 or float32

@@ -28,8 +28,8 @@ FORMS_TOLERANCE_VOXELS = 0.25
 # Of a stored quaternion against the sform's: twice the step of float32 at 1. Files of SimpleITK and nibabel, tilted
 # by 0.001 to 180 degrees, lie within 6e-8 (test_nifti.py).
 _QUATERNION_TOLERANCE = 2.4e-7
-# pixdim and the length of the sform's columns are one number; nibabel and ITK each take another one of them. 1e-4 is
-# a tenth of a voxel after a thousand, and a thousand times what float32 rounds.
+# pixdim and the length of the sform's columns state the same number; nibabel takes one and ITK the other. 1e-4 is a
+# tenth of a voxel after a thousand voxels, and a thousand times the rounding of float32.
 PIXDIM_TOLERANCE = 1e-4
 # How far a stored quaternion may be longer than 1: other writers round coarser than float32.
 _LENGTH_TOLERANCE = 2e-5
@@ -72,8 +72,8 @@ def choose_affine(fields: Any, size: tuple[int, int, int], path: Path, form: For
     if not apart <= FORMS_TOLERANCE_VOXELS and not _is_stored_alike(sform, qform, quaternion[1:], qfac):
         raise InputError(
             f"sform and qform place a corner {apart:.3g} voxels apart, expected at most {FORMS_TOLERANCE_VOXELS:g}, "
-            f"in {format_path(path)}; write the image again with the right one in both; predict and batch "
-            "can be told the right one (--nifti-form sform or qform)"
+            f"in {format_path(path)}; write the image again with the right one in both, "
+            "or say which one is right: --nifti-form sform or qform"
         )
     return sform
 
@@ -95,7 +95,7 @@ def _read_qfac(fields: Any, path: Path) -> float:
 
 
 def _read_quaternion(fields: Any) -> NDArray[np.float64] | None:
-    """Return the unit quaternion (a, b, c, d) of the qform; None if the stored numbers are none."""
+    """Return the unit quaternion (a, b, c, d) of the qform; None if the stored numbers cannot be one."""
     stored = np.array([float(fields[f"quatern_{name}"]) for name in "bcd"])
     length = float(np.linalg.norm(stored))
     if not length <= 1 + _LENGTH_TOLERANCE:

@@ -1,4 +1,4 @@
-"""Keeps outputs from replacing inputs or one another, and removes older results from their places."""
+"""Stops outputs from replacing inputs or each other, and removes older results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OutputFolder:
     holds: Callable[[str], bool]
 
     def list_files(self) -> list[Path]:
-        """Return those that are there."""
+        """Return the files of the output that exist."""
         try:
             return [self.path / name for name in sorted(os.listdir(self.path)) if self.holds(name)]
         except (OSError, ValueError):
@@ -42,11 +42,11 @@ def check_outputs(
     inputs: Mapping[str, Path | None],
     is_read: Callable[[str], bool] = lambda name: True,
 ) -> None:
-    """Refuse outputs that would replace an input or one another, by whatever name or link.
+    """Refuse outputs that would replace an input or each other, under any name or link.
 
     Args:
-        outputs: by what the user calls them ("--output"); None is not asked for
-        inputs: files, and folders of which no file is to be replaced
+        outputs: by the name of the option ("--output"); None if not asked for
+        inputs: files, and folders whose files must not be replaced
         is_read: whether a file of this name in an input's folder is read
 
     Raises:
@@ -84,7 +84,7 @@ def _check_each_other(files: Mapping[str, Path], folders: Mapping[str, OutputFol
 
 
 def remove_older(outputs: Mapping[str, Output]) -> None:
-    """Remove what an earlier run left in the places of the outputs, so that it is not taken for this run's.
+    """Remove outputs of an earlier run, so that nobody takes them for this run's.
 
     Raises:
         OutputError: it cannot be removed

@@ -1,6 +1,6 @@
 """Files in an object store, such as `s3://bucket/folder`, by fsspec: listed, fetched, put, removed.
 
-Credentials and endpoints come from where the store's own tools have them (for S3: AWS_* variables and ~/.aws).
+Credentials and endpoints come from the settings of the store's own tools (for S3: AWS_* variables and ~/.aws).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autosegnet.errors import AutosegnetError, InputError, OutputError, UsageErr
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """What a listing says of a file.
+    """A file as the store lists it.
 
     Args:
         size: in bytes.
@@ -45,7 +45,7 @@ class RemoteFolder:
     url: str
 
     def list_files(self) -> dict[str, RemoteFile]:
-        """Return all files below the folder by their place in it; none if there is no such folder.
+        """Return all files below the folder by their path in it; none if there is no such folder.
 
         Raises:
             InputError: the store does not answer or does not allow it.
@@ -175,7 +175,7 @@ class RemoteFolder:
             store.put_file(str(path), f"{root}/{name}")
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files; those that are not there are no error.
+        """Remove files. A missing file is not an error.
 
         Raises:
             OutputError: one of them cannot be removed.

@@ -1,4 +1,4 @@
-"""Reads small files of text that people and programs write: JSON and tables, whole, and only if they are small.
+"""Reads small text files, JSON and tables, as a whole, and only if they are small.
 
 Every fault of such a file is an error in one line: no file, a pipe, a device, too large, not UTF-8, not JSON, nested
 too deeply.
@@ -69,7 +69,7 @@ def read_json(
     """Return what `parse` makes of the value in a JSON file.
 
     Args:
-        parse: takes the value; whatever it raises about a value of another shape is the file's fault
+        parse: takes the value; its errors about another shape are reported as the file's
         what: the file should be, for messages
         expected: the shape, for messages: "a list of {...}"
         error: raised for every fault
@@ -126,6 +126,6 @@ def read_table(
         found = escape(", ".join(heading[:10])) or "nothing"
         raise error(f"no column {', '.join(missing)} in {format_path(path)}; found {found}")
     for line, cells in rows:
-        if len(cells) != len(heading):  # more, as decimal commas make them; fewer in a file that was cut
+        if len(cells) != len(heading):  # too many after decimal commas; too few in a truncated file
             raise error(f"{len(cells)} cells in line {line}, expected {len(heading)}, in {format_path(path)}")
     return [dict(zip(heading, cells, strict=True)) for _, cells in rows[1:]]

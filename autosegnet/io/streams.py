@@ -17,7 +17,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZLIB_OR_GZIP = 47
 # Deflate never packs more than 1032 bytes into one (zlib, technical details: maximum compression factor).
 _HIGHEST_RATIO = 1032
-# Programs end a file with one (bgzip) or a few; a million take seconds and hold nothing.
+# Programs end a file with one (bgzip) or a few empty streams. A million would take seconds and hold nothing.
 _MOST_EMPTY_STREAMS = 100
 # Small enough to stay in a processor's cache between inflating and copying (measured: 64 KiB and 256 KiB are fastest).
 _READ_BYTES = 1 << 16
@@ -52,7 +52,7 @@ def read_into(file: FileIO, buffer: memoryview, *, path: Path) -> None:
 
 
 def inflate_into(file: FileIO, buffer: memoryview, *, wbits: int, several: bool, path: Path, skip: int = 0) -> None:
-    """Fill the buffer with what the rest of the file inflates to, but for its first bytes; checksums included.
+    """Fill the buffer with the inflated rest of the file, without its first `skip` bytes; checksums are verified.
 
     Args:
         file: at the first compressed byte
@@ -98,7 +98,7 @@ def inflate_first(file: FileIO, count: int, *, wbits: int, path: Path) -> bytes:
 
 def _inflate(file: FileIO, *, wbits: int, several: bool, path: Path) -> Iterator[bytes]:
     done = empty = 0
-    before = 0  # what had been inflated when the present stream began
+    before = 0  # bytes that were inflated when the present stream began
     stream = zlib_ng.decompressobj(wbits)
     packed = file.read(_READ_BYTES)
     while True:
@@ -114,7 +114,7 @@ def _inflate(file: FileIO, *, wbits: int, several: bool, path: Path) -> Iterator
         if stream.eof:
             packed = stream.unused_data or file.read(_READ_BYTES)
             if packed and not several:
-                raise InputError(f"there are bytes behind the compressed data, expected none, in {format_path(path)}")
+                raise InputError(f"there are bytes after the compressed data, expected none, in {format_path(path)}")
             packed = _skip_zeros(packed, file)
             if not packed:
                 return
@@ -136,7 +136,7 @@ def _inflate(file: FileIO, *, wbits: int, several: bool, path: Path) -> Iterator
 
 
 def _skip_zeros(packed: bytes, file: FileIO) -> bytes:
-    """Return what follows the zero bytes that tapes and block devices put behind a gzip stream (gzip(1), "ignored")."""
+    """Return what follows the zero bytes that tapes and block devices put after a gzip stream (gzip(1), "ignored")."""
     while packed and not (packed := packed.lstrip(b"\0")):
         packed = file.read(_READ_BYTES)
     return packed

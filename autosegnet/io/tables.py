@@ -19,7 +19,7 @@ def format_table_csv(
     cannot be printed become their escape sequence.
 
     Args:
-        show: of a text; `str` keeps it as it is, for names of files that are read again
+        show: how a text is shown; `str` keeps it unchanged, for names of files that are read again
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -29,7 +29,7 @@ def format_table_csv(
 
 
 def undo_guard(cell: str) -> str:
-    """Return the text without the apostrophe that stands before a formula."""
+    """Return the text without the apostrophe before a formula."""
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_STARTS_A_FORMULA) else cell
 
 

@@ -1,4 +1,4 @@
-"""Lesions of a mask: their one definition, their figures, sites and references, and the tables of them.
+"""Lesions of a mask: their definition, figures, sites, references and tables.
 
 Conventions: 18-connectivity; positions in LPS, mm; volumes in ml; SUV in g/ml, so that TLG is in g.
 `docs/reference/lesions.md` defines every figure and names its source.

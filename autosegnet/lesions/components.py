@@ -23,7 +23,7 @@ def label_lesions(mask: NDArray[Any]) -> tuple[NDArray[Any], int]:
     """
     assert mask.ndim == 3, "a mask has three axes"
     assert mask.dtype.kind in "biu", "a mask is not a probability"
-    import cc3d  # so that training runs where only torch, numpy and scipy are
+    import cc3d  # so that training needs only torch, numpy and scipy
 
     if mask.size == 0:  # cc3d would hand back labels of type bool
         return np.zeros(mask.shape, np.uint32), 0

@@ -1,4 +1,4 @@
-"""What is known of a study beside its mask and PET, from which lesions get a site, a reference and a confidence."""
+"""What is known of a study besides its mask and PET: it gives lesions a site, a reference and a confidence."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BodySize:
         return compute_body_surface_m2(weight_kg=self.weight_kg, height_cm=self.height_cm)
 
     def compute_lean_factors(self) -> dict[str, float]:
-        """Return what turns SUV into SUL, by the name of the formula of the lean body mass: its kg per kg of weight.
+        """Return the factors from SUV to SUL (kg of lean body mass per kg of weight) by the name of the formula.
 
         Empty if weight, height or sex is unknown.
         """
@@ -50,7 +50,7 @@ class BodySize:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a study says beside its mask and PET. Everything may be missing.
+    """What is known of a study besides its mask and PET. Everything may be missing.
 
     Args:
         ct: in HU, on any grid; landmarks come from it if there is no organ map.

@@ -1,4 +1,4 @@
-"""The largest distance within a set of voxels, exact and in time that hardly grows with their number."""
+"""The largest distance within a set of voxels, exact, in time that hardly grows with their number."""
 
 from __future__ import annotations
 

@@ -21,11 +21,13 @@ class Lesion:
         suv_mean: mean SUV in the lesion.
         suv_peak: highest mean of a 1 cm3 sphere around any voxel of the lesion (IBSI: global intensity peak).
         suv_peak_at_max: mean of the 1 cm3 sphere around the hottest voxel (IBSI: local intensity peak).
-        suv_max_mm: centre of the hottest voxel; of several, that of suv_peak_at_max; of several such, the highest.
+        suv_max_mm: centre of the hottest voxel. If several are equally hot, the one with the highest suv_peak_at_max;
+            if
+            several have that, the one nearest to the head.
         tlg_g: total lesion glycolysis, volume_ml x suv_mean.
         centroid_mm: mean of the voxel centres, LPS.
         box: half-open voxel ranges (x, y, z) of the PET's grid.
-        box_mm: (lowest, highest) L, P and S that the lesion's voxels reach with their whole bodies.
+        box_mm: (lowest, highest) L, P and S that the lesion's whole voxels reach.
         suv_4_ml: volume of the lesion's voxels with SUV >= 4.
         suv_2_5_ml: volume of the lesion's voxels with SUV >= 2.5.
         percent_41_ml: volume of the lesion's voxels with SUV >= 41 % of its suv_max.
@@ -72,9 +74,9 @@ class BodyFigures:
         suv_peak: highest SUVpeak of all lesions.
         dmax_centroids_mm: distance of the two lesions farthest apart, by their centroids; 0 with one lesion.
         dmax_voxels_mm: distance of the two voxel centres of lesion tissue farthest apart.
-        suv_4_ml: as of the lesions, summed.
-        suv_2_5_ml: as of the lesions, summed.
-        percent_41_ml: as of the lesions, summed.
+        suv_4_ml: sum over the lesions.
+        suv_2_5_ml: sum over the lesions.
+        percent_41_ml: sum over the lesions.
         sdmax_per_m: dmax_centroids over the body surface, 1/m; None if the body's size is not known.
         bulk_mm: largest diameter of a lesion.
     """
@@ -95,7 +97,7 @@ class BodyFigures:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Lesions that a person asked to leave out.
+    """Lesions that the user asked to leave out.
 
     Args:
         reason: why, for a reader.

@@ -1,6 +1,6 @@
 """Landmarks of a body: lungs, skull base, pelvis and midline, from an organ map or from the CT.
 
-Everything lies on one coarse upright grid (LPS). A landmark that cannot be found is None, and sites say less then.
+Everything lies on one coarse upright grid (LPS). A landmark that cannot be found is None; sites are then less precise.
 From the CT, the rules are (docs/reference/lesions.md):
 
 - lungs: voxels of lung density (-950 to -500 HU) inside the body, in pieces of at least 60 ml, 300 ml in all;
@@ -33,7 +33,7 @@ _LEAST_LEG_CM2 = 40.0
 _PELVIS_MM = 220.0  # from the perineum to the iliac crest of an adult
 _LUNG_TO_LEGS_MM = 200.0  # nobody's legs begin nearer to the lungs
 _GAP_MM = 4.0  # half the width of the gap between two legs
-_INNER_LUNG_MM = 25.0  # from the lungs' outline, seen from above: where the domes of the diaphragm stand
+_INNER_LUNG_MM = 25.0  # distance of the domes of the diaphragm from the lungs' outline, seen from above
 _BLADDER_TO_FLOOR_MM = 55.0  # from the lowest urine to the ischial tuberosity
 
 
@@ -45,7 +45,7 @@ class Landmarks:
         grid: upright, of the arrays.
         lungs: (z, y, x), where the lungs lie.
         lung_floor_mm: (y, x), S of the lower end of the chest at every place, the diaphragm over the liver.
-        lung_top_mm: highest lung.
+        lung_top_mm: height of the highest lung voxel.
         midline_mm: L of the middle between the outer borders of the lungs.
         skull_base_mm: lowest height of the brain's cavity; None if it was not found.
         pelvis_mm: lowest and highest height of the pelvis; None if it was not found.
@@ -73,7 +73,7 @@ def find_landmarks(pet: Grid, *, ct: sitk.Image | None, organs: OrganLabels | No
 
     Args:
         pet: the PET's grid, which the landmarks cover.
-        ct: in HU; what the organ map does not say is taken from it.
+        ct: in HU; used for what the organ map lacks.
         organs: the organ map.
     """
     grid = make_upright_grid(pet, spacing_mm=LANDMARK_SPACING_MM)
@@ -141,8 +141,8 @@ def _find_lungs(hu: NDArray[np.float32], body: NDArray[np.bool_]) -> NDArray[np.
 def _floor(lungs: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the slice in which the chest ends above every place, (y, x).
 
-    It is the lowest lung within 10 mm, of the nearest place that has any; but at most the height of the dome, because
-    a place beside the lungs may be near nothing but their top.
+    It is the lowest lung within 10 mm of the nearest place with lung, but at most the height of the dome, because a
+    place beside the lungs may be near only their top.
     """
     from scipy import ndimage
 
@@ -157,7 +157,7 @@ def _floor(lungs: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _find_skull_base(organs: Organs | None, hu: NDArray[np.float32] | None, lung_top: int) -> int | None:
-    """Return the lowest slice of the brain, by the organ map or as far as bone encloses it."""
+    """Return the lowest slice of the brain, from the organ map, else from the bone that encloses it."""
     from scipy import ndimage
 
     if organs is not None and organs.has("brain"):
@@ -178,7 +178,7 @@ def _find_skull_base(organs: Organs | None, hu: NDArray[np.float32] | None, lung
 
 
 def _find_pelvis(organs: Organs | None, grid: Grid) -> tuple[float, float] | None:
-    """Return the heights of the hip bones, or else what the bladder says of them."""
+    """Return the lowest and highest hip bone, else an estimate from the bladder."""
     if organs is None:
         return None
     for organ in ("hip bone", "urinary bladder"):

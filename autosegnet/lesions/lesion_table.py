@@ -66,7 +66,7 @@ LESION_COLUMNS: Final = (
     "tumour_to_blood_ratio",
     "deauville_suggestion",
 )
-"""Of `lesions.csv`. Positions are LPS; `box_*_end_voxel` is the first voxel behind the lesion. New ones come last."""
+"""Columns of `lesions.csv`, new ones last. Positions are LPS; `box_*_end_voxel` is the first voxel after the lesion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class LesionTable:
 
     Args:
         lesions: in the order of their numbers.
-        body: all of them together.
+        body: figures of all of them together.
         connectivity: neighbours that make one lesion.
         voxel_volume_ml: of the PET's grid.
-        peak_voxels: voxels that stand for the sphere of 1 cm3.
+        peak_voxels: number of voxels in the sphere of 1 cm3.
         references: uptake of liver and blood pool.
         lean_factors: SUL per SUV by formula, 'janma' and 'james'; empty if the body's size is not known.
         is_fdg: whether rules for FDG apply.
@@ -115,7 +115,7 @@ class LesionTable:
 
 
 def format_lesions_csv(table: LesionTable) -> str:
-    """Return the text of `lesions.csv`: a row per lesion, or the names of the columns alone."""
+    """Return the text of `lesions.csv`: the names of the columns, and a row per lesion."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(LESION_COLUMNS)
@@ -151,7 +151,7 @@ def format_lesions_json(table: LesionTable) -> str:
 
 
 def make_lesion_row(lesion: Lesion, table: LesionTable) -> dict[str, Any]:
-    """Return the figures of a lesion by the names of `LESION_COLUMNS`; None if one is not known."""
+    """Return the figures of a lesion by the names of `LESION_COLUMNS`; an unknown figure is None."""
     values: list[Any] = [getattr(lesion, name) for name in _NAMES]
     values += [*lesion.centroid_mm, *lesion.suv_max_mm]
     values += [getattr(lesion, name) for name in _SUMMED]

@@ -41,7 +41,7 @@ def measure_lesions(
         mask: integer, lesion where it is not 0.
         suv: PET in SUV (g/ml), on the same grid.
         context: what else is known of the study; without it, lesions have no site, reference or confidence.
-        labelled: take each label of the mask for one lesion.
+        labelled: whether each label of the mask is one lesion.
 
     Raises:
         InputError: mask and PET, or a map of the context and the PET, are on different grids.
@@ -93,7 +93,7 @@ class _Parts:
         index: (N, 3) voxel indices (x, y, z).
         suv: (N,) their SUV.
         means: (N,) the means of the spheres around them.
-        starts: where each lesion begins, and N.
+        starts: index of each lesion's first voxel, and at the end N.
     """
 
     index: NDArray[np.int64]
@@ -123,7 +123,7 @@ class _Parts:
 def _describe_context(
     index: NDArray[np.int64], mask: sitk.Image, context: Context, locator: Locator, *, labelled: bool
 ) -> dict[str, Any]:
-    """Return what is known of a lesion beside its uptake: confidence, site, label."""
+    """Return what is known of a lesion besides its uptake: confidence, site, label."""
     x, y, z = index.T
     maps = {"probability": context.probability, "disagreement": context.disagreement}
     known: dict[str, Any] = {
@@ -145,7 +145,7 @@ def _measure_lesion(
     hottest = _find_hottest(index, suv, means, grid)
     x, y, z = zip(index.min(axis=0).tolist(), (index.max(axis=0) + 1).tolist(), strict=True)
     centres_mm = index @ grid.steps_mm.T + grid.origin_mm
-    half_mm = np.abs(grid.steps_mm).sum(axis=1) / 2  # a voxel's body reaches this far from its centre
+    half_mm = np.abs(grid.steps_mm).sum(axis=1) / 2  # a whole voxel reaches this far from its centre
     reach_mm = (centres_mm.min(axis=0) - half_mm, centres_mm.max(axis=0) + half_mm)
     left, posterior, superior = zip(*(ends.tolist() for ends in reach_mm), strict=True)
     return Lesion(

@@ -13,7 +13,7 @@ from autosegnet.lesions.components import compact_labels, label_lesions
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-_TIE_MM = 1e-6  # far above rounding, far below a voxel: how a study is stored does not change the order
+_TIE_MM = 1e-6  # far above rounding, far below a voxel, so that the order does not depend on how a study is stored
 
 
 def number_lesions(mask: sitk.Image, *, labelled: bool = False) -> tuple[NDArray[Any], int]:
@@ -22,7 +22,7 @@ def number_lesions(mask: sitk.Image, *, labelled: bool = False) -> tuple[NDArray
     Lesions of the same volume are numbered from head to foot, then from back to front, then from left to right.
 
     Args:
-        labelled: take each label of the mask for one lesion, connected or not.
+        labelled: whether each label of the mask is one lesion, connected or not.
 
     Returns:
         labels (z, y, x), unsigned: 0 outside, 1 … n inside the n lesions; and n

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OrganLabels:
-    """An organ map as its file has it, on any grid.
+    """An organ map as in its file, on any grid.
 
     Args:
-        labels: integer labels, 0 where no organ is.
+        labels: integer labels, 0 outside organs.
         names: of the labels.
     """
 
@@ -35,7 +35,7 @@ class Organs:
     """Organs on a grid.
 
     Args:
-        labels: (z, y, x), 0 where no organ is.
+        labels: (z, y, x), 0 outside organs.
         organs: organ and side ('left', 'right' or '') of each label.
     """
 
@@ -43,7 +43,7 @@ class Organs:
     organs: Mapping[int, tuple[str, str]]
 
     def make_mask(self, organ: str) -> NDArray[np.bool_]:
-        """Return where an organ lies, both sides of it; empty if the map does not have it."""
+        """Return the mask of an organ, both sides together; empty if the map lacks it."""
         wanted = [label for label, (name, _) in self.organs.items() if name == organ]
         return np.isin(self.labels, wanted)
 

@@ -1,4 +1,4 @@
-"""Names of the labels in organ maps: the tables of the programs that make them, and the organ that a name stands for.
+"""Names of the labels in organ maps: the tables of the programs that make them, and the organ that a name means.
 
 Sources: TotalSegmentator 2, `totalsegmentator/map_to_binary.py`, tasks `total` and `total_v1` (github.com/wasserth/
     TotalSegmentator); MOOSE 3, task `clin_ct_organs` (github.com/ENHANCE-PET/MOOSE); the ten labels that
@@ -64,7 +64,7 @@ ORGAN_TABLES: Final[Mapping[str, Mapping[int, str]]] = {
 }
 """Names of the labels by the program that made the map."""
 
-# What several programs or several parts of an organ are called, without the side.
+# Other names of an organ or of its parts in these programs, without the side.
 _SAME: Final = {
     "bladder": "urinary bladder",
     "kidneys": "kidney",
@@ -81,7 +81,7 @@ _SAME: Final = {
     "autochthon": "back muscles",
 }
 _PARTS: Final = {"lung": "lung", "heart": "heart", "atrial": "heart", "gluteus": "gluteal muscle", "brain": "brain"}
-"""First words of names that stand for a part of an organ."""
+"""First words of names that mean a part of an organ."""
 
 PHYSIOLOGICAL_ORGANS: Final = frozenset(
     {
@@ -95,7 +95,7 @@ Liver and spleen are not among them: they are evenly warm, and real lesions lie 
 
 
 def describe_label(name: str) -> tuple[str, str]:
-    """Return the organ that a label's name stands for, and its side: 'left', 'right' or ''.
+    """Return the organ that a label's name means, and its side: 'left', 'right' or ''.
 
     Args:
         name: as programs write it, such as `kidney_left`, `Left kidney`, `lung_upper_lobe_right`.

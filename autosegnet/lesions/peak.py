@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from autosegnet.geometry import Grid
 
 PEAK_RADIUS_MM: Final = 10.0 * (3.0 / (4.0 * math.pi)) ** (1.0 / 3.0)
-"""Of a sphere of 1 cm3: 6.2035 mm."""
+"""Radius of a sphere of 1 cm3: 6.2035 mm."""
 
-_CHUNK = 1 << 16  # voxels whose sums stay in the cache while the sphere is walked
+_CHUNK = 1 << 16  # voxels per chunk, so that their sums stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
 class PeakSphere:
-    """Hold the voxels that stand for the sphere of 1 cm3 on a grid.
+    """Hold the voxels that represent the sphere of 1 cm3 on a grid.
 
-    A voxel counts wholly if its centre lies within the radius, and not at all otherwise (IBSI); on coarse grids their
-    volume differs from 1 ml.
+    A voxel counts fully if its centre lies within the radius, else not at all (IBSI). On coarse grids the volume of
+    these voxels differs from 1 ml.
 
     Args:
         offsets: (K, 3) voxel steps (x, y, z) from the centre, itself included.
@@ -42,7 +42,7 @@ class PeakSphere:
 
 def make_peak_sphere(grid: Grid) -> PeakSphere:
     """Return the sphere of 1 cm3 on a grid of any spacing and direction, measured in mm."""
-    # A step of one voxel leaves its neighbours' plane by spacing x |cosine|; the inverse says how many are in reach.
+    # Distance between neighbouring planes of voxels, per axis; the radius divided by it bounds the steps.
     planes_mm = 1.0 / np.linalg.norm(np.linalg.inv(grid.steps_mm), axis=1)
     reach = np.floor(PEAK_RADIUS_MM / planes_mm + 1e-9).astype(int)
     steps = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
@@ -53,7 +53,7 @@ def make_peak_sphere(grid: Grid) -> PeakSphere:
 def compute_sphere_means(suv: NDArray[Any], centres: NDArray[np.int64], sphere: PeakSphere) -> NDArray[np.float64]:
     """Return the mean SUV of the sphere around each centre, over the sphere's voxels that lie in the image.
 
-    All voxels of the image count, in a lesion or not; nothing is assumed of what lies beyond its border.
+    All voxels of the image count, in a lesion or not. Nothing is assumed about voxels beyond its border.
 
     Args:
         suv: (z, y, x), contiguous.

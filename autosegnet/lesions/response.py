@@ -18,7 +18,7 @@ _MARKEDLY: Final = 2.0
 def suggest_deauville(lesion: Lesion, references: References) -> str:
     """Return the suggested Deauville score of a lesion: '2' to '5', '2-3', or '' if nothing can be said.
 
-    Score 1, no uptake above the background, cannot be told from the figures of a lesion.
+    Score 1, no uptake above the background, cannot be derived from the figures of a lesion.
     """
     liver, blood = references.liver, references.blood
     if liver is None:

@@ -1,4 +1,4 @@
-"""Which lesions of a mask are kept: all, unless a person asks to leave small or doubtful ones out."""
+"""Which lesions of a mask are kept: all, unless the user leaves out small or doubtful ones."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def measure_selected(
         for reason, lesions in _list_reasons(small, flagged, selection)
         if lesions
     )
-    # References keep away from what is left out, too.
+    # References also avoid lesions that are left out.
     kept_table = measure_lesions(remaining, suv, context, labelled=selection.labelled)
     return remaining, replace(kept_table, references=table.references, left_out=left_out)
 

@@ -16,10 +16,10 @@ from autosegnet.lesions.organ_names import PHYSIOLOGICAL_ORGANS
 from autosegnet.lesions.position import Position
 
 _MOSTLY: Final = 0.5
-"""Share of a lesion's voxels from which it lies in an organ, and from which a hot organ makes it doubtful."""
+"""Least share of a lesion's voxels in an organ for it to lie there; in a hot organ it is then doubtful."""
 
 _MIDDLE_MM: Final = 20.0
-"""How far from the midline a lesion is called neither left nor right."""
+"""Up to this distance from the midline, a lesion is neither left nor right."""
 
 _MEDIASTINUM_MM: Final = 60.0  # half the width of what lies between the lungs
 _NECK_MM: Final = 110.0  # half the width of neck and head
@@ -43,7 +43,7 @@ class Site:
 
 
 class Locator:
-    """Tells where lesions of one study lie; opens organ map and landmarks once."""
+    """Finds the sites of one study's lesions; reads organ map and landmarks once."""
 
     def __init__(self, pet: Grid, context: Context) -> None:
         self._grid = pet
@@ -54,7 +54,8 @@ class Locator:
     def locate(self, index: NDArray[np.int64]) -> Site:
         """Return the site of a lesion.
 
-        A region is that of the lesion's voxel nearest to its centroid, which itself may lie outside the lesion.
+        The region is that of the lesion's voxel nearest to its centroid, because the centroid may lie outside the
+        lesion.
 
         Args:
             index: (N, 3) its voxels (x, y, z) on the PET's grid.
@@ -74,7 +75,7 @@ class Locator:
 
 
 _PAIRED: Final = frozenset({"kidney", "lung", "salivary glands"})
-"""Organs with a left and a right one, of which some maps make one label."""
+"""Paired organs that some maps give one label."""
 
 
 def _compute_organ_shares(index: NDArray[np.int64], organs: Organs) -> dict[tuple[str, str], float]:
