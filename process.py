@@ -42,16 +42,16 @@ Rounds = LastStudy[tuple[Segmentation, dict[str, Any]]]
 
 
 class StrictLoader(ImageLoader):  # type: ignore[misc]
-    """Feeds evalutils, which asks for every image twice, from our own reader, which refuses damaged files.
+    """Gives evalutils, which asks for every image twice, the images of our own strict reader.
 
-    The file is read ahead, so that a job's PET and CT are read side by side.
+    Files are read ahead, so that PET and CT of a job are read at the same time.
     """
 
     def __init__(self, read: Callable[[], sitk.Image], pool: Executor) -> None:
         self._image = pool.submit(copy_context().run, read)
 
     def load_image(self, fname: Path) -> sitk.Image:
-        """Return the image of the one file that this loader is for; raise InputError if it was refused."""
+        """Return the image of this loader's file; raise InputError if it was refused."""
         return self._image.result()
 
     @staticmethod
@@ -77,12 +77,12 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
         self._files, self._segmenter, self._limit, self._rounds = files, segmenter, limit, rounds
 
     def load(self) -> None:
-        """Load the two images; evalutils would list all of the input folder for them."""
+        """Load the two images, because evalutils would search the whole input folder for them."""
         for key, loader in self._file_loaders.items():
             self._cases[key] = DataFrame(loader.load(fname=getattr(self._files, key)))
 
     def process_case(self, *, idx: int, case: Any) -> dict[str, Any]:
-        """Segment the case and return what `results.json` says of it; the mask is kept until `save`."""
+        """Segment the case, and return its entry of `results.json`. The mask is kept until `save`."""
         self._mask = self.predict(input_image=self._file_loaders["ct"].load_image(case["path"]))
         return self._files.describe_result(self._remarks)
 
@@ -109,7 +109,7 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
     def _segment(
         self, loaded: LoadedStudy, warnings: tuple[str, ...], *, is_probability_kept: bool
     ) -> tuple[Segmentation, dict[str, Any]]:
-        """Return what the folds find, and what `results.json` says of it."""
+        """Return the segmentation, and its entry of `results.json`."""
         run = run_walk if self._limit is None else self._limit.run
         maps: Maps = "probability" if is_probability_kept else "none"
         with show_passes(sys.stdout) as progress:
@@ -131,8 +131,8 @@ def run_job(args: argparse.Namespace, open_segmenter: Callable[[], Segmenter], r
 
     Args:
         args: of the entry point.
-        open_segmenter: gives the folds.
-        rounds: keeps a study for its next round, if there may be one.
+        open_segmenter: returns the segmenter.
+        rounds: keeps the last study for its next round; None if there is none.
     """
     limit = start_time_limit(args)
     clear_output(args.output, edition_name=args.edition)
@@ -153,7 +153,7 @@ def run_job(args: argparse.Namespace, open_segmenter: Callable[[], Segmenter], r
 def main() -> None:
     """Run one job, or serve jobs that share the loaded folds."""
     args = parse_job(prog="process.py", about=__doc__)
-    log_to(sys.stdout)  # the platform marks a job with a warning for anything on stderr
+    log_to(sys.stdout)  # the platform marks a job with a warning if anything is on stderr
     open_segmenter = cache(partial(Segmenter, args.weights, device=args.device, fast=args.fast))
     is_interactive = args.api == "invoke" and find_edition(args.edition).has_clicks
     job = partial(run_job, args, open_segmenter, LastStudy() if is_interactive else None)

@@ -1,4 +1,4 @@
-"""What `predict` and `batch` make of a segmented study: its report, and files that are written all or not at all."""
+"""The outputs of `predict` and `batch`: the report, and files that are written all or not at all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def describe_origin(loaded: LoadedStudy, engine: Engine, weights: Weights, warnings: list[str]) -> Provenance:
-    """Return what made the mask of a study."""
+    """Return the provenance of a study's mask."""
     from autosegnet.model.weights import digest
     from autosegnet.report import Provenance
 
@@ -50,7 +50,7 @@ def make_report(
     Args:
         mask: on the PET's grid.
         loaded: the study.
-        made_by: what made the mask.
+        made_by: the mask's provenance.
         table: the mask's figures.
         title: of the page; '' names nobody.
     """
@@ -106,14 +106,14 @@ def make_context(
     uncertainty: sitk.Image | None = None,
     size: BodySize | None = None,
 ) -> Context:
-    """Return what a study says of its lesions beside mask and PET.
+    """Return what is known of a study besides mask and PET.
 
     Args:
         loaded: the study.
         organs: an organ map of the patient.
         probability: of lesion.
         uncertainty: standard deviation of the folds' probabilities.
-        size: of the patient, instead of what the files say.
+        size: of the patient, if the user states it.
     """
     from autosegnet.lesions import BodySize, Context
 
@@ -155,7 +155,7 @@ def write_results(
 
 
 def describe_scan_rows(scan: ScanFacts) -> tuple[tuple[str, str], ...]:
-    """Return how a PET was made, name and value, as far as it is known."""
+    """Return how a PET was made, as names and values; unknown facts are left out."""
     voxel = scan.voxel_mm and " x ".join(f"{edge:.4g}" for edge in scan.voxel_mm)
     rows = (
         ("Tracer", " ".join(part for part in (scan.nuclide, scan.tracer) if part)),
@@ -173,7 +173,7 @@ def describe_scan_rows(scan: ScanFacts) -> tuple[tuple[str, str], ...]:
 
 
 def describe_suv(loaded: LoadedStudy) -> tuple[str, ...]:
-    """Return how SUV was derived, a line each."""
+    """Return how SUV was derived, in lines."""
     judged = loaded.study.judgement
     amount = () if judged is None else (f"Mean SUV {judged.mean_suv:.2f} over {judged.body_l:.1f} l of imaged tissue.",)
     if loaded.conversion is None:

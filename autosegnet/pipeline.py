@@ -80,7 +80,7 @@ def segment_study(
     chance, deviation = run_walk(walk, engine, recipe, shape=prepared.array.shape[1:], progress=progress)
     clock.end_lap("network")
     grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.from_image(study.pet)}
-    del prepared, walk  # their array takes as much memory as the next steps
+    del prepared, walk  # its array takes as much memory as the next steps need
     mask = postprocess.restore(chance, **grids)
     probability = None if maps == "none" else postprocess.restore_map(chance, **grids)
     uncertainty = None if deviation is None else postprocess.restore_map(deviation, **grids)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def restore(probability: NDArray[np.float32], *, grid: Grid, region: Grid, whole: Grid) -> sitk.Image:
-    """Return the lesion mask on the PET's grid: uint8, 1 where the probability, interpolated linearly, is above 0.5.
+    """Return the lesion mask on the PET's grid: uint8, 1 where the linearly interpolated probability is above 0.5.
 
     Probabilities are interpolated and then thresholded, never the mask. Outside the region there is no lesion.
 

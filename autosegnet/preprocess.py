@@ -1,4 +1,4 @@
-"""From a study to what the network sees. The only definition of it: training calls this module, too.
+"""Turns a study into the network's input, for inference and training alike.
 
 Order (paper, section 2.2): CT onto the PET's grid, CT clipped and scaled, crop outside the body, both to the recipe's
 spacing by linear interpolation.
@@ -30,12 +30,12 @@ from autosegnet.study import AIR_HU, Study
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-# The body rule's own numbers. Changing one changes the input of weights that were trained with it.
-_COARSE_MM = 6.0  # the body's outline needs no more; keeps the search below a quarter of a second
+# Numbers of the body rule. Changing one changes the input of weights that were trained with it.
+_COARSE_MM = 6.0  # mm; fine enough for the body's outline, and the search stays below a quarter of a second
 _TISSUE_HU = -500.0  # half-way from air to soft tissue; the lungs are enclosed by it
 _LIVING_SUV = 0.25  # mean of a limb is above (fat 0.3, muscle 0.8); tables and pads carry no tracer
 _UPTAKE_SUV = 1.0  # beyond a truncated CT, only uptake shows where the patient is
-_MARGIN_MM = 8.0  # beyond the skin there is only the blur of the PET
+_MARGIN_MM = 8.0  # mm beyond the skin, where there is only the PET's blur
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def prepare(study: Study, recipe: Recipe) -> Prepared:
         region = _find_foreground_region(study, recipe.ct_window_hu[0])
     measured = _anchor_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
     grid = extend_to_blocks(measured, block=BLOCK) if recipe.anchor == "lattice" else measured
-    array = np.zeros((2, *grid.size[::-1]), dtype=np.float32)  # air, unless it was measured
+    array = np.zeros((2, *grid.size[::-1]), dtype=np.float32)  # air outside the CT
     z, y, x = (slice(*bounds) for bounds in grid.find_box(measured))
     inside = array[:, x, y, z]
     # One channel after the other: in a large study, each intermediate image takes gigabytes.
@@ -101,7 +101,7 @@ def _clip_pet(region: Grid, study: Study) -> sitk.Image:
 
 def _resample_ct(region: Grid, study: Study) -> sitk.Image:
     if is_same_grid(Grid.from_image(study.ct), Grid.from_image(study.pet)):
-        # The same voxel centres to a thousandth of a voxel: cut by the voxels of the CT itself.
+        # The voxel centres agree to a thousandth of a voxel, so the CT's own voxels are cut.
         box = Grid.from_image(study.pet).find_box(region)
         return cut(study.ct, Grid.from_image(study.ct).crop(box))
     return resample(study.ct, region, outside=AIR_HU)
@@ -120,9 +120,9 @@ def _find_foreground_region(study: Study, low_hu: float) -> Grid:
 def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
     """Find the part of the PET's grid that holds the patient and a margin of 8 mm.
 
-    The patient is the largest connected tissue of the CT, every other tissue that has taken up tracer (arms and legs
-    apart from the trunk; a table has not), uptake in what is thin and hangs together with those (fingers, ears), and
-    uptake beyond the CT's field of view. If no tissue is found, the region is the whole grid.
+    The patient is the largest connected tissue of the CT; every other tissue with uptake (arms and legs apart from the
+    trunk, but no table); thin parts with uptake that are connected with these (fingers, ears); and uptake beyond the
+    CT's field of view. If no tissue is found, the region is the whole grid.
 
     The search runs on a coarse grid in anatomical axes, so that it does not depend on how the PET is stored. Anchored
     to a lattice, it does not depend on air around the study either.
@@ -136,7 +136,7 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
     suv = view_voxels(resample(cut(study.pet, whole), coarse, outside=None))
     hu = view_voxels(resample(study.ct, coarse, outside=AIR_HU))
     tissue, uptake = hu > _TISSUE_HU, suv > _UPTAKE_SUV
-    box = find_occupied_box(tissue | uptake)  # of what is left out, nothing could be kept
+    box = find_occupied_box(tissue | uptake)  # outside of it there is neither tissue nor uptake
     labels, count = ndimage.label(ndimage.binary_opening(tissue[box]))
     if count == 0:
         return whole
@@ -146,15 +146,15 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
     kept[np.argmax(sizes[1:]) + 1] = True
     kept[0] = False
     body = kept[labels] | ndimage.binary_opening(uptake[box])
-    # The opening parts a table from the patient, but takes what is as thin as a finger as well.
+    # The opening separates a table from the patient, but also removes parts as thin as a finger.
     body |= uptake[box] & ndimage.binary_propagation(kept[labels], mask=tissue[box])
     z, y, x = ((part.start, part.stop) for part in box)
-    # A coarse voxel speaks for its surroundings up to the next.
+    # A coarse voxel represents its surroundings up to the next one.
     return _find_bounding_region(whole, body, coarse.crop((x, y, z)), margin_mm=_MARGIN_MM + _COARSE_MM)
 
 
 def _find_measured_region(pet: sitk.Image) -> Grid:
-    """Return the PET's grid without outer slices, along any axis, in which nothing is above 0: nothing was measured."""
+    """Return the PET's grid without outer slices, along any axis, that hold nothing above 0."""
     grid = Grid.from_image(pet)
     z, y, x = ((part.start, part.stop) for part in find_occupied_box(view_voxels(pet) > 0))
     return grid if x == (0, 0) else grid.crop((x, y, z))
@@ -171,7 +171,7 @@ def _find_bounding_region(whole: Grid, inside: NDArray[np.bool_], sampled: Grid,
         for x, y, z in product(*[(part.start - m, part.stop - 1 + m) for part, m in zip(box, margin, strict=True)])
     ]
     index = np.linalg.solve(whole.steps_mm, (np.array(corners) - np.array(whole.origin_mm)).T)
-    # Rounding outwards, but not by a voxel for the last bit of a position.
+    # Rounds outwards, but the last bit of a position must not add a voxel.
     first = np.maximum(np.floor(index.min(axis=1) + 1e-6), 0).astype(int).tolist()
     stop = np.minimum(np.ceil(index.max(axis=1) - 1e-6) + 1, whole.size).astype(int).tolist()
     x, y, z = zip(first, stop, strict=True)

@@ -1,4 +1,4 @@
-"""What the files say about how a PET was made: values for reports and results, none of which identifies a patient."""
+"""How a PET was made, by its files: values for reports and results. None of them identifies a patient."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ class ScanFacts:
     """What is known of a scan; None or '' if its files do not say.
 
     Args:
-        uptake_min: from the injection to the time to which the PET is corrected.
+        uptake_min: minutes from the injection to the time to which the PET is decay-corrected.
         dose_mbq: activity at the injection.
         weight_kg, height_cm: of the patient.
         sex: "M", "F", "O" or "".
@@ -18,9 +18,9 @@ class ScanFacts:
         reconstruction: method and kernel of the PET.
         voxel_mm: of the PET, along x, y, z of its grid.
         seen_fraction: activity in the field of view over the activity injected, both at the same time.
-        ct: number, slices, voxel size and kernel of the CT that was taken.
-        stated: facts that the user stated instead of the files, a sentence each.
-        warnings: what is doubtful about the scan, a sentence each; the log has the same.
+        ct: number, slices, voxel size and kernel of the chosen CT.
+        stated: facts that the user stated instead of the files, one sentence each.
+        warnings: doubts about the scan, one sentence each; the log has the same.
     """
 
     uptake_min: float | None = None

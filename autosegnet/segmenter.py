@@ -1,4 +1,4 @@
-"""The Python interface: a study in, its lesions out. `autosegnet predict` and process.py are built on it."""
+"""The Python interface: give it a study, get its lesions. `autosegnet predict` and process.py are built on it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     """A path, a DICOM folder, a SimpleITK or nibabel image, or (array, affine)."""
 
     ClicksLike = str | os.PathLike[str] | Mapping[str, Any] | Clicks
-    """A path, the value of such a file, or what `read_clicks` makes of it."""
+    """A path, the JSON value of such a file, or the result of `read_clicks`."""
 
 MASK_NAME = "mask.nii.gz"
 PROBABILITY_NAME = "probability.nii.gz"
@@ -48,14 +48,14 @@ VIEWER_NAME = "viewer.html"
 
 @dataclass(frozen=True)
 class Result:
-    """What was found in one study.
+    """The result of one study.
 
     Args:
         loaded: the study, and how its SUV was derived.
         segmentation: mask and maps as SimpleITK images on the PET's grid.
         provenance: software, weights and warnings behind the mask.
-        from_sitk: turns an image on the PET's grid into the kind that the PET was given as.
-        clicks: that the mask was corrected by, if it was.
+        from_sitk: converts an image on the PET's grid to the type that the PET had.
+        clicks: that corrected the mask; None without a correction.
     """
 
     loaded: LoadedStudy
@@ -66,7 +66,7 @@ class Result:
 
     @property
     def mask(self) -> Any:
-        """Return the lesion mask (uint8, 0 or 1) on the PET's grid, of the PET's kind; SimpleITK for a path."""
+        """Return the lesion mask (uint8, 0 or 1) on the PET's grid, of the PET's type; SimpleITK for a path."""
         return self.from_sitk(self.segmentation.mask)
 
     @property
@@ -90,13 +90,13 @@ class Result:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Return what is doubtful about the study, a sentence each."""
+        """Return the doubts about the study, one sentence each."""
         return self.provenance.warnings
 
     def correct(self, clicks: ClicksLike) -> Result:
         """Return the result with its mask corrected by a reader's clicks; the network does not run again.
 
-        Corrections start from the folds' own mask: give all clicks of all rounds.
+        Every correction starts from the folds' own mask, so give all clicks of all rounds.
 
         Args:
             clicks: a path, `{"tumor": [[x, y, z], …], "background": […]}`, or the platform's "Multiple points"; in
@@ -190,7 +190,7 @@ class Segmenter:
         """Return a segmenter that runs an engine of your own.
 
         Args:
-            open_engine: called in the background, and again if the name of the engine has changed since.
+            open_engine: called in the background, and again if the engine's name has changed.
             weights: of the same folds.
         """
         segmenter = cls.__new__(cls)
@@ -201,11 +201,11 @@ class Segmenter:
         self.weights = weights
         self._engine = keep_engine_open(partial(open_engine, weights))
         pool = ThreadPoolExecutor(1, "engine")
-        self._opening: Future[None] = pool.submit(self._open_now)  # meanwhile, the first study is read
+        self._opening: Future[None] = pool.submit(self._open_now)  # in the background, while the first study is read
         pool.shutdown(wait=False)
 
     def _open_now(self) -> None:
-        self._engine()  # not returned: a future would keep an engine that another has replaced
+        self._engine()  # no result: the future would keep an engine alive that was replaced
 
     def __call__(
         self,
@@ -223,17 +223,17 @@ class Segmenter:
 
         Args:
             pet: PET in SUV: a path, a SimpleITK or nibabel image, or (array, affine); or a DICOM folder.
-            ct: CT in HU, likewise, on any grid; one DICOM folder may hold both.
+            ct: CT in HU, in any of these forms, on any grid; one DICOM folder may hold both.
             options: how the files are to be read: series, unit, sidecar, stated facts.
             probability: keep the probability of lesion.
             uncertainty: keep the disagreement between the folds, which takes 4 bytes x voxels x folds more memory.
             clicks: of a reader, which correct the mask, as for `Result.correct`.
             progress: called after every pass of the network.
-            check: called with the study that was read, before anything is computed; it may raise to end the run.
+            check: called with the study before anything is computed; it may raise an error to end the run.
 
         Raises:
             InputError: the study cannot be read, paired, converted or believed; or clicks cannot be read or placed.
-            UsageError: options that contradict each other, another kind of object, or no such device.
+            UsageError: options contradict each other, an object has an unknown type, or the device does not exist.
             WeightsError: a fold is missing, altered or of another network.
         """
         with keep_study_warnings() as warnings:
@@ -244,9 +244,9 @@ class Segmenter:
                 if given:
                     given.find_voxels(
                         Grid.from_image(loaded.study.pet)
-                    )  # a wrong click ends the run before the network
+                    )  # an invalid click ends the run before the network runs
             except Exception:
-                wait([self._opening])  # what opening logs must not follow the message that ends the run
+                wait([self._opening])  # so that nothing is logged after the message that ends the run
                 raise
         is_needed = probability or bool(given)
         maps: Maps = "probability and uncertainty" if uncertainty else "probability" if is_needed else "none"
@@ -262,7 +262,7 @@ class Segmenter:
         run_walk: RunWalk = run_walk,
         warnings: tuple[str, ...] = (),
     ) -> Result:
-        """Segment a study that was read and checked.
+        """Segment a study that is already read and checked.
 
         Args:
             loaded: the study.
@@ -282,10 +282,10 @@ class Segmenter:
         return Result(loaded, found, made_by, lambda image: image)
 
     def open_engine(self) -> Engine:
-        """Return the engine; one that a lack of GPU memory moved to the CPU is opened anew.
+        """Return the engine. If it moved to the CPU for lack of GPU memory, it is opened again.
 
         Raises:
-            UsageError: no such device.
+            UsageError: the device does not exist.
             WeightsError: a fold is missing, altered or of another network.
         """
         self._opening.result()
@@ -314,7 +314,7 @@ def segment(
 
     Args:
         pet: PET in SUV: a path, a DICOM folder, a SimpleITK or nibabel image, or (array, affine).
-        ct: CT in HU, likewise, on any grid.
+        ct: CT in HU, in any of these forms, on any grid.
         weights: folder with recipe.json and folds; None finds them as the command line does.
         device: "auto", "cpu", "cuda" or "reference".
         fast: run a few large slabs instead of overlapping windows.
@@ -343,7 +343,7 @@ def _load(pet: Image, ct: Image, options: InputOptions | None, *, tracer: str) -
         options = replace(options or InputOptions(), expected_tracer=tracer)
         return load_study(pet=Path(pet), ct=Path(ct), options=options), lambda image: image
     if options is not None:
-        raise UsageError("options say how files are read; PET or CT is an image in memory, so give none")
+        raise UsageError("options are only for files; PET or CT is an image in memory, so give none")
     pet_image, from_sitk = _convert_to_sitk(pet, "PET")
     ct_image, _ = _convert_to_sitk(ct, "CT")
     return LoadedStudy(check_study(pet=pet_image, ct=ct_image)), from_sitk

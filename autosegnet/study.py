@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AIR_HU = -1024.0
-"""What lies beyond the CT's field of view."""
+"""HU beyond the CT's field of view."""
 
-# Where doubt begins. The figures in brackets are the extremes over the 41 STS studies, their sub-crops, and simulated
-# whole bodies, heads, legs, five slices of lung, hot bladders and low counts (docs/evidence/reliability.md).
-_SAMPLES = 2_000_000  # voxels that a look at a distribution needs at most
+# Limits from which a study is doubtful. The figures in brackets are the extremes over the 41 STS studies, their
+# sub-crops, and simulated whole bodies, heads, legs, five slices of lung, hot bladders and low counts
+# (docs/evidence/reliability.md).
+_SAMPLES = 2_000_000  # most voxels that are sampled to judge a distribution
 _LOWEST_SUV = -50.0  # ringing beside a bladder of SUV 200 stays above; padding values lie below [0]
 _HIGHEST_SUV = 1000.0  # 99.9th percentile [196]; Bq/ml is about 3000 times the SUV
 _TISSUE_SUV = (0.05, 50.0)  # median over tissue [0.40 to 6.1]
 _NARROWEST_HU = 100.0  # from lowest to highest [1600]; scaled CTs span 1, 2 or 255
 _BODY_HU = 500.0  # median over what takes up tracer [-500 to 50]
-_UNCOVERED = -1e6  # HU that marks what the CT does not cover
+_UNCOVERED = -1e6  # HU that marks voxels that the CT does not cover
 _COARSE_MM = 8.0  # averages noise, keeps the checks below a second
 _BODY_SUV = 0.3  # fat and lung, the coldest tissues, measure 0.3 and 0.5 SUV; air without noise is below 0.1
 _LIKE_BQML = "which looks like Bq/ml or counts; expected SUV (g/ml)"
@@ -54,18 +55,18 @@ class Study:
 
 
 def check_study(*, pet: sitk.Image, ct: sitk.Image) -> Study:
-    """Return the study of a PET and a CT that look like what they claim to be.
+    """Return the study of a PET and a CT, once they look like what they claim to be.
 
-    Geometry and finiteness of each image are checked where files are read; here are the mistakes of which each file
-    alone looks fine: swapped images, wrong units, and images that do not overlap. What looks wrong but may be right
-    is warned of. What lies below air in the CT, the padding of scanners, becomes air.
+    Geometry and finiteness are checked when files are read. This finds mistakes that no single file shows: swapped
+    images, wrong units, and images that do not overlap. What looks wrong but may be right causes a warning. CT values
+    below air, the padding of scanners, become air.
 
     Args:
         pet: in SUV, with noise below 0 at most.
         ct: in HU.
 
     Raises:
-        InputError: naming what the images look like and what was expected.
+        InputError: the images look like something else; the message says what was expected.
     """
     for name, image in (("PET", pet), ("CT", ct)):
         if min(image.GetSize()) < 3:
@@ -89,7 +90,7 @@ def check_study(*, pet: sitk.Image, ct: sitk.Image) -> Study:
 
 
 def _lift_padding(ct: sitk.Image) -> sitk.Image:
-    """Return a CT without values below air; interpolated, they would darken the edge of the patient."""
+    """Return a CT without values below air, because interpolation would spread them into the patient's edge."""
     import SimpleITK as sitk
 
     lowest = float(view_voxels(ct).min())
@@ -155,7 +156,7 @@ def _check_ct_unit(ct: NDArray[Any]) -> None:
 
 
 def _check_together(suv: NDArray[np.float32], hu: NDArray[np.float32]) -> None:
-    """Compare both on a coarse grid: what takes up tracer should be in the CT, with the SUV and HU of tissue."""
+    """Compare both on a coarse grid: uptake must lie in the CT, with the SUV and HU of tissue."""
     outside = hu <= -950.0
     typical_suv = float(np.median(suv[hu > -300.0])) if (hu > -300.0).any() else None
     if typical_suv is not None and typical_suv > _TISSUE_SUV[1]:
@@ -198,7 +199,7 @@ def _sample_at(coarse: sitk.Image, ct: sitk.Image) -> tuple[NDArray[np.float32],
 
 
 def _estimate_noise_suv(air: NDArray[np.float32]) -> float:
-    """Return what noise in air stays below, by median and median absolute deviation: a limb hardly moves them."""
+    """Return an upper bound of the noise in air, by median and median absolute deviation; a limb hardly matters."""
     if air.size == 0:
         return 0.0
     middle = float(np.median(air))
@@ -212,4 +213,6 @@ def _check_coverage(covered: float) -> None:
             "(are both of the same patient, in the same frame of reference?)"
         )
     if covered < _WELL_COVERED:
-        log.warning("CT covers %.0f %% of the body in the PET; beyond it, only the PET is seen", 100 * covered)
+        log.warning(
+            "CT covers %.0f %% of the body in the PET; outside the CT, the network sees only the PET", 100 * covered
+        )

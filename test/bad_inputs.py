@@ -408,7 +408,7 @@ rows(
         "checksum of compressed voxels wrong", with_payload(lambda body: flipped(body, 1.0), compressed=True),
         "damaged", "pet.mha",
     ),
-    ("bytes behind compressed voxels", with_payload(lambda body: body + b"more", compressed=True), "behind"),
+    ("bytes behind compressed voxels", with_payload(lambda body: body + b"more", compressed=True), "bytes after"),
     (
         "compressed voxels too few",
         with_payload(lambda body: zlib.compress(zlib.decompress(body)[:-4]), compressed=True),

@@ -222,7 +222,7 @@ BAD = {
     "dims_-1": (metaimage(NDims="-1"), "-1 dimensions"),
     "dims_huge": (metaimage(NDims="2147483647"), "dimensions"),
     "dims_missing": (metaimage(NDims=None), "no MetaImage header|0 dimensions"),
-    "dims_late": (b"DimSize = 2 3 4\n" + metaimage(DimSize=None), "NDims too late"),
+    "dims_late": (b"DimSize = 2 3 4\n" + metaimage(DimSize=None), "NDims comes too late"),
     "size_0": (metaimage(DimSize="2 0 4"), "2 x 0 x 4"),
     "size_negative": (metaimage(DimSize="2 -3 4"), "2 x -3 x 4"),
     "size_2_32": (metaimage(DimSize="4294967296 1 1"), "4294967296"),
@@ -299,7 +299,7 @@ BAD = {
     "compressed_noise": (compressed(b"\x99" * 40), "damaged"),
     "compressed_too_much": (compressed(zlib.compress(VOXELS + b"\0")), "more than the 48 bytes"),
     "compressed_too_little": (compressed(zlib.compress(VOXELS[:-1])), "inflate to 47 bytes, expected 48"),
-    "compressed_twice": (compressed(zlib.compress(VOXELS) * 2), "bytes behind"),
+    "compressed_twice": (compressed(zlib.compress(VOXELS) * 2), "bytes after"),
 }
 
 

@@ -109,7 +109,7 @@ def test_without_any_date_the_times_of_day_are_of_one_day():
     scan = (replace(SCAN, acquisition_date=""),)
     done = convert(replace(HEADER, injection_datetime="", series_date="", slices=scan))
     assert done.factors == pytest.approx((HOUR,), rel=1e-12)
-    assert "the scan has no dates: all times of day are taken to be of one day" in done.warnings
+    assert "the scan has no dates: all times of day are assumed to be of one day" in done.warnings
 
 
 def test_an_injection_with_a_date_is_taken_by_its_time_if_the_scan_has_none():

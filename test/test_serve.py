@@ -158,7 +158,7 @@ def test_health_answers_however_many_calls_wait(serving: Serve) -> None:
     deadline = time.monotonic() + 20
     while len(answers) < 5 and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert answers == [(503, "autosegnet: error: 7 calls are already waiting; call again later")] * 5
+    assert answers == [(503, "autosegnet: error: 7 calls wait already; call again later")] * 5
     go_on.set()
     for caller in callers:
         caller.join(60)

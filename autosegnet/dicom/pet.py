@@ -63,7 +63,7 @@ def read_dicom_pet(
     Args:
         mode: one of `suv.MODES`.
         facts: what the user states instead of the header.
-        expected_tracer: that of the folds, "" for any; another one is a warning.
+        expected_tracer: the folds' tracer, "" for any. Another tracer causes a warning.
 
     Raises:
         InputError: the series forms no volume, or its header allows no SUV, or the SUV cannot be true.

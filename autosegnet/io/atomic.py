@@ -238,7 +238,7 @@ def _refuse_other_kinds(path: Path) -> None:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "something other than a file has that name; choose another name")
+            raise OSError(errno.EINVAL, "something that is not a file has that name; choose another name")
     except FileNotFoundError:
         return
     except ValueError as error:  # a NUL in the name

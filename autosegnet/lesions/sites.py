@@ -128,7 +128,7 @@ def _find_region(position_mm: Position, landmarks: Landmarks) -> str:
 
 
 def _is_in_lungs(position_mm: Position, landmarks: Landmarks) -> bool:
-    """Tell whether a position lies in lung, or among lung on two sides of it, as a nodule does."""
+    """Return whether a position lies in lung, or between lung on two sides, as a nodule does."""
     grid = landmarks.grid
     at = np.rint((np.asarray(position_mm) - grid.origin_mm) / LANDMARK_SPACING_MM).astype(int)
     if ((at < 0) | (at >= grid.size)).any():

@@ -1,4 +1,4 @@
-"""Opens the engine that a device name asks for, and says why CUDA cannot be used."""
+"""Opens the engine for a device name, and says why CUDA cannot be used."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "reference")
 
 
 def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
-    """Open the engine that a device name asks for, with all folds verified and loaded.
+    """Open the engine for a device name, with all folds verified and loaded.
 
     Args:
         weights: an ensemble.
         device: "cpu": OpenVINO, or torch if that cannot be loaded; "cuda"; "auto": CUDA if there is a usable device,
             else the CPU; "reference": the network in plain torch on the CPU; "mps": the same on
             an Apple GPU. If CUDA runs out of memory, the run
-            continues (`out_of_memory`). A device that was asked for and cannot be used is named in one line.
+            continues (`out_of_memory`). A device that was asked for and cannot be used is an error.
 
     Raises:
         UsageError: "cuda" or "mps", and no such device can be used.
@@ -56,7 +56,7 @@ def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
 def _open_on_cpu(weights: Weights) -> Engine:
     try:
         from autosegnet.model.openvino_engine import OpenvinoEngine
-    except Exception as error:  # not installed, built for another processor or C library, or whatever its import does
+    except Exception as error:  # not installed, built for another processor, or broken in another way
         log.warning("OpenVINO cannot be loaded (%s): running in torch, which is slower", " ".join(str(error).split()))
         return _open_reference(weights)
     return OpenvinoEngine.from_weights(weights)
@@ -66,7 +66,7 @@ def _open_on_mps(weights: Weights) -> Engine:
     import torch
 
     if not torch.backends.mps.is_available():
-        raise UsageError("--device mps, but torch finds no GPU of Apple here; --device auto runs on the CPU")
+        raise UsageError("--device mps, but torch finds no Apple GPU; --device auto runs on the CPU")
     from autosegnet.model.torch_engine import ReferenceEngine
 
     return ReferenceEngine(weights, device="mps")
@@ -81,8 +81,8 @@ def _open_reference(weights: Weights) -> Engine:
 def _explain_unusable_cuda() -> str | None:
     """Return on one line why torch cannot compute on the GPU; None if it can.
 
-    If the driver is too old, torch warns. If the GPU is too old or busy, only running something on it shows it. If no
-    driver shows a device, torch is not imported: that would take longer than all else at the start.
+    If the driver is too old, torch warns. If the GPU is too old or busy, only running something on it shows that. If no
+    driver shows a device, torch is not imported, because that takes longer than everything else at the start.
     """
     if not any(Path(node).exists() for node in _GPU_NODES):
         return "no CUDA device can be used here (no NVIDIA driver)"
@@ -105,4 +105,4 @@ def log_engine(engine: Engine, weights: Weights) -> None:
     log.info("autosegnet %s, python %s, %s", __version__, platform.python_version(), engine.name)
     log.info("%d folds, weights %s: %s", engine.folds, digest(weights)[:12], weights.recipe.description)
     if weights.recipe.passes == "slabs":
-        log.info("fast mode: the mask differs from that of overlapping windows")
+        log.info("fast mode: the mask differs from that of the default mode")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Storage = Literal["float16", "int8"]
-"""How a fold's file holds its convolutions."""
+"""How a fold's file stores its convolutions."""
 
 TRAINABLE_PARAMETERS = 19_223_525  # paper, section 2.3
 
@@ -59,13 +59,14 @@ def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) ->
     """Return the tensors of a fold's file, as safetensors' `load` for torch or for numpy makes them.
 
     Raises:
-        WeightsError: the file is missing, altered (SHA-256) or unreadable, or of numbers that `load` has no type for.
+        WeightsError: the file is missing, altered (SHA-256) or unreadable, or holds numbers of a type that `load` does
+            not know.
     """
     return _parse_tensors(read_verified(path, fold.sha256), load, path)
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a safetensors file that no recipe vouches for, such as one to go on training from.
+    """Return the tensors of a safetensors file that no recipe names, such as one to continue training from.
 
     Raises:
         WeightsError: missing, or damaged.
@@ -82,7 +83,7 @@ def _parse_tensors(data: bytes, load: Callable[[bytes], dict[str, T]], path: Pat
         return dequantise(load(data), where=path.name)
     except SafetensorError as error:
         raise WeightsError(f"{path.name} is not a safetensors file: {error}") from error
-    except KeyError as error:  # how safetensors names a type that is not in its table
+    except KeyError as error:  # what safetensors raises for a type that it does not know
         raise WeightsError(
             f"{path.name} holds numbers of type {error}, which are not read; expected float16 or int8"
         ) from error
@@ -125,14 +126,12 @@ def read_verified(path: Path, sha256: str) -> bytes:
     """Return the bytes of a file whose SHA-256 is the expected one.
 
     Raises:
-        WeightsError: no such file, or another sum.
+        WeightsError: the file is missing, or its sum differs.
     """
     data = _read(path)
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
-        raise WeightsError(
-            f"{path} has SHA-256 {found[:12]}…, expected {sha256[:12]}…: the file is not the one released"
-        )
+        raise WeightsError(f"{path} has SHA-256 {found[:12]}…, expected {sha256[:12]}…: the file was changed")
     return data
 
 
@@ -149,8 +148,8 @@ def _read(path: Path) -> bytes:
 def fold_bytes(state: dict[str, torch.Tensor], *, where: str, storage: Storage = "float16") -> bytes:
     """Return a fold as the bytes of a safetensors file, in float16, or with large convolutions in 8 bits.
 
-    Integer buffers keep their type. Batch norm's running statistics are float32: they are few, and a variance may pass
-    float16's 65504 in a network that is otherwise well.
+    Integer buffers keep their type. Batch norm's running statistics are float32, because they are few, and a variance
+    may exceed float16's 65504 in a sound network.
 
     Raises:
         WeightsError: not this network's weights, or a value beyond float16.
@@ -174,7 +173,7 @@ def _as_stored(key: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def read_pth(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of this network in a file of `torch.save`, of whatever wrapping; nothing in it is executed.
+    """Return this network's tensors from a file of `torch.save`, however they are wrapped. Nothing in it is executed.
 
     Raises:
         WeightsError: as `read_state_dict`.

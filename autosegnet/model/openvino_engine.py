@@ -24,8 +24,8 @@ class OpenvinoEngine:
     """One fold at a time compiled for the CPU, in float32.
 
     The folds are read and checked at the start and kept in float32. One of them is compiled, for one size of window,
-    until another fold or size is asked for: the buffers of a compiled fold take a gigabyte, and compiling a fraction
-    of a second.
+    until another fold or size is asked for, because the buffers of a compiled fold take a gigabyte, while compiling
+    takes only a fraction of a second.
     """
 
     def __init__(self, networks: Sequence[FoldedNetwork], *, precision: str = "f32") -> None:
@@ -63,7 +63,7 @@ class OpenvinoEngine:
         """See `Engine.compute_logits`."""
         key = (fold, window.shape)
         if key != self._key:
-            self._key = self._request = None  # free its buffers first: there may be no room for both
+            self._key = self._request = None  # free its buffers first: both may not fit
             self._request = self._compile_for(fold, window.shape)
             self._key = key
         assert self._request is not None
@@ -77,7 +77,7 @@ class OpenvinoEngine:
 
 
 def _count_threads() -> int:
-    """Return as many as the process may use; OMP_NUM_THREADS limits them, as it limits torch."""
+    """Return how many threads the process may use. OMP_NUM_THREADS limits them, as in torch."""
     named = os.environ.get("OMP_NUM_THREADS", "")
     return int(named) if named.isdigit() and int(named) > 0 else count_cores()
 

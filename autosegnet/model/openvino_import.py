@@ -1,6 +1,6 @@
-"""The one place that imports OpenVINO, without what it would send and write.
+"""The one place that imports OpenVINO, without its telemetry.
 
-Its package `openvino_telemetry` sends a message to an analytics host at every import, from a process of its own, and
+At every import, its package `openvino_telemetry` sends a message to an analytics host from a separate process, and
 keeps an identity in the home folder. Without that package, OpenVINO does neither.
 """
 

@@ -1,6 +1,6 @@
 """Keeps an engine running when the GPU runs out of memory.
 
-The steps: run one window at a time; free what torch keeps for later and try again; continue on the CPU with the sums of
+The steps: run one window at a time; free torch's cached memory and try again; continue on the CPU with the sums of
 logits so far.
 """
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class FallbackEngine:
-    """An engine, and another that replaces it for good if the first runs out of GPU memory twice in a row.
+    """An engine, and a second one that replaces it if it runs out of GPU memory twice in a row.
 
     Only `torch.OutOfMemoryError` is caught; any other error ends the run.
     """
@@ -38,7 +38,7 @@ class FallbackEngine:
             self._engine = first()
             return
         except torch.OutOfMemoryError:
-            pass  # as below
+            pass  # for the reason below
         self._fall_back()
 
     @property
@@ -67,14 +67,14 @@ class FallbackEngine:
         return self._instead is None
 
     def survive(self, work: Callable[[], T]) -> T:
-        """Return what the work returns; try it again after each step."""
+        """Do the work, try it again after each step, and return its result."""
         for step in (self._free_memory, self._fall_back):
             if self.has_fallen_back:
                 break
             try:
                 return work()
             except torch.OutOfMemoryError:
-                pass  # the step follows outside: here the error still holds its frames and their tensors
+                pass  # the next step is taken outside, because here the error still keeps its frames and their tensors
             step()
         return work()
 
@@ -93,7 +93,7 @@ class FallbackEngine:
 
 
 class _SurvivingAccumulator:
-    """An accumulator that moves to the computer's own memory when its engine falls back."""
+    """An accumulator that moves to the computer's memory if its engine falls back."""
 
     def __init__(self, engine: FallbackEngine, array: NDArray[np.float32], accumulator: LogitAccumulator) -> None:
         self._engine, self._array, self._canvas = engine, array, accumulator
@@ -102,7 +102,7 @@ class _SurvivingAccumulator:
 
     @property
     def batch(self) -> int:
-        """Return 1 if several windows at once have been too many, else as `LogitAccumulator.batch`."""
+        """Return 1 if several windows at once were too many before, else see `LogitAccumulator.batch`."""
         return 1 if self._singly else self._open_current().batch
 
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
@@ -116,7 +116,7 @@ class _SurvivingAccumulator:
         self._open_current().add([window], fold, into)
 
     def _add_together(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> bool:
-        """Return whether the windows went through the device at once."""
+        """Run the windows at once, and return whether that worked."""
         try:
             self._open_current().add(windows, fold, into)
             return True

@@ -1,7 +1,7 @@
 """Weights in 8 bits: three fifths of float16's size, one scale per kernel of the large convolutions.
 
 A tensor w (A, B, 3, 3, 3) becomes `w`, int8, and `w.scale`, (A, B): w[a, b] ≈ int8[a, b] · scale[a, b], with the
-largest magnitude of a kernel at 127. Other tensors stay as they are: the five largest hold 83 % of the weights, and
+largest magnitude of a kernel at 127. Other tensors are kept, because the five largest hold 83 % of the weights, and
 rounding costs most in the smaller ones (docs/evidence/results.md). The network computes in float32 in any case.
 """
 
@@ -33,7 +33,7 @@ def quantise(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             stored[key] = tensor
             continue
         kernels = tensor.float().flatten(2)  # (A, B, 27)
-        # As it is stored, so that rounding the scale costs nothing; never so small that the largest weight is cut.
+        # Rounded as it is stored, so that the rounding costs nothing; large enough not to clip the largest weight.
         scale = (kernels.abs().amax(dim=2) / _LARGEST + _LEAST).half()
         whole = (kernels / scale.float()[..., None]).round().clamp(-_LARGEST, _LARGEST)
         stored[key] = whole.to(torch.int8).reshape(tensor.shape)
@@ -45,7 +45,7 @@ def dequantise(tensors: dict[str, T], *, where: str) -> dict[str, T]:
     """Return tensors, of torch or of numpy, with those in 8 bits multiplied by their scales.
 
     Raises:
-        WeightsError: a scale whose tensor is missing or has other rows.
+        WeightsError: the tensor of a scale is missing or has another shape.
     """
     scales = {key.removesuffix(_SCALE) for key in tensors if key.endswith(_SCALE)}
     state = {key: value for key, value in tensors.items() if not key.endswith(_SCALE)}

@@ -1,4 +1,4 @@
-"""Keeps one engine open from study to study; a study too large for the GPU slows down itself alone."""
+"""Keeps one engine open from study to study. A study too large for the GPU slows down only itself."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from autosegnet.model.engine import Engine
 
 
 def keep_engine_open(open_engine: Callable[[], Engine]) -> Callable[[], Engine]:
-    """Return a function that gives the engine: opened at the first call, and anew if it was moved to the CPU.
+    """Return a function that returns the engine. It opens it at the first call, and again after a move to the CPU.
 
-    The caller keeps no engine from one call to the next, so that two are never in memory.
+    The caller must not keep an engine from one call to the next, so that two are never in memory.
 
     Args:
         open_engine: opens one, whose name says where it runs.

@@ -1,7 +1,7 @@
-"""Find a network's tensors in what people save of one: plain, wrapped, or beside an optimiser.
+"""Finds a network's tensors in the files that people save: plain, wrapped, or beside an optimiser.
 
-Nothing in a file is executed. A file is looked at before torch reads it, because what torch says of a web page or a
-pointer of Git LFS helps nobody.
+Nothing in a file is executed. Its first bytes are checked before torch reads it, because torch's message about a web
+page or a Git LFS pointer does not help.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _SAVE = "where it was made, run torch.save(model.state_dict(), 'fold.pth') and import that"
 _FETCH = "fetch the file itself"
-# First bytes of what is given instead of weights, and what to do about it.
+# First bytes of files that are given instead of weights, and what to do.
 _NOT_WEIGHTS: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "is a Git LFS pointer, not weights; run 'git lfs pull'"),
     (b"\x1f\x8b", "is compressed by gzip; unpack it and import what is inside"),
@@ -35,11 +35,11 @@ _NOT_WEIGHTS: tuple[tuple[bytes, str], ...] = (
     (b"\x93NUMPY", f"is a NumPy array, not a file of torch.save; {_SAVE}"),
 )
 _WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
-# torch.save stores without compression; what inflates to much more was not written by it.
+# torch.save stores without compression, so it did not write an archive that inflates to much more.
 _HIGHEST_RATIO, _ALLOWED_BYTES = 3, 1 << 20
 _DEEPEST = 3  # mappings in mappings: {"model": {"state_dict": {...}}}
 _COUNTER = "num_batches_tracked"  # of batch norm; only training uses it
-_PROFILED = ("total_ops", "total_params")  # what thop leaves in a network
+_PROFILED = ("total_ops", "total_params")  # counters that thop leaves in a network
 
 
 def read_state_dict(path: Path, expected: Collection[str]) -> dict[str, torch.Tensor]:
@@ -53,7 +53,7 @@ def read_state_dict(path: Path, expected: Collection[str]) -> dict[str, torch.Te
         expected: the keys of the network.
 
     Raises:
-        WeightsError: missing, damaged, no such file, or no tensors of this network or several sets of them in it.
+        WeightsError: the file is missing or damaged, or holds no tensors of this network or several sets of them.
     """
     head = _look_at(path)
     loaded = _load_safetensors(path) if head[8:9] == b"{" and head[:1] != b"\x80" else _load_tensors(path)
@@ -76,7 +76,7 @@ def read_state_dict(path: Path, expected: Collection[str]) -> dict[str, torch.Te
 
 
 def _look_at(path: Path) -> bytes:
-    """Return a file's first bytes, once they are found to be those of weights."""
+    """Return a file's first bytes, checked to be those of weights."""
     try:
         with open_regular_file(path) as file:
             head = file.read(512)
@@ -141,12 +141,12 @@ def _load_tensors(path: Path) -> object:
             f"{path.name} holds more than tensors{what}, which could run code, and is refused: {_SAVE}"
         ) from error
     except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, AssertionError) as error:
-        # What torch's unpickler, which checks little, comes to with bytes that torch.save did not write.
+        # What torch's unpickler raises for bytes that torch.save did not write.
         raise WeightsError(f"{path.name} is not a file of torch.save, or it is damaged; copy it again") from error
 
 
 def _list_inert_types() -> list[Any]:
-    """Return what programs put beside tensors and what runs no code: NumPy's numbers, arguments, paths."""
+    """Return the harmless types that programs save beside tensors: NumPy's numbers, arguments, paths."""
     import argparse
     import pathlib
     from _codecs import encode
@@ -171,7 +171,7 @@ def _find_sets(mapping: Mapping[Any, Any], probe: str, name: str) -> Iterator[tu
     """Yield every set of a network's tensors: its name, the mapping that holds it, and the prefix of its keys.
 
     Args:
-        mapping: to look into, and into those in it.
+        mapping: to search, with the mappings in it.
         probe: one key of the network.
         name: of the mapping: the keys that lead to it.
     """
@@ -186,7 +186,7 @@ def _find_sets(mapping: Mapping[Any, Any], probe: str, name: str) -> Iterator[tu
 
 
 def _take(mapping: Mapping[str, Any], prefix: str, expected: Collection[str], *, where: str) -> dict[str, Any]:
-    """Return the network's tensors in a mapping, and those that no such network has, for which it is refused."""
+    """Return the network's tensors in a mapping, and the unknown ones, because of which it is refused."""
     import torch
 
     own = {key.removeprefix(prefix): v for key, v in mapping.items() if isinstance(key, str) and key.startswith(prefix)}

@@ -55,7 +55,7 @@ class _ResidualUnit(nn.Module):
 
 
 class _Skip(nn.Module):
-    """What goes in, and beside it, as further channels, what a deeper level makes of it."""
+    """Joins the input and the output of the deeper level as channels."""
 
     def __init__(self, submodule: nn.Module) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class _Skip(nn.Module):
 
 
 class ResidualUNet(nn.Module):
-    """Make logits from images whose axes are multiples of 2 to the power of the levels less one.
+    """A residual U-Net. Axes of its input are multiples of 2 to the power of (levels - 1).
 
     Args:
         inputs, outputs: channels.

@@ -18,11 +18,11 @@ from autosegnet.model.recipe import Fold, Recipe, format_recipe, parse_recipe
 log = logging.getLogger(__name__)
 
 RECIPE = "recipe.json"
-_MOST_BYTES = 16 << 20  # of a recipe, whose notes on training may be long
+_MOST_BYTES = 16 << 20  # of a recipe, because its notes on training may be long
 _PLATFORM_MODEL = Path("/opt/ml/model")  # where the platform unpacks an algorithm's model tarball
 _PACKAGE = Path(__file__).resolve().parents[1]
 _IN_WHEEL = _PACKAGE / "bundled_weights"
-BUNDLED = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent / "weights"  # of a wheel; of a checkout or the image
+BUNDLED = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent / "weights"  # in a wheel; in a checkout or the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,12 @@ def open_weights(folder: Path | None = None) -> Weights:
     text = read_small_text(path, what="the recipe of the weights", error=WeightsError, most_bytes=_MOST_BYTES)
     recipe = parse_recipe(text, where=str(path))
     if not recipe.folds:
-        raise WeightsError(f"{path} names no fold: the folds are still to be trained or imported")
+        raise WeightsError(f"{path} names no fold; train or import the folds first")
     missing = [fold.file for fold in recipe.folds if not (folder / fold.file).is_file()]
     if missing:
         raise WeightsError(
             f"{len(missing)} of {len(recipe.folds)} folds missing in {folder}: {', '.join(missing)}; "
-            "an ensemble is never run without one"
+            "an ensemble never runs without all its folds"
         )
     return Weights(folder, recipe)
 
@@ -99,19 +99,19 @@ def import_folds(
     validation_dsc: Sequence[float],
     storage: Storage = "float16",
 ) -> Recipe:
-    """Write a folder of weights from plain state dicts, all files or none, and returns its recipe.
+    """Write a folder of weights from plain state dicts, all files or none, and return its recipe.
 
     Args:
         sources: files of `torch.save` or safetensors, one per fold, in the order of the folds.
-        output: the folder; files in it of the same names are replaced, once every source is read and found good. Folds
-            of a larger set that was there stay, unused, with a warning.
-        recipe: how the folds were trained to see their input; its folds are set here.
+        output: the folder. Files of the same names in it are replaced once every source was read and found good. Extra
+            folds of a larger old set stay, unused, with a warning.
+        recipe: how the folds see their input; its list of folds is filled in here.
         weights: share of each fold in the mean of logits; empty for the plain mean.
         validation_dsc: of each fold; empty if it is not known.
         storage: how the files hold the weights; "int8" takes three fifths of the space.
 
     Raises:
-        WeightsError: a file without this network's tensors, one fold twice, or a weight that is not positive or finite.
+        WeightsError: a file lacks this network's tensors, a fold comes twice, or a weight is not positive and finite.
         OutputError: the folder cannot be written.
     """
     from autosegnet.io import write_all
@@ -141,7 +141,7 @@ def import_folds(
 
 
 def _refuse_twins(sources: Sequence[Path], data: Mapping[str, bytes]) -> None:
-    """Refuse one fold given twice: it would count twice, and the folds would seem to agree."""
+    """Refuse a fold that is given twice, because it would count twice and the folds would seem to agree."""
     first: dict[str, Path] = {}
     for source, fold in zip(sources, data.values(), strict=True):
         twin = first.setdefault(hashlib.sha256(fold).hexdigest(), source)

@@ -1,4 +1,4 @@
-"""A report that a person opens: pictures, lesion table and provenance in one page, and the same as files.
+"""The report: one page with pictures, lesion table and provenance, and the same as files.
 
 Conventions: views are in the patient's own axes (LPS), whatever the grid of the PET; the patient's right is on the left
 of coronal and axial pictures (radiological), and the patient faces left on sagittal ones.

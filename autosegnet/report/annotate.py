@@ -1,4 +1,4 @@
-"""Draws what stands around a projection: the numbers of the lesions, marks of orientation, scales."""
+"""Draws the frame of a projection: the numbers of the lesions, marks of orientation, scales."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autosegnet.report.draw import GREY, INK, RED, WHITE, write_words
 from autosegnet.report.view import View
 
 SUV_BLACK: Final = 10.0
-"""Where the grey scale of the projections ends."""
+"""SUV at the end of the projections' grey scale."""
 
 _MARGIN = 46  # pixels beside the body, for numbers
 _TOP, _BOTTOM = 6, 40

@@ -18,7 +18,7 @@ CYAN: Final = (0, 225, 255)
 
 
 def scale(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
-    """Return values as a fraction of a window, cut off at its ends."""
+    """Return values as a fraction of a window, clipped to 0 and 1."""
     fraction: NDArray[np.float32] = np.clip((values.astype(np.float32) - low) / (high - low), 0.0, 1.0)
     return fraction
 
@@ -40,7 +40,7 @@ def make_picture(colours: NDArray[Any]) -> Image.Image:
 
 
 def find_edge(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the pixels of each label beside a pixel of another one, or of none."""
+    """Return the pixels of each label that touch a pixel of another label or of none."""
     inner = np.ones(labels.shape, bool)
     inner[1:] &= labels[1:] == labels[:-1]
     inner[:-1] &= labels[:-1] == labels[1:]
@@ -50,7 +50,7 @@ def find_edge(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def find_rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the two pixels around a region, none of its own."""
+    """Return the rim of two pixels around a region, without the region."""
     grown = inside
     for _ in range(2):
         last, grown = grown, grown.copy()
@@ -63,7 +63,7 @@ def find_rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 @lru_cache
 def load_font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Return the typeface that Pillow brings along."""
+    """Return the typeface that comes with Pillow."""
     return ImageFont.load_default(size)
 
 
@@ -81,7 +81,7 @@ def write_words(
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Return a PNG file, without a date or anything else beside the pixels."""
+    """Return a PNG file that holds only pixels, no date."""
     data = io.BytesIO()
     image.save(data, "PNG", compress_level=6)
     return data.getvalue()

@@ -23,7 +23,7 @@ SUV_WHITE: Final = 10.0
 _PIXELS = 280
 _FIELD_MM = 260.0  # half a body: enough to see where the lesion is
 _AROUND_MM = 40.0
-_OPAQUE_SUV = 4.0  # below, the CT shines through the more the colder
+_OPAQUE_SUV = 4.0  # SUV; the colder the PET below it, the more of the CT is visible
 _OPACITY = 0.7
 
 
@@ -36,7 +36,7 @@ class AxialPictures:
         fusion: PET over CT, with the lesion's contour.
         ct: alone.
         pet: alone, white for SUV 0 and black for `SUV_WIDEST`.
-        hot: the PET in colours that let the CT through where it is cold.
+        hot: the PET in colours, transparent where it is cold.
         contour: of the lesions, transparent elsewhere.
     """
 
@@ -77,7 +77,7 @@ def make_axial_pictures(study: Study, labels: NDArray[Any], lesions: Sequence[Le
 
 
 def _paint_see_through(suv: NDArray[Any]) -> Image.Image:
-    """Return a PET in colours as a palette picture, the less opaque the colder."""
+    """Return a PET in colours as a palette picture, the colder the more transparent."""
     levels = np.arange(256) / 255.0
     opacity = _OPACITY * scale(levels * SUV_WHITE, 0.0, _OPAQUE_SUV)
     colours = np.concatenate([paint_hot(levels.astype(np.float32)), opacity[:, None]], axis=1)

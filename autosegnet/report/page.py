@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file that needs nothing else, on screen and on paper, with or without scripts.
+"""The page of a report: one self-contained HTML file for screen and paper, with or without scripts.
 
 Its policy lets the page load nothing, and run only its own script, which is named by its hash.
 """
@@ -33,18 +33,18 @@ from autosegnet.report.projection import SUV_WIDEST
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What made a mask. Nothing here names a patient or a path.
+    """The provenance of a mask. Nothing here names a patient or a path.
 
     Args:
         software: name and version.
-        engine: what ran where.
+        engine: software and device of the network.
         weights: digest of the folds.
         description: first sentence of their model card.
-        suv: how SUV was derived, a line each.
-        warnings: what the reader must know of the study, a line each.
+        suv: how SUV was derived, in lines.
+        warnings: what the reader must know about the study, one line each.
         made: when the report was made.
-        scan: how the PET was made, name and value each.
-        clicks: of a reader that corrected the mask, in words; '' if none did.
+        scan: how the PET was made, as names and values.
+        clicks: a description of the clicks that corrected the mask; '' without clicks.
     """
 
     software: str
@@ -65,7 +65,7 @@ class Layers:
     Args:
         name: of the view, or its direction in degrees.
         base: the PET.
-        overlay: what is drawn on it.
+        overlay: layer over it.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Pictures:
 
     Args:
         projections: coronal and sagittal, of one height and one scale.
-        turned: the same body from all around.
+        turned: the same body from all sides.
         slices: of each shown lesion.
         height_and_widths: of both projections, and of each, in pixels.
     """
@@ -115,7 +115,7 @@ def make_page(
         table: all lesions.
         shown: those with a row and a picture, the first of the table.
         pictures: of those.
-        provenance: what made the mask.
+        provenance: of the mask.
         title: of the page; '' names no patient.
     """
     from jinja2 import Environment

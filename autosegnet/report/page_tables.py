@@ -1,4 +1,4 @@
-"""The words and numbers of a page's tables, as a reader sees them."""
+"""The texts and numbers of a page's tables."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _list_remarks(lesion: Lesion, table: LesionTable) -> list[str]:
 
 
 def describe_rest(table: LesionTable, shown: int) -> str:
-    """Return a sentence on the lesions that have no row; '' if all have one."""
+    """Return a sentence about the lesions without a row; '' if all have one."""
     rest = table.lesions[shown:]
     if not rest:
         return ""
@@ -136,7 +136,7 @@ def describe_body(table: LesionTable) -> list[tuple[str, str]]:
 
 
 def describe_references(table: LesionTable) -> list[tuple[str, str]]:
-    """Return the reference uptake, name and value; empty if nothing was looked for."""
+    """Return the reference uptake, as names and values; empty if no reference was looked for."""
     references = table.references
     rows = []
     for name, reference in (("Liver", references.liver), ("Blood pool", references.blood)):
@@ -167,13 +167,13 @@ def explain_references(table: LesionTable) -> list[str]:
 
 
 def _explain(reference: Reference) -> str:
-    sure = "" if reference.sure else " Less sure: look at the place."
+    sure = "" if reference.sure else " Less sure: check the place."
     x, y, z = (round(v) for v in reference.centre_mm)
     return f"{reference.organ.capitalize()}: {reference.source}, at L {x}, P {y}, S {z} mm.{sure}"
 
 
 def describe_suggestions(table: LesionTable) -> list[tuple[str, str]]:
-    """Return what the figures suggest, name and value; empty without a reference or with another tracer than FDG."""
+    """Return the suggestions, as names and values; empty without a reference or with another tracer than FDG."""
     rows = []
     if score := suggest_body_deauville(table.lesions, table.fdg_references):
         rows.append(("Deauville, hottest lesion", score))
@@ -188,14 +188,14 @@ def describe_suggestions(table: LesionTable) -> list[tuple[str, str]]:
 
 
 def list_warnings(table: LesionTable) -> list[str]:
-    """Return what a reader must know of the figures."""
+    """Return what a reader must know about the figures."""
     lines = [
         f"Left out on request: {format_count(left.lesions)}, {format_volume(left.volume_ml)} ml, {left.reason}."
         for left in table.left_out
     ]
     flagged = [str(lesion.number) for lesion in table.lesions if lesion.site.flag]
     if flagged:
-        lines.append(f"May be physiological uptake: lesion {', '.join(flagged)}. It is in all figures.")
+        lines.append(f"May be physiological uptake: lesion {', '.join(flagged)}. All figures include it.")
     doubt = warn_of_liver(table.references.liver) if table.is_fdg else ""
     return [*lines, *([f"{doubt[0].upper()}{doubt[1:]}."] if doubt else [])]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 SUV_WIDEST: Final = 20.0
-"""Where the grey scale of the page's projections ends; the page shows a part of it."""
+"""SUV at the end of the stored projections' grey scale; the page shows a part of it."""
 
 _SAMPLED_MM = 2.0  # as fine as PETs are; a whole body has 20 million such voxels
 _SLAB = 64  # planes resampled at once
@@ -94,7 +94,7 @@ def make_base(projected: NDArray[np.float32], view: View, suv_black: float) -> I
 
 
 def make_outlines(flat: NDArray[np.int32]) -> Image.Image:
-    """Return a transparent picture of the lesions' shadows: tinted inside, with an edge."""
+    """Return a transparent picture of the projected lesions: tinted inside, with an edge."""
     colours = np.zeros((*flat.shape, 4), np.float32)
     colours[..., :3] = np.array(RED, np.float32) / 255.0
     colours[..., 3] = np.where(find_edge(flat), 1.0, np.where(flat > 0, _TINT, 0.0))
@@ -130,7 +130,7 @@ def find_body_grid(pet: sitk.Image, lesions: Sequence[Lesion]) -> Grid:
 def project_maxima(pet: sitk.Image, upright: Grid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the highest SUV along A-P and along R-L, each with the head at the top: (z, x) and (z, y).
 
-    Interpolated linearly, slab by slab, so that no second PET is held; 0 outside the PET.
+    The PET is interpolated linearly, slab by slab, so that no second PET is in memory; 0 outside the PET.
     """
     x, y, z = upright.size
     coronal, sagittal = np.empty((z, x), np.float32), np.empty((z, y), np.float32)

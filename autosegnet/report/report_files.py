@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 REPORT_PAGE: Final = "report.html"
 
 SHOWN: Final = 30
-"""Lesions that get a row and a picture in the page; two printed pages hold no more. The tables hold all."""
+"""Most lesions with a row and a picture in the page: as many as two printed pages hold. The tables hold all."""
 
 
 _OF_A_REPORT: Final = re.compile(r"lesion_\d+\.png|mip_(coronal|sagittal)\.png|lesions\.(csv|json)|report\.html")
 
 
 def is_report_file(name: str) -> bool:
-    """Return whether a file of this name is one of a report."""
+    """Return whether a file of this name belongs to a report."""
     return _OF_A_REPORT.fullmatch(name) is not None
 
 
 def remove_outdated(folder: Path, current: Collection[str]) -> None:
-    """Remove the files of an earlier report that are none of the current one's; there may be no such folder."""
+    """Remove files of an earlier report that the current one does not have. The folder may be missing."""
     for path in folder.glob("*"):
         if is_report_file(path.name) and path.name not in current:
             path.unlink(missing_ok=True)
@@ -48,7 +48,7 @@ def report_files(
         study: PET in SUV, and CT in HU on any grid.
         mask: of the lesions, on the PET's grid.
         table: the mask's, as `measure_lesions` makes it.
-        provenance: what made the mask.
+        provenance: of the mask.
         title: of the page; '' names nobody.
     """
     labels, _ = number_lesions(mask, labelled=table.labelled)

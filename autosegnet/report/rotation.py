@@ -1,4 +1,4 @@
-"""Projections of the PET from all around the body, for a view that turns."""
+"""Projections of the PET from all sides of the body, for a view that turns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 DEGREES: Final = 15
-"""Between two pictures. Those of the other half of the turn are these, seen in a mirror."""
+"""Angle between two pictures. The other half of the turn mirrors them."""
 
 _SAMPLED_MM = 4.0
 _HEIGHT = 420  # pixels of a whole body
@@ -39,9 +39,9 @@ class TurnedView:
     """The body seen from one direction: the PET alone, and the lesions' outlines as a layer of the same size.
 
     Args:
-        degrees: by which the viewer went around: 0 in front, 90 at the patient's left.
+        degrees: direction of view: 0 from the front, 90 from the patient's left.
         base: white for SUV 0, black for `SUV_WIDEST`.
-        overlay: transparent but for the outlines.
+        overlay: transparent except for the outlines.
     """
 
     degrees: int
@@ -73,7 +73,7 @@ def turn_around(pet: sitk.Image, labels: NDArray[Any], lesions: Sequence[Lesion]
 
 
 def _round_grid(body: Grid) -> Grid:
-    """Return a grid as wide as deep, around the same middle, that holds the body however it is turned."""
+    """Return a grid as wide as deep, around the same middle, that holds the body at every angle."""
     x, y, z = (n * s for n, s in zip(body.size, body.spacing_mm, strict=True))
     across = math.ceil(math.hypot(x, y) / _SAMPLED_MM)
     middle = np.array(body.origin_mm) + (np.array([x, y, z]) - body.spacing_mm) / 2
@@ -83,7 +83,7 @@ def _round_grid(body: Grid) -> Grid:
 
 
 def _turn(pet: sitk.Image, centre_mm: NDArray[np.float64], degrees: int) -> sitk.Image:
-    """Return the PET turned about the body's long axis, so that the front shows what the side showed."""
+    """Return the PET turned about the body's long axis, so that the side becomes the front."""
     import SimpleITK as sitk
 
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

@@ -1,4 +1,4 @@
-"""The plane of a projection, and the lesions' shadows on it."""
+"""The plane of a projection, and the lesions projected onto it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class View:
 def project_labels(labels: NDArray[Any], grid: Grid, view: View) -> NDArray[np.int32]:
     """Return (rows, columns): the number of the smallest lesion that the line of sight meets, else 0.
 
-    Every voxel is drawn with its whole body, on pixels of at least 1 mm.
+    Every voxel is drawn with its full extent, on pixels of at least 1 mm.
     """
     coarse = max(1, int(np.ceil(1.0 / view.pixel_mm)))
     columns, rows = (-(-n // coarse) for n in view.size)

@@ -1,1 +1,1 @@
-"""The run of a program: its exit code, its signals, its log and its progress. Nothing here knows of studies."""
+"""The run of a program: exit code, signals, log, progress, processes. Nothing here knows about studies."""

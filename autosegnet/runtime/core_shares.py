@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def share_cores(jobs: int) -> list[list[int]]:
-    """Return this process's cores in as many parts of neighbours; if there are too few, processes share cores.
+    """Divide this process's cores into parts of neighbouring cores. If there are too few, processes share cores.
 
     Returns:
-        For each process its cores; none for all of them on a system that cannot bind a process to cores.
+        The cores of each process; empty on a system that cannot bind a process to cores.
     """
     if not hasattr(os, "sched_getaffinity"):
         return [[] for _ in range(jobs)]
@@ -32,9 +32,9 @@ def _place(core: int) -> tuple[int, int, int]:
 
 
 def bind_to_cores(cores: Sequence[int]) -> None:
-    """Keep this process on its cores; torch, OpenMP, ITK and OpenVINO take at most as many threads.
+    """Bind this process to its cores. torch, OpenMP, ITK and OpenVINO use at most as many threads.
 
-    They take fewer if the variable that limits them says so; it may speak for all cores, before they were shared.
+    They use fewer if their environment variable says so. It may have been set for all cores, before they were shared.
     """
     if not cores:
         return
@@ -46,7 +46,7 @@ def bind_to_cores(cores: Sequence[int]) -> None:
 
 
 def bind_to_gpu(worker: int) -> None:
-    """Show this process one GPU, so that processes divide the GPUs of a machine among them in turn.
+    """Show this process one GPU. Processes take the GPUs of a machine in turn.
 
     CUDA reads the variable when it is first used. GPUs that the variable hides already stay hidden.
 

@@ -25,5 +25,5 @@ def _read_quota() -> float:
     try:
         share, period = _QUOTA.read_text(encoding="ascii").split()
         return int(share) / int(period)
-    except (OSError, ValueError):  # "max", or another system
+    except (OSError, ValueError):  # "max", or a system without it
         return math.inf

@@ -28,11 +28,11 @@ def run(
         work: what is done with each task.
         tasks: to be done; numbered from 0.
         workers: where.
-        unit: what a task is, in the singular.
+        unit: name of a task, in the singular.
 
     Raises:
-        AutosegnetError: what stops every other task, too.
-        Exception: what `work` raised; tasks under way are cut off.
+        AutosegnetError: an error that would stop every other task, too.
+        Exception: the error of `work`; running tasks are ended.
     """
     if not tasks:
         return
@@ -46,17 +46,17 @@ def run(
 
 
 def run_each(function: Callable[[T], R], tasks: Sequence[T], *, workers: Workers, unit: str) -> list[R]:
-    """Return what a function makes of each task, in the order of the tasks.
+    """Return the result of a function for each task, in the order of the tasks.
 
     Args:
-        function: of a module, so that other processes find it.
+        function: at the top level of a module, so that other processes find it.
         tasks: as for `run`.
         workers: as for `run`.
         unit: as for `run`.
 
     Raises:
-        InputError: a task whose process ended each time.
-        Exception: what the function raised; tasks under way are cut off.
+        InputError: the process of a task ended at every try.
+        Exception: the error of the function; running tasks are ended.
     """
     return run_all(Apply(function), tasks, workers=workers, unit=unit)
 
@@ -71,8 +71,8 @@ def run_all(work: Work[T, R], tasks: Sequence[T], *, workers: Workers, unit: str
         unit: as for `run`.
 
     Raises:
-        InputError: a task whose process ended each time.
-        Exception: what `work` raised; tasks under way are cut off.
+        InputError: the process of a task ended at every try.
+        Exception: the error of `work`; running tasks are ended.
     """
     results: dict[int, R] = {}
     with closing(run(work, tasks, workers=workers, unit=unit)) as done:

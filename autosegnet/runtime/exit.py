@@ -1,4 +1,4 @@
-"""How a run ends: its exit code and last line, at an error, at a signal, and out of memory."""
+"""How a run ends: its exit code and last line, after an error, a signal, or a lack of memory."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ OUT_OF_MEMORY = "out of memory: the study needs more than this machine or contai
 
 _SECONDS_TO_UNWIND = 8.0  # `docker stop` kills after ten
 _IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
-_SECONDS_TO_FINISH_AN_IMPORT = 0.01  # before the next look; a lock is held for microseconds
+_SECONDS_TO_FINISH_AN_IMPORT = 0.01  # seconds before the next look; a lock is held for microseconds
 _NO_MEMORY = ("Failed to allocate", "bad_alloc", "can't alloc")  # of ITK and OpenVINO, C++, torch and OpenVINO
-_MOST_THREADS = 64  # of one library; two have as many, and a GPU's driver and a progress bar some
+_MOST_THREADS = 64  # threads of one library; a second has as many, and a GPU driver and a progress bar have some
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 _USUAL = (signal.SIG_DFL, signal.default_int_handler)
 
@@ -49,26 +49,26 @@ class RunResult:
 def run_program(action: Callable[[], None]) -> int:
     """Run an action and return the exit code of the contract, as `attempt` says.
 
-    SIGTERM, Ctrl-C and a closed terminal unwind the run, so that temporary files go, and end it with 143, 130 and 129.
+    On SIGTERM, Ctrl-C or a closed terminal, the run removes its temporary files and ends with 143, 130 or 129.
     """
     for signum in _SIGNALS:
-        if signal.getsignal(signum) in _USUAL:  # else ignored, as by `nohup` and for `&`
+        if signal.getsignal(signum) in _USUAL:  # otherwise it is ignored, as after `nohup` or `&`
             signal.signal(signum, terminate)
     prepare_streams()
-    logging.raiseExceptions = False  # of a log that cannot be written
+    logging.raiseExceptions = False  # the log cannot be written
     _limit_threads()
     try:
         return attempt(action).exit_code
     except Stopped as end:
         settle_streams()
-        # All is unwound. What Python would do now takes time, and waits for threads at work on nothing.
+        # Everything is cleaned up. Python's own exit would take time and wait for idle threads.
         os._exit(int(str(end.code)))
     finally:
         settle_streams()
 
 
 def attempt(action: Callable[[], None]) -> RunResult:
-    """Run an action; its errors become a result and the last line on stderr.
+    """Run an action, and turn its errors into a result and the last line on stderr.
 
     0 done, 2 usage, 3 input, 4 weights, 5 output: for 2 to 5 the last line on stderr is
     `autosegnet: error: <what was found, what was expected, where>`. 1 is a bug and leaves a traceback.
@@ -87,16 +87,16 @@ def attempt(action: Callable[[], None]) -> RunResult:
 
 
 def is_lack_of_memory(error: Exception) -> bool:
-    """Return whether memory ran out: Python's and numpy's own error; those of ITK, C++, OpenVINO, torch by words."""
+    """Return whether memory ran out: by the type of Python's and numpy's errors, by the text of others."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     )
 
 
 def _limit_threads() -> None:
-    """Keep torch and ITK, which start a thread per core each, within a container's limits on any machine.
+    """Limit the threads of torch and ITK, which each start one per core, to what a container allows.
 
-    Both read their variable when they are first used; one that the user has set stays.
+    Both read their variable at their first use. A value that the user has set stays.
     """
     threads = min(count_cores(), _MOST_THREADS)
     if threads < count_bound_cores():
@@ -105,16 +105,16 @@ def _limit_threads() -> None:
 
 
 def terminate(signum: int, frame: FrameType | None) -> None:
-    """Unwind the run at a signal, so that temporary files go; after `_SECONDS_TO_UNWIND` it ends as it is.
+    """End the run at a signal and remove its temporary files; after `_SECONDS_TO_UNWIND` end it in any case.
 
-    The exception comes anywhere in the main thread, so also between the taking of a lock and the `try` that gives it
-    back. A thread that the unwinding waits for can then wait for that lock for ever. Seen with a lock of Python's
-    import system: what runs there is let finish. For others, and for an exception that a callback swallows, there is
-    the end.
+    The exception may come anywhere in the main thread, also between taking a lock and the `try` that releases it.
+    Another thread may then wait for that lock for ever. This was seen with a lock of Python's import system, so an
+    import is allowed to finish first. For other locks, and for an exception that a callback swallows, there is the time
+    limit.
     """
     for repeated in _SIGNALS:
-        signal.signal(repeated, signal.SIG_IGN)  # it would cut the unwinding short
-    # Not threading.Thread, whose own lock the main thread may hold just now.
+        signal.signal(repeated, signal.SIG_IGN)  # a second signal would interrupt the cleaning up
+    # Not threading.Thread, because the main thread may hold its lock right now.
     _thread.start_new_thread(_end_after, (_SECONDS_TO_UNWIND, 128 + signum))
     _unwind(signum, frame)
 

@@ -22,7 +22,7 @@ def log_to(stream: TextIO) -> None:
 
 
 def log_through(handler: logging.Handler) -> None:
-    """Send the program's log through a handler alone."""
+    """Send the program's log only through this handler."""
     root = logging.getLogger("autosegnet")
     root.handlers = [handler]
     root.setLevel(logging.INFO)
@@ -47,7 +47,7 @@ class LogLines(logging.Formatter):
 
 @contextmanager
 def log_about(case: str) -> Iterator[None]:
-    """Name the case in every line that this thread logs meanwhile."""
+    """Name the case in every line that this thread logs within a `with` block."""
     before = _CASE.set(case)
     try:
         yield
@@ -57,9 +57,9 @@ def log_about(case: str) -> Iterator[None]:
 
 @contextmanager
 def keep_study_warnings() -> Iterator[list[str]]:
-    """Keep what is warned about a study meanwhile, for its report; such messages name no file and no patient.
+    """Collect warnings about a study for its report. Such messages name no file and no patient.
 
-    Heard are this thread and those that run in a copy of its context.
+    Warnings of this thread and of threads that run in a copy of its context are collected.
 
     Yields:
         The messages, as they come.

@@ -1,4 +1,4 @@
-"""Shows how far a run is: a bar on a terminal, elsewhere a line every ten seconds at most."""
+"""Shows the progress of a run: a bar on a terminal, elsewhere a line every ten seconds at most."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _PLURALS = {"study": "studies", "body": "bodies", "pass": "passes"}
 
 
 class TaskProgress:
-    """Tasks done, and the shares of those under way."""
+    """Finished tasks, and the done shares of running ones."""
 
     def __init__(self, display: Callable[[float], None]) -> None:
         self._display, self._done, self._shares = display, 0, dict[int, float]()
 
     def tell(self, number: int, share: float) -> None:
         """Show how much of a task is done."""
-        self._shares[number] = min(share, 0.99)  # its result is still to be written
+        self._shares[number] = min(share, 0.99)  # because its result is not written yet
         self._display(self._done + sum(self._shares.values()))
 
     def finish(self, number: int) -> None:
-        """Show that a task is done, well or not."""
+        """Show that a task has ended, with or without success."""
         self._shares.pop(number, None)
         self._done += 1
         self._display(self._done + sum(self._shares.values()))
@@ -37,11 +37,11 @@ class TaskProgress:
 
 @contextmanager
 def show_progress(total: int, *, unit: str, stream: TextIO) -> Iterator[TaskProgress]:
-    """Show how many tasks are done, the time per task and the time left; those under way count in part.
+    """Show how many tasks are done, the time per task and the time left. Running tasks count in part.
 
     Args:
         total: tasks.
-        unit: what a task is, in the singular.
+        unit: name of a task, in the singular.
         stream: a terminal gets a bar; for anything else the log gets lines.
     """
     with _show(unit, stream) as display:

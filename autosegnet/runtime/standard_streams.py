@@ -1,4 +1,4 @@
-"""The program's standard streams, which may be closed, full, or unable to show a character."""
+"""Makes the standard streams usable: they may be closed, full, or unable to show a character."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from autosegnet.errors import OutputError
 
 
 def prepare_streams() -> None:
-    """Make standard output and error usable: closed ones lead nowhere, and no character ends the run.
+    """Make standard output and error usable: closed ones go to the null device, and no character ends the run.
 
-    A closed descriptor is opened, because the next file would get its number, and whatever a library prints.
+    A closed descriptor is opened, because otherwise the next file gets its number, and with it whatever a library
+    prints.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -29,7 +30,7 @@ def prepare_streams() -> None:
 
 
 def print_result(text: str) -> None:
-    """Print what a command has found; a reader that has gone, such as `head`, needs no more of it.
+    """Print a command's result. A reader that has gone, such as `head`, is not an error.
 
     Raises:
         OutputError: standard output cannot be written
@@ -45,7 +46,7 @@ def print_result(text: str) -> None:
 
 
 def settle_streams() -> None:
-    """Write what is left of the log; whether it can be written does not matter any more."""
+    """Flush the log. Errors no longer matter."""
     try:
         sys.stdout.flush()
     except OSError:

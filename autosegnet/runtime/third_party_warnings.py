@@ -1,4 +1,4 @@
-"""Warnings of other packages, caught by one thread at a time: Python's filters are those of all threads."""
+"""Catches warnings of other packages, one thread at a time, because Python's filters are shared by all threads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-_ONE_AT_A_TIME = threading.RLock()  # of two that overlap, the first to end would undo the other's filters
+_ONE_AT_A_TIME = threading.RLock()  # if two overlapped, the first to end would undo the other's filters
 
 
 @contextmanager
 def catch_warnings(action: Literal["always", "ignore"]) -> Iterator[list[warnings.WarningMessage]]:
-    """Keep warnings from being shown; other threads wait here meanwhile.
+    """Catch warnings instead of showing them. Other threads wait here meanwhile.
 
     Yields:
         The warnings, as they come; none if they are ignored.

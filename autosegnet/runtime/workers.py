@@ -1,4 +1,4 @@
-"""Where the tasks of a command run: in this process, in several of this machine, or on a Dask cluster."""
+"""Where the tasks of a command run: in this process, in several processes, or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Workers:
     Args:
         jobs: processes of this machine; 1 for this process alone.
         scheduler: address of a Dask scheduler, "" for none.
-        scheduler_file: the file in which a Dask scheduler wrote its address.
+        scheduler_file: file to which a Dask scheduler wrote its address.
     """
 
     jobs: int = 1
@@ -46,12 +46,15 @@ def add_worker_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGro
         help="run on the Dask cluster at ADDRESS, e.g. tcp://10.0.0.1:8786 (needs autosegnet[cluster])",
     )
     parser.add_argument(
-        "--scheduler-file", type=Path, metavar="FILE", help="the same; FILE is what `dask scheduler` wrote"
+        "--scheduler-file",
+        type=Path,
+        metavar="FILE",
+        help="the same; FILE is what `dask scheduler --scheduler-file FILE` wrote",
     )
 
 
 def choose_workers(args: argparse.Namespace) -> Workers:
-    """Return where the arguments say that tasks run.
+    """Return where tasks run, by the arguments.
 
     Raises:
         UsageError: the options contradict each other.

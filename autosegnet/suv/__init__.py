@@ -1,4 +1,4 @@
-"""From what a PET's header says to the factors that turn its values into SUV (body weight, g/ml).
+"""From a PET's header to the factors that turn its values into SUV (body weight, g/ml).
 
 Importing this imports neither pydicom nor SimpleITK: headers arrive as values (`PetHeader`), factors leave as values
 (`Conversion`). Arithmetic is float64 throughout.

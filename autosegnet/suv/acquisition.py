@@ -8,16 +8,16 @@ from autosegnet.suv.dates import read_date, read_datetime, read_time
 from autosegnet.suv.pet_header import PetSlice, name_field
 
 HALF_A_DAY: Final = timedelta(hours=12)
-"""Times of day further apart lie on both sides of midnight."""
+"""Times of day further apart than this lie on both sides of midnight."""
 
-_NO_DAY: Final = date(1900, 1, 1)  # stands for the one day of a scan without dates
+_NO_DAY: Final = date(1900, 1, 1)  # the assumed day of a scan without dates
 
 
 def read_acquisition(ledger: Ledger, part: PetSlice) -> datetime | None:
     """Return when the acquisition of a slice began, or None if the file does not say.
 
-    By its date and time, else its date-time, else its time on the day of the series; without any date in the file,
-    all times are of one day.
+    Its date and time are used, else its date-time, else its time on the day of the series. If the file has no date at
+    all, all times are of one day.
     """
     clock = read_time(ledger.read_text("acquisition_time", part), "acquisition_time")
     day = read_date(ledger.read_text("acquisition_date", part), "acquisition_date")
@@ -44,7 +44,7 @@ def _put_on_day_of_series(ledger: Ledger, clock: time) -> datetime:
 
 
 def read_series_day(ledger: Ledger) -> date:
-    """Return the day of the series, else of the study, else the one day of a scan without dates."""
+    """Return the day of the series, else of the study, else the assumed day of a scan without dates."""
     days = (read_date(ledger.read_text(name), name) for name in ("series_date", "study_date"))
     day = next((day for day in days if day is not None), None)
     return _NO_DAY if day is None else day

@@ -11,16 +11,16 @@ from autosegnet.suv.plausibility import admit, judge_balance
 from autosegnet.suv.stated import StatedFacts
 
 _SAMPLES: Final = 500_000
-_OF_HOT: Final = 0.05  # of the 99.5th percentile: above it there is tracer
+_OF_HOT: Final = 0.05  # share of the 99.5th percentile above which there is tracer
 
 
 def weigh_activity(
     conversion: Conversion, suv: NDArray[np.float32], *, voxel_ml: float, facts: StatedFacts
 ) -> Conversion:
-    """Return the conversion with the balance of its PET judged.
+    """Judge the balance of activity of a PET, and return its conversion with the result.
 
-    The sum of SUV x volume over 1000 W is the activity seen over the activity injected, both at one time, because
-    SUV = C 1000 W / D. Nothing can be said without a weight.
+    The sum of SUV x volume over 1000 W is the activity in view over the injected activity, both at one time, because
+    SUV = C 1000 W / D. Without a weight there is no balance.
 
     Args:
         suv: (z, y, x) SUV, g/ml.

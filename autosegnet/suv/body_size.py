@@ -1,4 +1,4 @@
-"""Body measures to which SUVs are normalised other than by weight."""
+"""Body measures other than weight to which SUVs are normalised."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""The factors of a PET with everything they were derived from, so that they can be checked by hand."""
+"""The factors of a PET, with everything from which they were derived, so that they can be checked by hand."""
 
 import math
 from dataclasses import dataclass, field
@@ -30,8 +30,8 @@ class Conversion:
         tags: values of the attributes used, by 'Keyword (gggg,eeee)'; dates as days counted from the reference time.
         times: moments considered, as days counted from the reference time and times of day.
         figures: other numbers that went into the factor or describe the scan, with their units in the name.
-        warnings: what a person should look at.
-        stated: what the user stated instead of the files, a sentence each.
+        warnings: doubts that a person should check.
+        stated: facts that the user stated instead of the files, one sentence each.
         tracer, nuclide: as in `tracer.Tracer`.
         is_from_activity: whether dose and weight went into the factors.
     """
@@ -49,7 +49,7 @@ class Conversion:
     is_from_activity: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """Return the conversion as JSON has it; `factor` is one number, or a list if slices differ."""
+        """Return the conversion as a JSON object; `factor` is one number, or a list if slices differ."""
         same = len(set(self.factors)) == 1
         return {
             "mode": self.mode,
@@ -67,7 +67,7 @@ class Conversion:
 
 
 class Ledger:
-    """Hands out a header's fields and remembers which were used, with what was concluded from them."""
+    """Reads a header's fields, and remembers which were used and what was concluded from them."""
 
     def __init__(self, header: PetHeader, facts: StatedFacts) -> None:
         self.header = header
@@ -119,13 +119,13 @@ class Ledger:
             self._warnings.append(message)
 
     def state(self, sentence: str) -> None:
-        """Keep what the user stated, as such and as a warning, once."""
+        """Keep a statement of the user, also as a warning, once."""
         if sentence not in self._stated:
             self._stated.append(sentence)
         self.warn(sentence)
 
     def judge(self, findings: list[Finding]) -> None:
-        """Keep the warnings among findings.
+        """Keep the findings that are warnings.
 
         Raises:
             InputError: a finding refuses the scan.
@@ -136,7 +136,7 @@ class Ledger:
         """Return the conversion with what was used; days are counted from that of the time called `reference`.
 
         Raises:
-            InputError: a date among what was used is none.
+            InputError: a date that was used is invalid.
         """
         day_zero = self.times["reference"].date() if "reference" in self.times else None
         tags = {}
@@ -162,7 +162,7 @@ class Ledger:
 
     def _show_value(self, name: str, day_zero: date | None) -> Any:
         if name in _FREE_TEXTS:
-            return ""  # a name of the tracer is told, the text is not
+            return ""  # the tracer's name is reported, its free text is not
         if hasattr(self.header, name):
             return "" if name in self.header.faults else _undate(name, getattr(self.header, name), day_zero)
         values = [_undate(name, getattr(part, name), day_zero) for part in self.header.slices]

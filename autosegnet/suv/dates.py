@@ -1,8 +1,7 @@
 """Read DICOM's dates and times.
 
-All results are naive `datetime`s on one clock, the one of the series' own dates and times. A date-time with an offset
-from UTC is moved to it where the file states its own offset, (0008,0201); where it does not, the offset is taken for
-that clock's.
+All results are naive `datetime`s on one clock, that of the series' own dates and times. A date-time with a UTC offset
+is converted to it if the file states its own offset, (0008,0201). If not, the offset is assumed to be that clock's.
 
 Source: DICOM PS3.5 6.2, value representations DA, TM and DT, and the older forms with points and colons.
 """
@@ -29,7 +28,7 @@ def read_date(text: str, field: str) -> date | None:
     digits = text.strip().replace(".", "").replace("-", "")
     if not digits:
         return None
-    if _DA.match(digits):  # strptime takes 202012 for the second of January
+    if _DA.match(digits):  # strptime would read 202012 as the second of January
         with suppress(ValueError):
             return datetime.strptime(digits, "%Y%m%d").date()
     raise InputError(f"{name_field(field)} is not a date; expected YYYYMMDD")
@@ -78,7 +77,7 @@ def read_datetime(text: str, field: str, *, utc_offset: str = "") -> datetime | 
 
 
 def is_in_another_zone(text: str, clock: time, *, utc_offset: str) -> bool:
-    """Return whether a DT with an offset from UTC, in a file that states none of its own, names another hour than a TM.
+    """Return whether a DT with a UTC offset names another hour than a TM, in a file that states no offset of its own.
 
     Args:
         text: the DT.
@@ -95,7 +94,7 @@ def is_in_another_zone(text: str, clock: time, *, utc_offset: str) -> bool:
 
 
 def states_only_foreign_zone(text: str, *, utc_offset: str) -> bool:
-    """Return whether a DT has an offset from UTC and its file states none of its own, so that nothing relates them."""
+    """Return whether a DT has a UTC offset but its file states none, so that the two cannot be related."""
     found = _DT.match(text.strip())
     return not utc_offset.strip() and found is not None and found[3] is not None
 
@@ -105,7 +104,7 @@ _STATED_MOMENT = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T ]?(.*)\Z")
 
 
 def read_stated_moment(text: str, way: str) -> tuple[date | None, time]:
-    """Return the day, None if there is none, and the time of day that a person states.
+    """Return the day (None if there is none) and the time of day that a person states.
 
     Args:
         text: HH:MM, HH:MM:SS, YYYY-MM-DD HH:MM[:SS], or the same as DICOM writes them.
@@ -140,6 +139,6 @@ def count_seconds_of_day(clock: time) -> float:
 
 
 def format_without_date(moment: datetime, *, day_zero: date) -> str:
-    """Return a moment as a day counted from another and a time of day, which holds no date of a patient."""
+    """Return a moment as days from another day and a time of day, without a date of the patient."""
     fraction = f".{moment.microsecond:06d}".rstrip("0") if moment.microsecond else ""
     return f"day {(moment.date() - day_zero).days:+d} {moment:%H:%M:%S}{fraction}"

@@ -16,19 +16,19 @@ from autosegnet.suv.dates import (
 from autosegnet.suv.pet_header import name_field
 from autosegnet.suv.plausibility import UptakeTime, judge_uptake
 
-_APART_S: Final = 60.0  # of the two attributes that tell the injection
+_APART_S: Final = 60.0  # seconds by which the two attributes of the injection may differ
 _LONG_S: Final = 86400.0
 
 
 def read_injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> datetime:
     """Return when the activity was administered, as stated or else as in the header, once it is judged.
 
-    A date-time as it is; a time of day on the day of the reference, or the day before if it would be later. If the
-    scan has no dates, or the date-time's time of day is exactly midnight and RadiopharmaceuticalStartTime is not, the
-    time of day counts alone.
+    A date-time is used as it is. A time of day is put on the day of the reference, or the day before if it would be
+    later. If the scan has no dates, or the date-time is exactly midnight and RadiopharmaceuticalStartTime is not, only
+    the time of day counts.
 
     Raises:
-        InputError: no time of it, or one that cannot be true.
+        InputError: the time is missing or cannot be true.
     """
     way, is_stated = ledger.facts.name_way("injection_time"), bool(ledger.facts.injection_time)
     if is_stated:
@@ -87,8 +87,8 @@ def _correct_moment(ledger: Ledger, moment: datetime, clock: time | None, refere
     if clock is None:
         if states_only_foreign_zone(text, utc_offset=offset):
             ledger.warn(
-                f"{of_moment} has an offset from UTC, and the file states no time zone of its own "
-                f"({name_field('utc_offset')}): the offset is taken for that of the other times"
+                f"{of_moment} has a UTC offset, but the file does not state its own time zone "
+                f"({name_field('utc_offset')}); the offset is assumed to apply to the other times, too"
             )
         return moment
     on_its_day = datetime.combine(moment.date(), clock)

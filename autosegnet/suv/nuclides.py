@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-_AGREEMENT: Final = 0.02  # of a half-life as stated and the nuclide's
+_AGREEMENT: Final = 0.02  # relative difference between a stated half-life and the nuclide's
 
 HALF_LIVES_S: Final = {
     "C-11": 20.364 * 60,
@@ -38,7 +38,7 @@ WITHOUT_POSITRONS_S: Final = {
     "Lu-177": 6.6443 * 86400,
     "Tl-201": 3.0421 * 86400,
 }
-"""Nuclides of SPECT and of therapy, in seconds: an image of them that is stored as PET is none. Source as above."""
+"""Half-lives in seconds of nuclides for SPECT and therapy: an image of them cannot be a PET. Source as above."""
 
 _CODES: Final = {
     "C-105A1": "C-11",
@@ -96,7 +96,7 @@ _CODES: Final = {
     "60057003": "Tl-201",
 }
 # SRT (as well as SNM3, 99SDM) and SCT codes of DICOM PS3.16 CID 4020 and 18. No code of one scheme means something else
-# in another, so the scheme's designator, which scanners write in several ways, is not asked for.
+# in another, so the scheme's designator, which scanners write in several ways, is ignored.
 
 _ELEMENTS: Final = {
     "C": "CARBON",
@@ -150,11 +150,11 @@ def get_half_life_s(name: str) -> float:
 
 
 def find_by_half_life(half_life_s: float) -> str | None:
-    """Return the PET nuclide whose half-life is nearest to one, None if none agrees with it."""
+    """Return the PET nuclide whose half-life is nearest; None if none agrees."""
     name = min(HALF_LIVES_S, key=lambda known: abs(half_life_s / HALF_LIVES_S[known] - 1.0))
     return name if matches_half_life(half_life_s, name) else None
 
 
 def matches_half_life(half_life_s: float, name: str, tolerance: float = _AGREEMENT) -> bool:
-    """Return whether a half-life is that of a nuclide, but for rounding."""
+    """Return whether a half-life is that of a nuclide, within rounding."""
     return abs(half_life_s / get_half_life_s(name) - 1.0) <= tolerance

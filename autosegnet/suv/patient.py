@@ -12,14 +12,14 @@ from autosegnet.suv.plausibility import judge_dose, judge_height, judge_weight
 from autosegnet.suv.tracer import Tracer, identify_nuclide, name_tracer
 
 _LEAST_DOSE_BQ: Final = 1e4
-"""Below it a dose is in MBq: 10 kBq is a thousandth of any that gives an image, 10 GBq a multiple of any."""
+"""A dose below this is in MBq: 10 kBq is far too little for an image, 10 GBq far more than anybody gets."""
 
 
 def read_weight_kg(ledger: Ledger) -> float:
     """Return the weight, as stated or else as in the header.
 
     Raises:
-        InputError: missing, not positive, or not of a person.
+        InputError: it is missing, not positive, or impossible for a person.
     """
     way, stated = ledger.facts.name_way("weight_kg"), ledger.facts.weight_kg
     if stated is not None:
@@ -41,7 +41,7 @@ def read_height_cm(ledger: Ledger) -> float:
     """Return the height in cm, as stated or else as in the header.
 
     Raises:
-        InputError: missing, not positive, or not of a person in m.
+        InputError: it is missing, not positive, or impossible for a person in m.
     """
     way, stated = ledger.facts.name_way("height_cm"), ledger.facts.height_cm
     if stated is not None:
@@ -62,11 +62,11 @@ def read_sex(ledger: Ledger) -> str:
     """Return 'M', 'F' or 'O'.
 
     Raises:
-        InputError: missing or something else.
+        InputError: it is missing or another value.
     """
     sex = ledger.read_text("sex").upper()
     if sex not in ("M", "F", "O"):
-        told = "missing" if not sex else "none of M, F, O"
+        told = "missing" if not sex else "not M, F or O"
         raise InputError(f"{name_field('sex')} is {told}; this SUV type needs it")
     if sex == "O":
         ledger.warn(f"{name_field('sex')} is O: the mean of the norms of men and women was used")
@@ -98,13 +98,13 @@ def read_dose_bq(ledger: Ledger) -> float:
 
 
 def identify_tracer(ledger: Ledger, *, quietly: bool = False) -> float | None:
-    """Set the ledger's tracer and nuclide, and return the half-life in s, None if nothing tells it.
+    """Set the ledger's tracer and nuclide, and return the half-life in s; None if it is unknown.
 
     Args:
-        quietly: contradictions are no error, because the rule needs no half-life.
+        quietly: whether contradictions are ignored, because the rule needs no half-life.
 
     Raises:
-        InputError: the half-life agrees with no witness of the nuclide, or they contradict each other.
+        InputError: the half-life fits no statement of the nuclide, or the statements contradict each other.
     """
     try:
         tracer, doubts = _ask_witnesses(ledger)
@@ -113,7 +113,7 @@ def identify_tracer(ledger: Ledger, *, quietly: bool = False) -> float | None:
             raise
         ledger.warn(str(error))
         return None
-    said = tracer.warnings if not quietly or ledger.header.half_life_s else ()  # which half-life is used says nothing
+    said = tracer.warnings if not quietly or ledger.header.half_life_s else ()  # a choice of no effect is not reported
     for doubt in (*doubts, *said):
         ledger.warn(doubt)
     ledger.tracer, ledger.nuclide = tracer.name, tracer.nuclide
@@ -138,7 +138,7 @@ def read_half_life_s(ledger: Ledger) -> float:
     """Return the half-life: as stated in the header, else that of the nuclide that the header names.
 
     Raises:
-        InputError: neither is there, or they contradict each other.
+        InputError: both are missing, or they contradict each other.
     """
     half_life_s = identify_tracer(ledger)
     if half_life_s is None:
@@ -152,7 +152,7 @@ def read_half_life_s(ledger: Ledger) -> float:
 
 
 def read_duration_s(ledger: Ledger, part: PetSlice) -> float:
-    """Return how long the frame of a slice took.
+    """Return the duration of a slice's frame.
 
     Raises:
         InputError: missing or not positive.
@@ -164,5 +164,5 @@ def read_duration_s(ledger: Ledger, part: PetSlice) -> float:
 
 
 def format_header_text(text: str) -> str:
-    """Return the beginning of a header's code, fit for a message."""
+    """Return the beginning of a header's code for a message."""
     return "".join(c if c.isprintable() else "?" for c in text[:16])

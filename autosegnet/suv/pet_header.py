@@ -1,4 +1,4 @@
-"""What a PET series says of itself, as far as SUV depends on it: the raw values of DICOM attributes, unparsed."""
+"""What SUV needs from a PET series: the raw values of DICOM attributes, unparsed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Final, Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PetSlice:
-    """What may differ from slice to slice; an empty text or None stands for a missing or empty attribute.
+    """Attributes that may differ from slice to slice. An empty text or None means a missing or empty attribute.
 
     Args:
-        faults: why the value of a field cannot be used, by field; it matters only if a rule asks for the field.
+        faults: why the value of a field cannot be used, by field; only an error if a rule needs the field.
     """
 
     acquisition_date: str = ""
@@ -23,19 +23,19 @@ class PetSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PetHeader:
-    """What holds for a series; an empty text or None stands for a missing or empty attribute.
+    """Attributes of a series. An empty text or None means a missing or empty attribute.
 
     Args:
-        weight_kg, height_m: as stored, not yet believed.
+        weight_kg, height_m: as stored, not yet judged.
         dose: Radionuclide Total Dose as stored: Bq, or MBq by mistake.
         radiopharmaceutical, agent_code, agent_meaning: the tracer as text and as code.
         ge_scan_start, siemens_scan_start: DT of the vendors' private attributes.
         philips_suv_factor: g/ml per count.
         philips_activity_factor: Bq/ml per count.
-        slices: in any order, but in the one in which factors are wanted.
+        slices: in any order; factors are returned in the same order.
         corrected: values of CorrectedImage, joined by a backslash.
         first: index of the slice whose file name comes first.
-        faults: why the value of a field cannot be used, by field; it matters only if a rule asks for the field.
+        faults: why the value of a field cannot be used, by field; only an error if a rule needs the field.
     """
 
     units: str = ""
@@ -75,8 +75,8 @@ class Attribute:
     Args:
         number: as "(0010,1030)".
         keyword: of DICOM, or a description of a private one.
-        part: where it stands: in the series' objects, in each slice, in the item of the dose, in that item's code of
-            the nuclide or of the agent, or in a vendor's private group.
+        part: where it is: in the series' objects, in each slice, in the item of the dose, in that item's code of the
+            nuclide or of the agent, or in a vendor's private group.
         kind: how its values are compared.
         creator: of the private group.
     """

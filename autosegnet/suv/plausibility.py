@@ -1,7 +1,7 @@
-"""The one judge of what a scan may be: uptake time, dose, weight, height and the balance of activity.
+"""What is plausible: uptake time, dose, weight, height and the balance of activity, with one set of limits.
 
 Headers and sidecars pass through the same functions. Each returns findings; `admit` turns them into warnings or a
-refusal. A fact that a person states is refused only if it is impossible, because they have looked.
+refusal. A fact that the user states is refused only if it is impossible, because the user has looked at it.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,11 +12,11 @@ from typing import Final, Literal
 from autosegnet.errors import InputError
 
 # Bounds: (refused below, doubted below, doubted above, refused above).
-_WEIGHT_KG: Final = (1.0, 3.0, 300.0, 400.0)  # newborns weigh 3 kg; scanners' tables bear 220 to 300 kg
+_WEIGHT_KG: Final = (1.0, 3.0, 300.0, 400.0)  # newborns weigh 3 kg; scanner tables carry 220 to 300 kg
 _HEIGHT_CM: Final = (30.0, 45.0, 230.0, 272.0)  # a newborn; the tallest person measured, 272 cm
 _DOSE_MBQ: Final = (1.0, 10.0, 3000.0, 50000.0)  # children get 14 MBq and more; Rb-82 2.2 GBq; Y-90 up to 20 GBq
 _SHORTEST_S, _LONGEST_S = 20.0 * 60.0, 4.0 * 3600.0  # FDG guidelines scan at 60 min, studies from 30 to 180 min
-_LONG_LIVED_S: Final = 86400.0  # half-lives from here on: scans days after the injection are usual
+_LONG_LIVED_S: Final = 86400.0  # s; for half-lives from here on, scans days after the injection are usual
 _MOST_HALF_LIVES: Final = 6.0  # 1.6 % of the activity is left; 11 h of F-18
 _HIGHEST_BALANCE: Final = 1.1  # calibration of scanner and dose calibrator agree within 10 %
 _LOWEST_TISSUE_SUV: Final = 0.15  # mean over what takes up tracer; 0.6 to 1.5 in scans of FDG
@@ -26,10 +26,10 @@ Severity = Literal["refuse", "warn"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is doubtful about a scan.
+    """A doubt about a scan.
 
     Args:
-        severity: whether the study is refused for it.
+        severity: whether it refuses the study or is a warning.
         sentence: what was found, what was expected, what to do.
     """
 
@@ -38,7 +38,7 @@ class Finding:
 
 
 def admit(findings: Iterable[Finding], warn: Callable[[str], None]) -> None:
-    """Pass on what is doubtful, and refuse what cannot be true.
+    """Warn of doubts, and refuse what cannot be true.
 
     Args:
         warn: called with the sentence of each warning.
@@ -53,24 +53,24 @@ def admit(findings: Iterable[Finding], warn: Callable[[str], None]) -> None:
 
 
 def judge_weight(weight_kg: float, *, source: str, way: str, is_stated: bool) -> list[Finding]:
-    """Return what is doubtful about a body weight.
+    """Return the doubts about a body weight.
 
     Args:
         source: the attribute, entry or option that gave it.
-        way: what states it instead.
-        is_stated: a person stated it.
+        way: option or column that states it instead.
+        is_stated: whether the user stated it.
     """
-    hint = "is it in grams, or without its point? "
+    hint = "is it in grams, or is its decimal point missing? "
     return _judge(weight_kg, _WEIGHT_KG, f"{source} is {weight_kg:g} kg", "kg", hint, way, is_stated)
 
 
 def judge_height(height_cm: float, *, source: str, found: str, way: str, is_stated: bool) -> list[Finding]:
-    """Return what is doubtful about a body height; arguments as of `judge_weight`, `found` is the value as stored."""
+    """Return the doubts about a body height; arguments as of `judge_weight`, `found` is the value as stored."""
     return _judge(height_cm, _HEIGHT_CM, f"{source} is {found}", "cm", "is it in cm? ", way, is_stated)
 
 
 def judge_dose(dose_bq: float, *, source: str, found: str, way: str, is_stated: bool) -> list[Finding]:
-    """Return what is doubtful about an injected activity; arguments as of `judge_height`."""
+    """Return the doubts about an injected activity; arguments as of `judge_height`."""
     hint = "is it in kBq, GBq or mCi? "
     return _judge(dose_bq / 1e6, _DOSE_MBQ, f"{source} is {found}", "MBq", hint, way, is_stated)
 
@@ -91,11 +91,11 @@ class UptakeTime:
     """An injection and the moment to which a PET is decay-corrected.
 
     Args:
-        seconds: from the one to the other.
+        seconds: from the injection to that moment.
         half_life_s: of the nuclide.
         source: the attribute, entry or option that gave the injection.
-        way: what states the injection instead.
-        is_stated: a person stated the injection or the scan's time.
+        way: option or column that states the injection instead.
+        is_stated: whether the user stated the injection or the scan's time.
         injected, reference: the moments; None if only the seconds between them are known.
     """
 
@@ -109,7 +109,7 @@ class UptakeTime:
 
 
 def judge_uptake(uptake: UptakeTime) -> list[Finding]:
-    """Return what is doubtful about the time from an injection to a scan."""
+    """Return the doubts about the time from an injection to a scan."""
     seconds, half_lives = uptake.seconds, uptake.seconds / uptake.half_life_s
     lies = f"the injection, {uptake.source}, lies"
     expected = f"expected an injection shortly before the scan ({uptake.way} states it)"
@@ -132,7 +132,7 @@ def judge_uptake(uptake: UptakeTime) -> list[Finding]:
     least, most = min(_SHORTEST_S, uptake.half_life_s), max(_LONGEST_S, 2.0 * uptake.half_life_s)
     if not least <= seconds <= most:
         usual = f"{_format_duration(least)} to {_format_duration(most)}"
-        return [Finding("warn", f"uptake time: {before}; usual are {usual}. A wrong time makes every SUV wrong")]
+        return [Finding("warn", f"uptake time: {before}; usual is {usual}. A wrong time makes every SUV wrong")]
     return []
 
 
@@ -150,13 +150,13 @@ def _format_duration(seconds: float) -> str:
 
 
 def judge_balance(fraction: float, tissue_suv: float, *, ways: str, can_refuse: bool) -> list[Finding]:
-    """Return what is doubtful about the balance of activity.
+    """Return the doubts about the balance of activity.
 
     Args:
         fraction: activity in the field of view over the activity injected, at one time.
         tissue_suv: mean SUV over what takes up tracer.
-        ways: what states dose, weight and times.
-        can_refuse: whether the SUV was derived here; one that the scanner derived is only doubted.
+        ways: options or columns that state dose, weight and times.
+        can_refuse: whether a bad balance refuses the study; if the scanner derived the SUV, it is only a warning.
     """
     wrong = f"dose, its unit or a time is wrong ({ways} state them)"
     if fraction > _HIGHEST_BALANCE:

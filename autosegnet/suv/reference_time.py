@@ -1,4 +1,4 @@
-"""When a PET's values hold: t_ref of the decay correction, by the witnesses that the header has of it."""
+"""Finds t_ref, the moment to which a PET's values are decay-corrected, from several times in the header."""
 
 import math
 from datetime import datetime, time, timedelta
@@ -10,11 +10,11 @@ from autosegnet.suv.conversion import Ledger
 from autosegnet.suv.dates import read_date, read_datetime, read_stated_moment, read_time
 from autosegnet.suv.pet_header import PetSlice, name_field
 
-_APART_S: Final = 60.0  # candidates for t_ref further apart are worth a look: a minute is 0.6 % of F-18
-_AFTER_S: Final = 2.0  # so much after the first acquisition, clocks were rounded
+_APART_S: Final = 60.0  # s between candidates for t_ref from which there is a warning; a minute is 0.6 % of F-18
+_AFTER_S: Final = 2.0  # s after the first acquisition that rounded clocks explain
 
-# Candidates for t_ref in the order that decides between equals, with their votes: a scanner's own scan start counts
-# double, because nothing but the scan writes it.
+# Candidates for t_ref with their votes, in the order that decides a tie. A scanner's own scan start counts double,
+# because only the scan writes it.
 _VOTES: Final = {
     "series time": 1,
     "GE scan start": 2,
@@ -28,7 +28,7 @@ def state_scan_time(ledger: Ledger, *, near: datetime | None) -> datetime | None
     """Return the scan's time that the user states, or None.
 
     Args:
-        near: what the header says; its day is that of a time without a date.
+        near: the header's time; its day is used for a stated time without a date.
     """
     stated, way = ledger.facts.scan_time, ledger.facts.name_way("scan_time")
     if not stated:
@@ -45,10 +45,10 @@ def state_scan_time(ledger: Ledger, *, near: datetime | None) -> datetime | None
 def find_start_reference(ledger: Ledger, *, half_life_s: float) -> tuple[datetime, str]:
     """Return the moment to which DecayCorrection START refers, and the name of the candidate that gave it.
 
-    A stated time comes first. Of the header's candidates, those after the first acquisition are none: decay is
-    corrected to a moment that is not after it. The moment that most of the others share is taken, a vendor's own scan
-    start counting double; between equals, the order of the standard decides: series time, vendor's scan start, frame
-    reference time, earliest acquisition. Every candidate that exists is kept in the ledger.
+    A stated time comes first. Candidates of the header after the first acquisition are dropped, because decay is
+    corrected to a moment that is not after it. The moment that most of the others share is taken. A vendor's own scan
+    start counts double. In a tie the order of the standard decides: series time, vendor's scan start, frame reference
+    time, earliest acquisition. Every candidate is kept in the ledger.
 
     Raises:
         InputError: no candidate exists.
@@ -66,7 +66,7 @@ def find_start_reference(ledger: Ledger, *, half_life_s: float) -> tuple[datetim
     chosen = max(possible, key=lambda name: (_count_votes(name, possible), -[*_VOTES].index(name)))
     _warn_of_spread(ledger, possible, chosen)
     if not has_dates(found[chosen]):
-        ledger.warn("the scan has no dates: all times of day are taken to be of one day")
+        ledger.warn("the scan has no dates: all times of day are assumed to be of one day")
     return found[chosen], chosen
 
 
@@ -118,13 +118,13 @@ def _subtract_frame_reference(
 
 
 def compute_average_activity_s(duration_s: float, half_life_s: float) -> float:
-    """Return when in a frame the activity is at its mean: T_ave = (1/lambda) ln(lambda d / (1 - e^(-lambda d)))."""
+    """Return when in a frame the activity equals its mean: T_ave = (1/lambda) ln(lambda d / (1 - e^(-lambda d)))."""
     decay = math.log(2.0) / half_life_s
     return math.log(decay * duration_s / -math.expm1(-decay * duration_s)) / decay
 
 
 def _drop_impossible(ledger: Ledger, found: dict[str, datetime]) -> dict[str, datetime]:
-    """Return the candidates that are not after the first acquisition, nor a series time that was set to midnight."""
+    """Return the candidates, without those after the first acquisition and a series time that was set to midnight."""
     first = found.get("earliest acquisition")
     if first is None:
         ledger.warn(f"{name_field('acquisition_time')} is missing; the reference time cannot be checked against it")
@@ -147,4 +147,4 @@ def _warn_of_spread(ledger: Ledger, found: dict[str, datetime], chosen: str) -> 
     apart = {name: (moment - found[chosen]).total_seconds() for name, moment in found.items()}
     if max(apart.values()) - min(apart.values()) > _APART_S:
         others = ", ".join(f"{name} {seconds:+.0f} s" for name, seconds in apart.items() if name != chosen)
-        ledger.warn(f"reference times differ by more than 60 s; used {chosen}; against it: {others}")
+        ledger.warn(f"reference times differ by more than 60 s; used {chosen}; others: {others}")

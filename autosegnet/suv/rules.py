@@ -27,7 +27,7 @@ from autosegnet.suv.tcia_compat import convert_as_autopet
 from autosegnet.suv.units import find_units_fault
 from autosegnet.suv.unused_facts import note_unused_facts, note_unused_height, note_uptake_of_admin
 
-_AGREEMENT: Final = 0.02  # of the two private factors of Philips
+_AGREEMENT: Final = 0.02  # relative difference of Philips' two private factors from which there is a warning
 
 
 def convert(header: PetHeader, *, mode: str = "qiba", facts: StatedFacts | None = None) -> Conversion:
@@ -188,4 +188,4 @@ def _warn_of_unused(ledger: Ledger) -> None:
     facts = ledger.facts
     unused = [n for n in ("injection_time", "scan_time", "dose_mbq", "weight_kg", "height_cm") if getattr(facts, n)]
     for name in unused:
-        ledger.warn(f"{facts.name_way(name)} was not used: the scanner has already derived the SUV from what it knew")
+        ledger.warn(f"{facts.name_way(name)} was not used, because the scanner has already derived the SUV")

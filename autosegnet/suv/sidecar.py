@@ -1,7 +1,7 @@
-"""Bq/ml in a file without a header: its quantities in a JSON sidecar with the names of PET-BIDS.
+"""Converts a PET file in Bq/ml to SUV, with the quantities of a JSON sidecar that uses the names of PET-BIDS.
 
 Source: Brain Imaging Data Structure 1.10, positron emission tomography; times are seconds from `TimeZero`.
-`PatientWeight` in kg, which BIDS keeps elsewhere, stands beside them.
+`PatientWeight` in kg is an addition; BIDS keeps the weight elsewhere.
 """
 
 import math
@@ -39,7 +39,7 @@ _NAMES: Final[tuple[str, ...]] = (
 
 
 def convert_sidecar(sidecar: dict[str, Any], *, facts: StatedFacts | None = None) -> Conversion:
-    """Return the one factor that turns a PET of one frame, in the sidecar's `Units`, into SUV (body weight, g/ml).
+    """Return the factor from a PET of one frame, in the sidecar's `Units`, to SUV (body weight, g/ml).
 
     Args:
         sidecar: the JSON object.
@@ -84,7 +84,7 @@ def convert_sidecar(sidecar: dict[str, Any], *, facts: StatedFacts | None = None
 
 
 class _Page:
-    """A sidecar beside what the user states, and what is doubtful in both."""
+    """A sidecar, the facts that the user states, and the doubts about both."""
 
     def __init__(self, sidecar: dict[str, Any], facts: StatedFacts) -> None:
         self._sidecar, self._facts = sidecar, facts
@@ -150,7 +150,7 @@ class _Page:
         return uptake.seconds
 
     def _read_seconds(self, fact: str, read: Callable[[], float]) -> float:
-        """Return what the user states as a time of day, in seconds from TimeZero, else what the sidecar says."""
+        """Return the time that the user states, in seconds from TimeZero, else the sidecar's."""
         stated, way = getattr(self._facts, fact), self._facts.name_way(fact)
         if not stated:
             return read()

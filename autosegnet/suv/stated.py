@@ -1,4 +1,4 @@
-"""Facts about a scan that a person states where its files lack them or have them wrong."""
+"""Facts about a scan that the user states if its files lack them or have them wrong."""
 
 import math
 from dataclasses import dataclass, fields
@@ -11,12 +11,13 @@ _LARGEST: Final = {"dose_mbq": 1e6, "weight_kg": 1000.0, "height_cm": 300.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatedFacts:
-    """What a person states; it takes the place of what the files say, and every output tells so.
+    """Facts that the user states. They replace those of the files, and every output says so.
 
     Args:
         injection_time: time of day HH:MM[:SS] on the day of the scan (the day before if it would be later), or a
             date-time YYYY-MM-DD HH:MM[:SS] on the scan's own clock.
-        scan_time: likewise, the time to which the PET is decay-corrected, or its first acquisition if it is not.
+        scan_time: in the same form, the time to which the PET is decay-corrected, or its first acquisition if it is
+            not.
         dose_mbq: activity at the injection.
         weight_kg, height_cm: of the patient.
         same_frame: PET and CT lie in one frame of reference, whatever their UIDs say.
@@ -24,7 +25,7 @@ class StatedFacts:
         way: how facts are stated in this run, for messages: by options, or by a table with one row per case.
 
     Raises:
-        UsageError: a number is not positive or absurdly large.
+        UsageError: a number is not positive, or impossibly large.
     """
 
     injection_time: str = ""
@@ -44,7 +45,7 @@ class StatedFacts:
                 raise UsageError(f"{self.name_way(name)} is {said}; expected more than 0 and less than {largest:g}")
 
     def name_way(self, name: str) -> str:
-        """Return what states a fact in this run: '--weight-kg', or the column of the table of studies."""
+        """Return how a fact is stated in this run: by '--weight-kg', or by a column of the table of studies."""
         return f"--{name.replace('_', '-')}" if self.way == "option" else f"column {name} of --studies"
 
     def list_given(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def convert_as_autopet(ledger: Ledger) -> tuple[tuple[float, ...], str]:
             UptakeTime(
                 seconds=uptake_s,
                 half_life_s=half_life_s,
-                source="by times of day, as tcia-compat has it",
+                source="by times of day, as tcia-compat takes them",
                 way=ledger.facts.name_way("injection_time"),
                 is_stated=bool(ledger.facts.injection_time or ledger.facts.scan_time),
                 injected=datetime.combine(date(1900, 1, 1), given),

@@ -1,4 +1,4 @@
-"""Which nuclide and which tracer a PET shows: what the header's witnesses say together.
+"""Finds the nuclide and the tracer of a PET from several statements ("witnesses") in its header.
 
 Witnesses of the nuclide are its code, the code's meaning, the tracer's code and meaning, the text Radiopharmaceutical,
 and the half-life. One of them may be wrong (a reference object codes Ga-66 for Ga-68): only a half-life that agrees
@@ -14,9 +14,11 @@ from typing import Final
 from autosegnet.errors import InputError
 from autosegnet.suv import nuclides
 
-_ROUGH: Final = 0.1  # a half-life so near to the nuclide's is rounded, and 4 % of the SUV at most
+_ROUGH: Final = (
+    0.1  # relative; a half-life this near to the nuclide's is a rounded one, and changes the SUV by 4 % at most
+)
 
-# Names of tracers in letters and digits alone; the first that is found counts.
+# Names of tracers, letters and digits only; the first one found counts.
 _NAMES: Final = {
     name: re.compile(pattern)
     for name, pattern in {
@@ -68,9 +70,9 @@ _CODES: Final = {
     "456992002": "choline",
     "457000009": "fluciclovine",
 }
-# DICOM PS3.16 CID 4021, those without a telling meaning in most headers.
+# DICOM PS3.16 CID 4021: codes whose meaning is unclear in most headers.
 
-# What scanners write where nobody chose a tracer; it says nothing.
+# Texts that scanners write if nobody chose a tracer; they are ignored.
 _SAYS_NOTHING: Final = re.compile(
     r"SOLUTION|INJECTION|ISOTOPE|TRACER|RADIOPHARMACEUTICAL|OTHER|UNKNOWN|NONE|UNSPECIFIED|ANONYMI[SZ]ED|REMOVED"
 )
@@ -78,12 +80,12 @@ _SAYS_NOTHING: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Tracer:
-    """What a PET shows.
+    """The tracer of a PET.
 
     Args:
-        name: a known tracer, "another" if the header names one that is not known, "" if it names none.
+        name: a known tracer, "another" for one that is not known, "" if the header names none.
         nuclide: as "F-18", "" if it is not known.
-        half_life_s: of the nuclide; None if nothing says.
+        half_life_s: of the nuclide; None if it is unknown.
         warnings: witnesses that disagree.
     """
 
@@ -94,10 +96,10 @@ class Tracer:
 
 
 def name_tracer(texts: Mapping[str, str], code: str) -> tuple[str, list[str]]:
-    """Return the tracer that texts and a code name, as in `Tracer`, and what is doubtful.
+    """Return the tracer that texts and a code name, as in `Tracer`, and the doubts.
 
     Args:
-        texts: of a header, by where they stand.
+        texts: of a header, by the attributes that hold them.
         code: of RadiopharmaceuticalCodeSequence.
     """
     names = [_CODES[code]] if code in _CODES else []
@@ -125,15 +127,15 @@ def _is_specific(text: str) -> bool:
 
 
 def identify_nuclide(witnesses: Mapping[str, str | None], stated_s: float | None, *, attribute: str) -> Tracer:
-    """Return nuclide and half-life as the witnesses say them together; the tracer's name is left empty.
+    """Return nuclide and half-life by all witnesses together; the tracer's name is left empty.
 
     Args:
-        witnesses: nuclide by what names it; None for one that names none.
+        witnesses: the nuclide that each attribute names; None if it names none.
         stated_s: half-life as stated, None if it is missing.
-        attribute: what states the half-life, for messages.
+        attribute: the one that states the half-life, for messages.
 
     Raises:
-        InputError: the half-life agrees with no witness, or without one, witnesses contradict each other.
+        InputError: the half-life fits no witness, or it is missing and the witnesses contradict each other.
     """
     known = {source: name for source, name in witnesses.items() if name is not None}
     if stated_s is None:
@@ -159,7 +161,7 @@ def _choose_by_majority(known: Mapping[str, str], attribute: str) -> Tracer:
     name, most = votes[0]
     if len(votes) > 1 and votes[1][1] == most:
         said = "; ".join(f"{source}: {other}" for source, other in known.items())
-        raise InputError(f"{attribute} is missing, and the nuclide is told in several ways ({said}); expected one")
+        raise InputError(f"{attribute} is missing, and the header names several nuclides ({said}); expected one")
     half_life_s = nuclides.get_half_life_s(name)
     missing = f"{attribute} is missing; {half_life_s:g} s of {name} was used"
     return Tracer("", name, half_life_s, (missing, *_tell_others(known, name, "most of the header")))
@@ -171,15 +173,15 @@ def _tell_others(known: Mapping[str, str], name: str, believed: str) -> tuple[st
 
 
 def doubt_tracer(name: str, nuclide: str, *, expected: str) -> list[str]:
-    """Return why a network trained for one tracer may be misled by a PET, a sentence each.
+    """Return why a PET may mislead a network trained for one tracer, one sentence each.
 
     Args:
         name, nuclide: as in `Tracer`.
-        expected: the tracer that the folds are for; "" for any.
+        expected: the folds' tracer; "" for any.
     """
     doubts = []
     if nuclide in nuclides.WITHOUT_POSITRONS_S:
-        doubts.append(f"the nuclide is {nuclide}, which emits no positrons: this is no PET, whatever its files say")
+        doubts.append(f"the nuclide is {nuclide}, which emits no positrons, so this cannot be a PET")
     if expected and name not in ("", expected):
         shown = "another tracer" if name == "another" else name
         doubts.append(

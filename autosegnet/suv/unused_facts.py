@@ -1,4 +1,4 @@
-"""Note what a header says that the rule did not need: for the balance of activity, the tracer and the report."""
+"""Notes facts of a header that the rule did not need: for the balance of activity, the tracer and the report."""
 
 from contextlib import suppress
 
@@ -11,7 +11,7 @@ from autosegnet.suv.reference_time import find_start_reference, state_scan_time
 
 
 def note_unused_height(ledger: Ledger) -> None:
-    """Read the height for the report; what is wrong with it is no error."""
+    """Read the height for the report. A fault in it is not an error."""
     if ledger.facts.height_cm is None:
         other = Ledger(ledger.header, ledger.facts)
         with suppress(InputError):
@@ -21,9 +21,9 @@ def note_unused_height(ledger: Ledger) -> None:
 
 
 def note_unused_facts(ledger: Ledger) -> None:
-    """Read what the rule did not need, for the balance of activity and the report; what is wrong is no error.
+    """Read what the rule did not need, for the balance of activity and the report. A fault in it is not an error.
 
-    The scanner divided by a weight and a dose before, so that those of the header change nothing.
+    The scanner has already divided by weight and dose, so those of the header have no effect.
     """
     other = Ledger(ledger.header, ledger.facts)
     half_life_s = identify_tracer(other, quietly=True)
@@ -39,12 +39,12 @@ def note_unused_facts(ledger: Ledger) -> None:
             read_injection(other, reference=reference, half_life_s=half_life_s)
         except InputError as error:
             if other.figures.pop("uptake_s", None) is not None:
-                ledger.warn(f"{error}; nothing was computed from it, because the scanner derived the SUV")
+                ledger.warn(f"{error}; it was not used, because the scanner derived the SUV")
     ledger.figures = {**other.figures, **ledger.figures}
 
 
 def note_uptake_of_admin(ledger: Ledger) -> None:
-    """Read tracer and uptake, which ADMIN does not need; an injection after the scan is refused all the same."""
+    """Read tracer and uptake, which ADMIN does not need. An injection after the scan is still refused."""
     half_life_s = identify_tracer(ledger, quietly=True)
     earliest = read_earliest_acquisition(ledger)
     if half_life_s is None or earliest is None:
