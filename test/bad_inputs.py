@@ -586,7 +586,7 @@ rows(
     (
         "one of the folds missing",
         lambda job: (own_weights(job), (job.weights / "fold_1.safetensors").unlink()),
-        "1 of 2 folds missing", "fold_1.safetensors", "never run without",
+        "1 of 2 folds missing", "fold_1.safetensors", "never runs without",
     ),
     ("fold flipped", with_fold(flipped), "fold_1.safetensors has SHA-256", "expected"),
     ("fold cut", with_fold(lambda data: data[:1000]), "fold_1.safetensors has SHA-256", "expected"),

@@ -471,7 +471,7 @@ def test_an_apple_gpu_that_is_not_there_is_wrong_usage(tiny_weights: Weights) ->
 
     if torch.backends.mps.is_available():
         pytest.skip("torch finds an Apple GPU here")
-    with pytest.raises(UsageError, match="no GPU of Apple here"):
+    with pytest.raises(UsageError, match="finds no Apple GPU"):
         open_engine(tiny_weights, device="mps")
 
 

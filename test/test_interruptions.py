@@ -36,7 +36,7 @@ def test_a_partial_file_would_be_noticed(tmp_path: Path) -> None:
     from benchmarks.interruptions import Runs
 
     runs = Runs(tmp_path, {"process": {"mask.mha": b"whole"}}, {"process": 1.0})
-    runs.output("process").mkdir(parents=True)
-    (runs.output("process") / "mask.mha").write_bytes(b"who")
+    runs.find_output("process").mkdir(parents=True)
+    (runs.find_output("process") / "mask.mha").write_bytes(b"who")
     with pytest.raises(AssertionError, match="partial"):
         runs.assert_whole("process")

@@ -350,8 +350,8 @@ def test_a_decay_correction_taken_for_the_other_is_32_or_46_percent():
 
 def test_claims_about_decay_that_contradict_each_other_are_reported():
     assert convert(replace(HEADER, corrected="DECY\\ATTN")).warnings == ()
-    assert "says otherwise" in convert(replace(HEADER, corrected="ATTN")).warnings[0]
-    assert "says otherwise" in convert(replace(HEADER, corrected="DECY\\ATTN", decay_correction="NONE")).warnings[0]
+    assert "contradicts it" in convert(replace(HEADER, corrected="ATTN")).warnings[0]
+    assert "contradicts it" in convert(replace(HEADER, corrected="DECY\\ATTN", decay_correction="NONE")).warnings[0]
 
 
 def test_private_factors_of_philips_are_checked_against_each_other():
@@ -425,7 +425,7 @@ REFUSED = {
     "no height": ({"units": "CM2ML", "height_m": None}, r"PatientSize \(0010,1020\) is missing"),
     "height in cm": ({"units": "CM2ML", "height_m": 175.0}, r"PatientSize .* 175 m; .*cm"),
     "no sex": ({"units": "GML", "suv_type": "IBW", "sex": ""}, r"PatientSex \(0010,0040\) is missing"),
-    "sex": ({"units": "GML", "suv_type": "IBW", "sex": "X"}, r"PatientSex \(0010,0040\) is none of"),
+    "sex": ({"units": "GML", "suv_type": "IBW", "sex": "X"}, r"PatientSex \(0010,0040\) is not M, F or O"),
     "no lean body": ({"units": "GML", "suv_type": "LBM", "weight_kg": 300.0}, r"the LBM of 300 kg and 175 cm"),
 }
 

@@ -39,7 +39,7 @@ def test_a_missing_half_life_is_that_of_most_witnesses():
 
 
 def test_witnesses_that_contradict_each_other_without_a_half_life_are_refused():
-    with pytest.raises(InputError, match="told in several ways"):
+    with pytest.raises(InputError, match="names several nuclides"):
         convert(replace(HEADER, half_life_s=None, nuclide_code="C-131A1", nuclide_meaning="^68^Gallium"))
 
 

@@ -71,8 +71,8 @@ def _read_injection(ledger: Ledger, reference: datetime, half_life_s: float) -> 
         clock, of_clock = moment.time(), of_moment
     if half_life_s > _LONG_S / 2:
         ledger.warn(
-            f"the injection has no date and the half-life is {half_life_s / 3600:.1f} h: the injection is taken to lie "
-            "within 24 h before the scan"
+            f"the injection has no date and the half-life is {half_life_s / 3600:.1f} h: the injection is assumed to "
+            "be within 24 h before the scan"
         )
     moment = _put_on_day_of(reference, clock)
     if moment.date() < reference.date():

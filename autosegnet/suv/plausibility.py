@@ -163,8 +163,8 @@ def judge_balance(fraction: float, tissue_suv: float, *, ways: str, can_refuse: 
         return [
             Finding(
                 "refuse" if can_refuse else "warn",
-                f"the PET holds {fraction:.3g} times the activity that was injected, decay counted, and more activity "
-                f"than was injected cannot be seen; expected at most about 1: {wrong}",
+                f"the PET holds {fraction:.3g} times the injected activity, with decay taken into account; "
+                f"expected at most about 1: {wrong}",
             )
         ]
     if tissue_suv < _LOWEST_TISSUE_SUV:

@@ -92,8 +92,8 @@ def _check_decay_claims(ledger: Ledger, correction: str) -> None:
     claims = ledger.read_text("corrected").upper().split("\\")
     if claims != [""] and ("DECY" in claims) == (correction == "NONE"):
         ledger.warn(
-            f"{name_field('decay_correction')} is {correction}, but {name_field('corrected')} says otherwise; "
-            "the former holds"
+            f"{name_field('decay_correction')} is {correction}, but {name_field('corrected')} contradicts it; "
+            "the former was used"
         )
 
 

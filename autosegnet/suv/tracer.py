@@ -185,12 +185,11 @@ def doubt_tracer(name: str, nuclide: str, *, expected: str) -> list[str]:
     if expected and name not in ("", expected):
         shown = "another tracer" if name == "another" else name
         doubts.append(
-            f"the tracer is {shown}, and the folds are for {expected}: what they mark in it has not been "
-            "measured and may mean nothing"
+            f"the tracer is {shown}, and the folds are for {expected}; nobody has measured what they mark in such a PET"
         )
     elif expected == "FDG" and nuclide not in ("", "F-18"):
         doubts.append(
-            f"the nuclide is {nuclide}, so the tracer cannot be FDG, and the folds are for FDG: what they mark in it "
-            "has not been measured and may mean nothing"
+            f"the nuclide is {nuclide}, so the tracer cannot be FDG, and the folds are for FDG; "
+            "nobody has measured what they mark in such a PET"
         )
     return doubts
