@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-# Before numpy and scipy are imported: each would start a thread a core that nothing here gives work to.
+# Before numpy and scipy are imported: each would start one thread per core, and nothing here gives them work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from importlib import import_module
@@ -18,11 +18,11 @@ from autosegnet.runtime.log import log_to
 _COMMANDS = {
     "predict": ("predict_command", "segment the lesions of one study"),
     "batch": ("batch_command", "segment every study below a folder, and resume"),
-    "summarize": ("summarize_command", "tables and overview of what batches did in a folder"),
-    "measure": ("measure_command", "table, report and DICOM results of a mask that exists"),
-    "suv": ("suv_command", "PET of a DICOM folder in SUV, and how it was derived"),
-    "evaluate": ("evaluate_command", "DSC, FPV and FNV of masks against the truth"),
-    "rank": ("evaluate_command", "the challenge's ranking of several teams' metrics"),
+    "summarize": ("summarize_command", "make the tables and the overview of a batch's OUTPUT"),
+    "measure": ("measure_command", "measure a mask that exists: table, report, DICOM results"),
+    "suv": ("suv_command", "convert the PET of a DICOM folder to SUV, and print how"),
+    "evaluate": ("evaluate_command", "compare masks with the truth: DSC, FPV, FNV and more"),
+    "rank": ("evaluate_command", "rank several teams by the challenge's rules"),
     "weights": ("weights_command", "verify, describe or import the folds"),
 }
 """Each command's module, with `add_<command>_arguments` and `run_<command>`, and what it does."""

@@ -1,4 +1,4 @@
-"""The study that a person names: each of PET and CT a file or a folder of DICOM, the PET in SUV or in Bq/ml."""
+"""Loads the study that the user names: PET and CT are files or DICOM folders, the PET in SUV or in Bq/ml."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class InputOptions:
 
     Args:
         pet_series: SeriesInstanceUID of the PET, or its end, if a folder holds several.
-        ct_series: SeriesInstanceUID of the CT, likewise.
+        ct_series: SeriesInstanceUID of the CT, or its end, if a folder holds several.
         mode: how SUV is derived: "qiba" or "tcia-compat".
         facts: what you state instead of header or sidecar.
         pet_unit: "suv" or "bqml", for a PET that is a file.
         pet_sidecar: PET-BIDS JSON of a PET file in Bq/ml.
         nifti_form: which of the sform and the qform of a NIfTI file counts if both are set and differ.
         nonfinite: "air" reads voxels of files that are NaN or infinite as air, SUV 0 and -1024 HU.
-        expected_tracer: that of the folds, "" for any; another one is a warning.
+        expected_tracer: the folds' tracer, "" for any. Another tracer causes a warning.
     """
 
     pet_series: str = ""
@@ -64,11 +64,11 @@ class InputOptions:
 
 @dataclass(frozen=True, slots=True)
 class LoadedStudy:
-    """A study with how its SUV came about.
+    """A study, and how its SUV was derived.
 
     Args:
         conversion: None if the PET was stored as SUV.
-        source: None if the PET is no DICOM.
+        source: None if the PET is not DICOM.
         scan: how the PET was made, as far as the files say.
     """
 
@@ -83,7 +83,7 @@ def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> L
 
     Raises:
         InputError: it cannot be read, paired, converted or trusted.
-        UsageError: options that contradict each other or the kind of input.
+        UsageError: options contradict each other or the kind of input.
     """
     options = options or InputOptions()
     pet_is_folder, ct_is_folder = (_is_folder(path) for path in (pet, ct))
@@ -105,7 +105,7 @@ def load_study(*, pet: Path, ct: Path, options: InputOptions | None = None) -> L
 
 
 def load_pet(pet: Path, options: InputOptions | None = None) -> LoadedStudy:
-    """Return a PET without a CT, for measuring: the CT of its study is air, and neither was judged together.
+    """Return a PET without a CT, for measuring. The CT of its study is air, and the two were not judged together.
 
     Args:
         pet: file or DICOM folder.
@@ -113,7 +113,7 @@ def load_pet(pet: Path, options: InputOptions | None = None) -> LoadedStudy:
 
     Raises:
         InputError: it cannot be read or converted.
-        UsageError: options that contradict each other or the kind of input.
+        UsageError: options contradict each other or the kind of input.
     """
     from autosegnet.dicom.pet import describe_scan, read_dicom_pet
 
@@ -133,7 +133,7 @@ def load_pet(pet: Path, options: InputOptions | None = None) -> LoadedStudy:
 
 
 def _make_air(pet: sitk.Image) -> sitk.Image:
-    """Return a CT of one voxel of air, at the PET's origin; beyond a CT there is air, too."""
+    """Return a CT of one voxel of air at the PET's origin. Beyond a CT everything is read as air."""
     import numpy as np
 
     from autosegnet.geometry import Grid, make_image
@@ -186,15 +186,15 @@ def _is_folder(path: Path) -> bool:
     except FileNotFoundError:
         return False  # the reader says what is missing
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a name of a file"
-        raise InputError(f"cannot look at {format_path(path)}: {reason}") from error
+        reason = error.strerror if isinstance(error, OSError) else "not a valid file name"
+        raise InputError(f"cannot read {format_path(path)}: {reason}") from error
     refuse_archive(path)
     return is_folder
 
 
 def _load_pet_file(pet: Path, ct: Path, options: InputOptions, *, ct_is_folder: bool) -> LoadedStudy:
-    with ThreadPoolExecutor(1, "reader") as pool:  # to decompress leaves the interpreter to the other thread
-        # What a reader of DICOM warns of is kept for the study by this thread.
+    with ThreadPoolExecutor(1, "reader") as pool:  # decompressing releases the interpreter lock, so two threads help
+        # A DICOM folder is read in this thread, which collects the warnings for the study.
         reading = None if ct_is_folder else pool.submit(copy_context().run, _read_file, ct, AIR_HU, options)
         image, conversion = _read_pet_file(pet, options)
         ct_image, ct_text = (reading.result(), "") if reading else _read_ct_folder(ct, image, options)
@@ -221,7 +221,7 @@ def check_options(options: InputOptions, *, pet_is_folder: bool, ct_is_folder: b
     """Refuse options that contradict each other or the kind of input.
 
     Raises:
-        UsageError: naming them.
+        UsageError: options contradict each other; the message names them.
     """
     facts = options.facts
     if pet_is_folder:
@@ -235,7 +235,7 @@ def check_options(options: InputOptions, *, pet_is_folder: bool, ct_is_folder: b
         unused = [n for n in facts.list_given() if options.pet_unit == "suv" or n in _OF_DICOM or n == "height_cm"]
         if unused:
             kind = "in SUV" if options.pet_unit == "suv" else "with a sidecar"
-            raise UsageError(f"{facts.name_way(unused[0])} has no use for a PET file {kind}")
+            raise UsageError(f"{facts.name_way(unused[0])} cannot be used with a PET file {kind}")
     if options.ct_series and not ct_is_folder:
         raise UsageError(f"{facts.name_way('ct_series')} is for a CT in DICOM, and it is a file")
 

@@ -75,7 +75,7 @@ def make_viewer(
     Args:
         mask: on the PET's grid.
         loaded: the study.
-        made_by: what made the mask.
+        made_by: the mask's provenance.
         table: the mask's figures.
         with_ct: whether the study has a CT.
         probability: of lesion, to be shown, too.

@@ -1,4 +1,4 @@
-"""Studies as DICOM objects, gathered by StudyInstanceUID wherever they lie.
+"""Gathers DICOM objects into studies by StudyInstanceUID, in whatever folders they lie.
 
 Folders are searched by the processes that segment studies later, if there are many files. What they parsed waits on the
 disk (`spool`) and travels with the task of its study, so that no file is parsed twice and memory holds little of each.

@@ -49,11 +49,11 @@ def find_studies(
 ) -> list[CohortStudy]:
     """Return every study of a cohort, the faulty ones too, in the order of their names, which are unique.
 
-    Hidden files and folders are left alone; linked folders are followed.
+    Hidden files and folders are skipped. Linked folders are followed.
 
     Args:
         root: a folder, or a CSV that lists the studies.
-        leave_out: a folder that is not looked into.
+        leave_out: a folder to skip.
         globs: of PET and CT images, if the user says how they are called.
         search: searches one folder for DICOM; another one does it in a store.
         workers: where folders are searched for DICOM.
@@ -77,9 +77,7 @@ def find_studies(
     if not studies:
         raise InputError(f"found no study in {format_path(root)}; {_EXPECTED}{_advise(root, leave_out)}")
     if walk.left_alone:
-        log.warning(
-            "%d images in no known layout are left alone: %s", len(walk.left_alone), format_list(walk.left_alone)
-        )
+        log.warning("%d images in no known layout are ignored: %s", len(walk.left_alone), format_list(walk.left_alone))
     return _name_once(studies)
 
 
@@ -116,7 +114,7 @@ class _Walk:
         if files:
             log.info("looking for DICOM in %d files", files)  # a few milliseconds each
         where = workers if files >= _WORTH_PROCESSES else None
-        cases = {study.case for study in self._found}  # beside images, a file that cannot be read is no study
+        cases = {study.case for study in self._found}  # beside images, an unreadable file is not reported as a study
         dicom = find_dicom_studies(folders, self._root, search, where)
         return self._found + [study for study in dicom if study.dicom or study.case not in cases]
 
@@ -126,7 +124,7 @@ class _Walk:
         self._found.append(CohortStudy(case=case, fault=f"its folder cannot be listed: {error.strerror}"))
 
     def _list_parts(self, folder: Path) -> tuple[str, ...]:
-        """Return the parts of a folder's place below the root; none for a folder above it."""
+        """Return the names of the folders from the root down to a folder; none for a folder above the root."""
         return folder.relative_to(self._root).parts if folder.is_relative_to(self._root) else ()
 
     def _sort_images(self, folder: Path, images: list[Path]) -> None:
@@ -155,7 +153,7 @@ class _Walk:
 
 
 def _name_once(studies: list[CohortStudy]) -> list[CohortStudy]:
-    """Return the studies by name, each name once; those that cannot be told apart become one with a fault."""
+    """Return the studies by name. Studies of the same name become one with a fault."""
     groups: dict[str, list[CohortStudy]] = {}
     for study in studies:
         groups.setdefault(study.case, []).append(study)
@@ -168,7 +166,9 @@ def _keep_one(case: str, group: list[CohortStudy]) -> CohortStudy:
         fault = f"{len(group)} studies have this name ({', '.join(map(format_path, folders))}); rename a folder"
         return CohortStudy(case=case, fault=fault)
     if case.lower() == MASK_STEM:
-        return replace(group[0], fault=f"a mask called {case} would hide all others from `evaluate`; rename the study")
+        return replace(
+            group[0], fault=f"`evaluate` would find no other mask beside one called {case}; rename the study"
+        )
     if len(os.fsencode(case)) > _LONGEST_CASE:
         return CohortStudy(
             case=case[:40], fault=f"its name, {format_path(case)}, is too long for a file; rename its folders"

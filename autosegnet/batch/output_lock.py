@@ -1,7 +1,7 @@
-"""Keeps two batches from writing to one OUTPUT: the second is refused at once.
+"""Stops two batches from writing to one OUTPUT: the second is refused at once.
 
-Parts of one division (`--part 1/4`, `--part 2/4`) do not meet, so they may run together; each locks its part alone.
-A lock ends with the process that holds it, however it ends. Where the file system has no locks, a warning says so.
+Parts of one division (`--part 1/4`, `--part 2/4`) share no study, so they may run together; each locks only its part.
+A lock ends with the process that holds it, however it ends. If the file system has no locks, a warning says so.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Part:
 
 @contextmanager
 def lock_output(output: Path, part: Part) -> Iterator[Callable[[], None]]:
-    """Hold OUTPUT, or a part of it, while this lasts.
+    """Lock OUTPUT, or a part of it, within a `with` block.
 
     Yields:
         What raises an error if OUTPUT is held no longer; a lock of the system holds until it is released.
 
     Raises:
         UsageError: another batch holds it.
-        OutputError: no file can be made there.
+        OutputError: no file can be written there.
     """
     lock = FileLock(output / part.lock_name)
     try:
@@ -99,5 +99,5 @@ def _refuse(output: Path, name: str) -> None:
 
 
 def _write_holder(path: Path) -> None:
-    with suppress(OSError):  # for messages alone
+    with suppress(OSError):  # only for messages
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")

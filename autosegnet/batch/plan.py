@@ -1,4 +1,4 @@
-"""What a batch has to do: of every study found, whether it is done, cannot be done, or is to be done and how."""
+"""What a batch has to do: for every study, whether it is done, cannot be done, or must be done and how."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be done with one study.
+    """One study to be segmented.
 
     Args:
-        mask: where it goes.
-        depends_on: for its record.
-        report: whether one is wanted.
+        mask: file to write.
+        depends_on: what the mask depends on, for its record.
+        report: whether to write a report.
         viewer: whether a viewer's page is wanted.
     """
 
@@ -57,7 +57,7 @@ class Task:
 def plan_studies(
     args: argparse.Namespace, studies: Sequence[CohortStudy], recipe: Recipe, entries: Mapping[str, StudyEntry]
 ) -> tuple[dict[str, StudyRow], list[Task]]:
-    """Return the rows of all studies by case, and what is to be done; what is done already, or cannot be, is no task.
+    """Return the rows of all studies by case, and the tasks: the studies that are not done and can be.
 
     Args:
         args: of `autosegnet batch`.
@@ -65,11 +65,11 @@ def plan_studies(
         entries: of the table of studies, by case.
 
     Raises:
-        OutputError: what an earlier run left of a study that cannot be done now cannot be removed.
+        OutputError: old results of a study that now fails cannot be removed.
     """
     weights = hashlib.sha256(
         format_recipe(recipe).encode()
-    ).hexdigest()  # of crop and fold weights, too, not of folds alone
+    ).hexdigest()  # also of crop and fold weights, not only of the folds
     rows: dict[str, StudyRow] = {}
     tasks = []
     for study in studies:
@@ -84,7 +84,7 @@ def plan_studies(
 
 
 def choose_part(studies: Sequence[CohortStudy], part: Part) -> list[CohortStudy]:
-    """Return the studies of a part of the cohort; which part a study belongs to depends on its name alone."""
+    """Return the studies of a part of the cohort. A study's part depends only on its name."""
     if part.of == 1:
         return list(studies)
     return [study for study in studies if _hash(study.case) % part.of == part.number - 1]
@@ -115,7 +115,7 @@ def _check_study(
         else:
             return before
     if before:
-        log.info("%s is done again: %s", study.case, before)
+        log.info("%s is segmented again: %s", study.case, before)
     return task
 
 
@@ -165,7 +165,7 @@ def _find_sidecar(study: CohortStudy, unit: str) -> Path | None:
     """Return the PET-BIDS sidecar of a PET in Bq/ml; a file called SUV holds SUV.
 
     Raises:
-        InputError: the sidecar says Bq/ml, and the user says, or has not said otherwise, that the PET is in SUV.
+        InputError: the sidecar says Bq/ml, but `--pet-unit` is SUV.
     """
     if study.pet is None or study.pet.is_dir() or strip_suffix(study.pet).lower() == TREE_PET:
         return None

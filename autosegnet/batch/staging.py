@@ -1,4 +1,4 @@
-"""INPUT and OUTPUT in an object store: each study is copied to scratch, read there by the strict readers, and put back.
+"""INPUT and OUTPUT in an object store: each study is copied to scratch and read there, and its results are put back.
 
 A mirror stands for a folder of the store: a file of the same name, size and time for each of its files, without their
 content. Studies are found and planned on it as on any folder. The record is put before the mask, as on a disk: a run
@@ -41,7 +41,7 @@ def open_place(text: str) -> Iterator[tuple[Path, Mirror | None]]:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A local folder that stands for one in a store.
+    """A local folder of placeholders for a folder in a store.
 
     Args:
         folder: local; the same path on every machine of a cluster.
@@ -83,7 +83,7 @@ class Mirror:
 
     @contextmanager
     def stage(self, task: Task) -> Iterator[Task]:
-        """Yield the task with its study's files copied to scratch, which go at the end."""
+        """Yield the task with its study's files copied to scratch. They are removed at the end."""
         study, sidecar = task.study, task.options.pet_sidecar
         wanted = [*study.files, *([sidecar] if sidecar else [])]
         with TemporaryDirectory(prefix="autosegnet-") as scratch:
@@ -99,7 +99,7 @@ class Mirror:
             yield replace(task, study=moved, options=options)
 
     def put_results(self, places: Places, mask: Path) -> None:
-        """Put what a study left: pictures and report, then its record, then its mask; remove them from scratch."""
+        """Put a study's pictures and report, then its record, then its mask; remove them from scratch."""
         report = sorted(path for path in places.report.glob("*") if path.is_file())
         written = [*report, places.thumbnail, places.record, mask]
         for path in written:
@@ -108,17 +108,17 @@ class Mirror:
             path.unlink()
 
     def remove_results(self, places: Places) -> None:
-        """Remove what is outdated of a study from the store, before it is done again."""
+        """Remove a study's outdated results from the store, before it is done again."""
         masks = [places.output / f"{places.case}{suffix}" for suffix in IMAGE_SUFFIXES]
         self.remote.remove(self.name(path) for path in (*masks, places.thumbnail))
 
     def fetch_records(self, rows: Iterable[StudyRow]) -> None:
-        """Fetch the records that other machines put."""
+        """Fetch the records that other machines wrote."""
         places = [Places(self.folder, row.case).record for row in rows if row.status == "done"]
         self.remote.fetch([self.name(path) for path in places if not path.exists()], self.folder)
 
     def put_cohort(self) -> None:
-        """Put the summary, the tables and the overview."""
+        """Put the summary, the tables and the overview into the store."""
         for pattern in ("summary*.csv", "tables/*", "overview.html"):
             for path in sorted(self.folder.glob(pattern)):
                 self.remote.put(path, self.name(path))

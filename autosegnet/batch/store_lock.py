@@ -30,7 +30,7 @@ _HOLDER = re.compile(r"process (\d+) on (\S+) \w+")
 
 @contextmanager
 def lock_store(remote: RemoteFolder, part: Part) -> Iterator[Callable[[], None]]:
-    """Hold OUTPUT, or a part of it, while this lasts.
+    """Lock OUTPUT, or a part of it, within a `with` block.
 
     Yields:
         What raises OutputError if OUTPUT is held no longer.

@@ -1,4 +1,4 @@
-"""`autosegnet batch`: segments every study below a folder, and goes on where an earlier run ended."""
+"""`autosegnet batch`: segments every study below a folder, and continues where an earlier run ended."""
 
 from __future__ import annotations
 
@@ -32,16 +32,21 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder or URL (s3://…) with studies in any mix of layouts, or a CSV with the columns case,pet,ct",
     )
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL for <case> masks, records and summary.csv")
-    parser.add_argument("--format", choices=["mha", "nii.gz"], help="of the masks (default: the PET's; DICOM: nii.gz)")
-    parser.add_argument("--report", action="store_true", help="also a report per study, in OUTPUT/reports/<case>")
+    parser.add_argument(
+        "--format", choices=["mha", "nii.gz"], help="format of the masks (default: the PET's; for DICOM nii.gz)"
+    )
+    parser.add_argument("--report", action="store_true", help="also write a report per study, in OUTPUT/reports/<case>")
     parser.add_argument("--viewer", action="store_true", help="also a viewer's page, OUTPUT/reports/<case>/viewer.html")
-    parser.add_argument("--overwrite", action="store_true", help="do finished studies again, replace any mask")
+    parser.add_argument("--overwrite", action="store_true", help="segment finished studies again, and replace any mask")
     parser.add_argument("--pet-glob", metavar="PATTERN", help="PET images in no known layout, e.g. '*/PT*.nii.gz'")
     parser.add_argument("--ct-glob", metavar="PATTERN", help="their CT images, e.g. '*/CT*.nii.gz'")
     group = parser.add_argument_group("where the studies are segmented")
     add_worker_arguments(group)
     group.add_argument(
-        "--part", default="1/1", metavar="K/N", help="only the Kth of N parts of the studies, as in a Slurm array"
+        "--part",
+        default="1/1",
+        metavar="K/N",
+        help="segment only the Kth of N parts of the studies, as in a Slurm array",
     )
     group = parser.add_argument_group("reading DICOM and Bq/ml")
     add_mode_argument(group)
@@ -66,7 +71,7 @@ def run_batch(args: argparse.Namespace) -> None:
     """Segment every study that is not done; bad ones do not stop the others.
 
     Raises:
-        UsageError: options that contradict each other, or another batch on OUTPUT.
+        UsageError: options contradict each other, or another batch is writing to OUTPUT.
         InputError: some studies failed.
     """
     from autosegnet.batch.output_lock import lock_output
@@ -84,7 +89,7 @@ def run_batch(args: argparse.Namespace) -> None:
             )
         args.leave_out = (mirror.find_inside(target) if mirror and target else None) or output
         args.input, args.output, args.output_is_mirror = source, output, target is not None
-        if workers.are_elsewhere:  # where another folder is the current one
+        if workers.are_elsewhere:  # because on another machine the current folder may differ
             args.input, args.output = args.input.absolute(), args.output.absolute()
         with lock_store(target.remote, part) if target else lock_output(args.output, part) as check_lock:
             if target:
@@ -115,7 +120,7 @@ def _run_locked(
 
     summary = args.output / name_summary(part)
     probe_output(summary)
-    for folder in Places(args.output, "").shared_folders:  # once; a study's end must not take time for every other
+    for folder in Places(args.output, "").shared_folders:  # once: the cost per study must not grow with the cohort
         if folder.is_dir():
             sweep_folder(folder)
     weights = choose_weights(args)

@@ -59,7 +59,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
         UsageError: an option is out of range    OutputError: the CSV cannot be written
     """
     options, workers = _read_options(args), choose_workers(args)
-    if workers.are_elsewhere:  # where another folder is the current one
+    if workers.are_elsewhere:  # because on another machine the current folder may differ
         args.prediction, args.truth = [path.absolute() for path in args.prediction], args.truth.absolute()
         args.pet = None if args.pet is None else args.pet.absolute()
     output = {"--output": args.output}

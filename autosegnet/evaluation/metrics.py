@@ -24,9 +24,9 @@ Convention = Literal["autopet2", "autopet3", "autopet5", "nnunet", "valscript"]
 """Score of a case without lesions in its truth.
 
 autopet2: DSC 0 whatever the prediction, FNV 0 (leaderboard of autoPET II).
-autopet3: DSC and FNV are NaN, so that means are over the positives (autoPET III).
+autopet3: DSC and FNV are NaN, so means are over the positives (autoPET III).
 autopet5: DSC is 1 if the prediction is empty, too, and else 0; FNV is NaN (autoPET V, interactive_loop.py, metrics.py).
-nnunet: DSC is NaN if the prediction is empty, too, and else 0 (nnunetv2/evaluation/evaluate_predictions.py); FNV 0.
+nnunet: DSC is NaN if the prediction is also empty, else 0 (nnunetv2/evaluation/evaluate_predictions.py); FNV 0.
 valscript: the same, from 2 x 0 / 0 (github.com/lab-midas/autoPET, val_script.py); FNV 0.
 FPV follows equation (4) in all: 0 for an empty prediction, otherwise all that was predicted.
 """
@@ -40,7 +40,7 @@ GRID_TOLERANCE_MM = 0.01
 
 @dataclass(frozen=True, slots=True)
 class CaseMetrics:
-    """Hold what one case scores, and what was counted; volumes in ml."""
+    """Hold the scores and counts of one case; volumes in ml."""
 
     dsc: float
     fpv_ml: float
@@ -134,7 +134,7 @@ def _as_bool(mask: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _count_untouched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """Return how many lesions a mask has, how many of them touch nothing of the other, and the voxels of these."""
+    """Count a mask's lesions, those that share no voxel with the other mask, and the voxels of those."""
     labels, n = label_lesions(mask)
     untouched = np.ones(n + 1, bool)
     untouched[labels[other]] = False

@@ -9,8 +9,8 @@ autopet3-tukey (the same page, as first announced; it was given up because the m
 model and Tukey's test per metric; a team's rank is 1 + the number of teams that are significantly better.
 All: 0.5 rank_DSC + 0.25 rank_FPV + 0.25 rank_FNV, lowest first, ties by DSC (section 2.6 of the paper).
 
-NaN, as healthy cases hold under the convention of autoPET III, is left out of the mean; since it depends on the truth
-alone, every team must hold it in the same cases. Means are correctly rounded sums over counts, so that the order of
+NaN, the value of healthy cases in the convention of autoPET III, is left out of the mean. It depends only on the truth,
+so every team must have it in the same cases. Means are correctly rounded sums over counts, so that the order of
 the cases never breaks a tie.
 """
 
@@ -35,7 +35,7 @@ _SIGNS = (-1, 1, 1)  # of the metrics, so that the lowest is the best
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Hold where a team stands: position, weighted rank, mean metrics and the rank in each."""
+    """Hold a team's result: position, weighted rank, mean metrics and the rank in each."""
 
     position: int
     team: str

@@ -36,7 +36,7 @@ def read_scores(path: Path) -> Scores:
             _parse_value(row[metric], metric, f"case {format_path(case)}", path) for metric in RANKED_METRICS
         ]
     if not scores:
-        raise InputError(f"no case in {format_path(path)}; expected one a line")
+        raise InputError(f"no case in {format_path(path)}; expected one case per line")
     return scores
 
 
@@ -87,7 +87,7 @@ def check_same_cases(tables: Mapping[str, Scores]) -> None:
         differ = [case for case in every if _find_nan(tables[team][case]) != _find_nan(tables[first][case])]
         if differ:
             raise InputError(
-                f"{first} and {team} hold NaN in different cases ({format_list(differ)}); expected one convention"
+                f"{first} and {team} have NaN in different cases ({format_list(differ)}); expected one convention"
             )
 
 

@@ -1,4 +1,4 @@
-"""Walks folders, and names what lies in them: in the same way for every command, whatever it looks for."""
+"""Walks folders and names their content, in the same way for every command."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +24,8 @@ def walk_folders(
 ) -> Iterator[tuple[Path, list[str]]]:
     """Walk a folder and all below it, and yield each with the names of its files, both sorted, hidden ones left out.
 
-    Linked folders are followed. A folder to which several ways lead is listed once, on the first of them, so that links
-    that lead back end, and many links to one place cost nothing.
+    Linked folders are followed. A folder with several paths is listed once, by the first of them. So loops of links
+    end, and many links to one folder cost nothing.
 
     Args:
         leave_out: a folder that is not looked into
@@ -49,7 +49,7 @@ def walk_folders(
 
 
 def name_case(parts: tuple[str, ...], root: Path) -> str:
-    """Return the name of what lies at a place below a folder; the folder's own for what lies directly in it."""
+    """Return the name of a case from its path below a folder; the folder's own name if it lies directly in it."""
     return "_".join(parts) if parts else root.resolve().name
 
 
@@ -76,7 +76,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _identify(folder: Path) -> tuple[int, int] | None:
-    """Return what tells a folder from every other, whatever it is called; None if it cannot be looked at."""
+    """Return what identifies a folder under any path; None if it cannot be read."""
     try:
         status = os.stat(folder)
     except (OSError, ValueError):
@@ -91,7 +91,7 @@ def refuse_archive(path: Path) -> None:
     """Refuse an archive where a folder is expected.
 
     Raises:
-        InputError: the path is an archive's.
+        InputError: the path is an archive.
     """
     if advise_to_unzip([path]) and path.is_file():
         raise InputError(f"found an archive, {format_path(path.name, 80)}; unzip it and name the folder instead")

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 _AORTA_RADIUS_MM, _AORTA_HALF_MM = 5.0, 10.0
-_BOTH_AORTAS_MM = 50.0  # from front to back, more than one cut through the aorta
+_BOTH_AORTAS_MM = 50.0  # mm from front to back: a longer piece is cut through both parts of the aorta
 _MOST_VARIATION = 0.30  # SD over mean without an organ map, as for the liver
 _UNMAPPED = "no organ map with an aorta"
 _AWAY_FROM_LESIONS = 2  # voxels of the landmarks' grid, 8 mm
 
 
 def find_blood_by_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_]) -> Reference | str:
-    """Measure the descending aorta: of each slice between the arch and the diaphragm, the piece behind."""
+    """Measure the descending aorta: in each slice between arch and diaphragm, the part at the back."""
     grid = Grid.from_image(suv)
     aorta = organs.make_mask("aorta") & ~lesions
     if not aorta.any():
@@ -94,6 +94,6 @@ def _find_cylinder(grid: Grid, centre_mm: Position) -> tuple[tuple[slice, ...], 
 
 
 def _estimate_front_mm(back_mm: NDArray[np.float64]) -> float:
-    """Return how far in front the descending aorta begins: behind the ascending one if a level shows both."""
+    """Return the front end of the descending aorta: behind the ascending one if a level shows both."""
     front, back = float(back_mm.min()), float(back_mm.max())
     return (front + back) / 2 if back - front > _BOTH_AORTAS_MM else front

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 LIVER_RADIUS_MM: Final = 15.0
-# The rule without an organ map: what a liver's sphere looks like.
+# Limits of the rule without an organ map.
 _SOFT_HU = (20.0, 160.0)
 _LEAST_RADIUS_MM = 22.0
 _MOST_VARIATION = 0.30  # SD over mean in the sphere; noise alone reaches 0.25
@@ -33,7 +33,7 @@ def find_liver_by_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_
     box, depth = measure_depth_mm(liver, grid)
     left_mm = _find_left_mm(grid, box)
     middle = float(np.median(left_mm[liver[box]]))
-    depth = np.where(left_mm <= middle, depth, 0.0)  # the right lobe is the larger: it holds the right half
+    depth = np.where(left_mm <= middle, depth, 0.0)  # the right half of the liver lies in its larger, right lobe
     place = _find_deepest(depth, grid, box)
     if float(depth.max()) < LIVER_RADIUS_MM:
         return "the right lobe has no room for a sphere of 3 cm"

@@ -45,14 +45,14 @@ def measure_depth_mm(inside: NDArray[np.bool_], grid: Grid) -> tuple[tuple[slice
     from scipy import ndimage
 
     box = ndimage.find_objects(inside.astype(np.uint8))[0]
-    # A region that ends at the border of the PET ends there: hence the padding.
+    # The padding makes the border of the PET count as the region's border.
     padded = np.pad(inside[box], 1)
     depth = ndimage.distance_transform_edt(padded, sampling=grid.spacing_mm[::-1])[1:-1, 1:-1, 1:-1]
     return box, depth
 
 
 def find_around(grid: Grid, centre_mm: Position, half_mm: float) -> tuple[tuple[slice, ...], NDArray[np.float64]]:
-    """Return the box of voxels around a place, and where they lie relative to it: (z, y, x, 3) mm."""
+    """Return the box of voxels around a place, and their positions relative to it: (z, y, x, 3) mm."""
     middle = np.linalg.solve(grid.steps_mm, np.asarray(centre_mm) - grid.origin_mm)
     reach = half_mm * np.linalg.norm(np.linalg.inv(grid.steps_mm), axis=1)
     low = np.maximum(np.floor(middle - reach), 0).astype(int)

@@ -53,10 +53,10 @@ def measure_references(
 
     Args:
         suv: PET in SUV.
-        lesions: (z, y, x) on its grid; references keep away from them.
+        lesions: (z, y, x) on its grid; references avoid them.
         organs: on the PET's grid.
         landmarks: of the body, for the rule without an organ map.
-        ct: in HU, for the same.
+        ct: in HU, also for that rule.
     """
     found_liver: Reference | str = _explain("liver", organs, ct)
     found_blood: Reference | str = _explain("aorta", organs, ct)
@@ -83,7 +83,7 @@ def _explain(organ: str, organs: Organs | None, ct: sitk.Image | None) -> str:
 
 
 def warn_of_liver(reference: Reference | None) -> str:
-    """Return a warning if the liver's uptake is not what FDG shows in health; '' if it is, or is not known."""
+    """Return a warning if the liver's uptake is unusual for FDG; '' if it is usual or unknown."""
     if reference is None or LIVER_SUV[0] <= reference.suv_mean <= LIVER_SUV[1]:
         return ""
     return (

@@ -29,7 +29,7 @@ class Window:
     """A box of voxels that goes through the network at once. Beyond the study there is air.
 
     Args:
-        start: its first voxel, in the study's; negative before the study.
+        start: its first voxel, in voxels of the study; negative if it begins before the study.
         size: voxels along (x, y, z).
     """
 
@@ -37,7 +37,7 @@ class Window:
     size: tuple[int, int, int]
 
     def clip(self, shape: tuple[int, ...]) -> tuple[Slices, Slices]:
-        """Return the part that lies inside a study of this shape: in the study's voxels, and in the window's own."""
+        """Return the part inside a study of this shape as slices: of the study, and of the window."""
         of_study, of_window = [], []
         for start, size, n in zip(self.start, self.size, shape, strict=True):
             first, stop = max(0, start), min(n, start + size)
@@ -55,7 +55,7 @@ class LogitAccumulator(Protocol):
         ...
 
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
-        """Run windows through a fold and add their logit differences to sums, times a weight each.
+        """Run windows through a fold, and add their logit differences, each times a weight, to sums.
 
         It returns when the network is done. If it raises because memory ran out, no sum has changed.
 
@@ -77,14 +77,14 @@ class LogitAccumulator(Protocol):
             coverage: of the windows that were added.
 
         Raises:
-            WeightsError: a logit is NaN or infinite; the mask would not show it.
+            WeightsError: a logit is NaN or infinite, which the mask would not show.
         """
         ...
 
 
 @runtime_checkable
 class OnDevice(Protocol):
-    """An engine that keeps a study in memory of its own."""
+    """An engine that keeps a study in its own memory."""
 
     def open_accumulator(self, array: NDArray[np.float32], *, sums: int, channels: int) -> LogitAccumulator:
         """Return an accumulator with the input (2, X, Y, Z) of a study, and that many sums of channels, all 0."""
@@ -104,7 +104,7 @@ class HostAccumulator:
         return 1
 
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
-        """As `LogitAccumulator.add`."""
+        """See `LogitAccumulator.add`."""
         (window,) = windows
         of_study, of_window = window.clip(self._array.shape[1:])
         logits = self._engine.compute_logits(self._fill_window(window, of_study, of_window), fold)[..., *of_window]
@@ -124,7 +124,7 @@ class HostAccumulator:
         return self._buffer
 
     def read_sums(self) -> list[NDArray[np.float32]]:
-        """As `LogitAccumulator.read_sums`."""
+        """See `LogitAccumulator.read_sums`."""
         return self._sums
 
     def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
@@ -158,7 +158,7 @@ def compare_sigmoids(sigmoids: Voxels) -> Voxels:
 def refuse_unless_finite(is_finite: bool) -> None:
     """Raise WeightsError if sums of logits are not finite."""
     if not is_finite:
-        raise WeightsError("the folds gave logits that are not finite; expected finite ones for every study")
+        raise WeightsError("the folds gave logits that are NaN or infinite; expected finite ones for every study")
 
 
 def _apply_sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

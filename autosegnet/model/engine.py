@@ -1,6 +1,6 @@
 """The folds of an ensemble on a device.
 
-An engine holds the folds and nothing of a study. Its one operation gives the logit difference (lesion minus
+An engine holds the folds, and nothing of a study. Its one operation returns the logit difference (lesion minus
 background), because the softmax of two logits is the sigmoid of their difference. If the recipe's last step takes two
 sigmoids, it gives both logits.
 """
@@ -18,7 +18,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """Say what runs where, for the log: "torch 2.13.0, CPU, 2 threads"."""
+        """Return software, device and threads for the log: "torch 2.13.0, CPU, 2 threads"."""
         ...
 
     @property

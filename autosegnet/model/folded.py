@@ -1,12 +1,12 @@
-"""One fold as the arithmetic that is left when nothing is trained any more, in numpy alone.
+"""One fold reduced to the arithmetic of inference, in numpy alone.
 
 Batch norm in evaluation mode is an affine map of a convolution's output: it goes into the convolution's weights. Unless
 a recipe needs both logits, they are only subtracted: the last convolution gives their difference at once. The shortcut
 past it is part of its centre. What is left are convolutions, PReLUs, sums and concatenations, which `evaluate` lists
 once for every engine.
 
-Reading a fold here needs neither torch nor MONAI, whose import takes longer than the graph's making. The folds' values
-are those of `network.build_network` (tested to 1e-3 in the logits).
+Reading a fold here needs neither torch nor MONAI, whose import takes longer than making the graph. The results are
+those of `network.build_network` (tested to 1e-3 in the logits).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from autosegnet.model.recipe import Fold
 from autosegnet.model.weights import Weights
 
 CHANNELS = (32, 64, 128, 256, 512)  # paper, section 2.3; `build_network` names the same ones
-_EPSILON = 1e-5  # of batch norm; torch's default
+_EPSILON = 1e-5  # epsilon of batch norm; torch's default
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # as a key, it stands for itself
+@dataclass(frozen=True, slots=True, eq=False)  # as a key, it is compared by identity
 class Convolution:
-    """A convolution with what follows it.
+    """A convolution and the PReLU that follows it.
 
     Args:
-        weight: (out, in, k, k, k) float32; (in, out, k, k, k) where transposed.
+        weight: (out, in, k, k, k) float32; (in, out, k, k, k) if transposed.
         bias: (out,) float32.
-        slope: of the PReLU that follows; None where none does.
-        stride: 1 or 2. Padding keeps the size, or halves it (doubles it where transposed).
+        slope: of the PReLU that follows; None without one.
+        stride: 1 or 2. Padding keeps the size, or halves it (doubles it if transposed).
         transposed: whether it doubles the size.
     """
 
@@ -76,7 +76,7 @@ class FoldedNetwork:
 
 
 class Arithmetic(Protocol[T]):
-    """What an engine has to offer."""
+    """The operations that an engine provides."""
 
     def convolve(self, x: T, by: Convolution) -> T:
         """Return the convolution of x, with its bias and PReLU."""
@@ -113,7 +113,7 @@ def _evaluate_residual(block: Residual, x: T, arithmetic: Arithmetic[T]) -> T:
 
 
 def verify(weights: Weights) -> None:
-    """Raise WeightsError unless every fold is there, unaltered, and this network's, for every engine."""
+    """Raise WeightsError unless every fold exists, is unaltered, and fits this network in every engine."""
     for fold in weights.recipe.folds:  # one in memory at a time
         load_folded(weights.find_path(fold), fold)
 
@@ -188,7 +188,7 @@ def _subtract_logits(both: Convolution) -> Convolution:
 
 
 class _Reader:
-    """Takes tensors out of a state dict by name and shape, and knows what is left."""
+    """Takes tensors out of a state dict by name and shape, and keeps track of the rest."""
 
     def __init__(self, state: dict[str, NDArray[Any]], where: str) -> None:
         self._state, self._where = dict(state), where
@@ -202,7 +202,7 @@ class _Reader:
         return Residual(tuple(units), shortcut)
 
     def read_plain(self, prefix: str, channels: tuple[int, int], *, size: int, stride: int = 1) -> Convolution:
-        """Return a convolution that nothing follows."""
+        """Return a convolution without PReLU."""
         into, out = channels
         weight = self._take(prefix + "weight", (out, into, size, size, size), np.float32)
         bias = self._take(prefix + "bias", (out,), np.float32)
@@ -235,7 +235,7 @@ class _Reader:
         )
 
     def finish(self) -> None:
-        """Raise WeightsError if something was missing, or is left that is not the network's."""
+        """Raise WeightsError if a tensor was missing, or if tensors are left over."""
         refuse_keys(missing=self._missing, unexpected=self._state, where=self._where)
 
     def _take(self, key: str, shape: tuple[int, ...], dtype: type[Any] = np.float64) -> NDArray[Any]:

@@ -1,6 +1,6 @@
-"""Everything the weights depend on, as one value that travels with them in `recipe.json`.
+"""Everything that the folds need to run, as one value that travels with the weights in `recipe.json`.
 
-If a trained fold needs it to run, it is here; everything else about its making is training configuration.
+Whatever a trained fold needs to run is here. Everything else about its making is training configuration.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Anchor = Literal["region", "lattice"]
 LastStep = Literal["softmax", "two_sigmoids"]
 
 BLOCK = 16
-"""Voxels per axis that the deepest level of the network sees as one: four levels halve the resolution."""
+"""Voxels per axis that the deepest level of the network sees as one, because four levels halve the resolution."""
 
 CT_CHANNEL = 0
 PET_CHANNEL = 1
 
 _FORMAT = 1
-# Beyond these, nothing but memory ends: at 0.5 mm a body has 1e9 voxels, and a window of 400 voxels needs 100 GB.
+# Beyond these, every run ends for lack of memory: at 0.5 mm a body has 1e9 voxels, and a 400-voxel window needs 100 GB.
 _SPACING_LIMITS_MM = (0.5, 20.0)
 _MOST_PATCH_VOXELS = 400**3
 _MOST_FOLDS = 64
@@ -64,8 +64,8 @@ class Recipe:
         folds: the ensemble; empty while the folds are still to be trained.
         spacing_mm: of the network's voxels, (x, y, z). Paper, section 2.2.
         ct_window_hu: the CT is clipped to it and scaled to [0, 1]. Paper, section 2.2.
-        suv_limit: what is above it in the PET is set to it, after resampling (g/ml); None: the PET is as it is, as in
-            the paper. A bladder may reach SUV 200: with small batches, it decides alone what batch norm sees.
+        suv_limit: higher SUVs are set to this value after resampling (g/ml); None, as in the paper: no limit. A bladder
+            may reach SUV 200, and with small batches it dominates the statistics of batch norm.
         patch: window of the network in voxels, (x, y, z), multiples of 16. Paper, section 2.2.
         overlap: of neighbouring windows, as a fraction of the patch. Paper, section 2.5.
         crop: "body": the patient and a margin; "ct_foreground": the box of all voxels above the CT window's lower
@@ -79,9 +79,9 @@ class Recipe:
         last_step: from the two logits to the mask. "softmax": the probability of lesion is interpolated onto the PET's
             grid, and the mask is what is above one half. "two_sigmoids": each logit's sigmoid is interpolated and the
             larger wins, as in the authors' published inference.
-        tracer: that the folds were trained on, as `suv.tracer` names it; a PET of another one is a warning.
-        description: first sentence of the model card: what the weights were trained on.
-        training: how the weights were made, for readers; nothing here changes the output.
+        tracer: the tracer that the folds were trained on, as `suv.tracer` names it. Another tracer causes a warning.
+        description: what the weights were trained on: the first sentence of the model card.
+        training: how the weights were made, for readers; it has no effect.
     """
 
     folds: tuple[Fold, ...] = ()
@@ -99,7 +99,7 @@ class Recipe:
     training: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        """Raise WeightsError if a value cannot be run with."""
+        """Raise WeightsError if a value is impossible."""
         low, high = _SPACING_LIMITS_MM
         _require(len(self.spacing_mm) == 3 and all(low <= s <= high for s in self.spacing_mm), "spacing_mm", self)
         _require(len(self.ct_window_hu) == 2 and self.ct_window_hu[0] < self.ct_window_hu[1], "ct_window_hu", self)
@@ -117,7 +117,7 @@ class Recipe:
         _require(len(self.folds) <= _MOST_FOLDS and math.fsum(f.weight for f in self.folds) < math.inf, "folds", self)
         _require(len({fold.file for fold in self.folds}) == len(self.folds), "folds", self)
         _require(_is_text(self.description), "description", self)
-        # A plain name: nothing that a recipe says leads out of its folder.
+        # A plain name, so that no recipe can point outside of its folder.
         _require(all(re.fullmatch(r"\w[\w.-]*", fold.file) for fold in self.folds), "folds", self)
 
     @property
@@ -136,7 +136,7 @@ def _require(holds: object, name: str, recipe: Recipe) -> None:
     if not holds:
         found = repr(getattr(recipe, name))
         shown = found if len(found) <= _LONGEST_SHOWN else f"{found[:_LONGEST_SHOWN]}…"
-        raise WeightsError(f"recipe: {name} is {shown}, which no network can be run with")
+        raise WeightsError(f"recipe: {name} is {shown}, with which no network can run")
 
 
 def _is_text(value: object) -> bool:
@@ -147,8 +147,8 @@ def _is_text(value: object) -> bool:
 def format_recipe(recipe: Recipe) -> str:
     """Return the text of `recipe.json`.
 
-    What version 0.1.0 did not know is left out if it says what 0.1.0 did: its recipes keep their text, by which batches
-    know their masks.
+    Entries that are newer than version 0.1.0 are left out if they have the meaning of 0.1.0. So its recipes keep their
+    text, by which batches recognise their masks.
     """
     values = {"format": _FORMAT, **asdict(recipe)}
     for name in _ADDED:
@@ -177,7 +177,7 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
         raise WeightsError(f"{where} cannot be read as a recipe: {error}") from error
     missing = [f.name for f in fields(Recipe) if f.name not in values and f.name not in _OPTIONAL]
     if missing:
-        # With the paper's value instead, folds of another recipe would run, and give another mask without a word.
+        # With the paper's value as default, folds of another recipe would run and silently give another mask.
         raise WeightsError(f"{where} names no {', '.join(missing)}, which a recipe of format {_FORMAT} needs")
     return recipe
 

@@ -16,7 +16,7 @@ from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import BLOCK, Recipe
 
 PassProgress = Callable[[int, int], None]
-"""Called with (passes done, passes in all), after one or after several at once; a pass is a window through a fold."""
+"""Called with (passes done, all passes) after one or several passes; a pass is one window through one fold."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -31,7 +31,7 @@ class Walk(Protocol[T_co]):
 
 
 class RunWalk(Protocol):
-    """Runs a walk with the ensemble that was asked for, or with less of it."""
+    """Runs a walk with the whole ensemble, or with a part of it."""
 
     def __call__(
         self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: PassProgress
@@ -41,7 +41,7 @@ class RunWalk(Protocol):
 
 
 def run_walk(walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: PassProgress) -> T:
-    """Run a walk as it was asked for."""
+    """Run a walk with the whole ensemble."""
     return walk(engine, recipe, progress=progress)
 
 
@@ -92,9 +92,9 @@ def predict_probability(
 ) -> NDArray[np.float32]:
     """Predict the probability of lesion in every voxel.
 
-    Overlapping windows are averaged with equal weights, folds with the recipe's; both on logits. Since both are
-    linear, they share one accumulator: the ensemble is itself a network. If the recipe's last step takes two sigmoids,
-    what is returned is no probability, but is above one half where the lesion's is the larger one.
+    Overlapping windows are averaged with equal weights, folds with the recipe's weights; both on logits. Both averages
+    are linear, so one accumulator serves them. If the recipe's last step takes two sigmoids, what is returned is no
+    probability, but is above one half where the lesion's is the larger one.
 
     Args:
         array: (2, X, Y, Z) float32, as in `preprocess.Prepared`.
@@ -116,10 +116,10 @@ def predict_probability(
 def predict_probability_and_disagreement(
     array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: PassProgress = lambda done, of: None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Predict the same probability, to the last bit, and the standard deviation between the folds' probabilities.
+    """Predict exactly the same probability, and the standard deviation between the folds' probabilities.
 
-    Each fold's windows are blended on its own logits. The deviation is the population's, and all folds count alike. It
-    takes one more accumulator per fold than `predict_probability`: 4 bytes x voxels x folds.
+    Each fold's windows are blended on its own logits. The deviation is that of a population, and all folds count
+    equally. This takes one more accumulator per fold than `predict_probability`: 4 bytes x voxels x folds.
 
     Returns:
         (X, Y, Z) float32 in [0, 1], and (X, Y, Z) float32 in [0, 0.5].
@@ -157,9 +157,9 @@ def _walk(
 
 
 def _list_starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
-    """Return where windows start along each axis; a window longer than the study has the study in its middle.
+    """Return where windows start along each axis. If a window is longer than the study, the study is in its middle.
 
-    On a lattice, such a window starts at a whole block, so that the study's place in it does not move the blocks.
+    On a lattice, such a window starts at a whole block, so that centring the study does not move the blocks.
     """
     step = BLOCK if recipe.anchor == "lattice" else 1
     return [

@@ -30,7 +30,7 @@ _TENSOR_CORE_CHANNELS = 8  # cuDNN's fast kernels for 16 bits take channels in e
 
 
 class ReferenceEngine:
-    """The network as it was trained, in float32. On the CPU, the other engines are compared with it."""
+    """The network as it was trained, in float32. On the CPU it is the reference for the other engines."""
 
     def __init__(self, weights: Weights, *, device: str = "cpu") -> None:
         """Load and verify every fold; raise WeightsError if one cannot be trusted."""
@@ -59,7 +59,7 @@ class ReferenceEngine:
 
 
 class TorchEngine:
-    """All folds resident on one device, batch norm folded, channels last, float16 on CUDA; the study is there too.
+    """All folds and the study on one device; batch norm folded, channels last, float16 on CUDA.
 
     Several windows go through a fold at once, as many as free memory allows. Windows whose logits are not finite in
     float16 are run again in float32.
@@ -80,7 +80,7 @@ class TorchEngine:
             weights: an ensemble.
             device: as torch names it.
             dtype: of the arithmetic.
-            most_voxels: of the windows that go through at once.
+            most_voxels: of all windows that go through at once.
             channel_multiple: channels are filled with zeros to a multiple of it.
         """
         self.device, self.dtype, self.channel_multiple = torch.device(device), dtype, channel_multiple
@@ -147,7 +147,7 @@ class _DeviceAccumulator:
 
     @property
     def batch(self) -> int:
-        """Return 1 at first, then as many windows as fit beside what the network itself takes."""
+        """Return 1 at first, then as many windows as fit beside the network's own memory."""
         return self._batch
 
     @torch.inference_mode()
@@ -197,7 +197,7 @@ class _DeviceAccumulator:
 
 
 class _Tensors:
-    """The network's operations on tensors, with the weights on the device once they have been used."""
+    """The network's operations on tensors. Weights move to the device at their first use."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype, channel_multiple: int) -> None:
         self._device, self._dtype, self._multiple = device, dtype, channel_multiple

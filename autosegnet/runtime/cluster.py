@@ -1,8 +1,8 @@
-"""Does tasks on a Dask cluster: the client of a scheduler that somebody started, on any number of machines.
+"""Does tasks on a Dask cluster, as a client of a running scheduler, on any number of machines.
 
 Each worker process opens the work once and does one task at a time; a second thread reads the next one ahead. A task
-whose worker dies goes to another worker. The state of a run lies in what the tasks write, not in the scheduler, so a
-client that is killed is simply started again.
+whose worker dies goes to another worker. The state of a run is in the files that tasks write, not in the scheduler, so
+a killed client can simply be started again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def do_on_cluster(
 
     Raises:
         UsageError: Dask is not installed, the scheduler cannot be reached or is gone, or workers run another version.
-        Exception: what `work` raised; tasks under way are called off.
+        Exception: the error of `work`; running tasks are cancelled.
     """
     client = _connect(workers)
     run = _Run(client, work, tell)
@@ -71,7 +71,7 @@ def _connect(workers: Workers) -> Client:
         raise UsageError(
             "--scheduler needs Dask, which is not installed; run: pip install 'autosegnet[cluster]'"
         ) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it ends the run with a message
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its errors end the run with a message of ours
     where = {"scheduler_file": str(workers.scheduler_file)} if workers.scheduler_file else {}
     try:
         return Client(workers.scheduler or None, timeout=_SECONDS_TO_CONNECT, set_as_default=False, **where)
@@ -93,11 +93,11 @@ class _Run:
         client.subscribe_topic(self._name, lambda event: self._events.put(event[1]))
 
     def do_all(self, tasks: Iterable[tuple[int, Any]]) -> Generator[tuple[int, Any], None, None]:
-        """Do the tasks; those that were lost are tried again at the end, alone, because a neighbour may be to blame."""
+        """Do the tasks. Lost tasks are tried again alone at the end, because a neighbour may be to blame."""
         lost: list[tuple[int, Any]] = []
         for number, task, result in self._do(tasks, together=_MOST_SUBMITTED):
             if isinstance(result, Lost):
-                log.warning("a task was lost with its workers and is tried again, alone, at the end")
+                log.warning("a task was lost with its workers; it is tried again alone at the end")
                 lost.append((number, task))
             else:
                 yield number, result
@@ -123,7 +123,7 @@ class _Run:
                 logging.getLogger(name).log(level, "%s", line)
 
     def _submit(self, number: int, task: Any) -> None:
-        # Keys of one group, or Dask would think each task a kind of its own and pile eight of them up at a worker.
+        # Keys of one group. Otherwise Dask takes each task for a kind of its own and queues eight of them at a worker.
         key = (self._name, next(self._keys))
         future = self._client.submit(_do_task, self._work, self._name, number, task, key=key, pure=False)
         self._under_way[future] = (number, task)
@@ -148,21 +148,21 @@ class _Run:
         try:
             return future.result(timeout=_SECONDS_TO_CONNECT)
         except KilledWorker:
-            return Lost("its worker was killed each time that it was tried, often for lack of memory")
+            return Lost("its worker was killed at every try, often for lack of memory")
         except (FutureCancelledError, OSError, TimeoutError) as error:
             raise UsageError(_GONE) from error
 
     def call_off(self) -> None:
-        """Call off the tasks that no worker has begun."""
+        """Cancel the tasks that no worker has begun."""
         with suppress(Exception):  # the scheduler may be gone
             self._client.cancel([*self._under_way], force=True)
 
 
-_GONE = "the Dask scheduler is gone; start it again and give the same command: what is done stays done"
+_GONE = "the Dask scheduler is gone; start it again and give the same command: finished tasks are not repeated"
 
 
 class _Opened:
-    """What a worker process has opened: one work at a time, which all its tasks share."""
+    """The work that a worker process has opened, one at a time, shared by its tasks."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -176,7 +176,7 @@ class _Opened:
         with self._lock:
             digest = hashlib.sha256(pickled).digest()
             if digest != self._digest:
-                self._opened, self._digest = None, b""  # before the next is opened: two may not fit
+                self._opened, self._digest = None, b""  # before the next is opened, because two may not fit into memory
                 work: Work[Any, Any] = pickle.loads(pickled)  # noqa: S301  (as all that a client of Dask sends)
                 self._opened, self._digest = (work, work.open()), digest
             opened: tuple[Work[Any, Any], Any] = self._opened
@@ -184,7 +184,7 @@ class _Opened:
 
 
 _OPENED = _Opened()
-_AT: ContextVar[tuple[Worker, str] | None] = ContextVar("at", default=None)  # the worker and the run of this thread
+_AT: ContextVar[tuple[Worker, str] | None] = ContextVar("at", default=None)  # worker and client of this thread
 
 
 def _do_task(pickled: bytes, name: str, number: int, task: Any, version: str = __version__) -> Any:
@@ -192,7 +192,9 @@ def _do_task(pickled: bytes, name: str, number: int, task: Any, version: str = _
     from distributed import get_worker
 
     if version != __version__:
-        raise UsageError(f"a worker runs autosegnet {__version__}, this client {version}; install the same on both")
+        raise UsageError(
+            f"a worker runs autosegnet {__version__}, this client {version}; install the same version on both"
+        )
     worker = get_worker()
     _AT.set((worker, name))
     if _TO_CLIENT not in logging.getLogger("autosegnet").handlers:

@@ -1,4 +1,4 @@
-"""Does tasks in several processes of this machine, each on its share of the cores and, if there are several, one GPU.
+"""Does tasks in several processes of this machine, each with its share of the cores and, if there are several, one GPU.
 
 Processes are spawned, not forked, because torch, ITK and OpenMP do not survive a fork. Each has its own pipe, so that
 one that is killed locks nobody out: the task that it was at is tried once more, the one that it read ahead goes to
@@ -35,17 +35,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _LATER = "later"
-_MOST_TRIES = 2  # of a task whose process is killed: the first may have died of its neighbours' memory
+_MOST_TRIES = 2  # tries of a task whose process is killed; the first may have died because of its neighbours' memory
 
 
 @dataclass(slots=True)
 class _Process:
-    """A process and our end of its pipe.
+    """A process and this end of its pipe.
 
     Args:
-        place: its number, which keeps its cores and its GPU when it is started anew.
-        tasks: that it took and has not done, with their numbers; the one under way first.
-        is_told_to_end: whether it will ask for no more.
+        place: its number, which decides its cores and its GPU, also after a restart.
+        tasks: taken but not finished, with their numbers; the current one first.
+        is_told_to_end: whether it will take no more tasks.
     """
 
     process: BaseProcess
@@ -56,7 +56,7 @@ class _Process:
 
 
 class _Pool:
-    """The processes, the tasks that wait, and how often each was tried."""
+    """The processes, the waiting tasks, and how often each was tried."""
 
     def __init__(self, work: Work[Any, Any], tasks: Iterable[tuple[int, Any]], jobs: int) -> None:
         self.waiting = deque(tasks)
@@ -70,7 +70,7 @@ class _Pool:
         arguments = (theirs, self._work, self._shares[place], place)
         process = context.Process(target=_run_process, args=arguments, daemon=True)
         process.start()
-        theirs.close()  # so that the end of the process is the end of the pipe
+        theirs.close()  # so that the pipe closes when the process ends
         return _Process(process, ours, place)
 
     def send_next(self, process: _Process) -> None:
@@ -88,7 +88,7 @@ class _Pool:
             process.is_told_to_end = True
         elif not isinstance(answer, str):
             process.tasks.append(answer)
-        with suppress(BrokenPipeError):  # the end of the pipe is heard of next
+        with suppress(BrokenPipeError):  # the closed pipe is noticed next
             process.pipe.send(answer)
 
     def _take_back(self) -> tuple[int, Any] | None:
@@ -122,7 +122,7 @@ class _Pool:
         elif ended.process.exitcode != 0 and not ended.is_told_to_end:
             if not self.processes:
                 raise UsageError(f"a process was ended by {how} before its first task; try fewer --jobs")
-            log.warning("a process was ended by %s before its first task; the others go on", how)
+            log.warning("a process was ended by %s before its first task; the others continue", how)
             return
         if self.waiting:
             self.processes.append(self._start(ended.place))
@@ -189,7 +189,7 @@ def _describe_end(process: BaseProcess) -> str:
 
 
 class _Channel:
-    """The process's end of the pipe, which its threads share."""
+    """The end of the pipe in the process, shared by its threads."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe, self._lock = pipe, threading.Lock()
@@ -227,7 +227,7 @@ class _ToChannel(logging.Handler):
 
 
 def _run_process(pipe: Connection, work: Work[Any, Any], cores: Sequence[int], place: int) -> None:
-    """Do what a process does from its start to its end."""
+    """Do the tasks of a process, from its start to its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
     signal.signal(signal.SIGTERM, terminate)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -239,13 +239,13 @@ def _run_process(pipe: Connection, work: Work[Any, Any], cores: Sequence[int], p
         for numbered in do_in_turn(work, channel.take_tasks(), channel.tell, channel.may_begin):
             channel.send("result", numbered)
     except (EOFError, ConnectionError):
-        os._exit(1)  # nobody listens any more
+        os._exit(1)  # the parent is gone
     except Exception as error:
         channel.send("error", _prepare_to_send(error))
 
 
 def _prepare_to_send(error: Exception) -> Exception:
-    """Return the error with the traceback that it has here, which does not travel."""
+    """Return the error with its traceback as text, because a traceback cannot be sent."""
     if isinstance(error, AutosegnetError):
         return type(error)(str(error))
     if is_lack_of_memory(error):
@@ -261,6 +261,6 @@ def _prepare_to_send(error: Exception) -> Exception:
 def _end_with_parent() -> None:
     """End this process when the one that started it is gone; it may be in the middle of a task."""
     parent = multiprocessing.parent_process()
-    assert parent is not None, "runs in a process that was started by another"
+    assert parent is not None, "only a process that was started by another calls this"
     wait([parent.sentinel])
     os._exit(1)

@@ -1,4 +1,4 @@
-"""What a process does with its tasks, one after the other; the same in this process, in others and on a cluster."""
+"""The work on tasks, done one after the other: the same in this process, in others and on a cluster."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ TellShare = Callable[[int, float], None]
 
 
 class Work(Protocol[T_in, R_out]):
-    """What is done with every task. It is sent to the processes that do it, so it must be picklable."""
+    """The work on every task. It is sent to other processes, so it must be picklable."""
 
     def open(self) -> Any:
-        """Return what all tasks of a process use, such as an engine; called once per process."""
+        """Return what all tasks of a process share, such as an engine. Called once per process."""
 
     def read(self, task: T_in) -> Any:
-        """Return what a task needs; it may run while the task before is done."""
+        """Return the input of a task. This may run during the task before."""
 
     def do(self, opened: Any, task: T_in, reading: Future[Any], tell: Callable[[float], None]) -> R_out:
         """Return the result of a task.
 
         Args:
             opened: what `open` returned.
-            reading: of what `read` returned or raised.
+            reading: result or error of `read`.
             tell: called with the share that is done.
 
         Raises:
-            Exception: what ends the whole run.
+            Exception: an error that ends the whole run.
         """
 
 
@@ -43,7 +43,7 @@ class Apply(Generic[T, R]):
     """Work that is one function of one task.
 
     Args:
-        function: of a module, so that other processes find it.
+        function: at the top level of a module, so that other processes find it.
     """
 
     function: Callable[[T], R]
@@ -55,13 +55,13 @@ class Apply(Generic[T, R]):
         """Read nothing ahead."""
 
     def do(self, opened: None, task: T, reading: Future[None], tell: Callable[[float], None]) -> R:
-        """Return what the function makes of the task."""
+        """Return the function's result for the task."""
         return self.function(task)
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A task whose process ended each time that the task was tried.
+    """A task whose process ended at every try.
 
     Args:
         reason: in words.
@@ -78,7 +78,7 @@ def do_in_turn(
 ) -> Iterator[tuple[int, R]]:
     """Do the tasks in this process, and yield the number and the result of each.
 
-    The next task is read while the present one is done.
+    The next task is read while the current one is done.
 
     Args:
         tasks: with their numbers; None if there is none to be read ahead. `work.open` is called before the first.
@@ -90,12 +90,12 @@ def do_in_turn(
         if not may_begin(number):
             continue
         result = work.do(opened, task, reading, lambda share, number=number: tell(number, share))  # type: ignore[misc]
-        del reading  # what was read goes before the next but one is read
+        del reading  # free the input before the next but one is read
         yield number, result
 
 
 def _read_ahead(work: Work[T, R], tasks: Iterable[tuple[int, T] | None]) -> Iterator[tuple[int, T, Future[Any]]]:
-    """Yield each task with its reading, of which one is under way while the one before is used, never more."""
+    """Yield each task with its reading. One task is read ahead, never more."""
     before: tuple[int, T, Future[Any]] | None = None
     pool = ThreadPoolExecutor(1, "reader")
     try:

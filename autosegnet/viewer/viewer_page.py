@@ -62,7 +62,7 @@ def make_viewer_page(
         study: PET in SUV, and CT in HU on any grid.
         mask: of the lesions, on the PET's grid.
         table: the mask's, as `measure_lesions` makes it.
-        provenance: what made the mask.
+        provenance: of the mask.
         with_ct: whether the study has a CT.
         probability: of lesion, on the PET's grid; None leaves it out.
         clicks: voxels (x, y, z) of the PET that a reader marked, by "tumor" and "background".
