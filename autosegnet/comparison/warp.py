@@ -13,7 +13,7 @@ from autosegnet.geometry import Grid, view_voxels
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-Places = NDArray[np.float64]
+PlacesMm = NDArray[np.float64]
 """(N, 3), LPS, mm."""
 
 _ROUNDS = 30  # of the fixed point; the deformation is a contraction, so that each round gains a digit or so
@@ -43,11 +43,11 @@ class Warp:
 
         return sitk.CompositeTransform([self.rigid, self.spline])
 
-    def to_baseline(self, followup_mm: Places) -> Places:
+    def to_baseline(self, followup_mm: PlacesMm) -> PlacesMm:
         """Return where places of the follow-up lie in the baseline."""
         return _apply(self.rigid, followup_mm + self._displace(followup_mm))
 
-    def to_followup(self, baseline_mm: Places) -> Places:
+    def to_followup(self, baseline_mm: PlacesMm) -> PlacesMm:
         """Return where places of the baseline lie in the follow-up: the inverse of `to_baseline`."""
         straight = _apply(self.rigid.GetInverse(), baseline_mm)
         found = straight.copy()
@@ -57,7 +57,7 @@ class Warp:
                 break
         return found
 
-    def _displace(self, places_mm: Places) -> Places:
+    def _displace(self, places_mm: PlacesMm) -> PlacesMm:
         from scipy import ndimage
 
         index = (places_mm - np.array(self.grid.origin_mm)) / np.array(self.grid.spacing_mm)
@@ -83,7 +83,7 @@ def make_rigid_warp(rigid: sitk.Transform, grid: Grid) -> Warp:
     return Warp(rigid, sitk.Transform(3, sitk.sitkIdentity), np.zeros((*grid.shape, 3)), grid)
 
 
-def _apply(transform: sitk.Transform, places_mm: Places) -> Places:
+def _apply(transform: sitk.Transform, places_mm: PlacesMm) -> PlacesMm:
     """Return places after a rigid transform, which is a matrix: three points tell it."""
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     columns: list[Any] = [np.array(transform.TransformPoint(tuple(axis))) - origin for axis in np.eye(3)]

@@ -18,7 +18,7 @@ from autosegnet.model.engine import Engine
 Coverage = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """The number of windows over each voxel along x, y and z; over three axes the counts multiply."""
 
-Voxels = TypeVar("Voxels", bound=Any)
+VoxelArray = TypeVar("VoxelArray", bound=Any)
 """An array of numpy or a tensor."""
 
 Slices = tuple[slice, slice, slice]
@@ -141,7 +141,7 @@ def _blend(summed: NDArray[np.float32], coverage: Coverage) -> NDArray[np.float3
     return compare_sigmoids(sigmoid) if sigmoid.ndim > len(coverage) else sigmoid
 
 
-def compare_sigmoids(sigmoids: Voxels) -> Voxels:
+def compare_sigmoids(sigmoids: VoxelArray) -> VoxelArray:
     """Return half of one plus the lesion's sigmoid minus the background's: above one half if the lesion's is larger.
 
     Interpolated, this is above one half exactly where the interpolated sigmoid of the lesion is the larger one.
@@ -151,7 +151,7 @@ def compare_sigmoids(sigmoids: Voxels) -> Voxels:
 
     Source: `Activations(sigmoid=True)`, `Invertd`, `AsDiscrete(argmax=True)` of the authors' published inference.
     """
-    chance: Voxels = (sigmoids[1] - sigmoids[0]) * 0.5 + 0.5
+    chance: VoxelArray = (sigmoids[1] - sigmoids[0]) * 0.5 + 0.5
     return chance
 
 

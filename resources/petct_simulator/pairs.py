@@ -21,7 +21,7 @@ from petct_simulator.examination import Examination, draw_examination
 from petct_simulator.fields import place_knots
 from petct_simulator.frame import DOME, make_lattice
 from petct_simulator.label_volume import LabelVolume
-from petct_simulator.lesion_plan import plan_benign, plan_lesions
+from petct_simulator.lesion_plan import Points, plan_benign, plan_lesions
 from petct_simulator.organ_maps import Pose, from_file
 from petct_simulator.placement import Placement, pad_labels, place_whole
 from petct_simulator.protocol import SPACING_MM
@@ -35,7 +35,6 @@ BEND_FWHM_MM, BEND_MM = 160.0, 4.0  # correlation and SD of the second date's ot
 TURN_DEGREES = (3.0, 2.0, 4.0)  # SD about the axes R, A, S
 _PER_TISSUE = 12
 _MARGIN_MM = 20.0
-Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
