@@ -161,8 +161,6 @@ def describe_scan_rows(scan: ScanFacts) -> tuple[tuple[str, str], ...]:
         ("Tracer", " ".join(part for part in (scan.nuclide, scan.tracer) if part)),
         ("Uptake time", scan.uptake_min and f"{scan.uptake_min:.0f} min"),
         ("Dose", scan.dose_mbq and f"{scan.dose_mbq:.0f} MBq"),
-        ("Weight", scan.weight_kg and f"{scan.weight_kg:g} kg"),
-        ("Height", scan.height_cm and f"{scan.height_cm:.0f} cm"),
         ("Scanner", scan.scanner),
         ("Reconstruction", scan.reconstruction),
         ("Voxel", voxel and f"{voxel} mm"),
@@ -195,4 +193,4 @@ def log_lesions(mask: sitk.Image) -> None:
     whole = view_voxels(mask)
     labels, count = label_lesions(whole[find_occupied_box(whole)])
     volume_ml = float(measure_volumes_ml(labels, count, spacing_mm=mask.GetSpacing()).sum())
-    log.info("%d lesions, %.2f ml", count, volume_ml)
+    log.info("%d lesion%s, %.2f ml", count, "" if count == 1 else "s", volume_ml)

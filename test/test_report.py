@@ -342,6 +342,33 @@ def test_scan_references_flags_and_what_was_left_out_are_told() -> None:
         assert words in text
 
 
+@pytest.mark.parametrize("lesions", [0, 1])
+def test_reference_regions_are_shown_with_their_outline_whether_or_not_there_is_a_lesion(lesions) -> None:
+    body = body_phantom()
+    mask = make_image(view_voxels(ball((0, 0, 700), 12.0)) * np.uint8(lesions), Grid.from_image(body.pet))
+    table = measure_lesions(mask, body.pet, Context(organs=body.organs))
+    files = report_files(Study(body.pet, body.ct), mask, table, PROVENANCE)
+    for name, radius_mm in (("liver", 15.0), ("blood_pool", 5.0)):
+        seen = np.asarray(Image.open(io.BytesIO(files[f"reference_{name}.png"])))
+        rows, columns = np.nonzero((seen == CYAN).all(axis=2))
+        assert (rows.mean(), columns.mean()) == pytest.approx((seen.shape[0] / 2 - 0.5,) * 2, abs=0.5)
+        assert np.ptp(rows) * 260 / seen.shape[0] == pytest.approx(2 * radius_mm, abs=4)
+    page = files["report.html"]
+    assert "Liver SUVmean 2.20" in Page(page).text
+    assert page.count('for="show-ct"') == 1
+
+
+def test_distances_between_lesions_are_shown_if_there_are_two(study) -> None:
+    size = BodySize(70.0, 170.0, "F")
+    for threshold, shown in ((4.0, True), (12.0, False)):
+        mask = thresholded(study, threshold)
+        table = measure_lesions(mask, study.pet, Context(size=size))
+        assert (len(table.lesions) > 1) == shown
+        text = Page(report_files(study, mask, table, PROVENANCE)["report.html"]).text
+        assert ("Dmax, centroids" in text) == ("SDmax 0" in text or "SDmax 1" in text) == shown
+        assert "Weight 70 kg Height 170 cm Sex female" in " ".join(text.split())
+
+
 def test_every_lesion_has_a_row_and_a_picture_that_lead_to_each_other(study, files) -> None:
     table = measure_lesions(thresholded(study), study.pet)
     page = Page(files["report.html"])

@@ -147,6 +147,6 @@ def _describe(loaded: LoadedStudy, warnings: list[str]) -> Provenance:
 
 
 def _print_body(args: argparse.Namespace, lesions: int, tmtv_ml: float, tlg_g: float) -> None:
-    log.info("%d lesions, %.2f ml, TLG %.2f g", lesions, tmtv_ml, tlg_g)
+    log.info("%d lesion%s, %.2f ml, TLG %.2f g", lesions, "" if lesions == 1 else "s", tmtv_ml, tlg_g)
     if args.report is not None:
         log.info("report: %s", args.report)

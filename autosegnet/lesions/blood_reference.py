@@ -53,7 +53,7 @@ def find_blood_by_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_
     if int(inside.sum()) < 3:
         return "the descending aorta has too few voxels outside lesions"
     source = "descending thoracic aorta of the organ map, 1 cm wide, 2 cm high"
-    return measure_region(suv, around, inside, "blood pool", centre_mm, source, True)
+    return measure_region(suv, around, inside, "blood pool", centre_mm, _AORTA_RADIUS_MM, source, True)
 
 
 def find_blood_by_rule(
@@ -80,7 +80,7 @@ def find_blood_by_rule(
     if int(inside.sum()) < 3:
         return f"{_UNMAPPED}; the aorta in the CT lies outside the PET"
     source = "tube beside the spine in the CT, 1 cm wide, 2 cm high; no organ map"
-    found = measure_region(suv, around, inside, "blood pool", tube.centre_mm, source, False)
+    found = measure_region(suv, around, inside, "blood pool", tube.centre_mm, _AORTA_RADIUS_MM, source, False)
     if found.suv_mean <= 0 or found.suv_sd > _MOST_VARIATION * found.suv_mean:
         return f"{_UNMAPPED}; the tube beside the spine is too uneven in the PET"
     return found

@@ -9,9 +9,10 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from autosegnet.lesions.context import BodySize
 from autosegnet.lesions.figures import BodyFigures, LeftOut, Lesion
 from autosegnet.lesions.peak import PEAK_RADIUS_MM
 from autosegnet.lesions.reference_regions import Reference
@@ -80,7 +81,7 @@ class LesionTable:
         voxel_volume_ml: of the PET's grid.
         peak_voxels: number of voxels in the sphere of 1 cm3.
         references: uptake of liver and blood pool.
-        lean_factors: SUL per SUV by formula, 'janma' and 'james'; empty if the body's size is not known.
+        size: of the patient, as far as it is known.
         is_fdg: whether rules for FDG apply.
         labelled: whether each label of the mask was one lesion, connected or not.
         left_out: lesions of the mask that are not in the table, on request.
@@ -92,10 +93,15 @@ class LesionTable:
     voxel_volume_ml: float
     peak_voxels: int
     references: References = References()
-    lean_factors: Mapping[str, float] = field(default_factory=dict)
+    size: BodySize = BodySize()
     is_fdg: bool = True
     labelled: bool = False
     left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def lean_factors(self) -> Mapping[str, float]:
+        """Return SUL per SUV by formula, 'janma' and 'james'; empty if the patient's size is not known."""
+        return self.size.compute_lean_factors()
 
     @property
     def fdg_references(self) -> References:

@@ -88,4 +88,4 @@ def _find_deepest(depth: NDArray[np.float64], grid: Grid, box: tuple[slice, ...]
 def _measure_sphere(suv: sitk.Image, centre_mm: Position, source: str, *, sure: bool) -> Reference:
     box, offsets = find_around(Grid.from_image(suv), centre_mm, LIVER_RADIUS_MM)
     inside = np.linalg.norm(offsets, axis=-1) <= LIVER_RADIUS_MM
-    return measure_region(suv, box, inside, "liver", centre_mm, source, sure)
+    return measure_region(suv, box, inside, "liver", centre_mm, LIVER_RADIUS_MM, source, sure)

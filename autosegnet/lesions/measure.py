@@ -66,7 +66,7 @@ def measure_lesions(
         compute_voxel_volume_ml(grid.spacing_mm),
         make_peak_sphere(grid).voxels,
         references,
-        context.size.compute_lean_factors(),
+        context.size,
         context.is_fdg,
         labelled,
     )

@@ -25,6 +25,7 @@ class Reference:
         suv_mean, suv_sd, suv_max, suv_peak: over its voxels.
         voxels: how many.
         centre_mm: LPS.
+        radius_mm: of the region, across the body.
         source: how it was found, for a reader.
         sure: whether it comes from an organ map.
     """
@@ -36,6 +37,7 @@ class Reference:
     suv_peak: float
     voxels: int
     centre_mm: Position
+    radius_mm: float
     source: str
     sure: bool
 
@@ -69,6 +71,7 @@ def measure_region(  # noqa: PLR0913
     inside: NDArray[np.bool_],
     organ: str,
     centre_mm: Position,
+    radius_mm: float,
     source: str,
     sure: bool,
 ) -> Reference:
@@ -78,7 +81,7 @@ def measure_region(  # noqa: PLR0913
         suv: PET in SUV.
         box: of voxels, (z, y, x).
         inside: of the box, which are measured.
-        organ, centre_mm, source, sure: as in `Reference`.
+        organ, centre_mm, radius_mm, source, sure: as in `Reference`.
     """
     pet = view_voxels(suv)
     values = pet[box][inside].astype(np.float64)
@@ -92,6 +95,7 @@ def measure_region(  # noqa: PLR0913
         float(peaks.max()),
         len(values),
         centre_mm,
+        radius_mm,
         source,
         sure,
     )

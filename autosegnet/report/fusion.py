@@ -1,4 +1,4 @@
-"""Draws axial PET, CT and their fusion through each lesion's hottest voxel."""
+"""Draws axial PET, CT and their fusion: through each lesion's hottest voxel, and through the reference regions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from autosegnet.geometry import Grid, resample, view_voxels
 from autosegnet.lesions import Lesion
+from autosegnet.lesions.references import References
 from autosegnet.report.draw import CYAN, WHITE, find_rim, make_picture, paint_hot, scale, write_words
 from autosegnet.report.projection import SUV_WIDEST
 from autosegnet.study import AIR_HU, Study
@@ -29,18 +30,18 @@ _OPACITY = 0.7
 
 @dataclass(frozen=True, slots=True)
 class AxialPictures:
-    """The axial slice of a lesion as pictures of one size.
+    """An axial slice as pictures of one size.
 
     Args:
-        lesion: shown.
-        fusion: PET over CT, with the lesion's contour.
+        name: "lesion_1", "reference_liver" and the like.
+        fusion: PET over CT, with the contour of what is shown.
         ct: alone.
         pet: alone, white for SUV 0 and black for `SUV_WIDEST`.
         hot: the PET in colours, transparent where it is cold.
-        contour: of the lesions, transparent elsewhere.
+        contour: of the lesions or the region, transparent elsewhere.
     """
 
-    lesion: Lesion
+    name: str
     fusion: Image.Image
     ct: Image.Image
     pet: Image.Image
@@ -58,22 +59,35 @@ def make_axial_pictures(study: Study, labels: NDArray[Any], lesions: Sequence[Le
     """
     for lesion in lesions:
         plane = make_axial_plane(lesion)
-        suv = view_voxels(resample(study.pet, plane, outside=0.0))[0]
-        hu = view_voxels(resample(study.ct, plane, outside=AIR_HU))[0]
-        ct = make_picture(scale(hu, *SOFT_TISSUE_HU))
-        hot = _paint_see_through(suv)
-        contour = np.zeros((*suv.shape, 4), np.float32)
-        contour[find_rim(_find_labels_on(plane, labels, Grid.from_image(study.pet)) > 0)] = [
-            *(c / 255.0 for c in CYAN),
-            1.0,
-        ]
-        contours = make_picture(contour)
-        fusion = ct.convert("RGB")
-        for layer in (hot.convert("RGBA"), contours):
-            fusion.paste(layer, (0, 0), layer)
-        _write_sides(fusion)
-        pet = make_picture(1.0 - scale(suv, 0.0, SUV_WIDEST))
-        yield AxialPictures(lesion, fusion, ct, pet, hot, contours)
+        shown = _find_labels_on(plane, labels, Grid.from_image(study.pet)) > 0
+        yield _draw_slice(study, plane, shown, f"lesion_{lesion.number}")
+
+
+def make_reference_pictures(study: Study, references: References) -> Iterator[AxialPictures]:
+    """Return axial pictures through the middle of the reference regions, with their outline."""
+    for reference in (references.liver, references.blood):
+        if reference is not None:
+            x, y, z = reference.centre_mm
+            plane = _make_plane((x, y), z, _FIELD_MM)
+            steps = (np.arange(_PIXELS) - (_PIXELS - 1) / 2) * plane.spacing_mm[0]
+            inside = np.hypot(steps[:, None], steps[None, :]) <= reference.radius_mm
+            yield _draw_slice(study, plane, inside, f"reference_{reference.organ.replace(' ', '_')}")
+
+
+def _draw_slice(study: Study, plane: Grid, shown: NDArray[np.bool_], name: str) -> AxialPictures:
+    """Return the pictures of a plane, with the contour of what is shown."""
+    suv = view_voxels(resample(study.pet, plane, outside=0.0))[0]
+    hu = view_voxels(resample(study.ct, plane, outside=AIR_HU))[0]
+    ct = make_picture(scale(hu, *SOFT_TISSUE_HU))
+    hot = _paint_see_through(suv)
+    contour = np.zeros((*suv.shape, 4), np.float32)
+    contour[find_rim(shown)] = [*(c / 255.0 for c in CYAN), 1.0]
+    contours = make_picture(contour)
+    fusion = ct.convert("RGB")
+    for layer in (hot.convert("RGBA"), contours):
+        fusion.paste(layer, (0, 0), layer)
+    _write_sides(fusion)
+    return AxialPictures(name, fusion, ct, make_picture(1.0 - scale(suv, 0.0, SUV_WIDEST)), hot, contours)
 
 
 def _paint_see_through(suv: NDArray[Any]) -> Image.Image:
@@ -96,9 +110,13 @@ def make_axial_plane(lesion: Lesion) -> Grid:
     """Return the plane of the picture: across the body at the hottest voxel, around the middle of the lesion."""
     (left, right), (front, back), _ = lesion.box_mm
     side_mm = max(_FIELD_MM, max(right - left, back - front) + _AROUND_MM)
+    return _make_plane(((left + right) / 2, (front + back) / 2), lesion.suv_max_mm[2], side_mm)
+
+
+def _make_plane(middle_mm: tuple[float, float], height_mm: float, side_mm: float) -> Grid:
     step = side_mm / _PIXELS
     half = side_mm / 2 - step / 2
-    corner = ((left + right) / 2 - half, (front + back) / 2 - half, lesion.suv_max_mm[2])
+    corner = (middle_mm[0] - half, middle_mm[1] - half, height_mm)
     identity = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
     return Grid((_PIXELS, _PIXELS, 1), (step, step, 1.0), corner, identity)
 

@@ -19,6 +19,7 @@ from autosegnet.report.page_tables import (
     MORE_COLUMNS,
     choose_columns,
     describe_body,
+    describe_patient,
     describe_references,
     describe_rest,
     describe_suggestions,
@@ -75,14 +76,14 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class AxialLayers:
-    """PNG files of the axial slice of a lesion.
+    """PNG files of an axial slice.
 
     Args:
-        number: of the lesion.
+        name: as in `fusion.AxialPictures`.
         ct, hot, pet, contour: as in `fusion.AxialPictures`.
     """
 
-    number: int
+    name: str
     ct: bytes
     hot: bytes
     pet: bytes
@@ -96,13 +97,15 @@ class Pictures:
     Args:
         projections: coronal and sagittal, of one height and one scale.
         turned: the same body from all sides.
-        slices: of each shown lesion.
+        slices: of each shown lesion, in their order.
+        regions: of the references that were measured, likewise.
         height_and_widths: of both projections, and of each, in pixels.
     """
 
     projections: tuple[Layers, Layers]
     turned: tuple[Layers, ...]
     slices: tuple[AxialLayers, ...]
+    regions: tuple[AxialLayers, ...]
     height_and_widths: tuple[int, int, int]
 
 
@@ -133,10 +136,10 @@ def make_page(
         title=title,
         widest=int(SUV_WIDEST),
         suv_black=int(SUV_BLACK),
-        **_fill_pictures(pictures, shown),
+        **_fill_pictures(pictures, shown, table),
         **_fill_tables(table, shown),
         warnings=[*list_warnings(table), *provenance.warnings],
-        scan=provenance.scan,
+        scan=[*describe_patient(table), *provenance.scan],
         suv=provenance.suv,
         software=provenance.software,
         engine=provenance.engine,
@@ -157,20 +160,26 @@ def _scale_projections(pictures: Pictures) -> str:
     return "\n".join(rules) + "\n"
 
 
-def _fill_pictures(pictures: Pictures, shown: Sequence[Lesion]) -> dict[str, Any]:
-    captions = {m.number: f"{format_volume(m.volume_ml)} ml · SUV {format_suv(m.suv_max)}" for m in shown}
+def _fill_pictures(pictures: Pictures, shown: Sequence[Lesion], table: LesionTable) -> dict[str, Any]:
+    references = [found for found in (table.references.liver, table.references.blood) if found is not None]
     return {
         "projections": [_fill_layers(view) for view in pictures.projections],
         "turned": [_fill_layers(view) | {"degrees": view.name} for view in pictures.turned],
         "slices": [
-            {
-                "number": axial.number,
-                "caption": captions[axial.number],
-                **{name: _encode_source(getattr(axial, name)) for name in ("ct", "hot", "pet", "contour")},
-            }
-            for axial in pictures.slices
+            _fill_axial(axial)
+            | {"number": m.number, "caption": f"{format_volume(m.volume_ml)} ml · SUV {format_suv(m.suv_max)}"}
+            for axial, m in zip(pictures.slices, shown, strict=True)
+        ],
+        "regions": [
+            _fill_axial(axial)
+            | {"organ": found.organ.capitalize(), "caption": f"SUVmean {found.suv_mean:.2f}", "is_sure": found.sure}
+            for axial, found in zip(pictures.regions, references, strict=True)
         ],
     }
+
+
+def _fill_axial(axial: AxialLayers) -> dict[str, Any]:
+    return {name: _encode_source(getattr(axial, name)) for name in ("ct", "hot", "pet", "contour")}
 
 
 def _fill_tables(table: LesionTable, shown: Sequence[Lesion]) -> dict[str, Any]:

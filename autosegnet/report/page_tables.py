@@ -17,6 +17,7 @@ from autosegnet.lesions.response import (
 )
 
 _NONE: Final = "–"
+_SEXES: Final = {"M": "male", "F": "female", "O": "other"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def format_row(lesion: Lesion, table: LesionTable) -> dict[str, str]:
         "suv_4": format_volume(lesion.suv_4_ml),
         "suv_2_5": format_volume(lesion.suv_2_5_ml),
         "percent_41": format_volume(lesion.percent_41_ml),
-        "centroid": ", ".join(f"{round(v)}".replace("-", "\u2212") for v in lesion.centroid_mm),
+        "centroid": ", ".join(map(_format_signed, lesion.centroid_mm)),
     }
 
 
@@ -127,9 +128,11 @@ def describe_body(table: LesionTable) -> list[tuple[str, str]]:
         ("SUVmax", format_suv(body.suv_max)),
         ("SUVpeak", format_suv(body.suv_peak)),
         ("Bulk, largest diameter", _format_mm(body.bulk_mm, " mm")),
-        ("Dmax, centroids", _format_mm(body.dmax_centroids_mm, " mm")),
         ("Dmax, voxels", _format_mm(body.dmax_voxels_mm, " mm")),
     ]
+    if body.lesions < 2:
+        return rows  # nothing lies apart
+    rows.insert(-1, ("Dmax, centroids", _format_mm(body.dmax_centroids_mm, " mm")))
     if body.sdmax_per_m is not None:
         rows.append(("SDmax", f"{body.sdmax_per_m:.3f} /m"))
     return rows
@@ -167,9 +170,19 @@ def explain_references(table: LesionTable) -> list[str]:
 
 
 def _explain(reference: Reference) -> str:
-    sure = "" if reference.sure else " Less sure: check the place."
-    x, y, z = (round(v) for v in reference.centre_mm)
+    sure = "" if reference.sure else " Less sure: check its picture."
+    x, y, z = (_format_signed(v) for v in reference.centre_mm)
     return f"{reference.organ.capitalize()}: {reference.source}, at L {x}, P {y}, S {z} mm.{sure}"
+
+
+def describe_patient(table: LesionTable) -> list[tuple[str, str]]:
+    """Return the patient's size as far as it is known, name and value."""
+    size = table.size
+    return [
+        *([("Weight", f"{size.weight_kg:g} kg")] if size.weight_kg else []),
+        *([("Height", f"{size.height_cm:.0f} cm")] if size.height_cm else []),
+        *([("Sex", _SEXES[size.sex])] if size.sex in _SEXES else []),
+    ]
 
 
 def describe_suggestions(table: LesionTable) -> list[tuple[str, str]]:
@@ -213,6 +226,10 @@ def format_volume(value: float) -> str:
 def format_suv(value: float | None) -> str:
     """Return two decimals, or a dash."""
     return _NONE if value is None else f"{value:.2f}"
+
+
+def _format_signed(value: float) -> str:
+    return f"{round(value)}".replace("-", "\u2212")
 
 
 def _format_mm(value: float | None, unit: str = "") -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from autosegnet.lesions import LesionTable, format_lesions_csv, format_lesions_json, number_lesions
 from autosegnet.report.draw import encode_png
-from autosegnet.report.fusion import AxialPictures, make_axial_pictures
+from autosegnet.report.fusion import AxialPictures, make_axial_pictures, make_reference_pictures
 from autosegnet.report.page import AxialLayers, Layers, Pictures, Provenance, make_page
 from autosegnet.report.projection import Projected, project
 from autosegnet.report.rotation import TurnedView, turn_around
@@ -24,7 +24,9 @@ SHOWN: Final = 30
 """Most lesions with a row and a picture in the page: as many as two printed pages hold. The tables hold all."""
 
 
-_OF_A_REPORT: Final = re.compile(r"lesion_\d+\.png|mip_(coronal|sagittal)\.png|lesions\.(csv|json)|report\.html")
+_OF_A_REPORT: Final = re.compile(
+    r"lesion_\d+\.png|reference_(liver|blood_pool)\.png|mip_(coronal|sagittal)\.png|lesions\.(csv|json)|report\.html"
+)
 
 
 def is_report_file(name: str) -> bool:
@@ -55,11 +57,13 @@ def report_files(
     shown = table.lesions[:SHOWN]
     coronal, sagittal = project(study.pet, labels, shown, table.lesions)
     axial = list(make_axial_pictures(study, labels, shown))
+    regions = list(make_reference_pictures(study, table.references))
     turned = turn_around(study.pet, labels, table.lesions)
     pictures = Pictures(
         (_encode_layers("coronal", coronal), _encode_layers("sagittal", sagittal)),
         tuple(_encode_layers(str(view.degrees), view) for view in turned),
         tuple(_encode_axial(slice_) for slice_ in axial),
+        tuple(_encode_axial(slice_) for slice_ in regions),
         (coronal.whole.height, coronal.whole.width, sagittal.whole.width),
     )
     return {
@@ -67,7 +71,7 @@ def report_files(
         "lesions.json": format_lesions_json(table),
         "mip_coronal.png": encode_png(coronal.whole),
         "mip_sagittal.png": encode_png(sagittal.whole),
-        **{f"lesion_{slice_.lesion.number}.png": encode_png(slice_.fusion) for slice_ in axial},
+        **{f"{slice_.name}.png": encode_png(slice_.fusion) for slice_ in (*axial, *regions)},
         REPORT_PAGE: make_page(table, shown, pictures, provenance, title=title),
     }
 
@@ -78,6 +82,6 @@ def _encode_layers(name: str, view: Projected | TurnedView) -> Layers:
 
 def _encode_axial(axial: AxialPictures) -> AxialLayers:
     return AxialLayers(
-        axial.lesion.number,
+        axial.name,
         *(encode_png(picture) for picture in (axial.ct, axial.hot, axial.pet, axial.contour)),
     )
