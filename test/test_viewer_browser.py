@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not BROWSER, reason=NO_BROWSER)
 READY = "document.documentElement?.dataset.ready"
 MADE_BY = Provenance("autosegnet 0.0", "none", "0" * 12, "none", (), (), datetime(2026, 1, 2, tzinfo=UTC))
 RESET = """
-  marks.list = []; marks._change(true); chooseTool("navigate"); choosePlanes("all"); planes.zoom(0);
+  marks.begin([]); chooseTool("navigate"); choosePlanes("all"); planes.zoom(0);
   setLook({ mode: "fusion", suv: [0, 10], hu: [-160, 240], opacity: 0.7, mask: true }); pick(1);
 """
 
@@ -271,11 +271,39 @@ def test_clicks_are_undone_deleted_and_opened_again(page) -> None:
     page.press("u")
     assert page.run("marks.list.length") == 2
     page.click("#clicks li:first-child button:last-child")
+    assert page.run("document.querySelectorAll('#clicks li').length") == 1
     text = page.run("marks.write()")
-    page.run("marks.list = []; showMarks()")
+    page.run("marks.begin([])")
     page.run(f"marks.read({json.dumps(text)})")
     assert page.run("marks.write()") == text
-    assert page.run("document.querySelectorAll('#clicks li').length") == 1
+
+
+def test_undo_brings_back_what_a_later_click_or_a_deletion_took(page) -> None:
+    x, y = find_axial(page)
+    page.press("t")
+    page.click_at(x, y)
+    before = page.run("marks.write()")
+    page.press("b")
+    page.click_at(x, y)
+    page.press("u")
+    assert page.run("marks.write()") == before
+    page.click("#clicks li button:last-child")
+    page.press("u")
+    assert page.run("marks.write()") == before
+
+
+def test_clicks_of_an_earlier_round_are_there_and_a_scribble_stays_one(study, tmp_path) -> None:
+    table, _ = measure(study)
+    mask = make_image((view_voxels(study.pet) > 4.0).astype(np.uint8), Grid.from_image(study.pet))
+    clicks = {"tumor": ((3, 4, 5), (3, 5, 6), (9, 9, 9)), "background": ((1, 1, 1),)}
+    path = tmp_path / "again.html"
+    path.write_text(make_viewer_page(study, mask, table, MADE_BY, clicks=clicks), encoding="utf-8")
+    with Chromium() as browser:
+        browser.open(path, until=READY)
+        assert browser.run("marks.list.map((mark) => mark.points.length)") == [2, 1, 1]
+        (tmp_path / "clicks.json").write_text(browser.run("marks.write()"))
+    read_back = read_clicks(tmp_path / "clicks.json")
+    assert {"tumor": read_back.tumor, "background": read_back.background} == clicks
 
 
 def test_a_voxel_is_what_was_clicked_last(page) -> None:

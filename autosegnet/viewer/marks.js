@@ -3,29 +3,45 @@
 
 class Marks {
   constructor() {
-    this.list = []; // {name: "tumor" or "background", points: [[x, y, z], …]}
+    this.list = []; // of {name: "tumor" or "background", points: [[x, y, z], …]}; never changed, only replaced
+    this.past = []; // the lists before
     this.isSaved = true;
     this.onChange = () => {};
   }
 
+  /* Start with clicks of an earlier round. */
+  begin(list) {
+    this.list = list;
+    this.past = [];
+    this.isSaved = true;
+    this.onChange();
+  }
+
   add(name, points) {
-    const fresh = points.filter((point, k) => points.findIndex((other) => isSame(other, point)) === k);
+    const fresh = new Map(points.map((point) => [String(point), point]));
     // A voxel cannot be both: what was said last counts.
-    for (const mark of this.list) {
-      if (mark.name !== name) mark.points = mark.points.filter((old) => !fresh.some((point) => isSame(old, point)));
-    }
-    this.list = this.list.filter((mark) => mark.points.length);
-    this.list.push({ name, points: fresh });
-    this._change(false);
+    const others = this.list
+      .map((mark) => mark.name === name ? mark : { ...mark, points: mark.points.filter((old) => !fresh.has(String(old))) })
+      .filter((mark) => mark.points.length);
+    this._replace([...others, { name, points: [...fresh.values()] }]);
   }
 
   remove(place) {
-    this.list.splice(place, 1);
-    this._change(false);
+    this._replace(this.list.filter((_, k) => k !== place));
   }
 
   undo() {
-    if (this.list.length) this.remove(this.list.length - 1);
+    if (!this.past.length) return;
+    this.list = this.past.pop();
+    this.isSaved = false;
+    this.onChange();
+  }
+
+  _replace(list) {
+    this.past.push(this.list);
+    this.list = list;
+    this.isSaved = false;
+    this.onChange();
   }
 
   /* Return the platform's "Multiple points". */
@@ -40,7 +56,7 @@ class Marks {
     link.download = "lesion-clicks.json";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    this._change(true);
+    this.isSaved = true;
   }
 
   /* Add the points of a file that was written before; throws if it is another file. */
@@ -54,17 +70,19 @@ class Marks {
       if (!isVoxel) throw new Error(`${JSON.stringify(point)} is no voxel of this PET`);
       if (name !== "tumor" && name !== "background") throw new Error(`${JSON.stringify(name)} is no name of a click`);
     }
-    for (const { point, name } of value.points) this.add(name, [point]);
-  }
-
-  _change(isSaved) {
-    this.isSaved = isSaved;
-    this.onChange();
+    this._replace([...this.list, ...groupPoints(value.points)]);
   }
 }
 
-function isSame(a, b) {
-  return a[0] === b[0] && a[1] === b[1] && a[2] === b[2];
+/* Return marks of points: those that follow and touch each other are one scribble. */
+function groupPoints(points) {
+  const marks = [];
+  for (const { point, name } of points) {
+    const last = marks.at(-1), near = last?.name === name ? last.points.at(-1) : null;
+    if (near && point.every((at, k) => Math.abs(at - near[k]) <= 1)) last.points.push(point);
+    else marks.push({ name, points: [point] });
+  }
+  return marks;
 }
 
 /* Return the voxels on the line between two voxels, the first left out. */

@@ -210,8 +210,6 @@ function choosePlanes(shown) {
 /* Clicks */
 
 function wireMarks(on) {
-  for (const [name, points] of Object.entries(STUDY.clicks)) for (const point of points) marks.add(name, [point]);
-  marks.isSaved = true;
   marks.onChange = showMarks;
   for (const button of document.querySelectorAll("[data-tool]")) button.addEventListener("click", () => chooseTool(button.dataset.tool));
   on("undo", "click", () => marks.undo());
@@ -225,7 +223,8 @@ function wireMarks(on) {
     }
     target.value = "";
   });
-  showMarks();
+  const given = Object.entries(STUDY.clicks).flatMap(([name, points]) => points.map((point) => ({ point, name })));
+  marks.begin(groupPoints(given));
 }
 
 function chooseTool(name) {
@@ -250,7 +249,8 @@ function showMarks() {
     return item;
   }));
   find("no-clicks").hidden = marks.list.length > 0;
-  find("download").disabled = find("undo").disabled = !marks.list.length;
+  find("download").disabled = !marks.list.length;
+  find("undo").disabled = !marks.past.length;
   find("clicks-count").textContent = marks.list.length || "";
   if (planes) drawMarks();
 }
