@@ -116,7 +116,9 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
             result = self._segmenter.segment_loaded(
                 loaded, maps=maps, warnings=warnings, progress=progress, run_walk=run
             )
-        remarks: dict[str, Any] = {} if self._limit is None else {"time_limit": self._limit.record}
+        remarks: dict[str, Any] = {"engine": result.provenance.engine}
+        if self._limit is not None:
+            remarks["time_limit"] = self._limit.record
         if result.warnings:
             remarks["warnings"] = list(result.warnings)
         return result.segmentation, remarks
@@ -154,7 +156,9 @@ def main() -> None:
     """Run one job, or serve jobs that share the loaded folds."""
     args = parse_job(prog="process.py", about=__doc__)
     log_to(sys.stdout)  # the platform marks a job with a warning if anything is on stderr
-    open_segmenter = cache(partial(Segmenter, args.weights, device=args.device, fast=args.fast))
+    open_segmenter = cache(
+        partial(Segmenter, args.weights, device=args.device, fast=args.fast, precision=args.precision)
+    )
     is_interactive = args.api == "invoke" and find_edition(args.edition).has_clicks
     job = partial(run_job, args, open_segmenter, LastStudy() if is_interactive else None)
     if args.api == "invoke":

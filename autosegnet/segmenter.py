@@ -14,7 +14,7 @@ from autosegnet.errors import UsageError
 from autosegnet.geometry import Grid
 from autosegnet.interchange import FromSitk, to_sitk
 from autosegnet.loading import InputOptions, LoadedStudy, load_study
-from autosegnet.model.devices import log_engine, open_engine
+from autosegnet.model.devices import choose_precision, log_engine, open_engine
 from autosegnet.model.reopening import keep_engine_open
 from autosegnet.model.sliding_window import PassProgress, RunWalk, run_walk
 from autosegnet.model.weights import Weights, open_weights
@@ -173,6 +173,7 @@ class Segmenter:
         weights: folder with recipe.json and folds; None finds them as the command line does.
         device: "auto", "cpu", "cuda" or "reference", as `--device`.
         fast: run a few large slabs instead of overlapping windows, as `--fast`: faster; the mask differs.
+        precision: "float32", "bfloat16" or "auto", as `--precision`.
 
     Raises:
         WeightsError: there are no weights, or their recipe cannot be read. Folds are verified in the background;
@@ -180,9 +181,14 @@ class Segmenter:
     """
 
     def __init__(
-        self, weights: str | os.PathLike[str] | None = None, *, device: str = "auto", fast: bool = False
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "auto",
+        fast: bool = False,
+        precision: str = "float32",
     ) -> None:
-        opened = open_weights(None if weights is None else Path(weights))
+        opened = open_weights(None if weights is None else Path(weights)).use_precision(choose_precision(precision))
         self._set_up(opened.use_fast_mode() if fast else opened, partial(_open_engine, device=device))
 
     @classmethod
@@ -305,6 +311,7 @@ def segment(
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
     fast: bool = False,
+    precision: str = "float32",
     options: InputOptions | None = None,
     uncertainty: bool = False,
     clicks: ClicksLike | None = None,
@@ -318,6 +325,7 @@ def segment(
         weights: folder with recipe.json and folds; None finds them as the command line does.
         device: "auto", "cpu", "cuda" or "reference".
         fast: run a few large slabs instead of overlapping windows.
+        precision: "float32", "bfloat16" or "auto".
         options: how the files are to be read.
         uncertainty: keep the disagreement between the folds.
         clicks: of a reader, which correct the mask.
@@ -326,7 +334,7 @@ def segment(
     Raises:
         InputError, UsageError, WeightsError: as `Segmenter`.
     """
-    segmenter = Segmenter(weights, device=device, fast=fast)
+    segmenter = Segmenter(weights, device=device, fast=fast, precision=precision)
     return segmenter(pet, ct, options=options, uncertainty=uncertainty, clicks=clicks, progress=progress)
 
 

@@ -7,7 +7,7 @@ others are held against. For each method a line: Dice with the first method's ma
 truth, and how long the network took.
 
 Methods: `exact`, OpenVINO in float32 as `--device cpu` runs it; `reference`, MONAI's network in torch; `one-thread`,
-exact on a single thread; `fast`, `--fast`; `bf16` and `fast-bf16`, both in bfloat16, which the product does not use.
+exact on a single thread; `fast`, `--fast`; `bf16` and `fast-bf16`, `--precision bfloat16` without and with `--fast`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from autosegnet.io import write_text
 from autosegnet.model.engine import Engine
 from autosegnet.model.folded import load_folded
 from autosegnet.model.openvino_engine import OpenvinoEngine
+from autosegnet.model.recipe import Precision
 from autosegnet.model.torch_engine import ReferenceEngine
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment_study
@@ -58,7 +59,7 @@ def open_method(method: str, weights: Weights) -> tuple[Engine, Weights]:
     chosen = weights.use_fast_mode() if method.startswith("fast") else weights
     if method == "reference":
         return ReferenceEngine(weights), chosen
-    precision = "bf16" if method.endswith("bf16") else "f32"
+    precision: Precision = "bfloat16" if method.endswith("bf16") else "float32"
     folds = [load_folded(weights.find_path(fold), fold) for fold in weights.recipe.folds]
     return OpenvinoEngine(folds, precision=precision), chosen
 

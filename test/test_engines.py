@@ -251,6 +251,34 @@ def test_openvino_agrees_with_the_reference(tiny_weights: Weights, reference: ND
     assert engine.compute_logits(smaller, 0).shape == smaller.shape[1:]
 
 
+def test_bfloat16_is_run_if_asked_for_and_named(tiny_weights: Weights, reference: NDArray[np.float32]) -> None:
+    from autosegnet.model.openvino_engine import has_bfloat16
+
+    if not has_bfloat16():
+        with pytest.raises(UsageError, match="no instructions for bfloat16"):
+            open_engine(tiny_weights.use_precision("bfloat16"), device="cpu")
+        pytest.skip("this CPU has no bfloat16")
+    engine = open_engine(tiny_weights.use_precision("bfloat16"), device="cpu")
+    assert engine.name.endswith(", bfloat16")
+    apart = np.abs(engine.compute_logits(WINDOW, 0) - reference[0]).max()
+    assert 1e-3 < apart < 0.2 * reference.std()
+
+
+def test_float32_is_the_default_and_auto_what_the_cpu_has(tiny_weights: Weights) -> None:
+    from autosegnet.model.openvino_engine import has_bfloat16
+
+    assert open_engine(tiny_weights, device="cpu").name.endswith(", float32")
+    assert devices.choose_precision("auto") == ("bfloat16" if has_bfloat16() else "float32")
+    with pytest.raises(UsageError, match="int8"):
+        devices.choose_precision("int8")
+
+
+def test_a_precision_that_has_no_effect_is_a_warning(tiny_weights: Weights, caplog: pytest.LogCaptureFixture) -> None:
+    chosen = tiny_weights.use_precision("bfloat16")
+    devices.log_engine(open_engine(chosen, device="reference"), chosen)
+    assert ["bfloat16" in message and "no effect" in message for message in caplog.messages] == [True]
+
+
 def test_openvino_goes_on_after_a_fold_that_could_not_be_compiled(
     tiny_weights: Weights, reference: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,7 @@ def run_predict(args: argparse.Namespace) -> None:
     check_lesion_arguments(args)
     organs = read_organs(args)
     _prepare_outputs(args, results)
-    segmenter = Segmenter(args.weights, device=args.device, fast=args.fast)
+    segmenter = Segmenter(args.weights, device=args.device, fast=args.fast, precision=args.precision)
     if args.clicks is not None and (args.drop_flagged or args.min_volume > 0):
         raise UsageError(
             "--drop-flagged and --min-volume may leave out what --clicks marks; give either them or --clicks"

@@ -9,6 +9,7 @@ from pathlib import Path
 from autosegnet import __version__
 from autosegnet.errors import UsageError
 from autosegnet.model.engine import Engine
+from autosegnet.model.recipe import Precision
 from autosegnet.model.weights import Weights, digest
 from autosegnet.runtime.third_party_warnings import catch_warnings
 
@@ -16,7 +17,25 @@ log = logging.getLogger(__name__)
 
 _GPU_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu")  # Linux, Windows' subsystem for it, and Jetson
 
+PRECISIONS = ("float32", "bfloat16", "auto")
 DEVICES = ("auto", "cpu", "cuda", "mps", "reference")
+
+
+def choose_precision(name: str) -> Precision:
+    """Return the arithmetic that a name asks for; "auto" is bfloat16 if the CPU has instructions for it, else float32.
+
+    Raises:
+        UsageError: another name.
+    """
+    if name not in PRECISIONS:
+        raise UsageError(f"precision is {name!r}; expected {', '.join(PRECISIONS)}")
+    if name != "auto":
+        return "float32" if name == "float32" else "bfloat16"
+    try:
+        from autosegnet.model.openvino_engine import has_bfloat16
+    except Exception:  # `_open_on_cpu` says why
+        return "float32"
+    return "bfloat16" if has_bfloat16() else "float32"
 
 
 def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
@@ -30,7 +49,7 @@ def open_engine(weights: Weights, *, device: str = "auto") -> Engine:
             continues (`out_of_memory`). A device that was asked for and cannot be used is an error.
 
     Raises:
-        UsageError: "cuda" or "mps", and no such device can be used.
+        UsageError: "cuda" or "mps", and no such device can be used; or bfloat16 on a CPU without it.
         WeightsError: a fold that is missing, altered or of another network.
     """
     if device not in DEVICES:
@@ -104,5 +123,7 @@ def log_engine(engine: Engine, weights: Weights) -> None:
     """Log what runs: versions, device, weights."""
     log.info("autosegnet %s, python %s, %s", __version__, platform.python_version(), engine.name)
     log.info("%d folds, weights %s: %s", engine.folds, digest(weights)[:12], weights.recipe.description)
+    if weights.recipe.precision not in ("float32", engine.name.rpartition(", ")[2]):
+        log.warning("--precision %s is for OpenVINO on a CPU: it has no effect here", weights.recipe.precision)
     if weights.recipe.passes == "slabs":
         log.info("fast mode: the mask differs from that of the default mode")

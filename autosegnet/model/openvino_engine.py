@@ -1,4 +1,4 @@
-"""Runs the folds in OpenVINO on the CPU: the same float32 arithmetic as torch, in about half the time.
+"""Runs the folds in OpenVINO on the CPU: in float32, as torch does, in about half the time; or in bfloat16.
 
 The graph is made from the weights' file at every start, which takes less time than checking a cached copy.
 """
@@ -12,33 +12,48 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from autosegnet.errors import UsageError
 from autosegnet.model.folded import Convolution, FoldedNetwork, evaluate, load_networks
 from autosegnet.model.openvino_import import opset, ov
+from autosegnet.model.recipe import Precision
 from autosegnet.model.weights import Weights
 from autosegnet.runtime.cores import count_cores
 
 Node = Any  # OpenVINO's Node and Output, which its operations take alike
 
 
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+def has_bfloat16() -> bool:
+    """Tell whether the CPU has instructions for bfloat16; without them it would be slower than float32."""
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenvinoEngine:
-    """One fold at a time compiled for the CPU, in float32.
+    """One fold at a time compiled for the CPU.
 
     The folds are read and checked at the start and kept in float32. One of them is compiled, for one size of window,
     until another fold or size is asked for, because the buffers of a compiled fold take a gigabyte, while compiling
     takes only a fraction of a second.
     """
 
-    def __init__(self, networks: Sequence[FoldedNetwork], *, precision: str = "f32") -> None:
+    def __init__(self, networks: Sequence[FoldedNetwork], *, precision: Precision = "float32") -> None:
         """Take the folds.
 
         Args:
             networks: one per fold.
-            precision: "f32", or "bf16" if the CPU has instructions for it.
+            precision: of the arithmetic.
+
+        Raises:
+            UsageError: bfloat16, and the CPU has no instructions for it.
         """
         self._networks = networks
         self._core = ov.Core()
+        if precision == "bfloat16" and not has_bfloat16():
+            raise UsageError("this CPU has no instructions for bfloat16; expected --precision float32, or auto")
         # Without the hint, a CPU with bfloat16 instructions would round to it.
-        self._options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": _count_threads()}
+        self._options = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": _count_threads()}
         self._precision = precision
         self._key: tuple[int, tuple[int, ...]] | None = None
         self._request: ov.InferRequest | None = None
@@ -46,13 +61,12 @@ class OpenvinoEngine:
     @classmethod
     def from_weights(cls, weights: Weights) -> Self:
         """Load and verify the folds of an ensemble; raise WeightsError if one cannot be trusted."""
-        return cls(load_networks(weights))
+        return cls(load_networks(weights), precision=weights.recipe.precision)
 
     @property
     def name(self) -> str:
         """Return version, arithmetic and threads."""
-        arithmetic = {"f32": "", "bf16": ", bfloat16"}[self._precision]
-        return f"openvino {ov.__version__.split('-')[0]}, CPU, {_count_threads()} threads{arithmetic}"
+        return f"openvino {ov.__version__.split('-')[0]}, CPU, {_count_threads()} threads, {self._precision}"
 
     @property
     def folds(self) -> int:

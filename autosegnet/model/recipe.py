@@ -22,6 +22,7 @@ Crop = Literal["body", "ct_foreground"]
 Passes = Literal["windows", "slabs"]
 Anchor = Literal["region", "lattice"]
 LastStep = Literal["softmax", "two_sigmoids"]
+Precision = Literal["float32", "bfloat16"]
 
 BLOCK = 16
 """Voxels per axis that the deepest level of the network sees as one, because four levels halve the resolution."""
@@ -76,6 +77,7 @@ class Recipe:
             patient. "region": from the first voxel of the cropped PET, as in the authors' published inference.
         passes: "windows": of the patch's size, overlapping, as in the paper; "slabs": the fast mode, through the whole
             body at once, or through as few slabs of it as memory allows (`sliding_window`).
+        precision: of the arithmetic on a CPU; a GPU computes in float16 in any case.
         last_step: from the two logits to the mask. "softmax": the probability of lesion is interpolated onto the PET's
             grid, and the mask is what is above one half. "two_sigmoids": each logit's sigmoid is interpolated and the
             larger wins, as in the authors' published inference.
@@ -93,6 +95,7 @@ class Recipe:
     crop: Crop = "body"
     anchor: Anchor = "region"
     passes: Passes = "windows"
+    precision: Precision = "float32"
     last_step: LastStep = "softmax"
     tracer: str = _TRACER
     description: str = ""
@@ -111,6 +114,7 @@ class Recipe:
         _require(self.crop in get_args(Crop), "crop", self)
         _require(self.anchor in get_args(Anchor), "anchor", self)
         _require(self.passes in get_args(Passes), "passes", self)
+        _require(self.precision in get_args(Precision), "precision", self)
         _require(self.last_step in get_args(LastStep), "last_step", self)
         _require(isinstance(self.tracer, str) and self.tracer.isprintable(), "tracer", self)
         _require(all(0 < fold.weight < math.inf for fold in self.folds), "folds", self)
@@ -231,13 +235,14 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "crop": partial(_as, str),
     "anchor": partial(_as, str),
     "passes": partial(_as, str),
+    "precision": partial(_as, str),
     "last_step": partial(_as, str),
     "tracer": partial(_as, str),
     "description": partial(_as, str),
     "training": lambda value: None if value is None else _as(dict, value),
 }
 _DEFAULT = Recipe()
-_ADDED = ("anchor", "last_step", "tracer")
+_ADDED = ("anchor", "precision", "last_step", "tracer")
 _OPTIONAL = (*_ADDED, "description", "training")
 
 

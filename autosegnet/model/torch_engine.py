@@ -42,7 +42,7 @@ class ReferenceEngine:
     def name(self) -> str:
         """Return version and device, and threads of the CPU."""
         threads = f", {torch.get_num_threads()} threads" if self._device.type == "cpu" else ""
-        return f"torch {torch.__version__}, {self._device.type.upper()}{threads}"
+        return f"torch {torch.__version__}, {self._device.type.upper()}{threads}, float32"
 
     @property
     def folds(self) -> int:

@@ -13,7 +13,7 @@ from autosegnet.errors import WeightsError
 from autosegnet.io.places import check_outputs
 from autosegnet.io.small_files import read_small_text
 from autosegnet.model.network import Storage, fold_bytes, read_pth
-from autosegnet.model.recipe import Fold, Recipe, format_recipe, parse_recipe
+from autosegnet.model.recipe import Fold, Precision, Recipe, format_recipe, parse_recipe
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,10 @@ class Weights:
     def use_fast_mode(self) -> Weights:
         """Return the same folds, run in whole-body passes."""
         return replace(self, recipe=replace(self.recipe, passes="slabs"))
+
+    def use_precision(self, precision: Precision) -> Weights:
+        """Return the same folds, run in another arithmetic on a CPU."""
+        return replace(self, recipe=replace(self.recipe, precision=precision))
 
 
 def find(folder: Path | None) -> Path:
