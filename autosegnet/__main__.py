@@ -1,4 +1,4 @@
-"""The command line: `autosegnet predict | batch | summarize | suv | evaluate | rank | weights`."""
+"""The command line: `autosegnet predict | batch | summarize | measure | compare | suv | evaluate | rank | weights`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _COMMANDS = {
     "batch": ("batch_command", "segment every study below a folder, and resume"),
     "summarize": ("summarize_command", "make the tables and the overview of a batch's OUTPUT"),
     "measure": ("measure_command", "measure a mask that exists: table, report, DICOM results"),
+    "compare": ("compare_command", "compare two studies of one patient: matched lesions, change"),
     "suv": ("suv_command", "convert the PET of a DICOM folder to SUV, and print how"),
     "evaluate": ("evaluate_command", "compare masks with the truth: DSC, FPV, FNV and more"),
     "rank": ("evaluate_command", "rank several teams by the challenge's rules"),

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "evaluation": {"errors", "geometry", "io", "lesions", "runtime"},
     "comparison": {
         "batch", "errors", "geometry", "io", "label_files", "lesions", "loading", "outputs", "report", "runtime",
-        "scan", "segmenter", "study",
+        "scan", "segmenter", "study", "suv",
     },
     "batch": {
         "errors", "geometry", "io", "dicom", "lesions", "loading", "model", "pipeline", "report", "outputs", "runtime",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,17 +66,24 @@ def check_lesion_arguments(args: argparse.Namespace) -> None:
 
 def collect_size(args: argparse.Namespace) -> BodySize | None:
     """Return the size of the patient that the options state; None without the option."""
+    return None if args.patient_size is None else parse_size(args.patient_size, option="--patient-size")
+
+
+def parse_size(words: Sequence[str], *, option: str) -> BodySize:
+    """Return the size of a patient in the words of an option: kg, cm, and M, F or O.
+
+    Raises:
+        UsageError: they are no size.
+    """
     from autosegnet.lesions import BodySize
 
-    if args.patient_size is None:
-        return None
     try:
-        weight_kg, height_cm = (float(value) for value in args.patient_size[:2])
+        weight_kg, height_cm = (float(value) for value in words[:2])
     except ValueError:
         weight_kg = height_cm = 0.0
-    sex = args.patient_size[2].upper()
+    sex = words[2].upper()
     if not 1 < weight_kg < 500 or not 30 < height_cm < 260 or sex not in ("M", "F", "O"):
-        raise UsageError(f"--patient-size is {' '.join(args.patient_size)}; expected kg, cm and M or F, as in 75 172 F")
+        raise UsageError(f"{option} is {' '.join(words)}; expected kg, cm and M or F, as in 75 172 F")
     return BodySize(weight_kg, height_cm, sex)
 
 

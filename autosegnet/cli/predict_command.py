@@ -37,7 +37,13 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ct", type=Path, required=True, help="CT in HU, on any grid, likewise; may be the same folder"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="MASK", help="mask on the PET's grid")
+    parser.add_argument("--output", type=Path, metavar="MASK", help="mask on the PET's grid; needed without --result")
+    parser.add_argument(
+        "--result",
+        type=Path,
+        metavar="DIR",
+        help="mask, probability and report in a folder that `compare` takes; study.json names where PET and CT lie",
+    )
     parser.add_argument(
         "--report", type=Path, metavar="DIR", help="also report.html, its pictures, lesions.csv and .json"
     )
@@ -62,8 +68,10 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_predict(args: argparse.Namespace) -> None:
     """Segment one study and write all outputs, or none."""
+    from autosegnet.comparison.result_folder import STUDY_FILE, StudyFiles, format_study_file
     from autosegnet.segmenter import Segmenter
 
+    _place_in_result(args)
     results = collect_results(args)
     check_lesion_arguments(args)
     organs = read_organs(args)
@@ -92,6 +100,9 @@ def run_predict(args: argparse.Namespace) -> None:
         if path is not None:
             files[path] = image
     files.update(make_result_files(mask, result.loaded, results, table))
+    if args.result is not None:
+        study = StudyFiles(args.pet, args.ct, collect_input_options(args))
+        files[args.result / STUDY_FILE] = format_study_file(args.result, study)
     if args.viewer is not None and table is not None:
         files[args.viewer] = make_viewer(
             mask,
@@ -107,6 +118,25 @@ def run_predict(args: argparse.Namespace) -> None:
         pages = make_report(mask, result.loaded, result.provenance, table, title=args.title)
     write_results(files, args.report, pages)
     log_lesions(mask)
+
+
+def _place_in_result(args: argparse.Namespace) -> None:
+    """Give the outputs that --result asks for their places in its folder, unless they have others.
+
+    Raises:
+        UsageError: there is neither --output nor --result.
+    """
+    from autosegnet.comparison.result_folder import MASK_FILE, PROBABILITY_FILE
+
+    if args.result is None:
+        if args.output is None:
+            raise UsageError("predict would write no mask; give --output MASK or --result DIR")
+        return
+    if args.output is not None:
+        raise UsageError("--result names the mask's place itself; leave out --output")
+    args.output = args.result / MASK_FILE
+    args.probability = args.probability or args.result / PROBABILITY_FILE
+    args.report = args.report or args.result
 
 
 def _wants_figures(args: argparse.Namespace, results: DicomResults) -> bool:
@@ -132,6 +162,7 @@ def _measure(args: argparse.Namespace, result: Result, organs: OrganLabels | Non
 
 def _prepare_outputs(args: argparse.Namespace, results: DicomResults) -> None:
     """Refuse outputs that cannot be written or would replace something, and remove those of an earlier run."""
+    from autosegnet.comparison.result_folder import STUDY_FILE
     from autosegnet.io import probe_image, probe_output
     from autosegnet.io.places import OutputFolder, check_outputs, remove_older
     from autosegnet.model.weights import find_or_none
@@ -141,6 +172,8 @@ def _prepare_outputs(args: argparse.Namespace, results: DicomResults) -> None:
     objects = {"--dicom-seg": args.dicom_seg, "--dicom-sr": args.dicom_sr, "--rtstruct": args.rtstruct}
     report = None if args.report is None else OutputFolder(args.report, is_report_file)
     outputs = {**images, **objects, "--report": report, "--viewer": args.viewer}
+    if args.result is not None:
+        outputs["--result"] = args.result / STUDY_FILE
     weights = find_or_none(args.weights)
     inputs = {"--pet": args.pet, "--ct": args.ct, "--pet-sidecar": args.pet_sidecar, "--weights": weights}
     check_outputs(outputs, inputs=inputs)

@@ -92,9 +92,8 @@ def deform(fixed: sitk.Image, moving: sitk.Image, rigid: sitk.Transform) -> sitk
     for spacing_mm, steps in _LEVELS:
         grid = make_upright_grid(Grid.from_image(fixed), spacing_mm=spacing_mm)
         target = resample(smooth(fixed, spacing_mm), grid, outside=AIR)
-        place = {"referenceImage": target, "transform": rigid, "interpolator": sitk.sitkLinear}
-        moved = sitk.Resample(smooth(moving, spacing_mm), defaultPixelValue=AIR, **place)
-        covered = sitk.Resample(moving * 0.0 + 1.0, defaultPixelValue=0.0, **place)
+        moved = sitk.Resample(smooth(moving, spacing_mm), target, rigid, sitk.sitkLinear, AIR)
+        covered = sitk.Resample(moving * 0.0 + 1.0, target, rigid, sitk.sitkLinear, 0.0)
         moved = sitk.Mask(moved, covered > 0.5) + sitk.Mask(target, covered <= 0.5)
         demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
         demons.SetNumberOfIterations(steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -43,17 +43,24 @@ def measure_frame(view: View) -> tuple[int, int]:
     return view.size[0] + 2 * _MARGIN, view.size[1] + _TOP + _BOTTOM
 
 
-def make_overlay(outlines: Image.Image, view: View, named: Sequence[Lesion]) -> Image.Image:
+def make_overlay(
+    outlines: Image.Image,
+    view: View,
+    named: Sequence[Lesion],
+    *,
+    find_colour: Callable[[int], tuple[int, int, int]] = lambda number: RED,
+) -> Image.Image:
     """Return a transparent picture, as large as the frame, of outlines and the numbers of lesions.
 
     Args:
         outlines: as large as the projection, with opacity.
         view: its plane.
         named: lesions whose numbers are written.
+        find_colour: of the line to a lesion, by its number.
     """
     whole = Image.new("RGBA", measure_frame(view), (255, 255, 255, 0))
     whole.paste(outlines, (_MARGIN, _TOP))
-    _write_numbers(ImageDraw.Draw(whole), view, named)
+    _write_numbers(ImageDraw.Draw(whole), view, named, find_colour)
     return whole
 
 
@@ -71,7 +78,12 @@ def write_suv_scale(framed: Image.Image, view: View) -> None:
         write_words(draw, (at, y + 10), words)
 
 
-def _write_numbers(draw: ImageDraw.ImageDraw, view: View, named: Sequence[Lesion]) -> None:
+def _write_numbers(
+    draw: ImageDraw.ImageDraw,
+    view: View,
+    named: Sequence[Lesion],
+    find_colour: Callable[[int], tuple[int, int, int]],
+) -> None:
     if not named:
         return
     width, height = view.size
@@ -83,7 +95,7 @@ def _write_numbers(draw: ImageDraw.ImageDraw, view: View, named: Sequence[Lesion
         for (row, column, lesion), level in zip(side, levels, strict=True):
             outer = width + 2 * _MARGIN - 24 if right else 24
             ends = [(column + _MARGIN, row + _TOP), (outer, level + _TOP)]
-            draw.line(ends, fill=(*RED, 255), width=1)
+            draw.line(ends, fill=(*find_colour(lesion.number), 255), width=1)
             anchor = "lm" if right else "rm"
             write_words(draw, (outer + (3 if right else -3), level + _TOP), str(lesion.number), anchor=anchor, size=16)
 

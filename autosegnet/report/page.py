@@ -132,7 +132,7 @@ def make_page(
         script=Markup(texts["js"]),
         style_hash=_hash_source(texts["css"]),
         script_hash=_hash_source(texts["js"]),
-        facts=_list_facts,
+        facts=list_facts,
         title=title,
         widest=int(SUV_WIDEST),
         suv_black=int(SUV_BLACK),
@@ -179,7 +179,7 @@ def _fill_pictures(pictures: Pictures, shown: Sequence[Lesion], table: LesionTab
 
 
 def _fill_axial(axial: AxialLayers) -> dict[str, Any]:
-    return {name: _encode_source(getattr(axial, name)) for name in ("ct", "hot", "pet", "contour")}
+    return {name: encode_source(getattr(axial, name)) for name in ("ct", "hot", "pet", "contour")}
 
 
 def _fill_tables(table: LesionTable, shown: Sequence[Lesion]) -> dict[str, Any]:
@@ -201,12 +201,12 @@ def _fill_tables(table: LesionTable, shown: Sequence[Lesion]) -> dict[str, Any]:
 def _fill_layers(layers: Layers) -> dict[str, str]:
     return {
         "name": layers.name,
-        "base": _encode_source(layers.base),
-        "overlay": _encode_source(layers.overlay),
+        "base": encode_source(layers.base),
+        "overlay": encode_source(layers.overlay),
     }
 
 
-def _list_facts(pairs: Sequence[tuple[str, str]]) -> Any:
+def list_facts(pairs: Sequence[tuple[str, str]]) -> Any:
     """Return a list of names and values; a value may end in a unit after a space that does not break."""
     from markupsafe import Markup
 
@@ -214,7 +214,8 @@ def _list_facts(pairs: Sequence[tuple[str, str]]) -> Any:
     return Markup("<dl>{}</dl>").format(Markup("").join(item.format(name, value) for name, value in pairs))
 
 
-def _encode_source(png: bytes) -> str:
+def encode_source(png: bytes) -> str:
+    """Return a PNG file as the source of a picture in the page."""
     return "data:image/png;base64," + b64encode(png).decode("ascii")
 
 
