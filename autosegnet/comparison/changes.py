@@ -53,7 +53,8 @@ class LesionChange:
     Args:
         number: from 1, in the order of the larger of both volumes; the same in table, pictures and files.
         fate: what happened.
-        baseline, followup: figures of both dates.
+        baseline: figures of the earlier date.
+        followup: figures of the later date.
         overlap_ml: of the aligned lesions.
         distance_mm: of the nearest voxel centres of linked lesions, the largest over the links; None without a link.
         is_cut: whether the other date's field of view cuts a lesion.

@@ -44,7 +44,8 @@ def compare_studies(
     """Compare two studies of one patient.
 
     Args:
-        baseline, followup: a folder with one study or with a result of `predict --result`, or `VisitFiles`.
+        baseline: a folder with one study or with a result of `predict --result`, or `VisitFiles`.
+        followup: likewise, of the later date.
         segmenter: makes the masks that are missing; None opens the weights as the command line does, if one is.
         different_ids: take both for one patient although headers differ.
         any_order: keep the order although dates say otherwise.

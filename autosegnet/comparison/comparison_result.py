@@ -25,7 +25,8 @@ class Comparison:
     """What changed between two dates.
 
     Args:
-        baseline, followup: the visits.
+        baseline: the earlier visit.
+        followup: the later visit.
         warp: from follow-up to baseline.
         check: figures of the registration.
         matched: links between lesions.
