@@ -16,17 +16,41 @@ from autosegnet.runtime.exit import run_program
 from autosegnet.runtime.log import log_to
 
 _COMMANDS = {
-    "predict": ("predict_command", "segment the lesions of one study"),
-    "batch": ("batch_command", "segment every study below a folder, and resume"),
-    "summarize": ("summarize_command", "make the tables and the overview of a batch's OUTPUT"),
-    "measure": ("measure_command", "measure a mask that exists: table, report, DICOM results"),
-    "compare": ("compare_command", "compare two studies of one patient: matched lesions, change"),
-    "suv": ("suv_command", "convert the PET of a DICOM folder to SUV, and print how"),
-    "evaluate": ("evaluate_command", "compare masks with the truth: DSC, FPV, FNV and more"),
-    "rank": ("evaluate_command", "rank several teams by the challenge's rules"),
-    "weights": ("weights_command", "verify, describe or import the folds"),
+    "predict": (
+        "predict_command",
+        "segment the lesions of one study",
+        "predict --pet SUV.nii.gz --ct CT.nii.gz --output mask.nii.gz --report report/",
+    ),
+    "batch": ("batch_command", "segment every study below a folder, and resume", "batch STUDIES/ MASKS/ --report"),
+    "summarize": ("summarize_command", "make the tables and the overview of a batch's OUTPUT", "summarize MASKS/"),
+    "measure": (
+        "measure_command",
+        "measure a mask that exists: table, report, DICOM results",
+        "measure --mask mask.nii.gz --pet SUV.nii.gz --ct CT.nii.gz --report report/",
+    ),
+    "compare": (
+        "compare_command",
+        "compare two studies of one patient: matched lesions, change",
+        "compare baseline/ followup/ --output comparison/",
+    ),
+    "suv": (
+        "suv_command",
+        "convert the PET of a DICOM folder to SUV, and print how",
+        "suv DICOM/ --output suv.nii.gz",
+    ),
+    "evaluate": (
+        "evaluate_command",
+        "compare masks with the truth: DSC, FPV, FNV and more",
+        "evaluate --prediction MASKS/ --truth LABELS/ --output metrics.csv",
+    ),
+    "rank": (
+        "evaluate_command",
+        "rank several teams by the challenge's rules",
+        "rank --output ranking.csv ours=metrics.csv theirs=their_metrics.csv",
+    ),
+    "weights": ("weights_command", "verify, describe or import the folds", "weights verify"),
 }
-"""Each command's module, with `add_<command>_arguments` and `run_<command>`, and what it does."""
+"""Each command's module, with `add_<command>_arguments` and `run_<command>`, what it does, and an example."""
 
 
 def main() -> None:
@@ -35,7 +59,10 @@ def main() -> None:
 
 
 def _run_command_line() -> None:
-    args = _make_parser(sys.argv[1:]).parse_args()
+    parser = _make_parser(sys.argv[1:])
+    args = parser.parse_args()
+    if args.command is None:
+        parser.error(f"no COMMAND; expected one of {', '.join(_COMMANDS)}; autosegnet --help explains them")
     log_to(sys.stderr)
     args.run(args)
 
@@ -44,10 +71,12 @@ def _make_parser(arguments: list[str]) -> Parser:
     """Return a parser that knows all commands, and the options of the one that is named; the others stay unimported."""
     parser = Parser(prog="autosegnet", description="Lesion segmentation in whole-body FDG PET/CT.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.epilog = "autosegnet COMMAND --help explains a command."
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for name, (module, about) in _COMMANDS.items():
-        command = commands.add_parser(name, help=about)
+    for name, (module, about, example) in _COMMANDS.items():
+        described = f"{about[0].upper()}{about[1:]}."
+        command = commands.add_parser(name, help=about, description=described, epilog=f"Example: autosegnet {example}")
         if name == named:
             of_command = import_module(f"autosegnet.cli.{module}")
             command.set_defaults(run=getattr(of_command, f"run_{name}", None))

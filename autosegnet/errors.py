@@ -1,4 +1,4 @@
-"""The few exception types that end a run, each with its exit code, and how names of files enter a message.
+"""The few exception types that end a run, each with its exit code, and how names and counts enter a message.
 
 Every message is one line that says what was found, what was expected, and where.
 """
@@ -64,3 +64,15 @@ def format_list(names: list[str], most: int = 8) -> str:
     """Return the first few names in order, each shortened, and how many more there are."""
     text = ", ".join(format_path(name, 80) for name in sorted(names)[:most])
     return text + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def format_count(number: int, noun: str) -> str:
+    """Return a number and its noun: "1 study", "3 studies"."""
+    return f"{number} {noun if number == 1 else form_plural(noun)}"
+
+
+def form_plural(noun: str) -> str:
+    """Return the plural of an English noun that forms it regularly."""
+    if noun.endswith("y"):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"

@@ -62,11 +62,11 @@ class Judgement:
     @property
     def summary(self) -> str:
         """Return the figures in one line."""
-        parts = [f"mean SUV {self.mean_suv:.2f} over {self.body_l:.1f} l of tissue"]
+        parts = [f"image checks: mean SUV {self.mean_suv:.2f} over {self.body_l:.1f} l of tissue"]
         if self.air_hu is not None:
             parts.append(f"CT {self.air_hu:.0f} HU where the PET is cold")
         if self.rival is not None:
-            parts.append(f"best other place of the CT {self.rival.gain:.2f}")
+            parts.append(f"the CT elsewhere fits at most {self.rival.gain:.2f} times as well")
         return ", ".join(parts)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet import __version__
-from autosegnet.errors import escape
+from autosegnet.errors import escape, format_count
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -193,4 +193,4 @@ def log_lesions(mask: sitk.Image) -> None:
     whole = view_voxels(mask)
     labels, count = label_lesions(whole[find_occupied_box(whole)])
     volume_ml = float(measure_volumes_ml(labels, count, spacing_mm=mask.GetSpacing()).sum())
-    log.info("%d lesion%s, %.2f ml", count, "" if count == 1 else "s", volume_ml)
+    log.info("%s, %.2f ml", format_count(count, "lesion"), volume_ml)

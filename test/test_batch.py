@@ -321,7 +321,7 @@ def test_bad_studies_are_reported_at_the_end_and_stop_nobody(tmp_path, batch) ->
     done = batch()
     assert done.code == 3
     *_, first, second, last = done.log.splitlines()
-    assert last.startswith("autosegnet: error: 2 of 4 studies failed, expected none: b, c;")
+    assert last.startswith("autosegnet: error: 2 of 4 studies failed: b, c;")
     assert "failed: b: no CTres or CT" in first
     assert "failed: c: " in second
     assert [rows(tmp_path)[case]["status"] for case in "abcd"] == ["done", "failed", "failed", "done"]

@@ -104,7 +104,7 @@ def test_an_image_among_the_slices_that_is_none_is_put_aside_alone(study, image,
     with caplog.at_level(logging.INFO):
         _, ct = pair(study)
     assert len(ct.headers) == SLICES
-    assert "1 images of the CT number 2" in caplog.text
+    assert "1 image of the CT number 2" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_images_in_no_layout_are_told(tmp_path: Path, caplog: pytest.LogCaptureF
     touch(tmp_path, "p/SUV.nii", "p/CT.nii", "p/SEG.nii", "q/head.nii.gz", "labelsTr/a.nii.gz")
     with caplog.at_level(logging.WARNING, "autosegnet.batch.find"):
         assert list(found(tmp_path)) == ["p"]
-    assert "1 images in no known layout are ignored: q/head.nii.gz" in caplog.text
+    assert "ignored 1 image in no known layout: q/head.nii.gz" in caplog.text
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:

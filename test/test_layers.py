@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "postprocess": {"geometry"},
     "corrections": {"errors", "geometry", "io", "lesions", "study"},
     "pipeline": {"geometry", "study", "model", "preprocess", "postprocess"},
-    "report": {"geometry", "scan", "study", "lesions"},
+    "report": {"errors", "geometry", "scan", "study", "lesions"},
     "viewer": {"geometry", "study", "preprocess", "lesions", "report"},
     "outputs": {
         "errors", "corrections", "geometry", "scan", "io", "lesions", "loading", "model", "report", "viewer",

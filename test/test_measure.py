@@ -73,7 +73,7 @@ def test_flagged_lesions_are_left_out_on_request_and_told(folder, tmp_path, monk
     organs = ("--organs", folder / "organs.mha", "--organ-table", folder / "names.json", "--drop-flagged")
     assert measure(monkeypatch, folder, "--mask", folder / "mask.nii.gz", "--report", report, *organs) == 0
     assert len(rows_of(report)) == 1
-    assert "left out: 1 lesions" in capfd.readouterr().err
+    assert "left out: 1 lesion," in capfd.readouterr().err
     assert "Left out on request" in (report / "report.html").read_text()
 
 

@@ -20,7 +20,7 @@ from autosegnet.batch.layouts import (
     group_by_stem,
     name_bids_image,
 )
-from autosegnet.errors import InputError, format_list, format_path
+from autosegnet.errors import InputError, format_count, format_list, format_path
 from autosegnet.io import IMAGE_SUFFIXES, strip_suffix
 from autosegnet.io.folders import advise_to_unzip, name_case, refuse_archive, walk_folders
 from autosegnet.io.layout_names import LABEL_FOLDERS, MASK_STEM, TREE_STEMS
@@ -77,7 +77,8 @@ def find_studies(
     if not studies:
         raise InputError(f"found no study in {format_path(root)}; {_EXPECTED}{_advise(root, leave_out)}")
     if walk.left_alone:
-        log.warning("%d images in no known layout are ignored: %s", len(walk.left_alone), format_list(walk.left_alone))
+        count = format_count(len(walk.left_alone), "image")
+        log.warning("ignored %s in no known layout: %s", count, format_list(walk.left_alone))
     return _name_once(studies)
 
 
@@ -112,7 +113,7 @@ class _Walk:
             self._found += session.find_studies()
             self.left_alone += [str(path.relative_to(self._root)) for path in session.unpaired]
         if files:
-            log.info("looking for DICOM in %d files", files)  # a few milliseconds each
+            log.info("looking for DICOM in %s", format_count(files, "file"))  # a few milliseconds each
         where = workers if files >= _WORTH_PROCESSES else None
         cases = {study.case for study in self._found}  # beside images, an unreadable file is not reported as a study
         dicom = find_dicom_studies(folders, self._root, search, where)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from autosegnet.batch.record import Places, StudyRow, read_record
-from autosegnet.errors import escape
+from autosegnet.errors import escape, format_count
 from autosegnet.io import encode_text, write_files
 from autosegnet.report import REPORT_PAGE
 
@@ -75,7 +75,9 @@ def _format_page(output: Path, shown: list[_Shown]) -> Iterator[bytes]:
     pending = sum(study.row.status == "pending" for study in shown)
     warned = sum(bool(study.warnings) for study in shown)
     head, tail = page.split("<!-- rows -->")
-    counts = f"{len(shown)} studies: {len(shown) - failed - pending} done, {pending} pending, {failed} failed"
+    counts = (
+        f"{format_count(len(shown), 'study')}: {len(shown) - failed - pending} done, {pending} pending, {failed} failed"
+    )
     counts += f"; {warned} with warnings"
     headings = "".join(f"<th>{name}<small>{unit}</small></th>" for name, unit, _, _ in _FIGURES)
     yield encode_text(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from autosegnet.batch.output_lock import Part
 from autosegnet.batch.record import StudyResult, StudyRow, format_summary_csv, format_summary_line
-from autosegnet.errors import AutosegnetError, InputError, OutputError, format_list, format_path
+from autosegnet.errors import AutosegnetError, InputError, OutputError, format_count, format_list, format_path
 from autosegnet.io import write_text
 
 log = logging.getLogger(__name__)
@@ -76,14 +76,14 @@ class State:
             AutosegnetError: some failed because of a bug.
         """
         where = format_path(self._path)
-        log.info("%d studies: %s; %s", len(self.rows), self.counts, where)
+        log.info("%s: %s; see %s", format_count(len(self.rows), "study"), self.counts, where)
         failed = [row for row in self.rows.values() if row.status == "failed"]
         for row in failed:
             log.error("failed: %s: %s", row.case, row.reason)
         if not failed:
             return
         cases = format_list([row.case for row in failed])
-        message = f"{len(failed)} of {len(self.rows)} studies failed, expected none: {cases}; {where} has the reasons"
+        message = f"{len(failed)} of {format_count(len(self.rows), 'study')} failed: {cases}; {where} has the reasons"
         if self._bugs:
             raise AutosegnetError(f"{message}; {format_list([*self._bugs])} because of a bug; the traceback is above")
         raise InputError(message)

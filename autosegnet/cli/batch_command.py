@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from autosegnet.cli.options import add_engine_arguments, add_file_arguments, choose_weights
 from autosegnet.cli.suv_command import add_mode_argument
-from autosegnet.errors import InputError, UsageError, format_list, format_path
+from autosegnet.errors import InputError, UsageError, format_count, format_list, format_path
 from autosegnet.runtime.workers import Workers, add_worker_arguments, choose_workers
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _run_locked(
     refuse_replacing(args.output, summary, studies, root=args.input, others=read)
     rows, tasks = plan_studies(args, choose_part(studies, part), weights.recipe, entries)
     state = State(summary, rows)
-    log.info("%d studies: %s", len(rows), state.counts)
+    log.info("%s: %s", format_count(len(rows), "study"), state.counts)
     state.open()
     try:
         work = SegmentStudies(weights, args.device, open_engine, source, target)

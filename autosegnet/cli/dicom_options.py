@@ -24,12 +24,12 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         "--dicom-seg-segments",
         choices=["all", "per-lesion"],
         default="all",
-        help="one segment in all, or one per lesion (default: %(default)s)",
+        help="one segment for all lesions, or one per lesion (default: %(default)s)",
     )
     group.add_argument("--dicom-sr", type=Path, metavar="FILE", help="the lesions' figures as measurement report (SR)")
     group.add_argument("--rtstruct", type=Path, metavar="FILE", help="the lesions' outlines as structure set")
     group.add_argument(
-        "--dicom-anonymous", action="store_true", help="leave the patient and the study's attributes out of them"
+        "--dicom-anonymous", action="store_true", help="leave patient and study attributes out of these files"
     )
 
 

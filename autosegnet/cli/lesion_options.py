@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autosegnet.errors import UsageError
+from autosegnet.errors import UsageError, format_count
 
 if TYPE_CHECKING:
     from autosegnet.lesions import BodySize, LesionTable, OrganLabels, Selection
@@ -38,7 +38,7 @@ def add_lesion_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--viewer", type=Path, metavar="FILE.html",
-        help="also a page to look through PET, CT and lesions and to click corrections; one file that works offline",
+        help="also write a page to look through PET, CT and lesions and to click corrections; it works offline",
     )  # fmt: skip
     group.add_argument(
         "--title", default="", help="title of the report and the viewer's page; without it, they name nobody"
@@ -110,7 +110,7 @@ def log_selection(table: LesionTable) -> None:
     from autosegnet.lesions.references import warn_of_liver
 
     for left in table.left_out:
-        log.info("left out: %d lesions, %.2f ml, %s", left.lesions, left.volume_ml, left.reason)
+        log.info("left out: %s, %.2f ml, %s", format_count(left.lesions, "lesion"), left.volume_ml, left.reason)
     for lesion in table.lesions:
         if lesion.site.flag:
             log.info("lesion %d may be physiological: %s", lesion.number, lesion.site.flag)

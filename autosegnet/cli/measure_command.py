@@ -20,7 +20,7 @@ from autosegnet.cli.lesion_options import (
     read_organs,
 )
 from autosegnet.cli.suv_command import add_input_arguments, collect_input_options
-from autosegnet.errors import UsageError
+from autosegnet.errors import UsageError, format_count
 from autosegnet.outputs import describe_scan_rows, describe_suv, make_context, make_report, make_viewer, write_results
 from autosegnet.runtime.log import keep_study_warnings
 
@@ -147,6 +147,6 @@ def _describe(loaded: LoadedStudy, warnings: list[str]) -> Provenance:
 
 
 def _print_body(args: argparse.Namespace, lesions: int, tmtv_ml: float, tlg_g: float) -> None:
-    log.info("%d lesion%s, %.2f ml, TLG %.2f g", lesions, "" if lesions == 1 else "s", tmtv_ml, tlg_g)
+    log.info("%s, %.2f ml, TLG %.2f g", format_count(lesions, "lesion"), tmtv_ml, tlg_g)
     if args.report is not None:
         log.info("report: %s", args.report)

@@ -28,19 +28,20 @@ class Parser(argparse.ArgumentParser):
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose weights and device."""
-    parser.add_argument(
+    group = parser.add_argument_group("network")
+    group.add_argument(
         "--weights",
         type=Path,
         metavar="DIR",
         help="folder with recipe.json and folds (default: $AUTOSEGNET_WEIGHTS, /opt/ml/model, the bundled weights)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--device",
         choices=DEVICES,
         default="auto",
         help="auto: cuda if there is one, else cpu; mps: Apple GPU; reference: plain torch, CPU (default: %(default)s)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--fast",
         action="store_true",
         help="run a few large slabs instead of overlapping windows: faster; the mask differs",
@@ -60,13 +61,14 @@ def add_file_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup
         "--nifti-form",
         choices=NIFTI_FORMS,
         default=NIFTI_FORMS[0],
-        help="of NIfTI files whose sform and qform differ, the one to believe (default: refuse them)",
+        help="which one to believe in NIfTI files whose sform and qform differ (default: both, which refuses them)",
     )
     parser.add_argument(
         "--nonfinite",
         choices=NONFINITE,
         default=NONFINITE[0],
-        help="voxels that are NaN or infinite, as some programs write outside the field of view (default: refuse)",
+        help="how to read voxels that are NaN or infinite, which some programs write outside the field of view "
+        "(default: refuse)",
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ from autosegnet.cli.lesion_options import (
 )
 from autosegnet.cli.options import add_engine_arguments
 from autosegnet.cli.suv_command import add_input_arguments, collect_input_options
-from autosegnet.errors import UsageError
+from autosegnet.errors import UsageError, format_path
 from autosegnet.outputs import log_lesions, make_context, make_report, make_viewer, write_results
 from autosegnet.runtime.progress import show_passes
 
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
     from autosegnet.lesions import LesionTable, OrganLabels
     from autosegnet.segmenter import Result
 
+log = logging.getLogger(__name__)
+
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `autosegnet predict`."""
     parser.add_argument("--pet", type=Path, required=True, help="PET in SUV, .mha, .nii or .nii.gz, or a DICOM folder")
     parser.add_argument(
-        "--ct", type=Path, required=True, help="CT in HU, on any grid, likewise; may be the same folder"
+        "--ct", type=Path, required=True, help="CT in HU on any grid, in any of these forms; may be the same folder"
     )
     parser.add_argument("--output", type=Path, metavar="MASK", help="mask on the PET's grid; needed without --result")
     parser.add_argument(
@@ -45,21 +49,26 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         help="mask, probability and report in a folder that `compare` takes; study.json names where PET and CT lie",
     )
     parser.add_argument(
-        "--report", type=Path, metavar="DIR", help="also report.html, its pictures, lesions.csv and .json"
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="also write report.html, its pictures, lesions.csv and lesions.json into DIR",
     )
-    parser.add_argument("--probability", type=Path, metavar="FILE", help="also the probability of lesion, float32")
+    parser.add_argument(
+        "--probability", type=Path, metavar="FILE", help="also write the probability of lesion, float32"
+    )
     parser.add_argument(
         "--uncertainty",
         type=Path,
         metavar="FILE",
-        help="also the standard deviation between the folds' probabilities; takes 4 bytes x voxels x folds more memory",
+        help="also write the standard deviation of the folds' probabilities; takes 4 bytes x voxels x folds of memory",
     )
     add_lesion_arguments(parser)
     parser.add_argument(
         "--clicks",
         type=Path,
         metavar="FILE",
-        help="a reader's clicks and scribbles, JSON, which correct the mask (grand-challenge's lesion-clicks.json)",
+        help="JSON file of clicks and scribbles, which correct the mask (grand-challenge's lesion-clicks.json)",
     )
     add_input_arguments(parser)
     add_result_arguments(parser)
@@ -117,6 +126,7 @@ def run_predict(args: argparse.Namespace) -> None:
     if args.report is not None and table is not None:
         pages = make_report(mask, result.loaded, result.provenance, table, title=args.title)
     write_results(files, args.report, pages)
+    _log_outputs(args, files)
     log_lesions(mask)
 
 
@@ -137,6 +147,13 @@ def _place_in_result(args: argparse.Namespace) -> None:
     args.output = args.result / MASK_FILE
     args.probability = args.probability or args.result / PROBABILITY_FILE
     args.report = args.report or args.result
+
+
+def _log_outputs(args: argparse.Namespace, files: Iterable[Path]) -> None:
+    from autosegnet.report import REPORT_PAGE
+
+    written = [*files, *([] if args.report is None else [args.report / REPORT_PAGE])]
+    log.info("wrote %s", ", ".join(map(format_path, written)))
 
 
 def _wants_figures(args: argparse.Namespace, results: DicomResults) -> bool:

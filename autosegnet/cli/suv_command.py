@@ -45,23 +45,27 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how PET and CT are to be read."""
     group = parser.add_argument_group("reading DICOM and Bq/ml")
     group.add_argument(
-        "--pet-series", default="", metavar="UID", help="which PET of a DICOM folder, by (the end of) UID"
+        "--pet-series", default="", metavar="UID", help="PET series of a DICOM folder, by its UID or the end of it"
     )
-    group.add_argument("--ct-series", default="", metavar="UID", help="which CT of a DICOM folder, by (the end of) UID")
+    group.add_argument(
+        "--ct-series", default="", metavar="UID", help="CT series of a DICOM folder, by its UID or the end of it"
+    )
     add_mode_argument(group)
     group.add_argument(
-        "--pet-unit", choices=["suv", "bqml"], default="suv", help="of a PET file (default: %(default)s)"
+        "--pet-unit", choices=["suv", "bqml"], default="suv", help="unit of a PET file (default: %(default)s)"
     )
     group.add_argument("--pet-sidecar", type=Path, metavar="FILE.json", help="PET-BIDS sidecar of a PET file in Bq/ml")
     add_file_arguments(group)
-    facts = parser.add_argument_group("facts that take the place of what header or sidecar say; every output tells so")
+    facts = parser.add_argument_group("facts that replace those of header or sidecar; every output says so")
     _add_fact_arguments(facts)
     facts.add_argument("--same-frame", action="store_true", help="PET and CT lie in one frame of reference")
 
 
 def add_mode_argument(group: argparse._ArgumentGroup) -> None:
     """Add the option that says how SUV of a PET in DICOM is derived."""
-    group.add_argument("--suv-mode", choices=MODES, default=MODES[0], help="SUV of a DICOM PET (default: %(default)s)")
+    group.add_argument(
+        "--suv-mode", choices=MODES, default=MODES[0], help="how SUV is derived from a DICOM PET (default: %(default)s)"
+    )
 
 
 def collect_input_options(args: argparse.Namespace) -> InputOptions:

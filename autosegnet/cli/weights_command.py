@@ -22,14 +22,19 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
     info = actions.add_parser("info", help="what the weights are and how they were made, as JSON")
     info.set_defaults(run=_print_info)
     for action in (verify, info):
-        action.add_argument("--weights", type=Path, metavar="DIR", help="default: as for predict")
+        action.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights (default: as for predict)")
     imported = actions.add_parser("import", help="make a folder of weights from files of torch.save, one per fold")
-    imported.add_argument("folds", type=Path, nargs="+", metavar="FOLD.pth")
-    imported.add_argument("--output", type=Path, required=True, metavar="DIR")
-    imported.add_argument("--fold-weights", type=float, nargs="+", default=[], metavar="W", help="default: plain mean")
-    imported.add_argument("--validation-dsc", type=float, nargs="+", default=[], metavar="DSC")
+    imported.add_argument("folds", type=Path, nargs="+", metavar="FOLD.pth", help="one file per fold, in order")
+    imported.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    share = "share of each fold in the mean of logits (default: equal)"
+    imported.add_argument("--fold-weights", type=float, nargs="+", default=[], metavar="W", help=share)
+    score = "mean validation DSC of each fold, for the recipe"
+    imported.add_argument("--validation-dsc", type=float, nargs="+", default=[], metavar="DSC", help=score)
     imported.add_argument(
-        "--crop", choices=["body", "ct_foreground"], default="ct_foreground", help="%(default)s fits the authors' folds"
+        "--crop",
+        choices=["body", "ct_foreground"],
+        default="ct_foreground",
+        help="how the body is cropped (default: %(default)s, which fits the authors' folds)",
     )
     default = Recipe()
     imported.add_argument(
@@ -38,7 +43,7 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         default=default.spacing_mm,
         metavar=("X", "Y", "Z"),
-        help="mm, as the folds were trained (default: %(default)s)",
+        help="mm, as the folds were trained (default: 2 2 2)",
     )
     imported.add_argument(
         "--patch",
@@ -46,7 +51,7 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         default=default.patch,
         metavar=("X", "Y", "Z"),
-        help="window in voxels, multiples of 16 (default: %(default)s)",
+        help="window in voxels, multiples of 16 (default: 192 192 192)",
     )
     imported.add_argument(
         "--ct-window",
@@ -54,10 +59,13 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         default=default.ct_window_hu,
         metavar=("LOW", "HIGH"),
-        help="HU that the CT was clipped to in training (default: %(default)s)",
+        help="HU that the CT was clipped to in training (default: -1024 1024)",
     )
     imported.add_argument(
-        "--suv-limit", type=float, metavar="SUV", help="what the PET was clipped to in training (default: not clipped)"
+        "--suv-limit",
+        type=float,
+        metavar="SUV",
+        help="SUV that the PET was clipped to in training (default: not clipped)",
     )
     imported.add_argument(
         "--last-step",
@@ -69,7 +77,7 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         "--storage",
         choices=["float16", "int8"],
         default="float16",
-        help="int8: three fifths of the space; default: %(default)s",
+        help="how the folds are stored; int8 takes three fifths of the space (default: %(default)s)",
     )
     imported.add_argument("--description", default="", help="what the folds were trained on, in one sentence")
     imported.set_defaults(run=_import)

@@ -12,6 +12,7 @@ from autosegnet.corrections.clicks import Clicks
 from autosegnet.corrections.growth import REACH_MM, Surroundings, grow_lesion
 from autosegnet.corrections.removal import find_removed
 from autosegnet.corrections.strokes import Voxels, group_strokes
+from autosegnet.errors import format_count
 from autosegnet.geometry import Box, Grid, find_occupied_box, make_image, resample, view_voxels
 from autosegnet.lesions import label_lesions
 from autosegnet.study import AIR_HU, Study
@@ -65,7 +66,7 @@ def correct_mask(probability: sitk.Image, study: Study, clicks: Clicks) -> sitk.
         mask[box] |= grow_lesion(around)
     mask[tuple(background.T)] = False
     mask[tuple(tumor.T)] = True
-    log.info("corrected by %d clicks: %s", len(clicks), clicks.describe())
+    log.info("corrected by %s: %s", format_count(len(clicks), "click"), clicks.describe())
     return make_image(mask.astype(np.uint8), grid)
 
 

@@ -10,7 +10,7 @@ from autosegnet.dicom.kinds import ATTENUATION
 from autosegnet.dicom.listing import describe_series, explain_no_choice, list_series
 from autosegnet.dicom.rank import measure_coverage, rank_series
 from autosegnet.dicom.series import Series
-from autosegnet.errors import InputError
+from autosegnet.errors import InputError, format_count
 from autosegnet.geometry import Grid
 from autosegnet.suv.stated import StatedFacts
 
@@ -142,4 +142,4 @@ def _log_aside(chosen: Series, others: list[Series]) -> None:
     if others:
         log.info("%d %s series put aside: %s", len(others), chosen.kind, "; ".join(s.summary for s in others))
     for reason, count in chosen.aside:
-        log.info("%d images of the %s put aside: %s", count, chosen.name, reason)
+        log.info("%s of the %s put aside: %s", format_count(count, "image"), chosen.name, reason)

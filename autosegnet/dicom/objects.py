@@ -8,7 +8,7 @@ from typing import Final
 
 from autosegnet.dicom.header import Header
 from autosegnet.dicom.parse import PREAMBLE, find_header, get_size, read_start
-from autosegnet.errors import InputError, format_path
+from autosegnet.errors import InputError, format_count, format_path
 from autosegnet.io.folders import advise_to_unzip, refuse_archive, walk_folders
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ def find_headers(folder: Path, known: Iterable[Header] = ()) -> list[Header]:
             objects.append(path)
     if not headers:
         raise InputError(
-            f"found {len(paths)} files and no DICOM object among them, in {format_path(folder)}{advise_to_unzip(paths)}"
+            f"found {format_count(len(paths), 'file')} but no DICOM object; expected a folder with a DICOM series, "
+            f"in {format_path(folder)}{advise_to_unzip(paths)}"
         )
     for path in find_lost(objects, others):
         raise InputError(describe_lost(path))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autosegnet.errors import format_count
 from autosegnet.evaluation.metrics import CaseMetrics
 
 _MISSING = "-"
@@ -64,7 +65,7 @@ def format_summary(table: Mapping[str, CaseMetrics]) -> str:
     positive = select_positives(table)
     negative = {case: metrics for case, metrics in table.items() if not metrics.is_positive}
     rows = {"all": table, "positives": positive, "negatives": negative}
-    counts = f"{len(table)} cases: {len(positive)} positive, {len(negative)} negative"
+    counts = f"{format_count(len(table), 'case')}: {len(positive)} positive, {len(negative)} negative"
     return f"{counts}\n\n{format_table({name: cases.values() for name, cases in rows.items()}, heading='Over')}"
 
 

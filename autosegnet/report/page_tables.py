@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from autosegnet.errors import format_count
 from autosegnet.lesions import Lesion, LesionTable
 from autosegnet.lesions.lesion_table import find_ratio
 from autosegnet.lesions.reference_regions import Reference
@@ -203,7 +204,8 @@ def describe_suggestions(table: LesionTable) -> list[tuple[str, str]]:
 def list_warnings(table: LesionTable) -> list[str]:
     """Return what a reader must know about the figures."""
     lines = [
-        f"Left out on request: {format_count(left.lesions)}, {format_volume(left.volume_ml)} ml, {left.reason}."
+        f"Left out on request: {format_count(left.lesions, 'lesion')}, {format_volume(left.volume_ml)} ml, "
+        f"{left.reason}."
         for left in table.left_out
     ]
     flagged = [str(lesion.number) for lesion in table.lesions if lesion.site.flag]
@@ -211,11 +213,6 @@ def list_warnings(table: LesionTable) -> list[str]:
         lines.append(f"May be physiological uptake: lesion {', '.join(flagged)}. All figures include it.")
     doubt = warn_of_liver(table.references.liver) if table.is_fdg else ""
     return [*lines, *([f"{doubt[0].upper()}{doubt[1:]}."] if doubt else [])]
-
-
-def format_count(number: int, noun: str = "lesion") -> str:
-    """Return a number and its noun, in the plural if there are several."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def format_volume(value: float) -> str:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
+from autosegnet.errors import form_plural
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _SECONDS_BETWEEN_LINES = 10.0
-_PLURALS = {"study": "studies", "body": "bodies", "pass": "passes"}
 
 
 class TaskProgress:
@@ -75,7 +76,7 @@ def _show(unit: str, stream: TextIO) -> Iterator[Callable[[float, int], None]]:
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    units = _form_plural(unit)
+    units = form_plural(unit)
     layout = f"{{percentage:3.0f}}%|{{bar}}| {{n:.1f}} of {{total}} {units}, {{elapsed}} gone, {{remaining}} left"
     loggers = [logging.getLogger("autosegnet")]
     with tqdm(total=1, file=stream, bar_format=layout) as bar, logging_redirect_tqdm(loggers=loggers):
@@ -102,9 +103,7 @@ class _TimedLines:
         each_s = (now - self._start) / done
         left = format_duration(each_s * (total - done))
         count = f"{done:.1f}".removesuffix(".0")
-        log.info(
-            "%s of %d %s, %.3g s per %s, %s left", count, total, _form_plural(self._unit), each_s, self._unit, left
-        )
+        log.info("%s of %d %s, %.3g s per %s, %s left", count, total, form_plural(self._unit), each_s, self._unit, left)
 
 
 def format_duration(seconds: float) -> str:
@@ -117,7 +116,3 @@ def format_duration(seconds: float) -> str:
         hours, rest = divmod(int(seconds), 3600)
         return f"{hours} h {rest // 60} min"
     return f"{seconds / 86_400:.1f} days"
-
-
-def _form_plural(unit: str) -> str:
-    return _PLURALS.get(unit, f"{unit}s")

@@ -17,21 +17,22 @@ from petct_simulator import label_volumes, pairs_command, simulate_command
 
 # Their modules import torch or read images, and are imported only for the command that was given.
 COMMANDS = {
-    "index": "data folder -> table of cases with cohort, patient and fold",
-    "prepare": "cases -> arrays that training reads",
-    "train": "train one fold; the same command goes on after an interruption",
-    "cross-validate": "evaluate five trained folds on their validation cases, beside thresholds",
-    "starter": "label volumes and real crops -> five starter folds, in so many minutes",
-    "export": "five trained folds -> a folder of weights",
+    "index": "list the cases of a data folder, with cohort, patient and fold",
+    "prepare": "turn cases into arrays for training",
+    "train": "train one fold; repeat the command to continue after an interruption",
+    "cross-validate": "evaluate trained folds on their validation cases, and compare them with thresholds",
+    "starter": "train five starter folds in a given time, from label volumes and real crops",
+    "export": "write trained folds as a folder of weights",
 }
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of all sub-commands; of those in `COMMANDS`, only the chosen one has its arguments."""
-    description = (__doc__ or "").split("\n", 1)[0]
-    parser: argparse.ArgumentParser = Parser(prog="autosegnet-train", description=description)
+    description = "Train, evaluate and export the folds, and simulate studies."
+    epilog = "autosegnet-train COMMAND --help explains a command."
+    parser: argparse.ArgumentParser = Parser(prog="autosegnet-train", description=description, epilog=epilog)
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, what in COMMANDS.items():
         if name == chosen:
             import_module(f"autosegnet_training.{name.replace('-', '_')}").add_arguments(commands)

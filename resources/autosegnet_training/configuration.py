@@ -26,12 +26,13 @@ class TrainingConfiguration:
     """Hold the settings of a run: the paper's; where it is silent, rows 2 to 16 of docs/explanation/decisions.md."""
 
     preset: str = _define_setting("paper", "the preset that the other settings started from")
-    seed: int = _define_setting(0, "of every random number: initial weights, patches, augmentation")
+    seed: int = _define_setting(0, "seed of every random number: initial weights, patches, augmentation")
     epochs: int = _define_setting(
         300, "paper, section 2.4; one epoch sees every training case `patches_per_case` times"
     )
     minutes: float = _define_setting(
-        0.0, "train for so many minutes instead of so many epochs: the cosine follows the clock; 0: by epochs"
+        0.0,
+        "train for this many minutes instead of a number of epochs; the learning rate follows the clock; 0: by epochs",
     )
     patches_per_case: int = _define_setting(1, "random patches of every training case in an epoch")
     batch: int = _define_setting(4, "patches behind one step of the optimiser, over all processes; paper, section 2.4")
@@ -40,18 +41,19 @@ class TrainingConfiguration:
     inference_patch: tuple[int, int, int] = _define_setting(
         (192, 192, 192), "window of validation and of the exported recipe; paper, section 2.5"
     )
-    overlap: float = _define_setting(0.5, "of neighbouring windows; paper, section 2.5")
+    overlap: float = _define_setting(0.5, "overlap of neighbouring windows, as a fraction; paper, section 2.5")
     lesion_patches: float = _define_setting(
-        0.0, "fraction of patches that must hold a lesion voxel, where the case has one"
+        0.0, "fraction of patches that must hold a lesion voxel, if the case has one"
     )
     lesion_first: bool = _define_setting(
         False, "draw a lesion, then its voxel, for these: small lesions come as often as large ones; not in the paper"
     )
     hot_patches: float = _define_setting(0.0, "fraction of the other patches that must hold a voxel of SUV above 4")
     fill_probability: float = _define_setting(
-        0.0, "of laying a case that is smaller than a patch over a patch of a larger case, in place of air around it"
+        0.0,
+        "probability of laying a case smaller than a patch over a patch of a larger case, instead of air around it",
     )
-    labels: str = _define_setting("", "folder that label-volumes wrote; bodies made from it anew for every patch")
+    labels: str = _define_setting("", "folder that label-volumes wrote; every patch gets a newly simulated body")
     simulated_patches: float = _define_setting(0.0, "fraction of patches that show such a body instead of the case")
     initial: str = _define_setting(
         "", "trained network to start from, a state dict (.pt) or a fold (.safetensors); none: random weights"
@@ -59,41 +61,51 @@ class TrainingConfiguration:
 
     optimiser: str = _define_setting("adam", "adam (paper, section 2.4) or adamw")
     learning_rate: float = _define_setting(
-        1e-3, "at the start; a cosine takes it to 0 over the epochs; paper, section 2.4"
+        1e-3, "learning rate at the start; a cosine takes it to 0 over the epochs; paper, section 2.4"
     )
-    weight_decay: float = _define_setting(0.0, "of the optimiser")
+    weight_decay: float = _define_setting(0.0, "weight decay of the optimiser")
     focal_gamma: float = _define_setting(2.0, "exponent of the focal loss; paper, section 2.4")
-    focal_weights: tuple[float, float] = _define_setting((1.0, 100.0), "of background and lesion; paper, section 2.4")
+    focal_weights: tuple[float, float] = _define_setting(
+        (1.0, 100.0), "weights of background and lesion; paper, section 2.4"
+    )
 
     false_volume: float = _define_setting(0.0, "weight of the loss's term for false volume; not in the paper")
 
     affine_probability: float = _define_setting(
-        0.5, "of translation, rotation and scaling of a patch; authors' code of 2024"
+        0.5, "probability of translation, rotation and scaling of a patch; authors' code of 2024"
     )
     translation_voxels: float = _define_setting(10.0, "largest shift along each axis; paper, section 2.2 (ii)")
     rotation_rad: float = _define_setting(pi / 12, "largest axial rotation; paper, section 2.2 (iii)")
     scaling: float = _define_setting(0.1, "scale along each axis is drawn from 1 - scaling to 1 + scaling; paper, (iv)")
-    elastic_probability: float = _define_setting(0.5, "of elastic deformation; authors' code of 2024")
+    elastic_probability: float = _define_setting(0.5, "probability of elastic deformation; authors' code of 2024")
     elastic_sigma: tuple[float, float] = _define_setting(
         (0.0, 1.0), "SD in voxels of the smoothing of the offsets; paper, (v)"
     )
-    elastic_magnitude: tuple[float, float] = _define_setting((0.0, 1.0), "of the offsets in voxels; paper, (v)")
-    gamma_probability: float = _define_setting(0.3, "of gamma correction of CT and PET; authors' code of 2024")
-    gamma: tuple[float, float] = _define_setting((0.7, 1.5), "exponent; paper, section 2.2 (vi)")
-    noise_probability: float = _define_setting(0.5, "of Gaussian noise on CT and PET; authors' code of 2024")
-    noise_sigma: float = _define_setting(0.1, "largest SD; the paper's 1 would destroy a CT in [0, 1]; MONAI's default")
-    flip_probability: float = _define_setting(0.0, "of mirroring along each axis; not in the paper")
-    suv_probability: float = _define_setting(0.0, "of scaling the PET; not in the paper")
+    elastic_magnitude: tuple[float, float] = _define_setting((0.0, 1.0), "range of the offsets in voxels; paper, (v)")
+    gamma_probability: float = _define_setting(
+        0.3, "probability of gamma correction of CT and PET; authors' code of 2024"
+    )
+    gamma: tuple[float, float] = _define_setting((0.7, 1.5), "range of the exponent; paper, section 2.2 (vi)")
+    noise_probability: float = _define_setting(
+        0.5, "probability of Gaussian noise on CT and PET; authors' code of 2024"
+    )
+    noise_sigma: float = _define_setting(
+        0.1, "largest SD of the noise; the paper's 1 would destroy a CT in [0, 1]; MONAI's default"
+    )
+    flip_probability: float = _define_setting(0.0, "probability of mirroring along each axis; not in the paper")
+    suv_probability: float = _define_setting(0.0, "probability of scaling the PET; not in the paper")
     suv_factor: tuple[float, float] = _define_setting((0.8, 1.25), "range of the PET's factor; not in the paper")
 
-    blur_probability: float = _define_setting(0.0, "of blurring the PET; not in the paper")
+    blur_probability: float = _define_setting(0.0, "probability of blurring the PET; not in the paper")
     blur_voxels: tuple[float, float] = _define_setting((0.25, 2.0), "range of the blur's full width at half maximum")
-    cut_probability: float = _define_setting(0.0, "of a field of view that ends inside the patch; not in the paper")
+    cut_probability: float = _define_setting(
+        0.0, "probability of a field of view that ends inside the patch; not in the paper"
+    )
 
     validate_every: int = _define_setting(4, "epochs between validations, besides the last one; authors' code of 2024")
     precision: str = _define_setting(
         "auto",
-        "of the network: auto (bfloat16 or float16 on CUDA, else float32), or one of them (on a CPU with "
+        "arithmetic of the network: auto (bfloat16 or float16 on CUDA, else float32), or one of them (on a CPU with "
         "AVX-512 BF16 instructions, bfloat16 is faster too)",
     )
     channels_last: bool = _define_setting(True, "memory format channels_last_3d")

@@ -46,7 +46,7 @@ class PrepareJob:
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `prepare` to the parser of `autosegnet-train`."""
-    parser = commands.add_parser("prepare", help="cases -> arrays that training reads")
+    parser = commands.add_parser("prepare", help="turn cases into arrays for training")
     parser.add_argument("cases", type=Path, help="table of cases that index wrote")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the arrays")
     add_worker_arguments(parser, "--processes")

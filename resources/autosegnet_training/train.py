@@ -1,6 +1,6 @@
 """The command `train`: one fold, from prepared arrays to the best epoch's weights. Read it from top to bottom.
 
-One process, or several under `torchrun`. Given again, the same command goes on where it stopped, with the same result.
+One process, or several under `torchrun`. The same command continues a stopped run, with the same result.
 Source: paper, sections 2.2 to 2.4.
 """
 
@@ -41,7 +41,7 @@ _NOT_VALIDATED = {"dsc": math.nan, "fpv_ml": math.nan, "fnv_ml": math.nan, "nega
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `train` to the parser of `autosegnet-train`."""
-    parser = commands.add_parser("train", help="train one fold; the same command goes on after an interruption")
+    parser = commands.add_parser("train", help="train one fold; repeat the command to continue after an interruption")
     parser.add_argument("prepared", type=Path, metavar="DIR", help="folder that prepare wrote")
     parser.add_argument("--fold", type=int, required=True, help="whose cases are for validation")
     parser.add_argument("--output", type=Path, required=True, metavar="RUNS", help="the run goes to RUNS/fold_K")
