@@ -135,8 +135,8 @@ SHEARED[0, 1] = 1.0
     ("image", "error", "message"),
     [
         ((np.zeros((4, 4, 4, 2)), np.eye(4)), InputError, "shape"),
-        ((np.zeros((4, 4, 4), complex), np.eye(4)), InputError, "complex128 values"),
-        ((np.full((4, 4, 4), np.nan), np.eye(4)), InputError, "not finite"),
+        ((np.zeros((4, 4, 4), complex), np.eye(4)), InputError, "type complex128"),
+        ((np.full((4, 4, 4), np.nan), np.eye(4)), InputError, "NaN or infinite"),
         ((np.zeros((4, 4, 4)), np.zeros((4, 4))), InputError, "singular"),
         ((np.zeros((4, 4, 4)), SHEARED), InputError, "sheared"),
         ((np.zeros((4, 4, 4)), np.eye(3)), InputError, "4 x 4"),

@@ -12,10 +12,11 @@ from autosegnet.comparison.changes import BodyChange, DateFigures, LesionChange,
 from autosegnet.comparison.matching import BESIDE_MM, NEAR_MM, OVERLAP_SHARE
 from autosegnet.comparison.pictures import COLOURS, DateProjection, SlicePair
 from autosegnet.comparison.registration import SPLINE_MM
+from autosegnet.errors import format_count
 from autosegnet.outputs import describe_scan_rows
 from autosegnet.report.annotate import SUV_BLACK
 from autosegnet.report.page import encode_source, list_facts
-from autosegnet.report.page_tables import format_count, format_suv, format_volume
+from autosegnet.report.page_tables import format_suv, format_volume
 
 if TYPE_CHECKING:
     from autosegnet.comparison.comparison_result import Comparison
@@ -160,7 +161,7 @@ def _fill_projections(found: Comparison, drawn: tuple[DateProjection, DateProjec
             "overlay": encode_source(one.overlay),
             "width": one.size[0],
             "height": one.size[1],
-            "count": format_count(visit.table.body.lesions),
+            "count": format_count(visit.table.body.lesions, "lesion"),
         }
         for (name, visit), one in zip(visits, drawn, strict=True)
     ]

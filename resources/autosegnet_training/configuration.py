@@ -14,7 +14,7 @@ from typing import Any
 from autosegnet.errors import UsageError
 
 OPTIMISERS = ("adam", "adamw")
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+TRAINING_PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 def _define_setting(default: Any, what: str) -> Any:
@@ -139,7 +139,7 @@ class TrainingConfiguration:
         _require(0.0 <= self.scaling < 1.0, "scaling", self, "from 0 to below 1")
         _require(self.learning_rate > 0.0, "learning_rate", self, "above 0")
         _require(self.optimiser in OPTIMISERS, "optimiser", self, " or ".join(OPTIMISERS))
-        _require(self.precision in PRECISIONS, "precision", self, " or ".join(PRECISIONS))
+        _require(self.precision in TRAINING_PRECISIONS, "precision", self, " or ".join(TRAINING_PRECISIONS))
         _require(
             self.micro_batch >= 0 and (self.micro_batch == 0 or self.batch % self.micro_batch == 0),
             "micro_batch",
