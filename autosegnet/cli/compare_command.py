@@ -78,7 +78,7 @@ def run_compare(args: argparse.Namespace) -> None:
         from autosegnet.segmenter import Segmenter
 
         if not opened:
-            opened.append(Segmenter(args.weights, device=args.device, fast=args.fast))
+            opened.append(Segmenter(args.weights, device=args.device, fast=args.fast, precision=args.precision))
         return opened[0]
 
     baseline, followup = (open_visit(one, open_segmenter) for one in files)
