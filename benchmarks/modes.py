@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from autosegnet.evaluation import CaseMetrics, measure_pair
 from autosegnet.io import write_text
 from autosegnet.model.engine import Engine
-from autosegnet.model.folded import load_folded
 from autosegnet.model.openvino_engine import OpenvinoEngine
 from autosegnet.model.recipe import Precision
 from autosegnet.model.torch_engine import ReferenceEngine
@@ -60,8 +59,7 @@ def open_method(method: str, weights: Weights) -> tuple[Engine, Weights]:
     if method == "reference":
         return ReferenceEngine(weights), chosen
     precision: Precision = "bfloat16" if method.endswith("bf16") else "float32"
-    folds = [load_folded(weights.find_path(fold), fold) for fold in weights.recipe.folds]
-    return OpenvinoEngine(folds, precision=precision), chosen
+    return OpenvinoEngine.from_weights(weights.use_precision(precision)), chosen
 
 
 @contextmanager

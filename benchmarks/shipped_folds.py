@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -37,8 +38,8 @@ def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
     for k, fold in enumerate(weights.recipe.folds):
         trained = open_trained(runs, k)
         state = {key: tensor.numpy() for key, tensor in read_pth(trained.best).items()}
-        stored = load_folded(weights.find_path(fold), fold)
-        engine = OpenvinoEngine([fold_batch_norm(state, where=str(trained.best)), stored])
+        stored = partial(load_folded, weights.find_path(fold), fold)
+        engine = OpenvinoEngine([partial(fold_batch_norm, state, where=str(trained.best)), stored])
         recipe = make_one_fold(weights.recipe)
         for name in trained.description["validation"]:
             case = load(prepared, name)

@@ -11,8 +11,9 @@ those of `network.build_network` (tested to 1e-3 in the logits).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import WeightsError
-from autosegnet.model.network import read_state, refuse_keys
-from autosegnet.model.recipe import Fold
+from autosegnet.model.network import parse_tensors, read_state, read_verified, refuse_keys
+from autosegnet.model.recipe import Fold, Recipe
 from autosegnet.model.weights import Weights
 
 CHANNELS = (32, 64, 128, 256, 512)  # paper, section 2.3; `build_network` names the same ones
@@ -121,6 +122,24 @@ def verify(weights: Weights) -> None:
 def load_networks(weights: Weights) -> list[FoldedNetwork]:
     """Return every fold with as many channels of logits as the recipe needs; raises as `load_folded`."""
     return [load_folded(weights.find_path(f), f, channels=weights.recipe.channels) for f in weights.recipe.folds]
+
+
+def read_folds(weights: Weights) -> list[Callable[[], FoldedNetwork]]:
+    """Read every fold and verify its SHA-256; return what makes the networks, each as large as its file until then.
+
+    Raises:
+        WeightsError: a file is missing or altered. What else `load_folded` refuses is raised when a network is made.
+    """
+    return [
+        partial(_make_network, read_verified(weights.find_path(f), f.sha256), weights.find_path(f), weights.recipe)
+        for f in weights.recipe.folds
+    ]
+
+
+def _make_network(data: bytes, path: Path, recipe: Recipe) -> FoldedNetwork:
+    from safetensors.numpy import load
+
+    return fold_batch_norm(parse_tensors(data, load, path), where=path.name, channels=recipe.channels)
 
 
 def load_folded(path: Path, fold: Fold, *, channels: int = 1) -> FoldedNetwork:

@@ -62,7 +62,7 @@ def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) ->
         WeightsError: the file is missing, altered (SHA-256) or unreadable, or holds numbers of a type that `load` does
             not know.
     """
-    return _parse_tensors(read_verified(path, fold.sha256), load, path)
+    return parse_tensors(read_verified(path, fold.sha256), load, path)
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -73,10 +73,11 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     """
     from safetensors.torch import load
 
-    return _parse_tensors(_read(path), load, path)
+    return parse_tensors(_read(path), load, path)
 
 
-def _parse_tensors(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path) -> dict[str, T]:
+def parse_tensors(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path) -> dict[str, T]:
+    """Return the tensors in the bytes of a safetensors file; raises as `read_state` if they cannot be read."""
     from safetensors import SafetensorError
 
     try:

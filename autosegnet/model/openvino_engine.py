@@ -6,14 +6,14 @@ The graph is made from the weights' file at every start, which takes less time t
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import UsageError
-from autosegnet.model.folded import Convolution, FoldedNetwork, evaluate, load_networks
+from autosegnet.model.folded import Convolution, FoldedNetwork, evaluate, read_folds
 from autosegnet.model.openvino_import import opset, ov
 from autosegnet.model.recipe import Precision
 from autosegnet.model.weights import Weights
@@ -33,16 +33,16 @@ def has_bfloat16() -> bool:
 class OpenvinoEngine:
     """One fold at a time compiled for the CPU.
 
-    The folds are read and checked at the start and kept in float32. One of them is compiled, for one size of window,
-    until another fold or size is asked for, because the buffers of a compiled fold take a gigabyte, while compiling
-    takes only a fraction of a second.
+    The folds are read and verified at the start, and kept as they are stored, which takes half the memory of float32.
+    One of them is compiled, for one size of window, until another fold or size is asked for: the buffers of a compiled
+    fold take a gigabyte, while compiling takes a fraction of a second.
     """
 
-    def __init__(self, networks: Sequence[FoldedNetwork], *, precision: Precision = "float32") -> None:
+    def __init__(self, networks: Sequence[Callable[[], FoldedNetwork]], *, precision: Precision = "float32") -> None:
         """Take the folds.
 
         Args:
-            networks: one per fold.
+            networks: what makes the network of each fold.
             precision: of the arithmetic.
 
         Raises:
@@ -60,8 +60,8 @@ class OpenvinoEngine:
 
     @classmethod
     def from_weights(cls, weights: Weights) -> Self:
-        """Load and verify the folds of an ensemble; raise WeightsError if one cannot be trusted."""
-        return cls(load_networks(weights), precision=weights.recipe.precision)
+        """Read and verify the folds of an ensemble; raise WeightsError if one is missing or altered."""
+        return cls(read_folds(weights), precision=weights.recipe.precision)
 
     @property
     def name(self) -> str:
@@ -86,7 +86,7 @@ class OpenvinoEngine:
         return logits[0] if len(logits) == 1 else logits
 
     def _compile_for(self, fold: int, shape: tuple[int, ...]) -> ov.InferRequest:
-        model = build_graph(self._networks[fold], (1, *shape))
+        model = build_graph(self._networks[fold](), (1, *shape))
         return self._core.compile_model(model, "CPU", self._options).create_infer_request()
 
 

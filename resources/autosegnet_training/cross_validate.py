@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -178,7 +179,7 @@ def _open_best(best: Path, device: torch.device) -> Engine:
         return NetworkEngine(make_network(state, where=str(best)).to(device), device)
     from autosegnet.model.openvino_engine import OpenvinoEngine
 
-    return OpenvinoEngine([fold_batch_norm({k: v.numpy() for k, v in state.items()}, where=str(best))])
+    return OpenvinoEngine([partial(fold_batch_norm, {k: v.numpy() for k, v in state.items()}, where=str(best))])
 
 
 def _read_arrays(labelled: Labelled) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
