@@ -10,8 +10,10 @@ Whatever recipe the folds have, they run at the paper's: 2 mm, windows of 192^3,
 another spacing the masks mean nothing, but their logits are those of trained folds, which tell how alike two masks
 are as those of untrained ones do not.
 
-Methods: `published` (`benchmarks.published_pipeline`), `exact` (`autosegnet predict`), `fast` (`--fast`), `reference`
-(`--device reference`). "Network" is what each says its network took, "else" the rest of the process.
+Methods: `published` (`benchmarks.published_pipeline`), `exact` (`autosegnet predict`), `bfloat16` (`--precision
+bfloat16`), `fast` (`--fast`), `fast-bfloat16` (both), `reference` (`--device reference`). "Network" is what each says
+its network took, "else" the rest of the process. "Times faster" is the median of the ratios within a round, so that a
+busy machine slows both sides of a ratio.
 """
 
 from __future__ import annotations
@@ -44,7 +46,15 @@ from petct_simulator.whole_study import SimulatedStudy, simulate_study
 BOXES = {4: (180, 160, 480), 10: (200, 180, 500), 20: (240, 200, 500), 40: (240, 240, 1000)}
 _FIELD = 400  # voxels of the PET along x and y
 _AIR_HU = -1024
-METHODS = ("published", "exact", "fast", "reference")
+METHODS = {
+    "published": [],
+    "exact": [],
+    "bfloat16": ["--precision", "bfloat16"],
+    "fast": ["--fast"],
+    "fast-bfloat16": ["--fast", "--precision", "bfloat16"],
+    "reference": ["--device", "reference"],
+}
+"""Methods, with what `autosegnet predict` is given for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +112,7 @@ def run(method: str, study: tuple[Path, Path], weights: Path, folder: Path) -> T
     if method == "published":
         command = ["benchmarks.published_pipeline", pet, ct, str(mask)]
     else:
-        more = {"fast": ["--fast"], "reference": ["--device", "reference"]}.get(method, [])
-        command = ["autosegnet", "predict", "--pet", pet, "--ct", ct, "--output", str(mask), *more]
+        command = ["autosegnet", "predict", "--pet", pet, "--ct", ct, "--output", str(mask), *METHODS[method]]
     with log.open("wb") as file:
         start = time.perf_counter()
         arguments = [sys.executable, "-m", *command, "--weights", str(weights)]
@@ -126,12 +135,12 @@ def dice(a: sitk.Image, b: sitk.Image) -> float:
 
 
 def format_row(windows: int, folds: int, method: str, runs: Sequence[Timed], against: Sequence[Timed]) -> str:
-    """Return a line of the table: minimum, median and maximum over the rounds, ratios of medians."""
+    """Return a line of the table: minimum, median and maximum over the rounds, medians of the ratios within a round."""
     whole, network, rest = ([getattr(r, f"{name}_s") for r in runs] for name in ("whole", "network", "else"))
     ratios = "| | | "
     if against:
         of = [
-            median(getattr(r, name) for r in against) / median(getattr(r, name) for r in runs)
+            median(getattr(a, name) / getattr(r, name) for a, r in zip(against, runs, strict=True))
             for name in ("whole_s", "network_s", "else_s")
         ]
         ratios = "| " + " | ".join(f"{ratio:.1f}" for ratio in of) + " "
@@ -158,7 +167,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="folder of weights (default: as autosegnet finds them)")
     parser.add_argument("--windows", type=int, nargs="+", choices=sorted(BOXES), default=[4, 10, 20])
     parser.add_argument("--folds", type=int, nargs="+", default=[1, 5])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["published", "exact", "fast"])
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=["published", "exact", "bfloat16", "fast", "fast-bfloat16"]
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=7, help="of the simulated study")
     parser.add_argument("--output", type=Path, help="Markdown table")
