@@ -24,13 +24,16 @@ from phantoms import THRESHOLD_RECIPE, phantom, stored_as
 from threshold import (
     ThresholdEngine,
     open_deadly,
+    open_deadly_on_gpu,
     open_nothing,
+    open_on_gpu,
     open_threshold,
     open_with_a_bug,
     open_without_memory,
 )
 
 from autosegnet.__main__ import _run_command_line
+from autosegnet.errors import OutputError
 from autosegnet.geometry import view_voxels
 from autosegnet.model.recipe import Recipe, format_recipe
 from autosegnet.runtime.core_shares import bind_to_cores, share_cores
@@ -515,9 +518,35 @@ def test_several_processes_give_what_one_gives(tmp_path, batch) -> None:
     assert "[b] PET 24 x 20 x 18" in two.log
 
 
-def test_a_process_that_is_killed_costs_its_study_alone(tmp_path, batch) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_written_behind_on_a_gpu_is_what_is_written_at_once(tmp_path, batch, jobs: int) -> None:
+    source = tree(tmp_path / "in", a=1.0, b=1.2, c=0.9, d=1.4)
+    (source / "b" / "CTres.nii.gz").write_bytes(b"broken")
+    assert batch().code == 3
+    expected, figures = masks(tmp_path), rows(tmp_path)
+    shutil.rmtree(tmp_path / "out")
+    done = batch("--jobs", jobs, engine=open_on_gpu)
+    assert done.code == 3, done.log
+    assert masks(tmp_path) == expected
+    for case, row in rows(tmp_path).items():
+        assert {**row, "seconds": ""} == {**figures[case], "seconds": ""}
+
+
+def test_an_output_that_cannot_be_written_behind_ends_the_run(tmp_path, batch, monkeypatch) -> None:
+    def fail(*arguments, **options):
+        raise OutputError("the disk is full")
+
+    tree(tmp_path / "in", a=1.0, b=1.2, c=0.9)
+    monkeypatch.setattr("autosegnet.batch.run.write_results", fail)
+    done = batch(engine=open_on_gpu)
+    assert done.code == 5
+    assert done.log.splitlines()[-1] == "autosegnet: error: the disk is full"
+
+
+@pytest.mark.parametrize("engine", [open_deadly, open_deadly_on_gpu])
+def test_a_process_that_is_killed_costs_its_study_alone(tmp_path, batch, engine) -> None:
     tree(tmp_path / "in", a=1.0, b=50.0, c=0.9, d=1.4)
-    done = batch("--jobs", 2, engine=open_deadly)
+    done = batch("--jobs", 2, engine=engine)
     assert done.code == 3, done.log
     assert rows(tmp_path)["b"]["reason"].startswith("its process was ended by signal 9")
     assert list(masks(tmp_path)) == ["a.nii.gz", "c.nii.gz", "d.nii.gz"]

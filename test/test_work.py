@@ -15,7 +15,7 @@ from autosegnet.errors import InputError
 from autosegnet.runtime.core_shares import _list_gpus, bind_to_gpu
 from autosegnet.runtime.distribute import run, run_each
 from autosegnet.runtime.progress import format_duration
-from autosegnet.runtime.work import do_in_turn
+from autosegnet.runtime.work import Turn, Unfinished, do_in_turn
 from autosegnet.runtime.workers import Workers
 
 
@@ -81,6 +81,50 @@ def test_a_task_that_cannot_be_read_fails_when_its_turn_comes() -> None:
 
     results = [result for _, result in do_in_turn(Reader(read), enumerate(range(3)), lambda number, share: None)]
     assert [type(result) for result in results] == [int, InputError, int]
+
+
+class Behind(Reader):
+    """Work whose tasks are finished behind; each waits until the next one is done."""
+
+    def __init__(self, count: int, *, bad: int = -1):
+        super().__init__(lambda task: task)
+        self.began = [threading.Event() for _ in range(count)]
+        self.most_finishing, self._bad = [], bad
+
+    def do(self, opened, task, reading, tell):
+        self.began[task].set()
+
+        def finish():
+            if task == self._bad:
+                raise InputError("bad")
+            return task, task + 1 == len(self.began) or self.began[task + 1].wait(30)
+
+        return Unfinished(finish)
+
+
+def test_a_task_is_finished_while_the_next_one_is_done() -> None:
+    done = list(do_in_turn(Behind(4), enumerate(range(4)), lambda number, share: None))
+    assert done == [(k, (k, True)) for k in range(4)]
+
+
+def test_what_goes_wrong_behind_ends_the_run() -> None:
+    done = []
+    with pytest.raises(InputError, match="bad"):
+        done.extend(do_in_turn(Behind(4, bad=1), enumerate(range(4)), lambda number, share: None))
+
+
+def test_a_task_that_is_done_alone_meets_no_other() -> None:
+    events = []
+
+    class Noting(Reader):
+        def do(self, opened, task, reading, tell):
+            events.append(("do", task))
+            return Unfinished(lambda: events.append(("finish", task)))
+
+    turns = {0: Turn.NOW, 1: Turn.ALONE, 2: Turn.ELSEWHERE, 3: Turn.ALONE}
+    done = do_in_turn(Noting(lambda task: task), enumerate(range(4)), lambda number, share: None, turns.__getitem__)
+    assert [number for number, _ in done] == [0, 1, 3]
+    assert events == [(what, task) for task in (0, 1, 3) for what in ("do", "finish")]
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

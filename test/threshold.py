@@ -18,7 +18,7 @@ class ThresholdEngine:
     """An engine whose answer is known: lesion where SUV is above a threshold."""
 
     suv: float = 4.0
-    name: str = "threshold"
+    name: str = "threshold, CPU"
     folds: int = 1
 
     def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
@@ -45,6 +45,16 @@ def open_threshold(weights: object, *, device: str) -> ThresholdEngine:
 def open_deadly(weights: object, *, device: str) -> ThresholdEngine:
     """Stand in for `open_engine`."""
     return DeadlyEngine()
+
+
+def open_on_gpu(weights: object, *, device: str) -> ThresholdEngine:
+    """Stands in for `open_engine` where the network leaves the cores free, so that results are written behind."""
+    return ThresholdEngine(name="threshold, GPU")
+
+
+def open_deadly_on_gpu(weights: object, *, device: str) -> ThresholdEngine:
+    """Stands in for `open_engine` where results are written behind."""
+    return DeadlyEngine(name="threshold, GPU")
 
 
 def open_nothing(weights: object, *, device: str) -> ThresholdEngine:

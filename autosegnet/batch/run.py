@@ -10,8 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from autosegnet.batch.plan import Task
 from autosegnet.batch.record import (
@@ -27,11 +28,12 @@ from autosegnet.batch.staging import Mirror
 from autosegnet.batch.thumbnail import draw_thumbnail
 from autosegnet.errors import AutosegnetError, InputError
 from autosegnet.loading import LoadedStudy, load_dicom, load_study
-from autosegnet.model.devices import log_engine
+from autosegnet.model.devices import is_on_cpu, log_engine
 from autosegnet.model.reopening import keep_engine_open
 from autosegnet.outputs import describe_origin, make_context, make_report, make_viewer, write_results
 from autosegnet.runtime.exit import OUT_OF_MEMORY, is_lack_of_memory
 from autosegnet.runtime.log import keep_study_warnings, log_about
+from autosegnet.runtime.work import Unfinished
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -39,8 +41,11 @@ if TYPE_CHECKING:
     from autosegnet.lesions import BodyFigures
     from autosegnet.model.engine import Engine
     from autosegnet.model.weights import Weights
+    from autosegnet.report import Provenance
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,20 @@ class _Reading:
 
     loaded: LoadedStudy
     warnings: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """A study that was segmented.
+
+    Args:
+        seconds: of reading and computing.
+    """
+
+    loaded: LoadedStudy
+    mask: sitk.Image
+    made_by: Provenance
     seconds: float
 
 
@@ -104,28 +123,48 @@ class SegmentStudies:
         task: Task,
         reading: Future[_Reading],
         tell: Callable[[float], None],
-    ) -> StudyResult:
-        """Segment a study and write its results.
+    ) -> StudyResult | Unfinished[StudyResult]:
+        """Segment a study; measure it and write its results, or on a GPU, leave that to be done behind.
 
         Raises:
             OutputError, WeightsError: the error would stop every other study, too.
         """
-        with log_about(task.study.case):
-            return self._attempt(opened(), task, reading, lambda done, of: tell(done / of))
+        engine = opened()
+        computed = _attempt(task, lambda: self._compute(task, reading, engine, lambda done, of: tell(done / of)))
+        if isinstance(computed, StudyResult):
+            return computed
+        finish = partial(self._finish, task, computed)
+        return finish() if is_on_cpu(engine) else Unfinished(finish)
 
-    def _attempt(
-        self, engine: Engine, task: Task, reading: Future[_Reading], progress: Callable[[int, int], None]
-    ) -> StudyResult:
-        case = task.study.case
+    def _compute(
+        self, task: Task, reading: Future[_Reading], engine: Engine, progress: Callable[[int, int], None]
+    ) -> _Computed:
+        from autosegnet.pipeline import segment_study
+
+        places = Places(task.mask.parent, task.study.case)
+        remove_results(places)  # if the study fails now, old results would contradict its status
+        if self.target:
+            self.target.remove_results(places)
+        read = reading.result()
+        start = time.perf_counter()
+        with keep_study_warnings() as warnings:
+            mask = segment_study(read.loaded.study, engine, self.weights.recipe, progress=progress).mask
+        made_by = describe_origin(read.loaded, engine, self.weights, read.warnings + warnings)
+        return _Computed(read.loaded, mask, made_by, read.seconds + time.perf_counter() - start)
+
+    def _finish(self, task: Task, computed: _Computed) -> StudyResult:
+        finished = _attempt(task, lambda: StudyResult(_write(task, computed)))
+        if self.target and finished.row.status == "done":
+            self.target.put_results(Places(task.mask.parent, task.study.case), task.mask)
+        return finished
+
+
+def _attempt(task: Task, action: Callable[[], R]) -> R | StudyResult:
+    """Return what an action returns; if the study is at fault, its result, so that the others go on."""
+    case = task.study.case
+    with log_about(case):
         try:
-            places = Places(task.mask.parent, case)
-            remove_results(places)  # if the study fails now, old results would contradict its status
-            if self.target:
-                self.target.remove_results(places)
-            row = _segment(task, reading.result(), engine, self.weights, progress)
-            if self.target:
-                self.target.put_results(places, task.mask)
-            return StudyResult(row)
+            return action()
         except InputError as error:
             return StudyResult(make_failed_row(case, str(error)))
         except AutosegnetError:
@@ -149,21 +188,15 @@ def _load(task: Task) -> LoadedStudy:
     return load_study(pet=study.pet, ct=study.ct, options=task.options)
 
 
-def _segment(
-    task: Task, reading: _Reading, engine: Engine, weights: Weights, progress: Callable[[int, int], None]
-) -> StudyRow:
+def _write(task: Task, computed: _Computed) -> StudyRow:
     from autosegnet.io import encode_image
     from autosegnet.lesions import format_lesions_json, measure_lesions
-    from autosegnet.pipeline import segment_study
 
-    start, loaded = time.perf_counter(), reading.loaded
-    with keep_study_warnings() as warnings:
-        mask = segment_study(loaded.study, engine, weights.recipe, progress=progress).mask
+    start, loaded, mask, made_by = time.perf_counter(), computed.loaded, computed.mask, computed.made_by
     table = measure_lesions(mask, loaded.study.pet, make_context(loaded))
-    made_by = describe_origin(loaded, engine, weights, reading.warnings + warnings)
     places = Places(task.mask.parent, task.study.case)
     pages = make_report(mask, loaded, made_by, table) if task.report else {}
-    seconds = round(reading.seconds + time.perf_counter() - start, 3)
+    seconds = round(computed.seconds + time.perf_counter() - start, 3)
     row = _make_row(task, table.body, seconds)
     written, figures = encode_image(mask, task.mask), json.loads(format_lesions_json(table))
     record = Record(

@@ -119,6 +119,11 @@ def _explain_unusable_cuda() -> str | None:
     return f"no CUDA device can be used here ({first})" if first else "no CUDA device can be used here"
 
 
+def is_on_cpu(engine: Engine) -> bool:
+    """Return whether an engine takes the cores that would do other work; one on a GPU may move to the CPU."""
+    return ", CPU" in engine.name
+
+
 def log_engine(engine: Engine, weights: Weights) -> None:
     """Log what runs: versions, device, weights."""
     log.info("autosegnet %s, python %s, %s", __version__, platform.python_version(), engine.name)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from autosegnet import __version__
 from autosegnet.errors import UsageError
 from autosegnet.runtime.log import LogLines, log_through
-from autosegnet.runtime.work import Lost, TellShare, Work
+from autosegnet.runtime.work import Lost, TellShare, Unfinished, Work
 from autosegnet.runtime.workers import Workers
 
 if TYPE_CHECKING:
@@ -207,7 +207,9 @@ def _do_task(pickled: bytes, name: str, number: int, task: Any, version: str = _
         except Exception as error:
             reading.set_exception(error)
         with _OPENED.turn:
-            return work.do(opened, task, reading, _ShareTeller(worker, name, number))
+            result = work.do(opened, task, reading, _ShareTeller(worker, name, number))
+        del reading
+        return result.finish() if isinstance(result, Unfinished) else result  # while another task has its turn
 
 
 class _ShareTeller:

@@ -27,7 +27,7 @@ from autosegnet.errors import AutosegnetError, UsageError
 from autosegnet.runtime.core_shares import bind_to_cores, bind_to_gpu, share_cores
 from autosegnet.runtime.exit import is_lack_of_memory, terminate
 from autosegnet.runtime.log import LogLines, log_through
-from autosegnet.runtime.work import Lost, TellShare, Work, do_in_turn
+from autosegnet.runtime.work import Lost, TellShare, Turn, Work, do_in_turn
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ class _Process:
 
     Args:
         place: its number, which decides its cores and its GPU, also after a restart.
-        tasks: taken but not finished, with their numbers; the current one first.
+        tasks: taken but not finished, with their numbers; those under way first.
+        begun: how many are under way: one, and one that is being finished.
         is_told_to_end: whether it will take no more tasks.
     """
 
@@ -52,6 +53,7 @@ class _Process:
     pipe: Connection
     place: int
     tasks: list[tuple[int, Any]] = field(default_factory=list)
+    begun: int = 0
     is_told_to_end: bool = False
 
 
@@ -93,13 +95,19 @@ class _Pool:
 
     def _take_back(self) -> tuple[int, Any] | None:
         """Return a task that another process has read ahead and not begun, and take it from that process."""
-        holder = max(self.processes, key=lambda process: len(process.tasks))
-        return holder.tasks.pop() if len(holder.tasks) > 1 else None
+        for holder in self.processes:
+            if len(holder.tasks) > max(holder.begun, 1):
+                return holder.tasks.pop()
+        return None
 
-    def answer(self, process: _Process, number: int) -> None:
-        """Say whether a task that a process is about to begin is still its own."""
+    def give_turn(self, process: _Process, number: int) -> None:
+        """Say what becomes of a task that a process is about to begin."""
+        turn = Turn.ELSEWHERE
+        if any(number == own for own, _ in process.tasks):
+            process.begun += 1
+            turn = Turn.ALONE if self._tries[number] else Turn.NOW
         with suppress(BrokenPipeError):
-            process.pipe.send(any(number == own for own, _ in process.tasks))
+            process.pipe.send(turn)
 
     def replace(self, ended: _Process) -> Iterator[tuple[int, Lost]]:
         """Take a process that has ended from the pool, and start another if there is work for it.
@@ -111,14 +119,15 @@ class _Pool:
         self.processes.remove(ended)
         how = _describe_end(ended.process)
         if ended.tasks:
-            (number, task), *ahead = ended.tasks
-            self.waiting.extendleft(reversed(ahead))
-            self._tries[number] += 1
-            if self._tries[number] < _MOST_TRIES:
-                log.warning("a process was ended by %s; its task is tried once more", how)
-                self.waiting.append((number, task))
-            else:
-                yield number, Lost(f"its process was ended by {how}, often for lack of memory; try fewer --jobs")
+            begun = max(ended.begun, 1)  # it may have died of reading the first
+            self.waiting.extendleft(reversed(ended.tasks[begun:]))
+            for number, task in ended.tasks[:begun]:
+                self._tries[number] += 1
+                if self._tries[number] < _MOST_TRIES:
+                    log.warning("a process was ended by %s; its task is tried once more", how)
+                    self.waiting.append((number, task))
+                else:
+                    yield number, Lost(f"its process was ended by {how}, often for lack of memory; try fewer --jobs")
         elif ended.process.exitcode != 0 and not ended.is_told_to_end:
             if not self.processes:
                 raise UsageError(f"a process was ended by {how} before its first task; try fewer --jobs")
@@ -162,10 +171,11 @@ def do_in_processes(
                     continue
                 if kind == "next":
                     pool.send_next(process)
-                elif kind == "begin":
-                    pool.answer(process, value)
+                elif kind == "turn":
+                    pool.give_turn(process, value)
                 elif kind == "result":
                     process.tasks.pop(0)
+                    process.begun -= 1
                     yield value
                 else:
                     _heed(kind, value, tell)
@@ -207,9 +217,10 @@ class _Channel:
                 return
             yield None if answer == _LATER else answer
 
-    def may_begin(self, number: int) -> bool:
-        self.send("begin", number)
-        return bool(self._pipe.recv())
+    def take_turn(self, number: int) -> Turn:
+        self.send("turn", number)
+        turn: Turn = self._pipe.recv()
+        return turn
 
     def tell(self, number: int, share: float) -> None:
         self.send("share", (number, share))
@@ -236,7 +247,7 @@ def _run_process(pipe: Connection, work: Work[Any, Any], cores: Sequence[int], p
     channel = _Channel(pipe)
     log_through(_ToChannel(channel))
     try:
-        for numbered in do_in_turn(work, channel.take_tasks(), channel.tell, channel.may_begin):
+        for numbered in do_in_turn(work, channel.take_tasks(), channel.tell, channel.take_turn):
             channel.send("result", numbered)
     except (EOFError, ConnectionError):
         os._exit(1)  # the parent is gone
