@@ -85,7 +85,8 @@ def run(args: argparse.Namespace) -> None:
         if processes.writes:  # the others share the training alone, and end it before its last file is there
             folds = [runs.open_trained(args.runs, fold) for fold in range(args.folds)]
             sums = [t.compute_sha256() for t in folds]  # before the hours in which a fold may be trained anew
-            evaluated = [evaluate_fold(t, prepared.cases, processes.device, workers) for t in folds]
+            device = None if workers.are_elsewhere and args.device == "auto" else processes.device
+            evaluated = [evaluate_fold(t, prepared.cases, device, workers) for t in folds]
             _write(evaluated, args.runs, sums)
 
 
@@ -114,16 +115,17 @@ class EvaluateCases:
     Args:
         best: the fold's weights.
         recipe: of the fold.
-        device: where the network runs.
+        device: where the network runs; None for the GPU of the process that does it, if there is one.
     """
 
     best: Path
     recipe: Recipe
-    device: torch.device
+    device: torch.device | None
 
     def open(self) -> Engine:
         """Return the engine with the fold loaded."""
-        return _open_best(self.best, self.device)
+        own = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _open_best(self.best, self.device or own)
 
     def read(self, task: Case) -> Labelled:
         """Return the study and the truth of a case; raise InputError if it cannot be trusted."""
@@ -143,14 +145,14 @@ class EvaluateCases:
 
 
 def evaluate_fold(
-    trained: Trained, cases: Sequence[Case], device: torch.device, workers: Workers | None = None
+    trained: Trained, cases: Sequence[Case], device: torch.device | None, workers: Workers | None = None
 ) -> Evaluated:
     """Return the metrics of a fold's validation cases, on their original grids.
 
     Args:
         trained: the fold.
         cases: of the prepared folder, with the fold's validation cases among them.
-        device: where the network runs.
+        device: where the network runs, as for `EvaluateCases`.
         workers: where the cases are done; None for this process.
 
     Raises:
