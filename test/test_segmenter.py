@@ -1,6 +1,7 @@
 """The Python interface: every kind of input, and the same masks as the command line."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -59,6 +60,20 @@ def test_the_mask_is_that_of_the_command_line(
         main()
     assert result.save(tmp_path / "saved").joinpath("mask.nii.gz").read_bytes() == mask.read_bytes()
     assert view_voxels(result.mask).any()
+
+
+def test_the_readmes_example_runs_as_printed(
+    files: Path, tiny_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    for name in ("SUV.nii.gz", "CT.nii.gz"):
+        (tmp_path / name).symlink_to(files / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOSEGNET_WEIGHTS", str(tiny_weights.folder))
+    exec(example, {})  # noqa: S102  (our own README)
+    assert {"mask.nii.gz", "probability.nii.gz", "lesions.csv", "report.html"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
 
 
 def test_a_nibabel_image_gives_a_nibabel_mask_on_its_grid(segmenter: Segmenter, files: Path, result: Result) -> None:
