@@ -285,7 +285,7 @@ def dated(dataset, k):
 REFUSED = {
     "missing slice": (moved, r"slices are missing: 6.00 mm between slices 2 and 3 .*ImagePositionPatient"),
     "fewer than declared": (setting("NumberOfSlices", 7), r"slices missing: NumberOfSlices \(0054,0081\) is 7"),
-    "two at one place": (setting("ImagePositionPatient", [0, 0, 0]), r"lie at the place of another"),
+    "two at one place": (setting("ImagePositionPatient", [0, 0, 0]), r"share a position with another slice"),
     "tilted stack": (leaning, r"from an even stack"),
     "mixed orientation": (setting_in_one("ImageOrientationPatient", [0, 1, 0, -1, 0, 0]), r"\(0020,0037\) differs"),
     "mixed spacing": (setting_in_one("PixelSpacing", [4, 4]), r"PixelSpacing \(0028,0030\) differs"),
@@ -338,7 +338,7 @@ def test_two_slices_at_one_place_are_refused_if_they_differ(tmp_path):
     copy = dcmread(tmp_path / "PET002.dcm")
     copy.RescaleSlope = "9"
     copy.save_as(tmp_path / "copy.dcm")
-    with pytest.raises(InputError, match="1 slices lie at the place of another"):
+    with pytest.raises(InputError, match="1 of the slices share a position with another slice"):
         read_pet(tmp_path)
 
 

@@ -72,7 +72,7 @@ def _count(header: Header, keyword: str) -> int:
 
 
 def count_doubled(headers: Sequence[Header]) -> int:
-    """Return how many slices lie at the place of another."""
+    """Return how many slices share a position with another slice."""
     places = {tuple(round(v, 3) for v in h.read_numbers("ImagePositionPatient", 3)) for h in headers}
     return len(headers) - len(places)
 
@@ -84,8 +84,8 @@ def _measure_step_mm(places: NDArray[np.float64], normal: NDArray[np.float64]) -
     if np.any(gaps < 0.01 * max(typical, 1e-3)) or typical <= 0:
         doubled = int(np.sum(gaps < 0.01 * max(typical, 1e-3)))
         raise InputError(
-            f"{doubled} slices lie at the place of another, {position}; expected one slice per place (several time "
-            "frames or acquisitions in one series, or one place imaged again and again?)"
+            f"{doubled} of the slices share a position with another slice, {position}; expected one slice per position "
+            "(several time frames or acquisitions in one series, or one position imaged again and again?)"
         )
     if np.any(gaps > 1.5 * typical):
         k = int(np.argmax(gaps))
