@@ -63,7 +63,8 @@ def measure_pair(folder: Path) -> tuple[Row, Visit, Visit]:
         errors = np.linalg.norm(found.warp.to_baseline(places[1]) - places[0], axis=1)
         name = "ct" if kind == "_ct_mm" else "pet"
         row[f"{name}_median_mm"], row[f"{name}_95_mm"] = (round(float(v), 2) for v in np.percentile(errors, (50, 95)))
-    row |= count_links(found, {tuple(link) for link in truth["links"]})
+    true = {tuple(link) for link in truth["links"]}
+    row |= count_links(found, true) | count_diseases(found, true)
     row |= compare_with_plan(found, truth)
     return {**row, **describe_check(found.check)}, baseline, followup
 
@@ -94,6 +95,43 @@ def count_links(found: Comparison, true: set[tuple[int, ...]]) -> Row:
             f"{name}_missed": len(known - told),
         }
     return row
+
+
+def count_diseases(found: Comparison, true: set[tuple[int, ...]]) -> Row:
+    """Return how many lesions have a right partner, only right ones, and how many diseases are told exactly right.
+
+    A disease is a group of lesions that true links join, directly or through others; found ones are rows of the table.
+    Lesions that the other date does not cover are left out. Partners are those in the same group.
+    """
+    counts = found.baseline.table.body.lesions, found.followup.table.body.lesions
+    seen = (found.matched.imaged_at_followup, found.matched.imaged_at_baseline)
+    known = [group for group in join_lesions(counts, true) if all(seen[side][k - 1] >= 0.5 for side, k in group)]
+    told = [
+        frozenset([(0, k) for k in change.baseline.lesions] + [(1, k) for k in change.followup.lesions])
+        for change in found.changes
+    ]
+    row: Row = {"diseases": len(known), "diseases_exact": len(set(known) & set(told))}
+    owner = {lesion: group for group in told for lesion in group}
+    row |= {"partner_hit": 0, "partner_missed": 0, "only_right": 0, "some_wrong": 0}
+    for group in known:
+        for lesion in group:
+            true_partners = {other for other in group if other[0] != lesion[0]}
+            found_partners = {other for other in owner[lesion] if other[0] != lesion[0]}
+            if true_partners:
+                row["partner_hit" if true_partners & found_partners else "partner_missed"] += 1
+            if found_partners:
+                row["only_right" if found_partners <= true_partners else "some_wrong"] += 1
+    return row
+
+
+def join_lesions(counts: tuple[int, int], links: set[tuple[int, ...]]) -> list[frozenset[tuple[int, int]]]:
+    """Return the groups of lesions, each (0 at baseline or 1 at follow-up, number), that links join."""
+    groups = {(side, k): {(side, k)} for side in (0, 1) for k in range(1, counts[side] + 1)}
+    for first, second in links:
+        joined = groups[0, first] | groups[1, second]
+        for lesion in joined:
+            groups[lesion] = joined
+    return list({frozenset(group) for group in groups.values()})
 
 
 def compare_with_plan(found: Comparison, truth: dict[str, Any]) -> Row:
@@ -220,6 +258,16 @@ def share(top: str, *others: str) -> Callable[[Sequence[Row]], float]:
     return compute
 
 
+def divide(part: str, whole: str) -> Callable[[Sequence[Row]], float]:
+    """Return what computes the sum of a column over the sum of another."""
+
+    def compute(rows: Sequence[Row]) -> float:
+        total = sum(row[whole] for row in rows)
+        return sum(row[part] for row in rows) / total if total else float("nan")
+
+    return compute
+
+
 def average(over: Callable[..., Any], name: str) -> Callable[[Sequence[Row]], float]:
     """Return what computes the mean or median of a column."""
     return lambda some: float(over([row[name] for row in some]))
@@ -242,6 +290,9 @@ def format_summary_of_pairs(rows: Sequence[Row], swapped: Sequence[Row]) -> str:
         for what in ("median", "95"):
             name = f"{kind}_{what}_mm"
             lines.append((name, estimate(rows, average(np.median, name))))
+    lines.append(("lesions with a true partner: one found", estimate(rows, share("partner_hit", "partner_missed"))))
+    lines.append(("lesions with found partners: all true", estimate(rows, share("only_right", "some_wrong"))))
+    lines.append(("diseases told exactly", estimate(rows, divide("diseases_exact", "diseases"))))
     for what in ("links", "new", "vanished"):
         lines.append((f"{what}, sensitivity", estimate(rows, share(f"{what}_hit", f"{what}_missed"))))
         lines.append((f"{what}, precision", estimate(rows, share(f"{what}_hit", f"{what}_false"))))

@@ -479,3 +479,10 @@ def test_no_change_of_nothing_is_a_percentage() -> None:
 def test_links_without_lesions_are_none() -> None:
     table: LesionTable = small_visit().table
     assert find_changes(table, table, Matched((), (), ())) == ()
+
+
+def test_a_change_beyond_999_percent_is_told_as_more() -> None:
+    from autosegnet.comparison.comparison_page import summarise
+
+    nearly_nothing = small_visit((A, 3, 6.0))
+    assert "(> +999 %)" in summarise(comparison(nearly_nothing, small_visit((A, 20, 6.0))))

@@ -47,6 +47,9 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("lesions and checks")
     group.add_argument("--organ-table", default="", metavar="NAME|JSON", help="names of the organ maps' labels")
     group.add_argument("--labelled", action="store_true", help="each label of the masks is one lesion")
+    group.add_argument(
+        "--resample-mask", action="store_true", help="take masks on another grid: the nearest voxel counts"
+    )
     group.add_argument("--different-ids", action="store_true", help="it is one patient although the headers differ")
     group.add_argument("--any-order", action="store_true", help="keep the order although the dates say otherwise")
     group.add_argument(
@@ -107,4 +110,5 @@ def _collect_files(args: argparse.Namespace, name: str) -> VisitFiles:
         organs=None if organs is None else read_organ_labels(organs, args.organ_table),
         size=None if size is None else parse_size(size, option=f"--{name}-size"),
         labelled=args.labelled,
+        resample_mask=args.resample_mask,
     )

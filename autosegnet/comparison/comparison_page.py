@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SHOWN_CHANGES: Final = 60
 """Changes with a row in the page; the tables hold all."""
 _NONE = "–"
+_MOST_PERCENT = 999  # more is told as more: of next to nothing, any lesion is a large multiple
 _DATES: Final = ("baseline", "follow-up")
 _RESPONSES: Final = {
     "CMR": "complete metabolic response",
@@ -97,7 +98,8 @@ def describe_interval(days: int | None) -> str:
     """Return how far apart both dates are, in words."""
     if days is None:
         return "the dates are not known"
-    return f"follow-up {format_count(abs(days), 'day')} {'after' if days >= 0 else 'before'} baseline"
+    count = "1 day" if abs(days) == 1 else f"{abs(days)} days"
+    return f"follow-up {count} {'after' if days >= 0 else 'before'} baseline"
 
 
 def summarise(found: Comparison) -> str:
@@ -253,4 +255,6 @@ def _format_percent(value: float | None) -> str:
     if value is None:
         return _NONE
     whole = round(value)
+    if whole > _MOST_PERCENT:
+        return f"> +{_MOST_PERCENT} %"
     return f"{whole:+d} %".replace("-", "\u2212") if whole else "0 %"

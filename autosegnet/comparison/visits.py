@@ -40,6 +40,7 @@ class VisitFiles:
         organs: organ map of that date.
         size: of the patient on that date, if the files do not say.
         labelled: each label of the mask is one lesion.
+        resample_mask: take a mask on another grid, each voxel from the nearest one.
         options: how the files are to be read; a result folder brings its own.
     """
 
@@ -48,6 +49,7 @@ class VisitFiles:
     organs: OrganLabels | None = None
     size: BodySize | None = None
     labelled: bool = False
+    resample_mask: bool = False
     options: InputOptions = field(default_factory=InputOptions)
 
 
@@ -103,7 +105,8 @@ def open_visit(files: VisitFiles, open_segmenter: OpenSegmenter) -> Visit:
         loaded, result_mask = _load(files)
     path = files.mask or result_mask
     if path is not None:
-        mask, source = read_lesion_mask(path, Grid.from_image(loaded.study.pet)), "the mask was given"
+        grid = Grid.from_image(loaded.study.pet)
+        mask, source = read_lesion_mask(path, grid, resample=files.resample_mask), "the mask was given"
     else:
         found = open_segmenter().segment_loaded(loaded, warnings=tuple(warnings))
         mask, source = found.mask, f"segmented by {found.provenance.engine}, weights {found.provenance.weights[:12]}"
