@@ -1,4 +1,4 @@
-"""Patches made ahead by the host's other cores while the GPU trains."""
+"""Makes patches ahead on the host's other cores while the GPU trains."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Prepared cases on disk: arrays that patches are read from without reading the whole. Needs no SimpleITK.
+"""Prepared cases on disk: arrays from which patches are read without reading the whole. Needs no SimpleITK.
 
     <folder>/cases.csv, recipe.json        the table of cases; spacing, CT window and crop of the arrays
     <folder>/<case>/input.npy              (2, Z, Y, X) float32, `preprocess.Prepared.array`; or float16, see `prepare`
     <folder>/<case>/lesion.npy             (n, 3) int16: the voxels (x, y, z) of the truth, in ascending order
     <folder>/<case>/prepared.json          written last: what the arrays were made from
 
-Axial slices follow one another, so that a patch, which is shorter than a body, is read from the slices it covers.
-Lesions fill a small part of a body, so that their voxels are listed; a mask would be a ninth of the disk space.
+Axial slices follow one another, so a patch, which is shorter than a body, is read from the slices that it covers.
+Lesions fill a small part of a body, so their voxels are listed; a mask would take a ninth of the disk space.
 """
 
 from __future__ import annotations
@@ -111,14 +111,14 @@ def check_sums(folder: Path) -> None:
         except OSError as error:
             raise InputError(f"{folder / name} cannot be read ({error.strerror}); remove it and run prepare") from error
         if found != expected:
-            raise InputError(f"{folder / name} is damaged: its checksum is not that of its note; run prepare again")
+            raise InputError(f"{folder / name} is damaged: its checksum differs from its note; run prepare again")
 
 
 def load(folder: Path, name: str) -> PreparedCase:
     """Return the arrays of a case, mapped from disk.
 
     Raises:
-        InputError: they are not there, or not what `save` wrote.
+        InputError: they are missing, or not what `save` wrote.
     """
     try:
         array = np.load(folder / name / INPUT, mmap_mode="r").transpose(0, 3, 2, 1)
@@ -159,5 +159,5 @@ def open_prepared(folder: Path) -> PreparedFolder:
     refuse_shared_patients(cases, where=str(folder / CASES))
     missing = [case.name for case in cases if note_of(folder / case.name) is None]
     if missing:
-        raise InputError(f"{len(missing)} cases in {folder} are not prepared, {missing[0]} among them; run prepare")
+        raise InputError(f"{len(missing)} cases in {folder} are not prepared, for example {missing[0]}; run prepare")
     return PreparedFolder(folder, cases, recipe)

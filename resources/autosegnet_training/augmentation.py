@@ -68,7 +68,7 @@ class Draws:
 
 
 def draw(configuration: TrainingConfiguration, rng: np.random.Generator) -> Draws:
-    """Draw what happens to one patch; as many random numbers are used whatever happens."""
+    """Draw what happens to one patch. The number of random numbers used does not depend on it."""
     c = configuration
     happens = rng.random(5) < (
         c.affine_probability,
@@ -85,7 +85,7 @@ def draw(configuration: TrainingConfiguration, rng: np.random.Generator) -> Draw
     sigma, magnitude = float(rng.uniform(*c.elastic_sigma)), float(rng.uniform(*c.elastic_magnitude))
     exponent, sd = float(rng.uniform(*c.gamma)), float(rng.uniform(0.0, c.noise_sigma))
     factor, seed = float(rng.uniform(*c.suv_factor)), int(rng.integers(2**62))
-    # Drawn last, so that what was drawn before them is what it was before they existed.
+    # Drawn last, so that the earlier draws are the same as before these existed.
     blurred, cut = (rng.random(2) < (c.blur_probability, c.cut_probability)).tolist()
     width, axis, share = float(rng.uniform(*c.blur_voxels)), int(rng.integers(3)), float(rng.uniform(-0.5, 0.5))
     return Draws(
@@ -111,7 +111,7 @@ def _make_vector(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> A
 
 @torch.no_grad()
 def apply(draws: Sequence[Draws], image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the patches and labels after what was drawn for each.
+    """Apply to every patch and label what was drawn for it.
 
     Args:
         draws: one per patch.
@@ -180,7 +180,7 @@ def find_sampling_positions(draws: Draws, shape: Sequence[int], generator: torch
 def draw_elastic_offsets(draws: Draws, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
     """Return (X, Y, Z, 3): uniform noise in (-1, 1), smoothed, times the magnitude; in voxels.
 
-    Source: MONAI `Rand3DElastic`. A smoothing below a tenth of a voxel is none.
+    Source: MONAI `Rand3DElastic`. A smoothing below a tenth of a voxel is left out.
     """
     noise = torch.rand((3, 1, *shape), generator=generator, device=generator.device) * 2 - 1
     if draws.elastic_sigma >= 0.1:

@@ -1,4 +1,4 @@
-"""Thresholds on SUV as segmentations: what a trained network has to beat."""
+"""Thresholds on SUV as segmentations, which a trained network must beat."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Counts:
     Args:
         above: above the threshold.
         hit: of these, in lesions.
-        lesion: in lesions, whatever the SUV.
+        lesion: in lesions, at any SUV.
     """
 
     above: NDArray[np.int64]
@@ -51,6 +51,6 @@ def _find_above(suv: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def find_best_threshold(cases: Sequence[Counts]) -> float:
-    """Return the candidate with the highest mean DSC over the cases with lesions, the very cases it is used for."""
+    """Return the candidate with the highest mean DSC over the cases with lesions, on which it is then used."""
     curves = [2 * c.hit / (c.above + c.lesion) for c in cases if c.lesion]
     return float(THRESHOLDS_SUV[int(np.argmax(np.mean(curves, axis=0)))]) if curves else float(THRESHOLDS_SUV[-1])

@@ -3,7 +3,7 @@
 A CSV with the columns case, patient, cohort, fold, pet, ct, mask, box, repeat. Paths are relative to the table's
 folder, or absolute. `box` is empty, or `x0:x1,y0:y1,z0:z1`: the half-open range of PET voxels that the case is cut to.
 `repeat` is how often an epoch of training sees the case: with few real studies among many simulated ones, it keeps the
-balance. A case whose fold is none of those trained (5, where there are five) is never validated and always trained on.
+balance. A case whose fold is not trained (5, if there are five folds) is never validated and always trained on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CASE_COLUMNS = ("case", "patient", "cohort", "fold", "pet", "ct", "mask", "box",
 UNKNOWN = "unknown"
 FOLDS = 5
 
-# Headings under which other tables list the same thing.
+# Headings that other tables use for the same columns.
 _ALIASES = {"pet": ("pet", "suv"), "mask": ("mask", "seg", "truth", "label"), "cohort": ("cohort", "diagnosis")}
 
 
@@ -66,7 +66,7 @@ def write_cases(cases: Sequence[Case], path: Path) -> None:
 def read_cases(path: Path) -> list[Case]:
     """Return the cases of a table.
 
-    Columns beyond ours are left alone; patient, cohort, fold, box and repeat may be missing.
+    Other columns are ignored. The columns patient, cohort, fold, box and repeat may be missing.
 
     Raises:
         InputError: no such file, a column missing, a case named twice, or a value that cannot be read.
@@ -122,7 +122,7 @@ def _read_column(values: Mapping[str, str], column: str, where: str) -> str:
     for alias in _ALIASES.get(column, (column,)):
         if values.get(alias):
             return values[alias]
-    raise InputError(f"no column {column}, or nothing in it, in {where}; expected a file")
+    raise InputError(f"column {column} is missing or empty in {where}; expected a file")
 
 
 def format_box(box: Box | None) -> str:
@@ -161,7 +161,7 @@ def split_fold(cases: Sequence[Case], fold: int) -> tuple[list[Case], list[Case]
     """
     without = [case.name for case in cases if case.fold is None]
     if without:
-        raise InputError(f"{len(without)} cases have no fold, {without[0]} among them; run index first")
+        raise InputError(f"{len(without)} cases have no fold, for example {without[0]}; run index first")
     training = [case for case in cases if case.fold != fold]
     validation = [case for case in cases if case.fold == fold]
     if not training or not validation:

@@ -32,7 +32,7 @@ def write_checkpoint(folder: Path, state: dict[str, Any], *, epoch: int, step: i
     Args:
         folder: of the run's checkpoints.
         state: tensors, numbers, texts, and lists and dicts of them.
-        epoch, step: with which training goes on.
+        epoch, step: those with which training continues.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -44,10 +44,10 @@ def write_checkpoint(folder: Path, state: dict[str, Any], *, epoch: int, step: i
 
 
 def read_newest(folder: Path) -> dict[str, Any] | None:
-    """Return the state of the newest checkpoint that can be trusted; None if there is none at all.
+    """Return the state of the newest intact checkpoint; None if there are no checkpoints.
 
     Raises:
-        InputError: there are checkpoints and none of them is whole.
+        InputError: all checkpoints are damaged.
     """
     paths = _sort_newest_first(folder)
     for path in paths:
@@ -79,7 +79,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 def collect_random_states() -> dict[str, Any]:
     """Return the states of the global generators of Python, NumPy and torch.
 
-    Patches and augmentation do not use them (see `sampling`); anything a network or a library draws does.
+    Patches and augmentation do not use them (see `sampling`); networks and libraries do.
     """
     version, internal, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
@@ -92,7 +92,7 @@ def collect_random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put the global generators into the states that `collect_random_states` gave."""
+    """Set the global generators to the states that `collect_random_states` returned."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]

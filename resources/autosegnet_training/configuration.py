@@ -23,9 +23,9 @@ def _define_setting(default: Any, what: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfiguration:
-    """Hold the settings of a run: the paper's; where it is silent, rows 2 to 16 of docs/explanation/decisions.md."""
+    """Hold the settings of a run: the paper's, and if it is silent, rows 2 to 16 of docs/explanation/decisions.md."""
 
-    preset: str = _define_setting("paper", "the preset that the other settings started from")
+    preset: str = _define_setting("paper", "preset from which the other settings start")
     seed: int = _define_setting(0, "seed of every random number: initial weights, patches, augmentation")
     epochs: int = _define_setting(
         300, "paper, section 2.4; one epoch sees every training case `patches_per_case` times"
@@ -46,7 +46,8 @@ class TrainingConfiguration:
         0.0, "fraction of patches that must hold a lesion voxel, if the case has one"
     )
     lesion_first: bool = _define_setting(
-        False, "draw a lesion, then its voxel, for these: small lesions come as often as large ones; not in the paper"
+        False,
+        "draw a lesion first, then its voxel, so that small lesions come as often as large ones; not in the paper",
     )
     hot_patches: float = _define_setting(0.0, "fraction of the other patches that must hold a voxel of SUV above 4")
     fill_probability: float = _define_setting(
@@ -122,7 +123,7 @@ class TrainingConfiguration:
     )
 
     def __post_init__(self) -> None:
-        """Raise UsageError if a value cannot be trained with."""
+        """Raise UsageError if training is impossible with a value."""
         for name in ("epochs", "patches_per_case", "batch", "validate_every", "workers"):
             _require(getattr(self, name) >= 1, name, self, "at least 1")
         for name in ("patch", "inference_patch"):
@@ -229,10 +230,10 @@ def _parse_truth(text: str) -> bool:
 
 
 def read_configuration(args: argparse.Namespace) -> TrainingConfiguration:
-    """Return the settings that a command line asks for: its preset with what else it names.
+    """Return the settings of a command line: its preset, with the options that override it.
 
     Raises:
-        UsageError: a value that cannot be trained with.
+        UsageError: training is impossible with a value.
     """
     named: dict[str, Any] = {
         f.name: getattr(args, f.name) for f in fields(TrainingConfiguration) if hasattr(args, f.name)
@@ -243,6 +244,6 @@ def read_configuration(args: argparse.Namespace) -> TrainingConfiguration:
 
 
 def describe_configuration(configuration: TrainingConfiguration) -> dict[str, Any]:
-    """Return the settings as JSON knows them, lists in place of tuples."""
+    """Return the settings as JSON values, with lists instead of tuples."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(configuration)))
     return values

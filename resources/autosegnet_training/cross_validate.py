@@ -1,4 +1,4 @@
-"""The command `cross-validate`: every trained fold on its validation cases, beside thresholds.
+"""The command `cross-validate`: every trained fold on its validation cases, compared with thresholds.
 
 Each study is read from its own files and goes through `autosegnet.pipeline`, as at inference; masks are compared on the
 original grids. The tables have the form of the paper's Table 1.
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 TABLE, CASES, SUMMARY = "cross_validation.md", "cross_validation.csv", "cross_validation.json"
 
 Metrics = dict[str, CaseMetrics]
-"""The metrics of cases by their names."""
+"""Metrics by the names of cases."""
 
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -71,20 +71,22 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate the folds and write the tables beside them.
 
     Raises:
-        InputError: a fold that is not trained, or a case that cannot be read.
+        InputError: a fold is not trained, or a case cannot be read.
     """
     workers = choose_workers(args)
     if workers.are_elsewhere:  # because on another machine the current folder may differ
         args.prepared = args.prepared.absolute()
     probe_output(args.runs / TABLE)
-    logging.getLogger("autosegnet.pipeline").setLevel(logging.WARNING)  # the bar tells enough
+    logging.getLogger("autosegnet.pipeline").setLevel(logging.WARNING)  # the progress bar is enough
     prepared = open_prepared(args.prepared)
     with join_processes(args.device) as processes:
         if args.train:
             _train(args, processes)
-        if processes.writes:  # the others share the training alone, and end it before its last file is there
+        if processes.writes:  # other processes take part only in training, and end before its last file is written
             folds = [runs.open_trained(args.runs, fold) for fold in range(args.folds)]
-            sums = [t.compute_sha256() for t in folds]  # before the hours in which a fold may be trained anew
+            sums = [
+                t.compute_sha256() for t in folds
+            ]  # before the hours in which another process may train a fold again
             device = None if workers.are_elsewhere and args.device == "auto" else processes.device
             evaluated = [evaluate_fold(t, prepared.cases, device, workers) for t in folds]
             _write(evaluated, args.runs, sums)
@@ -99,7 +101,7 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
 
 
 class Evaluated:
-    """What the network and every threshold score on the validation cases of one fold."""
+    """The scores of the network and of every threshold on the validation cases of one fold."""
 
     def __init__(self) -> None:
         self.network: Metrics = {}
@@ -115,7 +117,7 @@ class EvaluateCases:
     Args:
         best: the fold's weights.
         recipe: of the fold.
-        device: where the network runs; None for the GPU of the process that does it, if there is one.
+        device: where the network runs; None for the GPU of the worker, if there is one.
     """
 
     best: Path
@@ -153,7 +155,7 @@ def evaluate_fold(
         trained: the fold.
         cases: of the prepared folder, with the fold's validation cases among them.
         device: where the network runs, as for `EvaluateCases`.
-        workers: where the cases are done; None for this process.
+        workers: where the cases are evaluated; None for this process.
 
     Raises:
         InputError: a validation case of the run is not in the table, or cannot be read.
@@ -175,7 +177,7 @@ def evaluate_fold(
 
 
 def _open_best(best: Path, device: torch.device) -> Engine:
-    """Return the engine that inference would take for a network."""
+    """Return the engine that inference would use for a network."""
     state = read_pth(best)
     if device.type == "cuda":
         return NetworkEngine(make_network(state, where=str(best)).to(device), device)

@@ -2,8 +2,8 @@
 
 Gradients are averaged by DistributedDataParallel; everything else that processes exchange goes through here. The mean
 over processes of the losses of equal micro-batches is the loss of the batch. Batch norm takes its statistics from the
-micro-batches of all processes on CUDA (SyncBatchNorm). The CPU has no such thing: there each micro-batch has its own,
-as with gradient accumulation in one process, and the running statistics are those of process 0.
+micro-batches of all processes on CUDA (SyncBatchNorm). On the CPU this does not exist: each micro-batch has its own
+statistics, as with gradient accumulation in one process, and the running statistics are those of process 0.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Processes:
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Return the network as all processes train it together; the same network where there is one."""
+        """Return the network wrapped for training by all processes; the network itself if there is one."""
         if self.ranks == 1:
             return network
         if self.device.type == "cuda":
@@ -58,7 +58,9 @@ class Processes:
         """Return the mean of a number over all processes."""
         if self.ranks == 1:
             return value
-        tensor = torch.tensor([value], dtype=torch.float64)  # the CPU's backend: a number is no work for a GPU
+        tensor = torch.tensor(
+            [value], dtype=torch.float64
+        )  # on the CPU's backend, because one number is not worth a GPU
         distributed.all_reduce(tensor)
         return float(tensor) / self.ranks
 
@@ -71,7 +73,7 @@ class Processes:
         return {key: value for part in parts for key, value in part.items()}
 
     def share_buffers(self, network: nn.Module) -> None:
-        """Give every process the batch-norm statistics of process 0, with which it writes checkpoints."""
+        """Give every process the batch-norm statistics of process 0, which writes the checkpoints."""
         if self.ranks > 1:
             for buffer in network.buffers():
                 distributed.broadcast(buffer, 0)
@@ -90,7 +92,7 @@ def join_processes(device: str) -> Iterator[Processes]:
         device: auto, cpu or cuda.
 
     Raises:
-        UsageError: cuda where there is none.
+        UsageError: "cuda" was asked for and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda, but no CUDA device can be used here; --device auto trains on the CPU")
@@ -109,5 +111,5 @@ def join_processes(device: str) -> Iterator[Processes]:
         distributed.destroy_process_group()
 
 
-# What torchrun puts into the environment, and what holds without it.
+# Variables that torchrun sets, with their values without it.
 _TORCHRUN = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}

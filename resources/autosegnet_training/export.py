@@ -1,7 +1,7 @@
-"""The command `export`: trained folds → a folder of weights that `autosegnet` runs.
+"""The command `export`: writes trained folds as a folder of weights that `autosegnet` runs.
 
 Fold weights are the mean DSC of the validation folds (paper, section 2.5): those that `cross-validate` measured on the
-original grids where it has been run, else those of model selection.
+original grids if it was run, else those of model selection.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from autosegnet_training.runs import BEST, Trained
 
 log = logging.getLogger(__name__)
 
-# The least weight of a fold: a recipe has no fold that counts for nothing.
+# The least weight of a fold, because a recipe has no fold of weight 0.
 _LEAST = 1e-3
 
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `export` to the parser of `autosegnet-train`."""
-    parser = commands.add_parser("export", help="trained folds -> a folder of weights")
+    parser = commands.add_parser("export", help="write trained folds as a folder of weights")
     parser.add_argument("--runs", type=Path, required=True, metavar="RUNS", help="folder with fold_0, fold_1, …")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="WEIGHTS", help="folder for recipe.json and folds"
@@ -100,7 +100,7 @@ def _describe_training(folds: Sequence[Trained], source: str) -> dict[str, Any]:
     from autosegnet import __version__
 
     settings = dict(folds[0].description["settings"])
-    settings["initial"] = Path(settings["initial"]).name  # where it lay says nothing to others
+    settings["initial"] = Path(settings["initial"]).name  # its path means nothing to others
     return {
         "settings": settings,
         "cases": [

@@ -1,4 +1,4 @@
-"""Finds the cases of a data folder: a study as `autosegnet batch` finds it, and a mask as `autosegnet evaluate` does.
+"""Finds the cases of a data folder: studies as in `autosegnet batch`, masks as in `autosegnet evaluate`.
 
 So every layout of `autosegnet.batch.layouts` can be trained on. A table is a CSV as `cases` describes it. Cohorts come
 from a metadata CSV, if given.
@@ -31,7 +31,7 @@ def find_cases(data: Path) -> list[Case]:
     Studies without a mask are left out, unless they lie beside others in `imagesTr`.
 
     Raises:
-        InputError: nothing of a known layout, or a case with a file missing.
+        InputError: the folder has no known layout, or a case lacks a file.
     """
     cases = read_cases(data) if data.is_file() else _find_in_folder(data)
     if not cases:
@@ -63,7 +63,7 @@ def _make_case(study: CohortStudy, mask: Path, data: Path) -> Case:
     if study.fault:
         raise InputError(f"case {study.case} has a mask, but {study.fault}")
     if study.pet is None or study.ct is None:
-        raise InputError(f"case {study.case} is DICOM, which is not trained on; convert it to SUV and CTres images")
+        raise InputError(f"case {study.case} is DICOM, which cannot be trained on; convert it to SUV and CTres images")
     parts = mask.parent.relative_to(data).parts
     if strip_suffix(mask).lower() != MASK_STEM:
         return Case(study.case, _name_patient(study.case), UNKNOWN, study.pet, study.ct, mask)
@@ -83,8 +83,8 @@ def add_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
     """Return the cases that a metadata CSV lists, such as `fdg_metadata.csv` of the data set, with its cohorts.
 
     Cases that it does not list are left out, with a warning that counts them: the challenge's archive holds FDG and
-    PSMA, and each has a CSV of its own. A row speaks for a case if one of its cells is the case's name or its study
-    folder; if no row does so, if one of its cells is the patient. A column `patient` in a row found by name also
+    PSMA, and each has a CSV of its own. A row belongs to a case if one of its cells is the case's name or its study
+    folder; if there is no such row, if one of its cells is the patient. A column `patient` in a row found by name also
     sets the patient.
 
     Raises:
@@ -102,17 +102,17 @@ def add_cohorts(cases: Sequence[Case], metadata: Path) -> list[Case]:
     listed = [case for case in found if case is not None]
     absent = sorted({case.name for case in cases} - {case.name for case in listed})
     if not listed:
-        raise InputError(f"{metadata} has no row for any of {len(cases)} cases, {absent[0]} among them")
+        raise InputError(f"{metadata} has no row for any of {len(cases)} cases, for example {absent[0]}")
     if absent:
-        log.warning("%s has no row for %d of %d cases, %s among them: left out",
+        log.warning("%s has no row for %d of %d cases, for example %s; they are left out",
                     metadata, len(absent), len(cases), absent[0])  # fmt: skip
     return listed
 
 
 def _list_keys(cell: str | None) -> Iterable[str]:
-    """Return a cell, and what a path in it, `./FDG-PET-CT-Lesions/PETCT_0123/01-02-2003-study/`, calls a study.
+    """Return a cell, and the study's names in a path such as `./FDG-PET-CT-Lesions/PETCT_0123/01-02-2003-study/`.
 
-    Folder and subfolder, and the challenge's name for it, `fdg_0123_01-02-2003-study`.
+    They are folder and subfolder, and the challenge's name, `fdg_0123_01-02-2003-study`.
     """
     text = (cell or "").strip()
     parts = PurePosixPath(text).parts
@@ -122,7 +122,7 @@ def _list_keys(cell: str | None) -> Iterable[str]:
 
 
 def _find_cohort(case: Case, by_key: Mapping[str, list[Mapping[str, str]]], heading: str, where: Path) -> Case | None:
-    """Return the case with its cohort; None if no row speaks for it."""
+    """Return the case with its cohort; None if no row belongs to it."""
     study = "/".join(case.mask.parent.parts[-2:])
     for key in (case.name, study, case.patient, f"PETCT_{case.patient}"):
         rows = by_key.get(key, [])

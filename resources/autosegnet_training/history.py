@@ -1,4 +1,4 @@
-"""What a run has come to, epoch by epoch: history.csv, TensorBoard, and curves.png at the end."""
+"""The history of a run, epoch by epoch: history.csv, TensorBoard, and curves.png at the end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_history(rows: Sequence[HistoryRow], path: Path) -> None:
 
 
 class Board:
-    """TensorBoard's files; nothing where the package is not installed, or where the process does not write."""
+    """TensorBoard's files; nothing if the package is not installed or this process does not write."""
 
     def __init__(self, folder: Path, *, writes: bool, first_epoch: int) -> None:
         self._writer: Any = None
@@ -50,7 +50,7 @@ class Board:
             return
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of TensorBoard's own dependencies
+                warnings.simplefilter("ignore")  # warnings of TensorBoard's own dependencies
                 from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder), purge_step=first_epoch)

@@ -1,4 +1,4 @@
-"""The command `index`: a data folder → the table of cases with their folds."""
+"""The command `index`: lists the cases of a data folder with their folds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `index` to the parser of `autosegnet-train`."""
-    parser = commands.add_parser("index", help="data folder -> table of cases with cohort, patient and fold")
+    parser = commands.add_parser("index", help="list the cases of a data folder, with cohort, patient and fold")
     parser.add_argument("data", type=Path, help="<patient>/<study>/{SUV,CTres,SEG}.nii.gz, an nnU-Net folder, or a CSV")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="the table of cases")
     parser.add_argument(
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the table and print the counts.
 
     Raises:
-        InputError: data, metadata, splits or boxes that cannot be trusted.
+        InputError: data, metadata, splits or boxes cannot be trusted.
     """
     cases = find_cases(args.data)
     if args.metadata is not None:
@@ -79,7 +79,7 @@ def add_boxes(cases: Sequence[Case], path: Path) -> list[Case]:
     """Return the cases with the boxes of a JSON file: {case: [[x0, x1], [y0, y1], [z0, z1]]}.
 
     Raises:
-        InputError: not such a file, or no box for a case.
+        InputError: it is another file, or a case has no box.
     """
     texts = read_json(
         path,
@@ -89,5 +89,5 @@ def add_boxes(cases: Sequence[Case], path: Path) -> list[Case]:
     )
     missing = [case.name for case in cases if case.name not in texts]
     if missing:
-        raise InputError(f"{path} has no box for {len(missing)} cases, {missing[0]} among them; expected one for each")
+        raise InputError(f"{path} has no box for {len(missing)} cases, for example {missing[0]}; expected one for each")
     return [replace(case, box=parse_box(texts[case.name], where=f"{path}, {case.name}")) for case in cases]

@@ -8,8 +8,9 @@ For patch i, class l and voxel j, with p the softmax of the logits x, g the one-
 An infinite w_l (a class that is absent) is replaced by the largest finite one of its patch. Both are means over
 patches: the mean over equal micro-batches is the loss of the batch.
 
-Neither term removes false volume from a body: of one network, a patch without lesions in which 197 ml were marked had a
-loss of 0.05, one with a missed lesion of 1.7 ml 1.04. So a third term may be added, with F_i the false volume in ml:
+Neither term removes false volume from a body. With one network, a patch without lesions in which 197 ml were marked had
+a loss of 0.05, and one with a missed lesion of 1.7 ml had 1.04. So a third term may be added, with F_i the false volume
+in ml:
 
     FV  = mean_i [ F_i / (F_i + 10 ml) ],   F_i = voxel volume · Σ_j p_lesion (1 - g_lesion)
 

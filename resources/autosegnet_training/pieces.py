@@ -1,4 +1,4 @@
-"""A folder as one archive in pieces, for a machine from which only small files come back."""
+"""Splits a folder into small pieces of an archive, for a machine that returns only small files."""
 
 from __future__ import annotations
 

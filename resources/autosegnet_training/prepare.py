@@ -1,4 +1,4 @@
-"""The command `prepare`: the table of cases → arrays on disk, in parallel, resumable.
+"""The command `prepare`: turns the table of cases into arrays on disk, in parallel and resumable.
 
 The input is `autosegnet.preprocess.prepare`'s, voxel for voxel; the truth is brought to the same grid by nearest
 neighbour (paper, section 2.2 (iv)).
@@ -65,17 +65,17 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--dtype",
         choices=["float32", "float16"],
         default="float32",
-        help="float32: what inference feeds, bit for bit; float16: half the space, rounded (0.5 HU, 0.05 %% of SUV)",
+        help="float32: the input of inference, bit for bit; float16: half the space, rounded (0.5 HU, 0.05 %% of SUV)",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prepare the cases that are not there yet.
+    """Prepare the cases that are not prepared yet.
 
     Raises:
-        InputError: a patient in two folds, before anything is done; cases that could not be prepared; the others are.
-        UsageError: another recipe than the folder's.
+        InputError: a patient is in two folds (before anything is done), or some cases could not be prepared.
+        UsageError: the recipe differs from the folder's.
     """
     workers = choose_workers(args)
     if workers.are_elsewhere:  # because on another machine the current folder may differ
@@ -120,7 +120,7 @@ def _note(job: PrepareJob) -> dict[str, Any]:
 
 
 def _is_done(job: PrepareJob) -> bool:
-    """Return whether the case is prepared from the same input, and its arrays are what was written."""
+    """Return whether the case is prepared from the same input and its arrays are intact."""
     folder = job.output / job.case.name
     if arrays.note_of(folder) != _note(job):
         return False
@@ -133,7 +133,7 @@ def _is_done(job: PrepareJob) -> bool:
 
 
 def _attempt(job: PrepareJob) -> str:
-    """Prepare a case; return the message of what is wrong with it, or nothing."""
+    """Prepare a case, and return what is wrong with it, or nothing."""
     try:
         prepare_case(job)
     except AutosegnetError as error:
@@ -147,7 +147,7 @@ def prepare_case(job: PrepareJob) -> None:
     Raises:
         InputError: a study or a mask that cannot be trusted.    OutputError: the arrays cannot be written.
     """
-    probe_output(job.output / job.case.name / arrays.NOTE)  # removes what a run that was killed left there
+    probe_output(job.output / job.case.name / arrays.NOTE)  # removes leftovers of a killed run
     labelled = read_labelled(job.case)
     prepared = prepare(labelled.study, job.recipe)
     truth = resample_truth(prepared.grid, labelled.truth)

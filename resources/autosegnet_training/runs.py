@@ -1,4 +1,4 @@
-"""The folder of a run: what it was asked for, and what came out.
+"""The folder of a run: its settings and its results.
 
 <runs>/fold_K/run.json           settings, recipe and cases; a run continues only if they are the same
 <runs>/fold_K/checkpoints/       the last two
@@ -35,7 +35,7 @@ RESULT = "result.json"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A folder and what is trained in it.
+    """The training of one fold, and its folder.
 
     Args:
         folder: of this fold.
@@ -74,14 +74,14 @@ def plan_run(prepared: PreparedFolder, configuration: TrainingConfiguration, *, 
 
 
 def write_or_check_run(run: Run, *, writes: bool = True) -> None:
-    """Write what the run is, or make sure that the one begun in the folder is the same.
+    """Write the run's settings, or check that the run begun in the folder has the same.
 
     Args:
         run: to be trained.
-        writes: whether this process is the one that writes; every one looks.
+        writes: whether this process writes; every process checks.
 
     Raises:
-        UsageError: another run was begun there.
+        UsageError: the folder holds another run.
     """
     path, wanted = run.folder / RUN, _describe_run(run)
     if not path.exists():
@@ -92,7 +92,7 @@ def write_or_check_run(run: Run, *, writes: bool = True) -> None:
     different = _list_differences(begun, wanted)
     if different:
         raise UsageError(
-            f"{path} was begun with other {', '.join(different)}; use the same command to go on, or another --output"
+            f"{path} was begun with other {', '.join(different)}; use the same command to continue, or another --output"
         )
 
 
@@ -111,7 +111,7 @@ def _list_differences(begun: dict[str, Any], wanted: dict[str, Any]) -> list[str
     recipes = [parse_recipe(json.dumps(run.get("recipe")), where=RUN) for run in (begun, wanted)]
     names += ["recipe"] if recipes[0] != recipes[1] else []
     settings: dict[str, Any] = begun.get("settings", {})
-    free = {"workers", "checkpoint_minutes"}  # change nothing in the result
+    free = {"workers", "checkpoint_minutes"}  # settings that do not change the result
     defaults = describe_configuration(TrainingConfiguration())  # a setting that an older version did not know
     names += [k for k, value in wanted["settings"].items() if k not in free and settings.get(k, defaults[k]) != value]
     return names
@@ -129,7 +129,7 @@ def write_best(run: Run, network: torch.nn.Module) -> None:
 
 
 def write_result(run: Run, result: dict[str, Any]) -> None:
-    """Write what came out so far; what was not measured (NaN) is null."""
+    """Write the results so far. A figure that was not measured (NaN) is null."""
     known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in result.items()}
     write_text(json.dumps(known, indent=1) + "\n", run.folder / RESULT)
 
@@ -171,7 +171,7 @@ def open_trained(runs: Path, fold: int) -> Trained:
     """Return a trained fold.
 
     Raises:
-        InputError: it is not there, or not finished.
+        InputError: it is missing or not finished.
     """
     folder = fold_folder(runs, fold)
     description, result = _read(folder / RUN), _read(folder / RESULT)

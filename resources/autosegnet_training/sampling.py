@@ -1,7 +1,7 @@
-"""Which patches an epoch sees, and reading them from memory maps.
+"""Chooses the patches of an epoch, and reads them from memory maps.
 
 Every random number follows from (seed, epoch, number of the patch in the epoch). Nothing is carried from one patch to
-the next: a run that goes on in the middle of an epoch, or on more processes, sees the same patches.
+the next, so a run that continues in the middle of an epoch, or on more processes, sees the same patches.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class MicroBatch:
 
 
 def count_steps_per_epoch(configuration: TrainingConfiguration, cases: int) -> int:
-    """Return the steps in which every case is seen `patches_per_case` times; the last one is filled up."""
+    """Return the number of steps in which every case is seen `patches_per_case` times; the last step is filled up."""
     return -(-cases * configuration.patches_per_case // configuration.batch)
 
 
 def plan(configuration: TrainingConfiguration, cases: int, *, epoch: int) -> NDArray[np.intp]:
     """Return (steps, batch): the case of every patch of an epoch, in random order.
 
-    Where the patches do not fill the last batch, cases drawn at random do.
+    If the patches do not fill the last batch, random cases fill it.
     """
     rng = np.random.default_rng([configuration.seed, _PLAN, epoch])
     order = np.concatenate([rng.permutation(cases) for _ in range(configuration.patches_per_case)])
@@ -126,8 +126,8 @@ def draw_anywhere(start: Voxel, shape: Voxel, patch: Voxel, rng: np.random.Gener
 def draw_hot_voxel(case: PreparedCase, rng: np.random.Generator) -> tuple[int, ...] | None:
     """Return a voxel of SUV above 4, lesion or not, found among 4,000 random ones; None if none of them is.
 
-    Brain, heart, kidneys and bladder are a hundredth of a body; patches at random seldom show what they look like. All
-    axial slices that hold one count alike: otherwise the brain would be most of what is shown.
+    Brain, heart, kidneys and bladder are a hundredth of a body, so random patches seldom show them. All axial slices
+    that hold such a voxel count equally, because otherwise the brain would dominate.
     """
     at = rng.integers(case.shape, size=(4000, 3))
     hot = at[case.array[(1, *at.T)] > _HOT_SUV]
@@ -165,7 +165,7 @@ class Bodies:
 
 
 def open_bodies(configuration: TrainingConfiguration, recipe: Recipe) -> Bodies | None:
-    """Return what makes the simulated patches of a run; None if it has none.
+    """Return the source of a run's simulated patches; None if it has none.
 
     Raises:
         InputError: the folder holds no label volumes, or the working grid has no cubic voxels.
@@ -175,7 +175,7 @@ def open_bodies(configuration: TrainingConfiguration, recipe: Recipe) -> Bodies 
     if len(set(recipe.spacing_mm)) != 1 or recipe.ct_window_hu != CT_WINDOW_HU:
         raise InputError(
             f"simulated patches have cubic voxels and a CT window of {CT_WINDOW_HU} HU, the prepared cases "
-            f"{recipe.spacing_mm} mm and {recipe.ct_window_hu} HU; prepare them so, or leave out --simulated-patches"
+            f"{recipe.spacing_mm} mm and {recipe.ct_window_hu} HU; prepare them alike, or leave out --simulated-patches"
         )
     volumes = read_label_volumes(Path(configuration.labels))
     generator = BodyGenerator(
@@ -207,14 +207,14 @@ class PatchSampler:
         ranks: int = 1,
     ) -> None:
         self._cases, self._simulated = cases, bodies
-        # Whatever is larger than a patch can stand around a case that is smaller.
+        # A case larger than a patch can surround a smaller one.
         self._bodies = [
             c for c in cases if configuration.fill_probability > 0 and not _is_short(c, configuration.patch)
         ]
         self._configuration = configuration
         self._micro = configuration.micro_batch or configuration.batch // ranks
         assert configuration.batch % (self._micro * ranks) == 0, "whole micro-batches for every process"
-        self._numbers: dict[str, NDArray[np.int32]] = {}  # of the lesions of cases that were asked for
+        self._numbers: dict[str, NDArray[np.int32]] = {}  # numbers of the lesions, by case
         self._first, self._stride = rank * self._micro, ranks * self._micro
 
     @property

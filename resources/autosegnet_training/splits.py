@@ -1,4 +1,4 @@
-"""Which case belongs to which fold: stratified by cohort, grouped by patient, the same for the same seed.
+"""Splits cases into folds: stratified by cohort, grouped by patient, the same for the same seed.
 
 Source: paper, section 2.1 (each cohort split into five folds); grouping by patient is ours.
 """
@@ -20,19 +20,19 @@ from autosegnet_training.cases import FOLDS, Case
 def split(cases: Sequence[Case], *, seed: int, folds: int = FOLDS) -> list[Case]:
     """Return the cases with their folds: of every cohort as equal a number as whole patients allow.
 
-    Patients go, the ones with most studies first and else in random order, to the fold where their cohorts are
-    rarest; between equals to the fold with fewest cases, then to a random one.
+    Patients are taken in order of their number of studies, most first, else at random. Each goes to the fold in which
+    its cohorts are rarest; in a tie to the fold with the fewest cases, then to a random one.
 
     Args:
         cases: none of which has a fold.
 
     Raises:
-        InputError: a case that has a fold already, or fewer patients than folds.
+        InputError: a case already has a fold, or there are fewer patients than folds.
     """
     given = [case.name for case in cases if case.fold is not None]
     if given:
         raise InputError(
-            f"{len(given)} of {len(cases)} cases have a fold, {given[0]} among them; expected all of them or none"
+            f"{len(given)} of {len(cases)} cases have a fold, for example {given[0]}; expected all of them or none"
         )
     patients: dict[str, Counter[str]] = {}
     for case in sorted(cases, key=lambda case: case.name):
@@ -82,7 +82,7 @@ def split_as(cases: Sequence[Case], path: Path) -> list[Case]:
 def refuse_shared_patients(cases: Iterable[Case], *, where: str) -> None:
     """Raise InputError if studies of one patient are in two folds: validation would see training patients.
 
-    A fold that is never validated is one like the others: its cases train the fold that is validated on the patient.
+    This includes a fold that is never validated, because its cases train the fold that is validated on the patient.
     """
     fold_of: dict[str, int | None] = {}
     for case in cases:

@@ -29,7 +29,7 @@ def read_labelled(case: Case) -> Labelled:
     """Return the study and the truth of a case.
 
     Raises:
-        InputError: an image that cannot be trusted, a mask on another grid than the PET's, or a box beyond it.
+        InputError: an image cannot be trusted, the mask is on another grid than the PET, or the box exceeds it.
     """
     try:
         pet, ct, truth = read_image(case.pet), read_image(case.ct), read_mask(case.mask)
@@ -38,7 +38,7 @@ def read_labelled(case: Case) -> Labelled:
             raise InputError(f"mask of {truth.GetSize()} voxels is not on the grid of the PET, {pet.GetSize()}")
         if case.box is not None:
             region = _find_region(grid, case.box)
-            # The mask's grid may differ from the PET's in the last digits: cut by its own voxels.
+            # The mask's grid may differ from the PET's in the last digits, so it is cut by its own voxels.
             pet, ct, truth = cut(pet, region), _cut_ct(ct, region), cut(truth, Grid.from_image(truth).crop(case.box))
         return Labelled(check_study(pet=pet, ct=ct), truth)
     except InputError as error:
@@ -52,7 +52,7 @@ def _find_region(grid: Grid, box: Box) -> Grid:
 
 
 def _cut_ct(ct: sitk.Image, region: Grid) -> sitk.Image:
-    """Return the voxels of the CT in and next to a region of the PET: all that its interpolation inside needs."""
+    """Return the voxels of the CT in and next to a region of the PET: those that interpolation inside it needs."""
     grid = Grid.from_image(ct)
     corners = np.array([[x, y, z] for x in (0, region.size[0] - 1) for y in (0, region.size[1] - 1)
                         for z in (0, region.size[2] - 1)])  # fmt: skip

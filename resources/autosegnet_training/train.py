@@ -35,7 +35,7 @@ from autosegnet_training.validation import NetworkEngine, Validation, autocast, 
 
 log = logging.getLogger(__name__)
 
-_BOTTOM = "model." + 4 * "1.submodule."  # where MONAI's UNet keeps its deepest level
+_BOTTOM = "model." + 4 * "1.submodule."  # name of the deepest level in MONAI's UNet
 _NOT_VALIDATED = {"dsc": math.nan, "fpv_ml": math.nan, "fnv_ml": math.nan, "negative_fpv_ml": math.nan}
 
 
@@ -43,7 +43,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `train` to the parser of `autosegnet-train`."""
     parser = commands.add_parser("train", help="train one fold; repeat the command to continue after an interruption")
     parser.add_argument("prepared", type=Path, metavar="DIR", help="folder that prepare wrote")
-    parser.add_argument("--fold", type=int, required=True, help="whose cases are for validation")
+    parser.add_argument("--fold", type=int, required=True, help="fold whose cases are for validation")
     parser.add_argument("--output", type=Path, required=True, metavar="RUNS", help="the run goes to RUNS/fold_K")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
     settings.add_arguments(parser)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     prepared = open_prepared(args.prepared)
     with distributed.join_processes(args.device) as processes:
         if not processes.writes:
-            logging.getLogger().setLevel(logging.WARNING)  # one process tells
+            logging.getLogger().setLevel(logging.WARNING)  # one process prints it
         result = train_fold(prepared, configuration, processes, output=args.output, fold=args.fold)
     if processes.writes:
         sys.stdout.write(f"fold {args.fold}: best validation DSC {result['dsc']:.4f} in epoch {result['epoch']}\n")
@@ -65,11 +65,11 @@ def run(args: argparse.Namespace) -> None:
 def train_fold(
     prepared: PreparedFolder, configuration: TrainingConfiguration, processes: Processes, *, output: Path, fold: int
 ) -> dict[str, Any]:
-    """Train whatever is left of the run of a fold, and return what came out of it.
+    """Train the rest of a fold's run, and return its result.
 
     Raises:
-        InputError: cases that cannot be read; a loss that is not finite.
-        UsageError: the folder holds a run of other settings; a batch that the processes cannot share.
+        InputError: a case cannot be read, or the loss is not finite.
+        UsageError: the folder holds a run of other settings, or the processes cannot share the batch.
     """
     _check_shares(configuration, processes)
     begun = runs.plan_run(prepared, configuration, runs=output, fold=fold)
@@ -94,7 +94,7 @@ def _check_shares(configuration: TrainingConfiguration, processes: Processes) ->
 
 
 class Trainer:
-    """The state of a run: network, optimiser, schedule, and how far it has come."""
+    """The state of a run: network, optimiser, schedule and progress."""
 
     def __init__(
         self, begun: runs.Run, processes: Processes, *, training: list[PreparedCase], validation: list[PreparedCase]
@@ -153,7 +153,7 @@ class Trainer:
             draw_curves(self.history, self.run.folder / "curves.png")
 
     def measure_passed(self) -> float:
-        """Return the share of the minutes that training has taken, validation left out."""
+        """Return the share of the minutes that training has taken, without validation."""
         before = math.fsum(row["seconds"] for row in self.history)
         passed_s = self.processes.mean(before + time.monotonic() - self.started)
         return passed_s / (60 * self.configuration.minutes)
@@ -165,13 +165,13 @@ class Trainer:
         return self.epoch >= self.configuration.epochs
 
     def follow_clock(self) -> None:
-        """Set the learning rate to that of the share of the minutes that has passed."""
+        """Set the learning rate by the share of the minutes that has passed."""
         share = min(self.measure_passed(), 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.configuration.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
     def train_epoch(self, bar: Any) -> None:
-        """Train the steps that are left of this epoch, or until the minutes are over, but one step at least."""
+        """Train the rest of this epoch, or until the minutes are over, but at least one step."""
         self.distributed.train()
         if self.configuration.frozen_norm:
             for module in self.network.modules():
@@ -194,7 +194,7 @@ class Trainer:
         """Train one step, and return the loss of its batch over all processes.
 
         Raises:
-            InputError: the loss is not finite. The network is as it was before the step.
+            InputError: the loss is not finite. The step leaves the network unchanged.
         """
         if self.configuration.minutes > 0:
             self.follow_clock()
@@ -235,7 +235,7 @@ class Trainer:
         return image, label
 
     def finish_epoch(self, board: Board, *, seconds: float) -> bool:
-        """Validate if it is time to, keep the best, and write everything down; return whether that was the last."""
+        """Validate if due, keep the best network, and write everything; return whether this was the last epoch."""
         learning_rate = float(self.optimiser.param_groups[0]["lr"])
         self.schedule.step()
         row: HistoryRow = {
@@ -264,13 +264,13 @@ class Trainer:
         return last
 
     def estimate_hours_left(self, seconds: float) -> float:
-        """Return about how long training still takes, if every epoch takes so many seconds."""
+        """Estimate how long training still takes if every epoch takes this many seconds."""
         if self.configuration.minutes > 0:
             return max(0.0, 1.0 - self.measure_passed()) * self.configuration.minutes / 60
         return (self.configuration.epochs - self.epoch - 1) * seconds / 3600
 
     def validate(self, board: Board) -> HistoryRow:
-        """Return the metrics of the validation cases, shared out among the processes; keep the best network."""
+        """Measure the validation cases, divided among the processes, and keep the best network."""
         self.processes.share_buffers(self.network)
         self.network.eval()
         engine = NetworkEngine(self.network, self.processes.device, self.dtype)
@@ -279,7 +279,7 @@ class Trainer:
         validation = Validation(dict(sorted(self.processes.gather(metrics).items())))
         board.add_pictures(mine, masks, epoch=self.epoch + 1)
         row: HistoryRow = {name: getattr(validation, name) for name in _NOT_VALIDATED}
-        # Without any lesion to find, the fold with least false volume is the best.
+        # If no validation case has a lesion, the network with the least false volume is the best.
         score = row["dsc"] if not math.isnan(row["dsc"]) else -row["fpv_ml"]
         if self.best["epoch"] == 0 or score > self.best["score"]:
             self.best = {"epoch": self.epoch + 1, "score": score, **row, "finished": False}
@@ -319,7 +319,7 @@ class Trainer:
         restore_random_states(state["random"])
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.losses, self.history, self.best = state["losses"], state["history"], state["best"]
-        log.info("going on from epoch %d, step %d", self.epoch, self.step)
+        log.info("continuing from epoch %d, step %d", self.epoch, self.step)
 
 
 def _format_row(row: HistoryRow) -> str:
@@ -363,7 +363,7 @@ def select_bottom_weights(network: nn.Module) -> list[nn.Parameter]:
 
 
 def choose_arithmetic(configuration: TrainingConfiguration, device: torch.device) -> torch.dtype | None:
-    """Return the smaller type of mixed precision; None for float32. On the CPU only where it is asked for.
+    """Return the smaller type of mixed precision; None for float32. On the CPU only on request.
 
     Without instructions for it, a CPU takes 35 times longer in bfloat16 than in float32.
 
@@ -372,7 +372,7 @@ def choose_arithmetic(configuration: TrainingConfiguration, device: torch.device
     """
     wanted = configuration.precision
     if device.type != "cuda":
-        if wanted == "bfloat16" and torch.cpu._is_avx512_bf16_supported():  # no public function tells it
+        if wanted == "bfloat16" and torch.cpu._is_avx512_bf16_supported():  # there is no public function for it
             return torch.bfloat16
         if wanted in ("bfloat16", "float16"):
             raise UsageError(f"--precision {wanted} needs a CUDA device, or for bfloat16 a CPU with AVX-512 BF16")

@@ -1,6 +1,6 @@
-"""How good the network is while it trains: DSC, FPV and FNV of the validation cases by inference's own sliding window.
+"""Validates the network during training: DSC, FPV and FNV of the validation cases by inference's sliding window.
 
-On the working grid and on prepared arrays. `cross_validate` measures on the original grids.
+This uses prepared arrays on the working grid. `cross_validate` measures on the original grids.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class NetworkEngine:
 
     Args:
         network: in evaluation mode while it is used.
-        device: where it lies.
+        device: where it is.
         dtype: of mixed precision; None for float32.
     """
 
@@ -48,7 +48,7 @@ class NetworkEngine:
 
     @torch.inference_mode()
     def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
-        """As `autosegnet.model.engine.Engine.compute_logits`."""
+        """See `autosegnet.model.engine.Engine.compute_logits`."""
         assert fold == 0, "one network is one fold"
         assert not self.network.training, "batch norm uses its running statistics"
         batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self.device)  # (1, 2, X, Y, Z)
@@ -76,7 +76,7 @@ class Validation:
 
     @property
     def dsc(self) -> float:
-        """Mean DSC over the cases with lesions (decisions.md, row 16); NaN where there are none."""
+        """Mean DSC over the cases with lesions (decisions.md, row 16); NaN if there are none."""
         values = [m.dsc for m in self.cases.values() if m.is_positive]
         return fmean(values) if values else math.nan
 
@@ -87,13 +87,13 @@ class Validation:
 
     @property
     def fnv_ml(self) -> float:
-        """Mean FNV over the cases with lesions; NaN where there are none."""
+        """Mean FNV over the cases with lesions; NaN if there are none."""
         values = [m.fnv_ml for m in self.cases.values() if m.is_positive]
         return fmean(values) if values else math.nan
 
     @property
     def negative_fpv_ml(self) -> float:
-        """Mean FPV over the cases without lesions, for whom all that is found is false; NaN where there are none."""
+        """Mean FPV over the cases without lesions, in which everything found is false; NaN if there are none."""
         values = [m.fpv_ml for m in self.cases.values() if not m.is_positive]
         return fmean(values) if values else math.nan
 

@@ -179,7 +179,7 @@ def make(job: SimulateJob) -> tuple[int, str]:
     note = folder / "study.json"
     if note.is_file():
         return job.case.index, str(json.loads(note.read_text())["cohort"])
-    probe_output(note)  # removes what a run that was killed left there
+    probe_output(note)  # removes leftovers of a killed run
     from petct_simulator.whole_study import simulate_study  # here, because it imports torch
 
     study = simulate_study(

@@ -95,7 +95,7 @@ def test_cohorts_come_from_the_data_sets_metadata(tmp_path: Path) -> None:
     challenge = [replace(case_of(tmp_path, 3), name=f"fdg_0c_day{k}", patient="0c") for k in (1, 2)]
     assert [c.cohort for c in add_cohorts(challenge, path)] == ["lymphoma", "negative"]
     assert [c.cohort for c in add_cohorts(cases, path)] == ["lymphoma", "melanoma", "negative"]
-    with pytest.raises(InputError, match="no row for any of 1 cases, patient7_study0 among them"):
+    with pytest.raises(InputError, match="no row for any of 1 cases, for example patient7_study0"):
         add_cohorts([case_of(tmp_path, 7)], path)
     with pytest.raises(InputError, match="lymphoma and negative"):
         add_cohorts([replace(cases[0], mask=tmp_path / "x" / "SEG.nii.gz")], path)
@@ -116,7 +116,9 @@ def test_the_challenges_archive_is_indexed_by_the_metadata_of_one_tracer(
     options = ["--metadata", str(tmp_path / "fdg.csv"), "--output", str(tmp_path / "cases.csv"), "--folds", "2"]
     assert main(["index", str(tmp_path), *options]) == 0
     assert [c.name for c in read_cases(tmp_path / "cases.csv")] == names[:2]
-    assert any("no row for 1 of 3 cases, psma_77_day1 among them: left out" in line for line in caplog.messages)
+    assert any(
+        "no row for 1 of 3 cases, for example psma_77_day1; they are left out" in line for line in caplog.messages
+    )
 
 
 def test_index_writes_folds_and_tells_negatives_from_the_masks(tmp_path: Path) -> None:

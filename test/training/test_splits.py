@@ -66,7 +66,7 @@ def test_too_few_patients_are_refused() -> None:
 
 def test_given_folds_are_not_replaced_for_one_that_is_missing() -> None:
     cases = [case(str(k), str(k), "lymphoma") for k in range(6)]
-    with pytest.raises(InputError, match="5 of 6 cases have a fold, 0 among them"):
+    with pytest.raises(InputError, match="5 of 6 cases have a fold, for example 0"):
         split([*(replace(c, fold=5) for c in cases[:5]), cases[5]], seed=0, folds=2)
 
 

@@ -169,7 +169,7 @@ def test_a_run_killed_at_a_random_moment_ends_with_the_same_weights(
     assert not finished
     done = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "going on from epoch" in done.stderr
+    assert "continuing from epoch" in done.stderr
     assert_same(state_of(tmp_path), state_of(uninterrupted))
     assert_same(best_of(tmp_path), best_of(uninterrupted))
 
@@ -185,7 +185,7 @@ def test_a_damaged_newest_checkpoint_costs_only_what_came_after_the_one_before(
     newest.write_bytes(newest.read_bytes()[:-100])
     assert main(arguments) == 0
     assert "falling back to the one before" in caplog.text
-    assert "going on from epoch 2, step 0" in caplog.text
+    assert "continuing from epoch 2, step 0" in caplog.text
     assert_same(state_of(tmp_path), state_of(uninterrupted))
 
 
