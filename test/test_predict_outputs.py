@@ -206,3 +206,7 @@ def test_the_viewers_page_never_replaces_an_input(predict, inputs, tmp_path) -> 
     code, last = predict("--output", tmp_path / "mask.mha", "--viewer", inputs / "pet.mha")
     assert (code, "--viewer would replace --pet" in last) == (2, True)
     assert sitk.ReadImage(str(inputs / "pet.mha")).GetSize() == (48, 40, 36)
+    clicks = write_clicks(tmp_path / "clicks.json", tumor=(31, 17, 21))
+    code, last = predict("--output", tmp_path / "mask.mha", "--viewer", clicks, "--clicks", clicks)
+    assert (code, "--viewer would replace --clicks" in last) == (2, True)
+    assert clicks.exists()

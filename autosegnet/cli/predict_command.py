@@ -103,28 +103,27 @@ def run_predict(args: argparse.Namespace) -> None:
             progress=progress,
             check=partial(check_results, results=results),
         )
+    _write(args, result, organs, results)
+
+
+def _write(args: argparse.Namespace, result: Result, organs: OrganLabels | None, results: DicomResults) -> None:
+    """Write all outputs, or none."""
     mask, table = _measure(args, result, organs) if _wants_figures(args, results) else (result.mask, None)
+    loaded, made_by = result.loaded, result.provenance
     files: dict[Path, sitk.Image | str | bytes] = {args.output: mask}
     for path, image in ((args.probability, result.probability), (args.uncertainty, result.uncertainty)):
         if path is not None:
             files[path] = image
-    files.update(make_result_files(mask, result.loaded, results, table))
+    files.update(make_result_files(mask, loaded, results, table))
     if args.result is not None:
         study = StudyFiles(args.pet, args.ct, collect_input_options(args))
         files[args.result / STUDY_FILE] = format_study_file(args.result, study)
-    if args.viewer is not None and table is not None:
-        files[args.viewer] = make_viewer(
-            mask,
-            result.loaded,
-            result.provenance,
-            table,
-            probability=result.probability,
-            clicks=result.clicks,
-            title=args.title,
-        )
     pages: dict[str, bytes | str] = {}
+    if args.viewer is not None and table is not None:
+        shown = {"probability": result.probability, "clicks": result.clicks}
+        files[args.viewer] = make_viewer(mask, loaded, made_by, table, title=args.title, **shown)
     if args.report is not None and table is not None:
-        pages = make_report(mask, result.loaded, result.provenance, table, title=args.title)
+        pages = make_report(mask, loaded, made_by, table, title=args.title)
     write_results(files, args.report, pages)
     _log_outputs(args, files)
     log_lesions(mask)
@@ -192,7 +191,8 @@ def _prepare_outputs(args: argparse.Namespace, results: DicomResults) -> None:
     if args.result is not None:
         outputs["--result"] = args.result / STUDY_FILE
     weights = find_or_none(args.weights)
-    inputs = {"--pet": args.pet, "--ct": args.ct, "--pet-sidecar": args.pet_sidecar, "--weights": weights}
+    stated = {"--pet-sidecar": args.pet_sidecar, "--clicks": args.clicks, "--organs": args.organs}
+    inputs = {"--pet": args.pet, "--ct": args.ct, **stated, "--weights": weights}
     check_outputs(outputs, inputs=inputs)
     for path in images.values():
         if path is not None:
