@@ -366,6 +366,19 @@ def test_nothing_is_wider_than_a_phone(file) -> None:
         assert browser.run("find('planes').getBoundingClientRect().height") > 400
 
 
+def test_a_pet_alone_without_a_lesion_opens(study, tmp_path) -> None:
+    mask = make_image(np.zeros(Grid.from_image(study.pet).shape, np.uint8), Grid.from_image(study.pet))
+    page = make_viewer_page(study, mask, measure_lesions(mask, study.pet), MADE_BY, with_ct=False)
+    (tmp_path / "none.html").write_text(page, encoding="utf-8")
+    with Chromium() as browser:
+        browser.open(tmp_path / "none.html", until=READY)
+        for key in ("n", "c", "f", "m"):
+            browser.press(key)
+        assert browser.errors == []
+        assert browser.run("look.mode") == "pet"
+        assert browser.run("document.body.innerText.includes('No lesion was found')")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "spacing"), [((400, 400, 326), (2.04, 2.04, 3.0)), ((200, 200, 673), (4.07, 4.07, 3.0))]

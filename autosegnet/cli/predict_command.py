@@ -77,7 +77,6 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_predict(args: argparse.Namespace) -> None:
     """Segment one study and write all outputs, or none."""
-    from autosegnet.comparison.result_folder import STUDY_FILE, StudyFiles, format_study_file
     from autosegnet.segmenter import Segmenter
 
     _place_in_result(args)
@@ -108,6 +107,8 @@ def run_predict(args: argparse.Namespace) -> None:
 
 def _write(args: argparse.Namespace, result: Result, organs: OrganLabels | None, results: DicomResults) -> None:
     """Write all outputs, or none."""
+    from autosegnet.comparison.result_folder import STUDY_FILE, StudyFiles, format_study_file
+
     mask, table = _measure(args, result, organs) if _wants_figures(args, results) else (result.mask, None)
     loaded, made_by = result.loaded, result.provenance
     files: dict[Path, sitk.Image | str | bytes] = {args.output: mask}
