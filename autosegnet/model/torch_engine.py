@@ -18,9 +18,8 @@ from autosegnet.model.weights import Weights
 
 log = logging.getLogger(__name__)
 
-_MOST_VOXELS = 2 * 192**3  # at once: below 2.5 GB of GPU memory for a body of 20 windows, by the estimate below
-# Of a window while it is in the network, in float16: at full size the input and two times two logits, 8 channels each,
-# at an eighth 64 channels that are joined, their halves, and as much again for cuDNN. An estimate.
+_MOST_VOXELS = 2 * 192**3  # at once: four are 3 % faster, and take 1.2 GB more
+# Of a window while it is in the network, in float16: 86 bytes were taken on an H100 (docs/evidence/performance.md).
 _BYTES_PER_VOXEL = 100
 # Trained folds have activations beyond float16's 65504 (1.8e5 was seen: nothing norms the residual paths). Convolution,
 # sum and PReLU carry a positive factor through: input and biases are multiplied by it, and the logits divided. As a
@@ -85,8 +84,6 @@ class TorchEngine:
         """
         self.device, self.dtype, self.channel_multiple = torch.device(device), dtype, channel_multiple
         self._most_voxels = most_voxels
-        if self.device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # windows have few shapes; a kernel chosen unseen can be far slower
         self._channels = weights.recipe.channels
         self._networks = load_networks(weights)
         self._tensors = _Tensors(self.device, dtype, channel_multiple)
@@ -114,6 +111,7 @@ class TorchEngine:
         most = self._most_voxels
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
+            free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)  # torch's own
             most = min(most, free // (2 * _BYTES_PER_VOXEL))
         return max(1, most // voxels)
 
@@ -126,13 +124,14 @@ class TorchEngine:
         """Return the logits (B, channels, X, Y, Z) of windows (B, C, X, Y, Z), float32 and on the device.
 
         Args:
-            windows: of the engine's type, or float32; C is 2, filled with zeros to the multiple of channels.
+            windows: times `_FACTOR`; of the engine's type, or float32; C is 2, filled with zeros to the multiple of
+                channels.
             fold: from 0.
         """
         tensors = self._tensors
         if windows.dtype != self.dtype:
             tensors = _Tensors(self.device, windows.dtype, self.channel_multiple)
-        return evaluate(self._networks[fold], windows * _FACTOR, tensors)[:, : self._channels].float() / _FACTOR
+        return evaluate(self._networks[fold], windows, tensors)[:, : self._channels].float() / _FACTOR
 
 
 class _DeviceAccumulator:
@@ -143,7 +142,7 @@ class _DeviceAccumulator:
         self._study = array.to(engine.dtype).to(engine.device)  # rounded first: half as much to send
         self._sums = torch.zeros((sums, channels, *array.shape[1:]), dtype=torch.float32, device=engine.device)
         self._batch = 1
-        self._tried: set[int] = set()
+        self._has_begun = False
 
     @property
     def batch(self) -> int:
@@ -162,14 +161,12 @@ class _DeviceAccumulator:
         for of_one, (of_study, of_window) in zip(logits, parts, strict=True):
             for k, weight in into.items():
                 self._sums[k][..., *of_study].add_(of_one[..., *of_window], alpha=weight)
-        if len(windows) not in self._tried:
-            self._tried.add(len(windows))
-            if self._sums.device.type == "cuda":
-                torch.cuda.empty_cache()  # of the first pass's setting up
+        if not self._has_begun:
+            self._has_begun = True
             self._batch = self._engine.choose_batch(math.prod(windows[0].size))
 
     def _fill(self, windows: Sequence[Window], study: torch.Tensor) -> torch.Tensor:
-        """Return windows of a study, channels last; air beyond the study, zeros in channels that only fill up."""
+        """Return windows of a study, times `_FACTOR`, channels last; zeros beyond it and in channels that fill up."""
         channels = _round_up(len(study), self._engine.channel_multiple)
         shape = (len(windows), channels, *windows[0].size)
         batch = torch.empty(
@@ -177,7 +174,7 @@ class _DeviceAccumulator:
         ).zero_()
         for b, window in enumerate(windows):
             of_study, of_window = window.clip(study.shape[1:])
-            batch[(b, slice(len(study)), *of_window)] = study[(slice(None), *of_study)].to(batch.device)
+            batch[(b, slice(len(study)), *of_window)] = study[(slice(None), *of_study)].to(batch.device) * _FACTOR
         return batch
 
     def read_sums(self) -> list[NDArray[np.float32]]:
