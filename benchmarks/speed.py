@@ -22,9 +22,9 @@ import argparse
 import os
 import platform
 import re
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,14 @@ from petct_simulator.whole_study import SimulatedStudy, simulate_study
 BOXES = {4: (180, 160, 480), 10: (200, 180, 500), 20: (240, 200, 500), 40: (240, 240, 1000)}
 _FIELD = 400  # voxels of the PET along x and y
 _AIR_HU = -1024
+# A process counts the memory of the one that started it as its own peak, so a small one starts it.
+_WATCH = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+code = subprocess.run(sys.argv[1:], stdout=sys.stderr).returncode
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
 METHODS = {
     "published": [],
     "exact": [],
@@ -114,17 +122,15 @@ def run(method: str, study: tuple[Path, Path], weights: Path, folder: Path) -> T
     else:
         command = ["autosegnet", "predict", "--pet", pet, "--ct", ct, "--output", str(mask), *METHODS[method]]
     with log.open("wb") as file:
-        start = time.perf_counter()
         arguments = [sys.executable, "-m", *command, "--weights", str(weights)]
-        redirected = [(os.POSIX_SPAWN_DUP2, file.fileno(), 1), (os.POSIX_SPAWN_DUP2, file.fileno(), 2)]
-        process = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=redirected)
-        _, status, usage = os.wait4(process, 0)
-        whole_s = time.perf_counter() - start
+        watched = [sys.executable, "-I", "-S", "-c", _WATCH, *arguments]
+        done = subprocess.run(watched, stdout=subprocess.PIPE, stderr=file, text=True, check=False)
     said = log.read_text(errors="replace")
     found = re.findall(r"network ([\d.]+) s", said)
-    if status or not found:
-        raise RuntimeError(f"{method} ended with {os.waitstatus_to_exitcode(status)}: {said[-2000:]}")
-    return Timed(whole_s, float(found[-1]), usage.ru_maxrss / 2**20, sitk.ReadImage(str(mask)))
+    if done.returncode or not found:
+        raise RuntimeError(f"{method} ended with {done.returncode}: {said[-2000:]}")
+    whole_s, peak_kib = map(float, done.stdout.split())
+    return Timed(whole_s, float(found[-1]), peak_kib / 2**20, sitk.ReadImage(str(mask)))
 
 
 def dice(a: sitk.Image, b: sitk.Image) -> float:
