@@ -61,6 +61,7 @@ class Plan:
         phases: in order.
         checkpoint_minutes: between checkpoints.
         dtype: of mixed precision; None for float32.
+        fixed_norm: whether batch norm's statistics are measured first and then stay, instead of last.
     """
 
     folder: Path
@@ -70,6 +71,12 @@ class Plan:
     phases: tuple[Phase, ...] = PHASES
     checkpoint_minutes: float = 5.0
     dtype: torch.dtype | None = None
+    fixed_norm: bool = False
+
+    @property
+    def trained_share(self) -> float:
+        """Return the share of the time after which the weights stay."""
+        return 1.0 if self.fixed_norm else _TRAINED
 
     def find_size(self, passed: float) -> int:
         """Return the size of the patches when a share of the time has passed."""
@@ -82,7 +89,7 @@ class Plan:
     def find_learning_rate(self, passed: float, step: int) -> float:
         """Return the learning rate of a step."""
         warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
-        return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * min(passed / _TRAINED, 1.0)))
+        return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * min(passed / self.trained_share, 1.0)))
 
 
 def train_by_the_clock(
@@ -97,7 +104,9 @@ def train_by_the_clock(
     """Train a network until its minutes are over, and return the number of steps.
 
     In the last twentieth of the time the weights stay, and batch norm's statistics become the mean over many batches.
-    As a running mean of the last few, which differ much from each other, they would be chance.
+    As a running mean of the last few, which differ much from each other, they would be chance. With `fixed_norm` they
+    are measured before the first step, and every step sees what inference will see: a network that is already trained
+    then goes on well with one or two patches per step, whose own statistics would be chance, too.
 
     Args:
         network: on the device; trained in place.
@@ -109,8 +118,14 @@ def train_by_the_clock(
     """
     run = _ClockRun(network, plan, configuration, device=device, voxel_ml=voxel_ml)
     run.restore()
+    last = plan.phases[-1].size
     mixture, size = None, 0
-    while (passed := run.measure_passed()) < _TRAINED:
+    if plan.fixed_norm:
+        if run.step == 0:
+            run.settle_norm(make_mixture(last), plan.find_count(last))
+            run.start_clock()
+        run.fix_norm()
+    while (passed := run.measure_passed()) < plan.trained_share:
         if plan.find_size(passed) != size:
             size = plan.find_size(passed)
             mixture = make_mixture(size)
@@ -119,8 +134,8 @@ def train_by_the_clock(
         run.save_if_due()
     run.save()
     run.report(size)
-    last = plan.phases[-1].size
-    run.settle_norm(mixture if mixture is not None and size == last else make_mixture(last), plan.find_count(last))
+    if not plan.fixed_norm:
+        run.settle_norm(mixture if mixture is not None and size == last else make_mixture(last), plan.find_count(last))
     return run.step
 
 
@@ -142,7 +157,7 @@ class _ClockRun:
             network.parameters(), lr=plan.learning_rate, weight_decay=configuration.weight_decay, fused=True
         )
         self.step, self.before = 0, 0.0
-        self.begun = self.saved = self.logged = time.monotonic()
+        self.start_clock()
         self.losses: list[torch.Tensor] = []
 
     def measure_seconds(self) -> float:
@@ -152,6 +167,16 @@ class _ClockRun:
     def measure_passed(self) -> float:
         """Return the share of the time that has passed."""
         return self.measure_seconds() / max(60.0 * self.plan.minutes, 1e-9)
+
+    def start_clock(self) -> None:
+        """Count the minutes from now on."""
+        self.begun = self.saved = self.logged = time.monotonic()
+
+    def fix_norm(self) -> None:
+        """Let batch norm use the statistics that it has, in training, too."""
+        for module in self.network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
     def train_step(self, mixture: Mixture, count: int, passed: float) -> None:
         """Train one step; nothing in it waits for the device."""

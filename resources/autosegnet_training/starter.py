@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 COMMON_SHARE = 0.55  # of the time, without --initial
 REAL_SHARE = 0.4  # of a fold's patches hold a real crop
 _FEW_BODIES = 16  # whose regions are found before a second process is up
-COMMON_RATE, FOLD_RATE = 1e-3, 5e-4
+COMMON_RATE, FOLD_RATE = 1e-3, 3e-4
 # Voxels of the patches of a step: two of 96³ keep two cores in their caches; a GPU wants more at once.
 STEP_VOXELS = {"cpu": 2 * 96**3, "cuda": 16 * 96**3}
 # A GPU makes a patch of 128³ in hardly more time than one of 64³.
@@ -248,6 +248,7 @@ def _train(
         phases=inputs.phases[-1:] if cases and inputs.device.type == "cuda" else inputs.phases,
         checkpoint_minutes=inputs.checkpoint_minutes,
         dtype=choose_dtype(inputs.device),
+        fixed_norm=bool(cases),
     )
 
     def make_mixture(size: int) -> Mixture:
