@@ -17,6 +17,7 @@ from autosegnet.model import network
 from autosegnet.model.weights import open_weights
 from autosegnet_training import clock, starter
 from autosegnet_training.__main__ import main
+from autosegnet_training.ahead import choose_host_share
 from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import Draws, apply
 from autosegnet_training.clock import PHASES, Phase, Plan
@@ -253,3 +254,39 @@ def test_the_starter_folds_need_no_monai_simpleitk_or_cc3d(labels: Path, real: P
 def test_phases_end_with_the_time() -> None:
     assert PHASES[-1].until == 1.0
     assert all(phase.size % 16 == 0 for phase in PHASES)
+
+
+def test_a_network_that_goes_on_keeps_its_statistics_of_batch_norm(
+    body: LabelVolume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "_SETTLING_BATCHES", (5, 5))
+    plan = Plan(
+        folder=tmp_path, minutes=2e-2, learning_rate=1e-3, step_voxels=1, phases=(Phase(1.0, 16),), fixed_norm=True
+    )
+    share = Share(real=0.0, size=16, spacing_mm=8.0, suv_limit=20.0)
+    mixture = Mixture(BodyLibrary([body], CPU), [], share=share, configuration=PRESETS["starter"], fold=0)
+    net = small_network()
+    before = net.state_dict()["model.0.conv.unit0.conv.weight"].clone()
+    steps = clock.train_by_the_clock(net, plan, PRESETS["starter"], lambda size: mixture, device=CPU, voxel_ml=0.512)
+    norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm3d))
+    assert steps > 0
+    assert int(norm.num_batches_tracked) == 5  # measured before the first step
+    assert not torch.equal(net.state_dict()["model.0.conv.unit0.conv.weight"], before)
+
+
+def test_patches_made_ahead_are_those_made_in_one_process(body: LabelVolume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autosegnet_training.mixture.choose_host_share", lambda device, step_bytes: (1, 0.5))
+    share = Share(real=0.0, size=16, spacing_mm=8.0, suv_limit=20.0)
+    ahead, alone = (
+        Mixture(BodyLibrary([body], CPU), [], share=share, configuration=PRESETS["starter"], fold=0, host=host)
+        for host in (BodyLibrary([body], CPU), None)
+    )
+    for step in (4, 5, 6):
+        made, expected = ahead.make(step, 4), alone.make(step, 4)
+        assert torch.equal(made.truth, expected.truth)
+        torch.testing.assert_close(made.image, expected.image, rtol=1e-3, atol=2e-2)  # handed over in float16
+    assert torch.equal(ahead.make(2**40, 4).image, alone.make(2**40, 4).image)  # none is ahead of that step
+
+
+def test_a_cpu_makes_no_patches_ahead() -> None:
+    assert choose_host_share(CPU, 1) == (0, 0.0)
