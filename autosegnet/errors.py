@@ -73,6 +73,6 @@ def format_count(number: int, noun: str) -> str:
 
 def form_plural(noun: str) -> str:
     """Return the plural of an English noun that forms it regularly."""
-    if noun.endswith("y"):
+    if noun.endswith("y") and noun[-2] not in "aeiou":  # "studies", but "days"
         return f"{noun[:-1]}ies"
     return f"{noun}es" if noun.endswith("s") else f"{noun}s"

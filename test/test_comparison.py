@@ -20,9 +20,10 @@ from autosegnet.comparison.changes import BodyChange, DateFigures, LesionChange,
 from autosegnet.comparison.comparison_files import COMPARISON_PAGE
 from autosegnet.comparison.first_shift import find_shift
 from autosegnet.comparison.matching import Matched, NumberedMask, link_lesions
-from autosegnet.comparison.percist import list_doubts, suggest_percist
+from autosegnet.comparison.percist import suggest_percist
 from autosegnet.comparison.registration_check import RegistrationCheck, measure_overlap
 from autosegnet.comparison.result_folder import StudyFiles, format_study_file, read_study_file
+from autosegnet.comparison.scan_doubts import list_doubts
 from autosegnet.comparison.warp import Warp, make_rigid_warp
 from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, make_image, view_voxels
@@ -482,7 +483,7 @@ def test_links_without_lesions_are_none() -> None:
 
 
 def test_a_change_beyond_999_percent_is_told_as_more() -> None:
-    from autosegnet.comparison.comparison_page import summarise
+    from autosegnet.comparison.comparison_words import summarise
 
     nearly_nothing = small_visit((A, 3, 6.0))
     assert "(> +999 %)" in summarise(comparison(nearly_nothing, small_visit((A, 20, 6.0))))

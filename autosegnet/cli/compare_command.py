@@ -62,7 +62,7 @@ def run_compare(args: argparse.Namespace) -> None:
     """Compare two studies and write all outputs, or none."""
     from autosegnet.comparison.compare import compare_visits
     from autosegnet.comparison.comparison_files import COMPARISON_PAGE, is_comparison_file, save_comparison
-    from autosegnet.comparison.comparison_page import summarise
+    from autosegnet.comparison.comparison_words import summarise
     from autosegnet.comparison.visits import open_visit
     from autosegnet.io import probe_output
     from autosegnet.io.places import OutputFolder, check_outputs, remove_older

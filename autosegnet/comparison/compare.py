@@ -16,9 +16,10 @@ from autosegnet.comparison.changes import LesionChange, compare_bodies, find_cha
 from autosegnet.comparison.comparison_result import Comparison
 from autosegnet.comparison.identity import check_identity, count_days
 from autosegnet.comparison.matching import NumberedMask, link_lesions
-from autosegnet.comparison.percist import list_doubts, suggest_percist
+from autosegnet.comparison.percist import suggest_percist
 from autosegnet.comparison.registration import register
 from autosegnet.comparison.registration_check import RegistrationCheck, check_registration
+from autosegnet.comparison.scan_doubts import list_doubts
 from autosegnet.comparison.visits import Visit, VisitFiles, open_visit
 from autosegnet.comparison.warp import Warp
 from autosegnet.errors import InputError
