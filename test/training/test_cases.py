@@ -29,7 +29,7 @@ def test_a_box_that_is_none_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("case,pet,ct\na,p,c\n", "no column mask"), ("case,pet,ct,mask\n../a,p,c,m\n", "without slashes"),
+    [("case,pet,ct\na,p,c\n", "column mask is missing"), ("case,pet,ct,mask\n../a,p,c,m\n", "without slashes"),
      ("case,pet,ct,mask\na,p,c,m\na,p,c,m\n", "appears twice"), ("case,pet,ct,mask\n", "lists no case"),
      ("case,pet,ct,mask,fold\na,p,c,m,x\n", "column fold"), ("case,pet,ct,mask,repeat\na,p,c,m,0\n", "column repeat")],
 )  # fmt: skip
