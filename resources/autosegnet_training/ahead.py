@@ -1,4 +1,4 @@
-"""Makes patches ahead on the host's other cores while the GPU trains."""
+"""Makes patches ahead on the host's other cores while a GPU trains."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from petct_simulator.generator import BodyGenerator, Patches
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108  # where processes hand tensors over, on Linux
 _READ_AHEAD = 2  # steps per process
-_GPU_IN_CORES = 14  # a GPU makes patches about as fast as so many cores
+# Fewer make patches more slowly than a GPU, on which a patch takes 40 ms, nearly all of it to start its small kernels
+# (one H100). A core takes 270 ms for a patch of 128³.
+_FEWEST_PROCESSES = 6
 
 
-def choose_host_share(device: torch.device, step_bytes: int) -> tuple[int, float]:
-    """Return how many processes make patches ahead, and which share of a step's patches they make.
+def choose_processes(device: torch.device, step_bytes: int) -> int:
+    """Return how many processes of the host make the patches; 0 if the device makes them itself.
 
-    None on a CPU, which trains on all its cores; none if shared memory cannot hold what they read ahead.
+    A CPU trains on all its cores. A GPU makes the patches if the host has few cores, or too little shared memory for
+    what they read ahead.
 
     Args:
         device: where the network is trained.
         step_bytes: size of a step's patches.
     """
-    processes = max(0, (os.cpu_count() or 1) - 2)
-    if device.type != "cuda" or processes == 0 or not os.path.isdir(_SHARED_MEMORY):
-        return 0, 0.0
-    if shutil.disk_usage(_SHARED_MEMORY).free < 2 * _READ_AHEAD * processes * step_bytes:
-        return 0, 0.0
-    return processes, processes / (processes + _GPU_IN_CORES)
+    processes = (os.cpu_count() or 1) - 2
+    if device.type != "cuda" or processes < _FEWEST_PROCESSES or not os.path.isdir(_SHARED_MEMORY):
+        return 0
+    enough = shutil.disk_usage(_SHARED_MEMORY).free > 2 * _READ_AHEAD * processes * step_bytes
+    return processes if enough else 0
 
 
 class StepsAhead:
-    """The first patches of consecutive steps, made by processes of the host; the same as in one process.
+    """The patches of consecutive steps, made by processes of the host; the same as in one process.
 
     Args:
         generator: on the CPU.
@@ -44,7 +46,7 @@ class StepsAhead:
     """
 
     def __init__(self, generator: BodyGenerator, *, first: int, count: int, processes: int) -> None:
-        self.next_step, self.count = first, count
+        self.next_step = first
         loader = DataLoader(
             _Steps(generator, count),
             batch_size=None,

@@ -13,7 +13,7 @@ import torch
 
 from autosegnet.geometry import find_occupied_box
 from autosegnet.model.recipe import PET_CHANNEL
-from autosegnet_training.ahead import StepsAhead, choose_host_share
+from autosegnet_training.ahead import StepsAhead, choose_processes
 from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import apply, draw
 from autosegnet_training.configuration import TrainingConfiguration
@@ -68,7 +68,7 @@ class Mixture:
         share: what patches are made of.
         configuration: how patches are augmented, and the seed.
         fold: random numbers differ between folds.
-        host: the same label volumes on the host, whose other cores may then make a part of the patches ahead.
+        host: the same label volumes on the host, whose other cores may then make patches ahead.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Mixture:
     def make(self, step: int, count: int) -> Patches:
         """Return the augmented patches of a step; `weight` is always given.
 
-        Steps that follow one another are fastest: the host makes a part of their patches ahead.
+        Steps that follow one another are fastest, because the host may make their patches ahead.
         """
         patches = self._make_simulated(step, count)
         crops = [self._draw_crop(step, number) for number in range(count)]
@@ -112,16 +112,13 @@ class Mixture:
 
     def _make_simulated(self, step: int, count: int) -> Patches:
         if self._ahead is None and self._host is not None:
-            step_bytes = 10 * count * self._share.size**3
-            processes, share = choose_host_share(self._device, step_bytes)
-            if processes > 0 and round(share * count) > 0:
+            processes = choose_processes(self._device, 10 * count * self._share.size**3)
+            if processes > 0:
                 generator = self._make_generator(self._host)
-                self._ahead = StepsAhead(generator, first=step, count=round(share * count), processes=processes)
-        if self._ahead is None or self._ahead.next_step != step or count <= self._ahead.count:
-            return self._generator.make_patches(step, count)
-        here = self._generator.make_patches(step, count - self._ahead.count, first=self._ahead.count)
-        ahead = self._ahead.take(self._device)
-        return Patches(torch.cat([ahead.image, here.image]), torch.cat([ahead.truth, here.truth]))
+                self._ahead = StepsAhead(generator, first=step, count=count, processes=processes)
+        if self._ahead is not None and self._ahead.next_step == step:
+            return self._ahead.take(self._device)
+        return self._generator.make_patches(step, count)
 
     def _draw_crop(self, step: int, number: int) -> RealCrop | None:
         rng = np.random.default_rng([self._seed, step, number, _PATCH])

@@ -111,15 +111,9 @@ class BodyGenerator:
         self._varied = varied
 
     @torch.no_grad()
-    def make_patches(self, step: int, count: int, *, first: int = 0) -> Patches:
-        """Return patches of a step; the same seed and step return the same patches on the same device.
-
-        Args:
-            step: of training.
-            count: how many.
-            first: number of the first one, when others are made elsewhere.
-        """
-        made = [self._make(step, number) for number in range(first, first + count)]
+    def make_patches(self, step: int, count: int) -> Patches:
+        """Return the patches of a step; the same seed, step and count return the same patches on the same device."""
+        made = [self._make(step, number) for number in range(count)]
         low, high = CT_WINDOW_HU
         image = torch.stack([torch.stack([((m.ct - low) / (high - low)).clamp_(0.0, 1.0), m.pet]) for m in made])
         return Patches(image, torch.stack([m.truth for m in made])[:, None])

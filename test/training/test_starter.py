@@ -17,7 +17,7 @@ from autosegnet.model import network
 from autosegnet.model.weights import open_weights
 from autosegnet_training import clock, starter
 from autosegnet_training.__main__ import main
-from autosegnet_training.ahead import choose_host_share
+from autosegnet_training.ahead import choose_processes
 from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import Draws, apply
 from autosegnet_training.clock import PHASES, Phase, Plan
@@ -275,7 +275,7 @@ def test_a_network_that_goes_on_keeps_its_statistics_of_batch_norm(
 
 
 def test_patches_made_ahead_are_those_made_in_one_process(body: LabelVolume, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autosegnet_training.mixture.choose_host_share", lambda device, step_bytes: (1, 0.5))
+    monkeypatch.setattr("autosegnet_training.mixture.choose_processes", lambda device, step_bytes: 1)
     share = Share(real=0.0, size=16, spacing_mm=8.0, suv_limit=20.0)
     ahead, alone = (
         Mixture(BodyLibrary([body], CPU), [], share=share, configuration=PRESETS["starter"], fold=0, host=host)
@@ -289,4 +289,4 @@ def test_patches_made_ahead_are_those_made_in_one_process(body: LabelVolume, mon
 
 
 def test_a_cpu_makes_no_patches_ahead() -> None:
-    assert choose_host_share(CPU, 1) == (0, 0.0)
+    assert choose_processes(CPU, 1) == 0
