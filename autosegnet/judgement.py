@@ -21,6 +21,10 @@ _DENSE_HU, _DENSE_SHARE = 1000.0, 0.05  # denser than this is bone or metal, whi
 _TISSUE_HU = -500.0  # half-way from air to soft tissue
 _ENOUGH_BODY_L = 30.0
 _MEAN_SUV = (0.4, 2.2)
+# Fat takes up little of any tracer, in a crop as in a body. Sound studies: 0.21 to 0.88.
+_FAT_HU = (-140.0, -60.0)
+_FAT_SUV = (0.1, 1.2)
+_ENOUGH_FAT_L = 0.05
 # The mean SUV times the litres is the weight of a patient whose activity lies in them all.
 _HEAVIEST_KG = 300.0
 _TURNED_GAIN = 1.03  # a phantom may fit its mirror image as well as itself
@@ -48,6 +52,7 @@ class Judgement:
     Args:
         body_l: litres of tissue that both images show.
         mean_suv: mean over that tissue; 0 if there is none.
+        fat_suv: median SUV of what the CT shows as fat; None if that is too little.
         air_hu: the CT's median where the PET is cold; None if it is cold almost nowhere.
         dense_share: share of the cold voxels that are denser than bone; None if almost nothing is cold.
         rival: the place that would fit the CT best, other than its own; None if there is too little to compare.
@@ -55,6 +60,7 @@ class Judgement:
 
     body_l: float
     mean_suv: float
+    fat_suv: float | None
     air_hu: float | None
     dense_share: float | None
     rival: Rival | None
@@ -63,6 +69,8 @@ class Judgement:
     def summary(self) -> str:
         """Return the figures in one line."""
         parts = [f"image checks: mean SUV {self.mean_suv:.2f} over {self.body_l:.1f} l of tissue"]
+        if self.fat_suv is not None:
+            parts.append(f"{self.fat_suv:.2f} in fat")
         if self.air_hu is not None:
             parts.append(f"CT {self.air_hu:.0f} HU where the PET is cold")
         if self.rival is not None:
@@ -89,11 +97,13 @@ def measure_images(
     """
     tissue = covered & (hu > _TISSUE_HU)
     count = int(np.count_nonzero(tissue))
+    fat = suv[covered & (hu > _FAT_HU[0]) & (hu < _FAT_HU[1])]
     cold = hu[covered & (suv < _COLD_SUV)]
     is_enough = cold.size > 0 and cold.size >= _ENOUGH_COLD * np.count_nonzero(covered)
     return Judgement(
         body_l=count * voxel_mm3 * _LITRES_PER_MM3,
         mean_suv=float(suv[tissue].mean(dtype=np.float64)) if count else 0.0,
+        fat_suv=float(np.median(fat)) if fat.size * voxel_mm3 * _LITRES_PER_MM3 >= _ENOUGH_FAT_L else None,
         air_hu=float(np.median(cold)) if is_enough else None,
         dense_share=float(np.mean(cold > _DENSE_HU)) if is_enough else None,
         rival=rival,
@@ -102,7 +112,12 @@ def measure_images(
 
 def find_doubts(judged: Judgement) -> list[Doubt]:
     """Return the doubts about a study, the strongest first."""
-    doubts = (_doubt_amount(judged), _doubt_air(judged), _doubt_dense(judged), _doubt_place(judged))
+    doubts = (
+        _doubt_amount(judged) or _doubt_fat(judged),
+        _doubt_air(judged),
+        _doubt_dense(judged),
+        _doubt_place(judged),
+    )
     return [doubt for doubt in doubts if doubt is not None]
 
 
@@ -114,6 +129,17 @@ def _doubt_amount(judged: Judgement) -> Doubt | None:
         f"PET has a mean SUV of {judged.mean_suv:.2g} over {judged.body_l:.0f} l of tissue; expected {low:g} to "
         f"{high:g}, because the body keeps the activity (is the PET in kBq/ml, scaled, or of another dose or weight?)",
         is_certain=judged.mean_suv * judged.body_l > _HEAVIEST_KG,
+    )
+
+
+def _doubt_fat(judged: Judgement) -> Doubt | None:
+    low, high = _FAT_SUV
+    if judged.fat_suv is None or low <= judged.fat_suv <= high:
+        return None
+    return Doubt(
+        f"PET has a median SUV of {judged.fat_suv:.2g} in fat; expected {low:g} to {high:g} (is the PET in kBq/ml, "
+        "scaled, or of another dose or weight?)",
+        is_certain=False,
     )
 
 

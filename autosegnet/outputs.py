@@ -173,7 +173,10 @@ def describe_scan_rows(scan: ScanFacts) -> tuple[tuple[str, str], ...]:
 def describe_suv(loaded: LoadedStudy) -> tuple[str, ...]:
     """Return how SUV was derived, in lines."""
     judged = loaded.study.judgement
-    amount = () if judged is None else (f"Mean SUV {judged.mean_suv:.2f} over {judged.body_l:.1f} l of imaged tissue.",)
+    amount: tuple[str, ...] = ()
+    if judged is not None:
+        fat = "" if judged.fat_suv is None else f"; median SUV {judged.fat_suv:.2f} in fat"
+        amount = (f"Mean SUV {judged.mean_suv:.2f} over {judged.body_l:.1f} l of imaged tissue{fat}.",)
     if loaded.conversion is None:
         return ("The PET was given in SUV (body weight, g/ml); nothing was converted.", *amount)
     low, high = min(loaded.conversion.factors), max(loaded.conversion.factors)

@@ -135,6 +135,8 @@ def measure_figures(study: Study) -> dict[str, float]:
     }
     if judged.body_l >= 30:
         found["mean SUV over 30 l and more"] = judged.mean_suv
+    if judged.fat_suv is not None:
+        found["median SUV in fat"] = judged.fat_suv
     if judged.air_hu is not None:
         found["median HU where the PET is cold"] = judged.air_hu
     if judged.dense_share is not None:

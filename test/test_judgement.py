@@ -115,6 +115,26 @@ def test_the_amount_in_a_small_part_of_the_body_is_not_judged(study, caplog):
     assert "mean SUV" not in told(caplog, (study.pet * 2.8)[thorax], study.ct[thorax])
 
 
+def with_fat(study: Study, suv: float) -> Study:
+    """Return 10 l of a patient's chest whose left side is fat of a given SUV."""
+    pet, ct = (view_voxels(image)[60:75].copy() for image in (study.pet, study.ct))
+    side = (ct > 0) & (np.arange(ct.shape[2]) > 52)
+    noise = np.random.default_rng(1).normal(0, 0.1, pet.shape)
+    pet[side], ct[side] = (suv * np.exp(noise))[side], (-100 + 100 * noise)[side]
+    grid = grid_of(pet.shape[::-1])
+    return Study(make_image(pet, grid), make_image(ct, grid))
+
+
+@pytest.mark.parametrize(("suv", "is_doubted"), [(0.21, False), (0.88, False), (0.05, True), (2.0, True)])
+def test_a_wrong_scale_of_a_small_part_shows_in_its_fat(study, caplog, suv, is_doubted):
+    part = with_fat(study, suv)
+    assert ("in fat; expected 0.1 to 1.2" in told(caplog, part.pet, part.ct)) == is_doubted
+
+
+def test_a_body_whose_amount_is_doubted_is_not_doubted_twice(study, caplog):
+    assert "in fat" not in told(caplog, study.pet * 10.0, study.ct)
+
+
 def test_an_inverted_ct_is_told(study, caplog):
     assert "inverted" in told(caplog, study.pet, study.ct * -1.0)
 

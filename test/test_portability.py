@@ -75,3 +75,28 @@ def test_a_temporary_file_of_today_stays_where_there_are_no_locks(tmp_path: Path
     command = [sys.executable, "-c", f"{_WINDOWS}\n{code}", str(tmp_path / "a.txt")]
     subprocess.run(command, cwd=ROOT, check=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [today.name, "a.txt"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("batch", "{long}", "{out}"),
+        ("suv", "{long}", "--output", "{out}/s.mha"),
+        ("summarize", "{long}"),
+        ("evaluate", "--prediction", "{long}", "--truth", "{long}", "--output", "{out}/m.csv"),
+        ("predict", "--pet", "{long}", "--ct", "{long}", "--output", "{out}/m.mha"),
+        ("measure", "--pet", "{long}", "--mask", "{long}", "--output", "{out}/m.mha"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_name_that_no_file_system_takes_is_one_line_for_every_command(words, tmp_path, monkeypatch, capsys) -> None:
+    from autosegnet import __main__
+
+    named = {"long": tmp_path / ("n" * 300), "out": tmp_path / "out"}
+    monkeypatch.setattr("sys.argv", ["autosegnet", *(word.format_map(named) for word in words)])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 3
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("autosegnet: error: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import errno
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from autosegnet.errors import AutosegnetError, escape
+from autosegnet.errors import AutosegnetError, escape, format_path
 from autosegnet.runtime.cores import count_bound_cores, count_cores
 from autosegnet.runtime.standard_streams import prepare_streams, settle_streams
 
@@ -24,6 +25,8 @@ _SECONDS_TO_UNWIND = 8.0  # `docker stop` kills after ten
 _IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 _SECONDS_TO_FINISH_AN_IMPORT = 0.01  # seconds before the next look; a lock is held for microseconds
 _NO_MEMORY = ("Failed to allocate", "bad_alloc", "can't alloc")  # of ITK and OpenVINO, C++, torch and OpenVINO
+# Of a path that is asked about before it is read; what is written has errors of its own.
+_UNREADABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
 _MOST_THREADS = 64  # threads of one library; a second has as many, and a GPU driver and a progress bar have some
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 _USUAL = (signal.SIG_DFL, signal.default_int_handler)
@@ -80,6 +83,8 @@ def attempt(action: Callable[[], None]) -> RunResult:
     except Exception as error:
         if is_lack_of_memory(error):
             return _report(OUT_OF_MEMORY, 3)
+        if isinstance(error, OSError) and error.errno in _UNREADABLE and isinstance(error.filename, str | bytes):
+            return _report(f"cannot read {format_path(os.fsdecode(error.filename))}: {error.strerror}", 3)
         # The contract's exit code of a bug.
         _write_error("\n".join(map(escape, traceback.format_exc().splitlines())))
         return RunResult(1, f"autosegnet: error: a bug, {type(error).__name__}; the log holds its traceback")
