@@ -135,7 +135,7 @@ class Result:
         if self.segmentation.probability is not None:
             files[place / PROBABILITY_NAME] = self.segmentation.probability
         if viewer:
-            files[place / VIEWER_NAME] = self.viewer_page()
+            files[place / VIEWER_NAME] = self.make_viewer()
         if report:
             write_results(files, place, self.report_files())
         else:
@@ -150,7 +150,7 @@ class Result:
         """Return the report's files by name."""
         return make_report(self.segmentation.mask, self.loaded, self.provenance, self.lesions)
 
-    def viewer_page(self) -> str:
+    def make_viewer(self) -> str:
         """Return the text of the viewer's page."""
         found = self.segmentation
         return make_viewer(
