@@ -387,7 +387,7 @@ rows(
     ("direction nan", with_header(TransformMatrix="nan 0 0 0 1 0 0 0 1"), "TransformMatrix", "pet.mha"),
     ("direction zero", with_header(TransformMatrix="0 0 0 0 0 0 0 0 0"), "perpendicular", "pet.mha"),
     ("direction singular", with_header(TransformMatrix="1 0 0 1 0 0 0 0 1"), "perpendicular", "pet.mha"),
-    ("direction sheared", with_header(TransformMatrix="1 0.01 0 0 1 0 0 0 1"), "perpendicular", "resampled"),
+    ("direction sheared", with_header(TransformMatrix="1 0.01 0 0 1 0 0 0 1"), "perpendicular", "resample"),
     ("direction stretched", with_header(TransformMatrix="1.01 0 0 0 1 0 0 0 1"), "perpendicular", "pet.mha"),
     ("direction of four numbers", with_header(TransformMatrix="1 0 0 1"), "TransformMatrix", "pet.mha"),
     ("direction missing", with_header(TransformMatrix=None), "TransformMatrix", "pet.mha"),
