@@ -261,8 +261,9 @@ class Planes {
     const { clientWidth: width, clientHeight: height } = this.canvas.parentElement;
     const [across, deep, tall] = STUDY.extent_mm;
     const sizes = [[across, deep], [across, tall], [deep, tall]]; // of axial, coronal, sagittal
-    const measure = (layout) => layout.reduce((sum, { sliceType, position: [, , w, h] }) =>
-      sum + Math.min((w * width) / sizes[sliceType][0], (h * height) / sizes[sliceType][1]), 0);
+    // The product of the three scales: no plane is made small for the sake of another.
+    const measure = (layout) => layout.reduce((product, { sliceType, position: [, , w, h] }) =>
+      product * Math.min((w * width) / sizes[sliceType][0], (h * height) / sizes[sliceType][1]), 1);
     const share = across / (across + deep);
     const beside = Math.min(0.62, ((height / tall) * (across + deep)) / width); // of coronal and sagittal
     const column = Math.min(0.5, ((height / tall) * across) / width); // of the coronal
