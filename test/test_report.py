@@ -358,6 +358,22 @@ def test_reference_regions_are_shown_with_their_outline_whether_or_not_there_is_
     assert page.count('for="show-ct"') == 1
 
 
+def test_the_warning_of_physiological_uptake_gives_the_volume_without_it() -> None:
+    body = body_phantom()
+    grid = Grid.from_image(body.pet)
+    other = view_voxels(ball((0, 0, 700), 18.0))
+    one, two = [(70, 50, 480)], [(70, 50, 465), (70, 50, 505)]
+    for places, words in (
+        (one, "lesion 2. All figures include it; without it"),
+        (two, "lesions 2, 3. All figures include them; without them"),
+    ):
+        hot = np.maximum.reduce([view_voxels(ball(place, 12.0)) for place in places])
+        mask = make_image(np.maximum(other, hot), grid)
+        table = measure_lesions(mask, body.pet, Context(organs=body.organs))
+        text = Page(report_files(Study(body.pet, body.ct), mask, table, PROVENANCE)["report.html"]).text
+        assert f"{words} TMTV is {other.sum() * 0.216:.1f} ml." in text
+
+
 def test_distances_between_lesions_are_shown_if_there_are_two(study) -> None:
     size = BodySize(70.0, 170.0, "F")
     for threshold, shown in ((4.0, True), (12.0, False)):

@@ -208,9 +208,15 @@ def list_warnings(table: LesionTable) -> list[str]:
         f"{left.reason}."
         for left in table.left_out
     ]
-    flagged = [str(lesion.number) for lesion in table.lesions if lesion.site.flag]
+    flagged = [lesion for lesion in table.lesions if lesion.site.flag]
     if flagged:
-        lines.append(f"May be physiological uptake: lesion {', '.join(flagged)}. All figures include it.")
+        numbers = ", ".join(str(lesion.number) for lesion in flagged)
+        noun, them = ("lesion", "it") if len(flagged) == 1 else ("lesions", "them")
+        rest_ml = sum(lesion.volume_ml for lesion in table.lesions if not lesion.site.flag)
+        lines.append(
+            f"May be physiological uptake: {noun} {numbers}. All figures include {them}; without {them} TMTV is "
+            f"{format_volume(rest_ml)} ml."
+        )
     doubt = warn_of_liver(table.references.liver) if table.is_fdg else ""
     return [*lines, *([f"{doubt[0].upper()}{doubt[1:]}."] if doubt else [])]
 
