@@ -123,7 +123,7 @@ def test_logits_that_are_not_finite_are_refused() -> None:
         def compute_logits(self, window, fold):
             return np.full(window.shape[1:], np.nan, dtype=np.float32)
 
-    with pytest.raises(WeightsError, match="not finite"):
+    with pytest.raises(WeightsError, match="NaN or infinite"):
         predict_probability(np.zeros((2, 16, 16, 16), np.float32), Broken(), THRESHOLD_RECIPE)
 
 
