@@ -1,6 +1,7 @@
 """Measures what a batch costs beside its studies: planning and resuming large cohorts, start-up, studies per hour.
 
     python -m benchmarks.cohort scale --studies 1000 10000 100000    synthetic folders: find, plan, end, resume, tables
+    python -m benchmarks.cohort dicom --studies 100 1000    synthetic DICOM: find, load, memory and disk of the plan
     python -m benchmarks.cohort rate --studies 12 --weights WEIGHTS    phantoms, segmented: --jobs 1 and 2, a cluster
 
 `scale` runs no network: it writes what a batch would have left, and times the program's own steps on it.
@@ -32,6 +33,10 @@ def main() -> None:
     scale = commands.add_parser("scale")
     scale.add_argument("--studies", type=int, nargs="+", default=[1000, 10_000])
     scale.set_defaults(run=measure_scale)
+    dicom = commands.add_parser("dicom")
+    dicom.add_argument("--studies", type=int, nargs="+", default=[100, 1000])
+    dicom.add_argument("--slices", type=int, default=20, help="of PET and of CT, per study")
+    dicom.set_defaults(run=measure_dicom)
     rate = commands.add_parser("rate")
     rate.add_argument("--studies", type=int, default=12)
     rate.add_argument("--weights", type=Path, required=True)
@@ -42,7 +47,7 @@ def main() -> None:
 
 
 def measure_scale(args: argparse.Namespace) -> None:
-    """Print seconds and memory of each step, for each size of cohort."""
+    """Print time, of which CPU, and memory of each step, for each size of cohort."""
     print("| studies | find | plan | a study's end | resume | summary, tables, overview | memory of the plan |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
     for number in args.studies:
@@ -70,12 +75,12 @@ def _measure_one_size(folder: Path, number: int) -> str:
     add_batch_arguments(parser)
     args = parser.parse_args([str(source), str(output)])
     args.input, args.output, args.output_is_mirror = source, output, False
-    studies, find_s = _time(lambda: find_studies(source, leave_out=output))
+    studies, found = _time(lambda: find_studies(source, leave_out=output))
     tracemalloc.start()
     (_, tasks), _ = _time(lambda: plan_studies(args, studies, Recipe(), {}))
     held_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    (rows, tasks), plan_s = _time(lambda: plan_studies(args, studies, Recipe(), {}))
+    (rows, tasks), planned = _time(lambda: plan_studies(args, studies, Recipe(), {}))
     output.mkdir()
     state = State(output / "summary.csv", rows)
     state.open()
@@ -85,19 +90,21 @@ def _measure_one_size(folder: Path, number: int) -> str:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
         state.keep(StudyResult(row))
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     for task in tasks[-_TIMED:]:
         row, files = _make_results(task, output)
         write_all(files, swept=Places(output, row.case).shared_folders)
         state.keep(StudyResult(row))
-    end_ms = 1000 * (time.perf_counter() - began) / _TIMED
-    (resumed, left), resume_s = _time(lambda: plan_studies(args, studies, Recipe(), {}))
+    end_ms = 1e3 * (time.perf_counter() - began) / _TIMED
+    end_cpu_ms = 1e3 * (time.process_time() - began_cpu) / _TIMED
+    (resumed, left), resume_times = _time(lambda: plan_studies(args, studies, Recipe(), {}))
     assert not left
     assert all(isinstance(row, StudyRow) for row in resumed.values())
-    _, write_s = _time(lambda: write_cohort(output, resumed.values()))
-    each = [f"{1e3 * value / number:.2f} ms" for value in (find_s, plan_s)]
-    resume, made = f"{1e3 * resume_s / number:.2f} ms", f"{1e3 * write_s / number:.2f} ms"
-    return f"| {number} | {each[0]} | {each[1]} | {end_ms:.1f} ms | {resume} | {made} | {held_bytes / number:.0f} B |"
+    _, written = _time(lambda: write_cohort(output, resumed.values()))
+    each = [f"{1e3 * wall / number:.2f} ({1e3 * cpu / number:.2f})" for wall, cpu in (found, planned)]
+    resume, made = (f"{1e3 * wall / number:.2f} ({1e3 * cpu / number:.2f})" for wall, cpu in (resume_times, written))
+    end = f"{end_ms:.1f} ({end_cpu_ms:.1f})"
+    return f"| {number} | {each[0]} | {each[1]} | {end} | {resume} | {made} | {held_bytes / number:.0f} B |"
 
 
 def _make_results(task: Any, output: Path) -> tuple[Any, dict[Path, bytes]]:
@@ -120,10 +127,49 @@ def _make_results(task: Any, output: Path) -> tuple[Any, dict[Path, bytes]]:
     return row, {places.thumbnail: bytes(3000), places.record: format_record(record).encode(), task.mask: mask}
 
 
-def _time(action: Callable[[], Any]) -> tuple[Any, float]:
-    began = time.perf_counter()
+def _time(action: Callable[[], Any]) -> tuple[Any, tuple[float, float]]:
+    """Return what an action returns, with the seconds and the seconds of CPU that it took."""
+    began, began_cpu = time.perf_counter(), time.process_time()
     result = action()
-    return result, time.perf_counter() - began
+    return result, (time.perf_counter() - began, time.process_time() - began_cpu)
+
+
+def measure_dicom(args: argparse.Namespace) -> None:
+    """Print time, of which CPU, and memory and disk of finding DICOM, for each size of cohort."""
+    print("| studies | slices | find, per slice | load headers, per slice | memory per study | disk per slice |")
+    print("|---:|---:|---:|---:|---:|---:|")
+    for number in args.studies:
+        with tempfile.TemporaryDirectory() as folder:
+            print(_measure_dicom(Path(folder), number, args.slices), flush=True)
+
+
+def _measure_dicom(root: Path, number: int, slices: int) -> str:
+    import pickle
+
+    from autosegnet.batch.find import find_studies
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test"))
+    from dicom_phantoms import write_series  # type: ignore[import-not-found]
+
+    for k in range(number):
+        for kind in ("PET", "CT"):
+
+            def identify(dataset: Any, index: int, uid: str = f"1.2.3.{k}") -> None:
+                dataset.StudyInstanceUID = uid
+
+            write_series(root / "in" / f"p{k:05d}" / kind, kind=kind, edit=identify, slices=slices)
+    total = number * slices * 2
+    studies, (wall, cpu) = _time(lambda: find_studies(root / "in", leave_out=root / "out"))
+    assert len(studies) == number
+    del studies
+    tracemalloc.start()
+    studies = find_studies(root / "in", leave_out=root / "out")
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    _, (load_s, load_cpu_s) = _time(lambda: [part.load_headers() for study in studies for part in study.dicom])
+    disk = sum(len(pickle.dumps(study)) for study in studies)
+    times = [f"{1e3 * a / total:.2f} ({1e3 * b / total:.2f}) ms" for a, b in ((wall, cpu), (load_s, load_cpu_s))]
+    return f"| {number} | {total} | {times[0]} | {times[1]} | {held_bytes / number:.0f} B | {disk / total:.0f} B |"
 
 
 def measure_rate(args: argparse.Namespace) -> None:
@@ -158,7 +204,7 @@ def _measure_run(
 ) -> str:
     shutil.rmtree(output, ignore_errors=True)
     command = [sys.executable, "-m", "autosegnet", "batch", str(source), str(output), "--weights", str(args.weights)]
-    _, wall_s = _time(
+    _, (wall_s, _) = _time(
         lambda: subprocess.run([*command, "--device", args.device, *options], check=True, capture_output=True)
     )
     records = [json.loads(path.read_text())["row"]["seconds"] for path in (output / "records").iterdir()]
