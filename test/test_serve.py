@@ -412,6 +412,7 @@ def test_every_edition_gets_its_files(edition: str, tmp_path: Path, monkeypatch:
         "outputs": [{"type": "metaio_image", "filename": "ct.mha"}],
         "inputs": [{"type": "metaio_image", "filename": name} for name in ("pet.mha", "ct.mha")],
         "error_messages": [],
+        "engine": "threshold, CPU",
     }
 
 
