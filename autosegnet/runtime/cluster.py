@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-_MOST_SUBMITTED = 1000  # tasks that the scheduler holds at a time, up to 0.4 MB each; more than any workers
+_MOST_SUBMITTED = 1000  # tasks that the scheduler holds at a time, of DICOM up to 0.1 MB each; more than any workers
 _SECONDS_TO_CONNECT = 30.0
 _SECONDS_BETWEEN_SHARES = 1.0
 
