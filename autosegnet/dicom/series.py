@@ -175,7 +175,7 @@ def _judge_part(
     rest = tuple(aside.items())
     if isinstance(found, str):
         motion = is_in_motion(part) if kind == "PET" else ""
-        verdict = Verdict(motion if motion and "place of another" in found else found)
+        verdict = Verdict(motion if motion and count_doubled(part) > 0 else found)
         return Series(kind, uid, tuple(part), None, verdict, rest, number)
     verdict = judge_pet(part) if kind == "PET" else Verdict()
     return Series(kind, uid, tuple(part), found, verdict, rest, number)

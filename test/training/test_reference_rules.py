@@ -10,7 +10,7 @@ from petct_simulator.protocol import Protocol
 from petct_simulator.tissue import Tissue
 from petct_simulator.whole_study import SimulatedStudy, simulate_study
 
-SEEDS = range(3)
+SEEDS = (1, 3, 5)
 
 
 @pytest.fixture(scope="module")
