@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,15 @@ def run_here(program: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 
         return run_program(process.main)
     return run_program(__main__._run_command_line)
+
+
+@pytest.fixture(autouse=True)
+def _wait_for_engines() -> Iterator[None]:
+    """Let no engine that a refused run was still opening log into the next test."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("engine"):
+            thread.join()
 
 
 def test_rows_have_names_of_their_own() -> None:
