@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from contextlib import suppress
+from typing import TextIO
 
 from autosegnet.errors import OutputError
 
@@ -39,25 +40,24 @@ def print_result(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        _give_up()
+        _give_up(sys.stdout)
     except OSError as error:
-        _give_up()
+        _give_up(sys.stdout)
         raise OutputError(f"cannot write to standard output: {error.strerror or 'output error'}") from error
 
 
 def settle_streams() -> None:
     """Flush the log. Errors no longer matter."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _give_up()
-    with suppress(OSError):
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _give_up(stream)
 
 
-def _give_up() -> None:
-    """Send standard output to the null device; otherwise Python writes again at the end and complains."""
+def _give_up(stream: TextIO) -> None:
+    """Send a stream to the null device; otherwise Python writes again at the end, complains, and exits with 120."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
