@@ -317,7 +317,7 @@ no-ct|no image
 damaged|pet.mha
 swapped|CT
 END
-    job limited sample autosegnet-test:exec --env AUTOSEGNET_EDITION=autopet4 --env AUTOSEGNET_TIME_LIMIT=1 --env AUTOSEGNET_DEGRADE=1
+    job limited sample autosegnet-test:exec --env AUTOSEGNET_EDITION=autopet4 --env AUTOSEGNET_TIME_LIMIT=0.1 --env AUTOSEGNET_DEGRADE=1
     check "the environment sets the edition" equal "$(files limited)" \
         "./images/tumor-lesion-segmentation/ct.mha ./results.json "
     check "the environment sets the time limit" grep -q '"degraded": true' "$work/runs/limited/output/results.json"
