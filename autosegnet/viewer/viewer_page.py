@@ -18,6 +18,7 @@ from zlib_ng import zlib_ng
 from autosegnet.geometry import Grid
 from autosegnet.lesions import LesionTable, number_lesions
 from autosegnet.report import Provenance
+from autosegnet.report.page import list_facts
 from autosegnet.report.page_tables import choose_columns, describe_body, format_row, list_warnings
 from autosegnet.study import Study
 from autosegnet.viewer.shown_volumes import ShownVolume, choose_shown_grid, encode_volumes, is_coarser
@@ -85,7 +86,7 @@ def make_viewer_page(
         script_hashes=[_hash_source(script) for script in scripts],
         study=Markup(json.dumps(facts, allow_nan=False).replace("<", "\\u003c")),
         volumes=list(_pack(volumes)),
-        facts=_list_facts,
+        facts=list_facts,
         title=title,
         columns=choose_columns(table),
         rows=[format_row(lesion, table) for lesion in table.lesions],
@@ -162,10 +163,3 @@ def _read_text(name: str) -> str:
 
 def _hash_source(text: str) -> str:
     return "sha256-" + b64encode(sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-def _list_facts(pairs: Sequence[tuple[str, str]]) -> Any:
-    from markupsafe import Markup
-
-    item = Markup("<div><dt>{}</dt><dd>{}</dd></div>")
-    return Markup("<dl>{}</dl>").format(Markup("").join(item.format(name, value) for name, value in pairs))
