@@ -92,7 +92,7 @@ def plan_lesions(
     number = max(number, 0 if places is None else len(places))
     volumes = split_burden(number, burden_ml, figures.spread, rng)
     level = figures.suv[0] * np.exp((1.3 if varied else 1.0) * figures.suv[1] * rng.standard_normal())
-    places = _draw_places(figures, number, regions, rng, varied=varied, given=places or ())
+    places = _draw_places(figures, find_radii_mm(volumes), regions, rng, varied=varied, given=places or ())
     lesions = []
     for volume, (site, centre) in zip(volumes, places, strict=True):
         suv = float(np.clip(level * np.exp(rng.normal(-0.1, 0.35)), 2.2, 45.0))
@@ -114,24 +114,49 @@ def split_burden(number: int, burden_ml: float, spread: float, rng: np.random.Ge
     return np.asarray(np.maximum(shares / shares.sum() * burden_ml, 0.1))
 
 
+def find_radii_mm(volumes_ml: Points) -> Points:
+    """Return the radii in mm of balls of so many ml."""
+    return np.asarray(np.cbrt(volumes_ml * 1000 * 3 / (4 * np.pi)))
+
+
+_TRIES = 12  # places of a lesion, of which the first that is far enough from the others is taken
+_APART_MM = 8.0  # between surfaces; what lies nearer looks like one lesion at 4 mm
+
+
 def _draw_places(
-    figures: Cohort, number: int, regions: Regions, rng: np.random.Generator, *, varied: bool, given: Sequence[Place]
+    figures: Cohort,
+    radii_mm: Points,
+    regions: Regions,
+    rng: np.random.Generator,
+    *,
+    varied: bool,
+    given: Sequence[Place],
 ) -> list[Place]:
-    """Return site and voxel of every lesion. Few sites of all possible ones are involved in one patient."""
+    """Return site and voxel of every lesion. Few sites of all possible ones are involved in one patient.
+
+    The fitted numbers count components, so lesions lie apart where their sites have room for that.
+    """
     names = [site for site in figures.sites if site in regions.site]
     shares = np.array([figures.sites[site] for site in names])
-    involved = min(len(names), 1 + int(rng.poisson(1.0 + 1.6 * np.log1p(number))))
+    involved = min(len(names), 1 + int(rng.poisson(1.0 + 1.6 * np.log1p(len(radii_mm)))))
     # Gumbel's trick: sites without repetition in proportion to their shares.
     chosen = np.argsort(-(np.log(shares) + rng.gumbel(size=len(names))))[:involved]
     weights = rng.dirichlet(np.full(involved, 1.5))
     places = [given[i] for i in rng.permutation(len(given))]
-    while len(places) < number:
+    for number in range(len(places), len(radii_mm)):
         if varied and rng.random() < 0.2:
-            site = str(rng.choice(list(regions.site)))
+            tried = [str(rng.choice(list(regions.site)))] * _TRIES
         else:
-            site = names[int(chosen[rng.choice(involved, p=weights)])]
-        voxels = regions.site[site]
-        places.append((site, voxels[rng.integers(len(voxels))] + rng.uniform(-0.5, 0.5, 3)))
+            tried = [names[int(chosen[k])] for k in rng.choice(involved, size=_TRIES, p=weights)]
+        voxels = np.array([regions.site[site][rng.integers(len(regions.site[site]))] for site in tried])
+        voxels = voxels + rng.uniform(-0.5, 0.5, voxels.shape)
+        best = 0
+        if places:
+            others = np.stack([voxel for _, voxel in places])
+            away_mm = np.linalg.norm((voxels[:, None] - others) * regions.spacing_mm, axis=2)
+            gap_mm = (away_mm - radii_mm[:number] - radii_mm[number]).min(axis=1)
+            best = int(np.argmax(gap_mm > _APART_MM)) if (gap_mm > _APART_MM).any() else int(np.argmax(gap_mm))
+        places.append((tried[best], voxels[best]))
     return places
 
 
@@ -142,7 +167,7 @@ _BONY = ("thoracic spine", "lumbar spine", "bone")
 def _draw_lesion(
     site: str, centre: Points, volume_ml: float, suv: float, cohort: str, rng: np.random.Generator, *, varied: bool
 ) -> PlannedLesion:
-    radius = float(np.cbrt(volume_ml * 1000 * 3 / (4 * np.pi)))
+    radius = float(find_radii_mm(np.asarray(volume_ml)))
     offsets, radii, heat = _draw_balls(radius, rng)
     bony = site in _BONY
     hu = _SOLID_HU.get(site, 42.0) + float(rng.normal(0, 10))

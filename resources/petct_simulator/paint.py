@@ -91,7 +91,7 @@ def _compute_radius(
 
 
 def grow_body(labels: torch.Tensor, balls: list[Ball]) -> None:
-    """Let large masses bulge the surface, under a layer of fat, instead of being cut off by it."""
+    """Move the surface of the body outward over large masses, with a layer of fat on them; it would cut them off."""
     for ball in balls:
         if ball.lesion.malignant and ball.lesion.radius_mm >= 12:
             region = labels[ball.box]

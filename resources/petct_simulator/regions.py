@@ -61,6 +61,7 @@ class Regions:
 
     site: dict[str, RegionVoxels]
     tissue: dict[int, RegionVoxels]
+    spacing_mm: tuple[float, float, float]
 
 
 def find_regions(volume: LabelVolume) -> Regions:
@@ -95,7 +96,7 @@ def find_regions(volume: LabelVolume) -> Regions:
         found = np.flatnonzero(inside)
         if found.size > 5:
             sites[site] = candidates[found if found.size <= _PER_SITE else rng.choice(found, _PER_SITE, replace=False)]
-    return Regions(sites, tissues)
+    return Regions(sites, tissues, volume.spacing_mm)
 
 
 def _find_near_lung(labels: NDArray[np.uint8], voxels: RegionVoxels) -> NDArray[np.bool_]:

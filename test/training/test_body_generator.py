@@ -192,6 +192,26 @@ def test_every_kind_of_spread_is_drawn(body: LabelVolume) -> None:
     assert {"diffuse", "conglomerate", "peritoneum", "pleura within", "thoracic spine beyond"} <= found
 
 
+def test_lesions_of_a_study_lie_apart(body: LabelVolume) -> None:
+    """The fitted numbers count components; lesions that were placed at random touched another one in a seventh of cases."""
+    regions = find_regions(body)
+    touching = 0
+    lesions = 0
+    for seed in range(30):
+        balls = [one for one in plan_lesions("lymphoma", regions, np.random.default_rng(seed), varied=False)
+                 if len(one.radii_mm) == 1 and not one.diffuse and one.site != "peritoneum"]  # fmt: skip
+        if len(balls) < 2:
+            continue
+        centres_mm = np.stack([ball.centre for ball in balls]) * body.spacing_mm
+        radii_mm = np.array([ball.radius_mm for ball in balls])
+        away_mm = np.linalg.norm(centres_mm[:, None] - centres_mm, axis=2) - radii_mm - radii_mm[:, None]
+        np.fill_diagonal(away_mm, np.inf)
+        touching += int((away_mm.min(axis=1) < 0).sum())
+        lesions += len(balls)
+    assert lesions > 200
+    assert touching < 0.04 * lesions, f"{touching} of {lesions}"
+
+
 def test_the_parts_of_a_burden_add_up() -> None:
     volumes = split_burden(20, 300.0, 1.5, np.random.default_rng(0))
     assert volumes.sum() == pytest.approx(300.0, rel=0.02)
