@@ -193,7 +193,7 @@ def test_every_kind_of_spread_is_drawn(body: LabelVolume) -> None:
 
 
 def test_lesions_of_a_study_lie_apart(body: LabelVolume) -> None:
-    """The fitted numbers count components; lesions that were placed at random touched another one in a seventh of cases."""
+    """The fitted numbers count components. At random places, one lesion in seven touched another."""
     regions = find_regions(body)
     touching = 0
     lesions = 0
