@@ -8,22 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from autosegnet import postprocess, preprocess
+from autosegnet import on_device, postprocess, preprocess
 from autosegnet.geometry import Grid
 from autosegnet.model import sliding_window
+from autosegnet.model.accumulator import Voxels
 from autosegnet.model.engine import Engine
+from autosegnet.model.lending import borrow_device, read_voxels
 from autosegnet.model.recipe import Recipe
+from autosegnet.preprocess import Placement
 from autosegnet.study import Study
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
 log = logging.getLogger(__name__)
-
-_Chances = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 
 Maps = Literal["none", "probability", "probability and uncertainty"]
 """What to keep beside the mask; uncertainty takes one more accumulator per fold."""
@@ -66,32 +64,55 @@ def segment_study(
         run_walk: runs the walk over the windows; a time limit can run it in the fast mode or with fewer folds.
     """
     clock = _Clock()
-    prepared = preprocess.prepare(study, recipe)
+    placement = preprocess.find_placement(study, recipe)
+    array: Voxels = borrow_device(
+        engine,
+        partial(on_device.fill, study, placement, recipe),
+        lambda: preprocess.fill(study, placement, recipe),
+    )
     clock.end_lap("preprocess")
     log.info(
         "PET %s, CT %s -> %s voxels of %s mm",
         _format_times(study.pet.GetSize()),
         _format_times(study.ct.GetSize()),
-        _format_times(prepared.array.shape[1:]),
+        _format_times(array.shape[1:]),
         _format_times(recipe.spacing_mm),
     )
 
-    walk = partial(_walk, prepared.array, maps)
-    chance, deviation = run_walk(walk, engine, recipe, shape=prepared.array.shape[1:], progress=progress)
+    walk = partial(_walk, array, maps)
+    chance, deviation = run_walk(walk, engine, recipe, shape=array.shape[1:], progress=progress)
     clock.end_lap("network")
-    grids = {"grid": prepared.grid, "region": prepared.region, "whole": Grid.from_image(study.pet)}
-    del prepared, walk  # its array takes as much memory as the next steps need
-    mask = postprocess.restore(chance, **grids)
-    probability = None if maps == "none" else postprocess.restore_map(chance, **grids)
-    uncertainty = None if deviation is None else postprocess.restore_map(deviation, **grids)
+    del array, walk  # it takes as much memory as the next steps need
+    whole = Grid.from_image(study.pet)
+    mask = _restore(chance, placement, whole, engine)
+    probability = None if maps == "none" else _restore_map(chance, placement, whole, engine)
+    uncertainty = None if deviation is None else _restore_map(deviation, placement, whole, engine)
     clock.end_lap("postprocess")
     log.info(", ".join(f"{step} {seconds:.1f} s" for step, seconds in clock.seconds.items()))
     return Segmentation(mask, clock.seconds, probability, uncertainty)
 
 
+def _restore(chance: Voxels, placement: Placement, whole: Grid, engine: Engine) -> sitk.Image:
+    grids = {"grid": placement.grid, "region": placement.region, "whole": whole}
+    return borrow_device(
+        engine,
+        lambda device: on_device.restore(chance, placement, whole),
+        lambda: postprocess.restore(read_voxels(chance), **grids),
+    )
+
+
+def _restore_map(values: Voxels, placement: Placement, whole: Grid, engine: Engine) -> sitk.Image:
+    grids = {"grid": placement.grid, "region": placement.region, "whole": whole}
+    return borrow_device(
+        engine,
+        lambda device: on_device.restore_map(values, placement, whole),
+        lambda: postprocess.restore_map(read_voxels(values), **grids),
+    )
+
+
 def _walk(
-    array: NDArray[np.float32], maps: Maps, engine: Engine, recipe: Recipe, *, progress: sliding_window.PassProgress
-) -> _Chances:
+    array: Voxels, maps: Maps, engine: Engine, recipe: Recipe, *, progress: sliding_window.PassProgress
+) -> tuple[Voxels, Voxels | None]:
     if maps == "probability and uncertainty":
         return sliding_window.predict_probability_and_disagreement(array, engine, recipe, progress=progress)
     return sliding_window.predict_probability(array, engine, recipe, progress=progress), None

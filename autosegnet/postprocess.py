@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,7 @@ def restore(probability: NDArray[np.float32], *, grid: Grid, region: Grid, whole
         region: as in `preprocess.Prepared`.
         whole: the PET's grid.
     """
-    inside = view_voxels(resample(make_image(probability, grid), region, outside=None))
-    mask = np.zeros(whole.size[::-1], dtype=np.uint8)
-    np.greater(inside, 0.5, out=mask[_part(whole, region)].view(np.bool_))
-    return make_image(mask, whole)
+    return place(view_voxels(resample(make_image(probability, grid), region, outside=None)) > 0.5, region, whole)
 
 
 def restore_map(values: NDArray[np.float32], *, grid: Grid, region: Grid, whole: Grid) -> sitk.Image:
@@ -41,11 +38,19 @@ def restore_map(values: NDArray[np.float32], *, grid: Grid, region: Grid, whole:
         region: as in `preprocess.Prepared`.
         whole: the PET's grid.
     """
-    array = np.zeros(whole.size[::-1], dtype=np.float32)
-    array[_part(whole, region)] = view_voxels(resample(make_image(values, grid), region, outside=None))
-    return make_image(array, whole)
+    return place(view_voxels(resample(make_image(values, grid), region, outside=None)), region, whole)
 
 
-def _part(whole: Grid, region: Grid) -> tuple[slice, slice, slice]:
+def place(inside: NDArray[Any], region: Grid, whole: Grid) -> sitk.Image:
+    """Return an image on the PET's grid of an array (z, y, x) on the region, 0 elsewhere; uint8 if it is of booleans.
+
+    Args:
+        inside: a mask or a map.
+        region: as in `preprocess.Prepared`.
+        whole: the PET's grid.
+    """
+    values = inside.view(np.uint8) if inside.dtype == np.bool_ else inside
+    array = np.zeros(whole.shape, dtype=values.dtype)
     x, y, z = (slice(*bounds) for bounds in whole.find_box(region))
-    return z, y, x
+    array[z, y, x] = values
+    return make_image(array, whole)

@@ -39,6 +39,28 @@ _MARGIN_MM = 8.0  # mm beyond the skin, where there is only the PET's blur
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the network's input lies.
+
+    Args:
+        region: the part of the PET's grid that it covers.
+        measured: the network's grid of the region: axes (Superior, Anterior, Right), so that an image on it has
+            (X, Y, Z) as its array.
+        grid: of the input: `measured`, or on a lattice `measured` extended to whole blocks, with air there.
+    """
+
+    region: Grid
+    measured: Grid
+    grid: Grid
+
+    @property
+    def inside(self) -> tuple[slice, slice, slice]:
+        """Return where `measured` lies in an array (X, Y, Z) on `grid`."""
+        z, y, x = (slice(*bounds) for bounds in self.grid.find_box(self.measured))
+        return x, y, z
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """The network's input and where it lies.
 
@@ -54,26 +76,37 @@ class Prepared:
 
 
 def prepare(study: Study, recipe: Recipe) -> Prepared:
-    """Prepare the network's input from a checked study.
+    """Prepare the network's input from a checked study: `find_placement`, then `fill`."""
+    placement = find_placement(study, recipe)
+    return Prepared(fill(study, placement, recipe), placement.grid, placement.region)
 
-    Source: paper, section 2.2 (i)-(iv). CT outside its field of view is air. Negative SUV, which only noise makes,
-        is set to 0. The recipe's SUV limit is ours.
-    """
+
+def find_placement(study: Study, recipe: Recipe) -> Placement:
+    """Find where the network's input of a study lies."""
     if recipe.crop == "body":
         region = find_body_region(study, anchor=recipe.anchor)
     else:
         region = _find_foreground_region(study, recipe.ct_window_hu[0])
     measured = _anchor_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
     grid = extend_to_blocks(measured, block=BLOCK) if recipe.anchor == "lattice" else measured
-    array = np.zeros((2, *grid.size[::-1]), dtype=np.float32)  # air outside the CT
-    z, y, x = (slice(*bounds) for bounds in grid.find_box(measured))
-    inside = array[:, x, y, z]
+    return Placement(region, measured, grid)
+
+
+def fill(study: Study, placement: Placement, recipe: Recipe) -> NDArray[np.float32]:
+    """Return the network's input (2, X, Y, Z) of a study, as in `Prepared`.
+
+    Source: paper, section 2.2 (i)-(iv). CT outside its field of view is air. Negative SUV, which only noise makes,
+        is set to 0. The recipe's SUV limit is ours.
+    """
+    region, measured = placement.region, placement.measured
+    array = np.zeros((2, *placement.grid.shape), dtype=np.float32)  # air outside the CT
+    inside = array[(slice(None), *placement.inside)]
     # One channel after the other: in a large study, each intermediate image takes gigabytes.
     inside[CT_CHANNEL] = view_voxels(resample(_window_ct(region, study, recipe.ct_window_hu), measured, outside=None))
     inside[PET_CHANNEL] = view_voxels(resample(_clip_pet(region, study), measured, outside=None))
     if recipe.suv_limit is not None:
         np.minimum(inside[PET_CHANNEL], np.float32(recipe.suv_limit), out=inside[PET_CHANNEL])
-    return Prepared(array, grid, region)
+    return array
 
 
 def _anchor_grid(region: Grid, *, spacing_mm: tuple[float, float, float], anchor: Anchor) -> Grid:
@@ -84,7 +117,7 @@ def _anchor_grid(region: Grid, *, spacing_mm: tuple[float, float, float], anchor
 def _window_ct(region: Grid, study: Study, window_hu: tuple[float, float]) -> sitk.Image:
     import SimpleITK as sitk
 
-    ct = _resample_ct(region, study)
+    ct = bring_ct(region, study)
     if ct.GetPixelID() != sitk.sitkFloat32:
         ct = sitk.Cast(ct, sitk.sitkFloat32)
     low, high = window_hu
@@ -99,7 +132,8 @@ def _clip_pet(region: Grid, study: Study) -> sitk.Image:
     return clipped
 
 
-def _resample_ct(region: Grid, study: Study) -> sitk.Image:
+def bring_ct(region: Grid, study: Study) -> sitk.Image:
+    """Return the CT in HU on a part of the PET's grid: float32, or of its own type if its voxels are the PET's."""
     if is_same_grid(Grid.from_image(study.ct), Grid.from_image(study.pet)):
         # The voxel centres agree to a thousandth of a voxel, so the CT's own voxels are cut.
         box = Grid.from_image(study.pet).find_box(region)
@@ -114,7 +148,7 @@ def _find_foreground_region(study: Study, low_hu: float) -> Grid:
     """
 
     grid = Grid.from_image(study.pet)
-    return _find_bounding_region(grid, view_voxels(_resample_ct(grid, study)) > low_hu, grid, margin_mm=0.0)
+    return _find_bounding_region(grid, view_voxels(bring_ct(grid, study)) > low_hu, grid, margin_mm=0.0)
 
 
 def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:

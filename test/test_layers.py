@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "preprocess": {"geometry", "study", "model"},
     "postprocess": {"geometry"},
     "corrections": {"errors", "geometry", "io", "lesions", "study"},
-    "pipeline": {"geometry", "study", "model", "preprocess", "postprocess"},
+    "on_device": {"geometry", "study", "model", "preprocess", "postprocess"},
+    "pipeline": {"geometry", "study", "model", "preprocess", "postprocess", "on_device"},
     "report": {"errors", "geometry", "scan", "study", "lesions"},
     "viewer": {"geometry", "study", "preprocess", "lesions", "report"},
     "outputs": {

@@ -1,13 +1,14 @@
 """Holds a study while windows pass over it: its input, and the sums of the logits of windows and folds.
 
-On the CPU both are numpy arrays. An engine with memory of its own keeps them there, and only probabilities come back.
+On the CPU both are numpy arrays. An engine with memory of its own keeps them there. Probabilities stay there too if the
+input came as a tensor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,11 @@ from autosegnet.model.engine import Engine
 Coverage = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """The number of windows over each voxel along x, y and z; over three axes the counts multiply."""
 
+Voxels: TypeAlias = Any
+"""An array of numpy or a tensor on a device."""
+
 VoxelArray = TypeVar("VoxelArray", bound=Any)
-"""An array of numpy or a tensor."""
+"""The same, where one is made of the other."""
 
 Slices = tuple[slice, slice, slice]
 
@@ -70,8 +74,10 @@ class LogitAccumulator(Protocol):
         """Return the sums, (X, Y, Z) or (2, X, Y, Z) float32 each. The accumulator is not used afterwards."""
         ...
 
-    def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
+    def blend(self, coverage: Coverage) -> list[Voxels]:
         """Return the probability that each sum is of, (X, Y, Z) float32 each. The accumulator is not used afterwards.
+
+        They are arrays of numpy if the input is one, or if the device ran out of memory.
 
         Args:
             coverage: of the windows that were added.
@@ -86,7 +92,7 @@ class LogitAccumulator(Protocol):
 class OnDevice(Protocol):
     """An engine that keeps a study in its own memory."""
 
-    def open_accumulator(self, array: NDArray[np.float32], *, sums: int, channels: int) -> LogitAccumulator:
+    def open_accumulator(self, array: Voxels, *, sums: int, channels: int) -> LogitAccumulator:
         """Return an accumulator with the input (2, X, Y, Z) of a study, and that many sums of channels, all 0."""
         ...
 
@@ -170,12 +176,12 @@ def _apply_sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return logits
 
 
-def open_accumulator(engine: Engine, array: NDArray[np.float32], *, sums: int, channels: int = 1) -> LogitAccumulator:
+def open_accumulator(engine: Engine, array: Voxels, *, sums: int, channels: int = 1) -> LogitAccumulator:
     """Open the accumulator on which an engine runs a study.
 
     Args:
         engine: the folds.
-        array: (2, X, Y, Z) float32.
+        array: (2, X, Y, Z) float32; an array of numpy, or a tensor on the engine's device.
         sums: number of sums, all 0 at first.
         channels: of logits, as `Recipe.channels`.
     """

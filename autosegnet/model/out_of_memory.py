@@ -10,14 +10,15 @@ import gc
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import Coverage, HostAccumulator, LogitAccumulator, Window, open_accumulator
+from autosegnet.model.accumulator import Coverage, HostAccumulator, LogitAccumulator, Voxels, Window, open_accumulator
 from autosegnet.model.engine import Engine
+from autosegnet.model.lending import borrow_device, read_voxels
 
 T = TypeVar("T")
 
@@ -55,11 +56,18 @@ class FallbackEngine:
         """See `Engine.compute_logits`."""
         return self.survive(lambda: self._engine.compute_logits(window, fold))
 
-    def open_accumulator(self, array: NDArray[np.float32], *, sums: int, channels: int) -> LogitAccumulator:
+    def open_accumulator(self, array: Voxels, *, sums: int, channels: int) -> LogitAccumulator:
         """See `OnDevice.open_accumulator`."""
-        return _SurvivingAccumulator(
-            self, array, self.survive(lambda: open_accumulator(self._engine, array, sums=sums, channels=channels))
-        )
+
+        def open_current() -> LogitAccumulator:
+            reachable = read_voxels(array) if self.has_fallen_back else array
+            return open_accumulator(self._engine, reachable, sums=sums, channels=channels)
+
+        return _SurvivingAccumulator(self, array, self.survive(open_current))
+
+    def lend_device(self, use: Callable[[Any], T], instead: Callable[[], T]) -> T:
+        """See `LendsDevice.lend_device`."""
+        return self.survive(lambda: borrow_device(self._engine, use, instead))
 
     @property
     def has_fallen_back(self) -> bool:
@@ -95,7 +103,7 @@ class FallbackEngine:
 class _SurvivingAccumulator:
     """An accumulator that moves to the computer's memory if its engine falls back."""
 
-    def __init__(self, engine: FallbackEngine, array: NDArray[np.float32], accumulator: LogitAccumulator) -> None:
+    def __init__(self, engine: FallbackEngine, array: Voxels, accumulator: LogitAccumulator) -> None:
         self._engine, self._array, self._canvas = engine, array, accumulator
         self._on_host = engine.has_fallen_back
         self._singly = False
@@ -129,12 +137,12 @@ class _SurvivingAccumulator:
         """See `LogitAccumulator.read_sums`."""
         return self._open_current().read_sums()
 
-    def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
+    def blend(self, coverage: Coverage) -> list[Voxels]:
         """See `LogitAccumulator.blend`."""
         return self._open_current().blend(coverage)
 
     def _open_current(self) -> LogitAccumulator:
         if self._engine.has_fallen_back and not self._on_host:
-            self._canvas = HostAccumulator(self._engine, self._array, self._canvas.read_sums())
+            self._canvas = HostAccumulator(self._engine, read_voxels(self._array), self._canvas.read_sums())
             self._on_host = True
         return self._canvas

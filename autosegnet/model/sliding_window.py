@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import Window, open_accumulator
+from autosegnet.model.accumulator import VoxelArray, Voxels, Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import BLOCK, Recipe
 
@@ -88,8 +88,8 @@ def count_voxels(recipe: Recipe, shape: tuple[int, ...]) -> int:
 
 
 def predict_probability(
-    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: PassProgress = lambda done, of: None
-) -> NDArray[np.float32]:
+    array: VoxelArray, engine: Engine, recipe: Recipe, *, progress: PassProgress = lambda done, of: None
+) -> VoxelArray:
     """Predict the probability of lesion in every voxel.
 
     Overlapping windows are averaged with equal weights, folds with the recipe's weights; both on logits. Both averages
@@ -97,25 +97,26 @@ def predict_probability(
     probability, but is above one half where the lesion's is the larger one.
 
     Args:
-        array: (2, X, Y, Z) float32, as in `preprocess.Prepared`.
+        array: (2, X, Y, Z) float32, as in `preprocess.Prepared`; of numpy, or a tensor on the engine's device.
         engine: the folds.
         recipe: of the same folds.
         progress: called as passes are done.
 
     Returns:
-        (X, Y, Z) float32 in [0, 1].
+        (X, Y, Z) float32 in [0, 1]; of numpy or a tensor, as the input.
 
     Source: paper, section 2.5; MONAI `SlidingWindowInferer` with `mode="constant"`. Fields of view smaller than the
         window are padded with air on both sides, which is 0 in both channels.
     """
     recipe = fit_window(recipe, array.shape[1:])
+    probability: VoxelArray
     (probability,) = _walk(array, engine, recipe, own=False, progress=progress)
     return probability
 
 
 def predict_probability_and_disagreement(
-    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, progress: PassProgress = lambda done, of: None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    array: VoxelArray, engine: Engine, recipe: Recipe, *, progress: PassProgress = lambda done, of: None
+) -> tuple[VoxelArray, VoxelArray]:
     """Predict exactly the same probability, and the standard deviation between the folds' probabilities.
 
     Each fold's windows are blended on its own logits. The deviation is that of a population, and all folds count
@@ -126,15 +127,19 @@ def predict_probability_and_disagreement(
     """
     recipe = fit_window(recipe, array.shape[1:])
     probability, *folds = _walk(array, engine, recipe, own=True, progress=progress)
-    deviation = np.empty_like(folds[0])
-    for x in range(len(deviation)):  # in slabs, so that no second copy of all folds is made
-        deviation[x] = np.std([fold[x] for fold in folds], axis=0)
-    return probability, deviation
+    return probability, _find_deviation(folds)
 
 
-def _walk(
-    array: NDArray[np.float32], engine: Engine, recipe: Recipe, *, own: bool, progress: PassProgress
-) -> list[NDArray[np.float32]]:
+def _find_deviation(folds: list[Voxels]) -> Voxels:
+    """Return the standard deviation between arrays of numpy or tensors, in the memory of the first."""
+    count = len(folds)
+    for x in range(len(folds[0])):  # in slabs, so that no second copy of all folds is made
+        mean = sum(fold[x] for fold in folds) / count
+        folds[0][x] = (sum((fold[x] - mean) ** 2 for fold in folds) / count) ** 0.5
+    return folds[0]
+
+
+def _walk(array: Voxels, engine: Engine, recipe: Recipe, *, own: bool, progress: PassProgress) -> list[Voxels]:
     """Return the probability by all folds, and by each alone if wanted.
 
     Folds are the outer loop, because an engine may set up one at a time.

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  # as everywhere
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import Coverage, LogitAccumulator, Window, compare_sigmoids, refuse_unless_finite
-from autosegnet.model.folded import Convolution, evaluate, load_networks
+from autosegnet.model.accumulator import (
+    Coverage,
+    LogitAccumulator,
+    Voxels,
+    Window,
+    compare_sigmoids,
+    refuse_unless_finite,
+)
+from autosegnet.model.folded import CHANNELS, Convolution, evaluate, load_networks
 from autosegnet.model.network import load_fold
 from autosegnet.model.weights import Weights
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +90,9 @@ class TorchEngine:
             device: as torch names it.
             dtype: of the arithmetic.
             most_voxels: of all windows that go through at once.
-            channel_multiple: channels are filled with zeros to a multiple of it.
+            channel_multiple: channels are filled to a multiple of it.
         """
+        assert CHANNELS[0] % channel_multiple == 0  # only input and logits are filled, so none of `add` or `join`
         self.device, self.dtype, self.channel_multiple = torch.device(device), dtype, channel_multiple
         self._most_voxels = most_voxels
         self._channels = weights.recipe.channels
@@ -115,34 +126,48 @@ class TorchEngine:
             most = min(most, free // (2 * _BYTES_PER_VOXEL))
         return max(1, most // voxels)
 
-    def open_accumulator(self, array: NDArray[np.float32], *, sums: int, channels: int) -> LogitAccumulator:
+    def open_accumulator(self, array: Voxels, *, sums: int, channels: int) -> LogitAccumulator:
         """See `OnDevice.open_accumulator`."""
-        return _DeviceAccumulator(self, torch.from_numpy(np.ascontiguousarray(array)), sums, channels)
+        return _DeviceAccumulator(self, array, sums, channels)
+
+    def lend_device(self, use: Callable[[torch.device], T], instead: Callable[[], T]) -> T:
+        """See `LendsDevice.lend_device`."""
+        return use(self.device)
 
     @torch.inference_mode()
     def run(self, windows: torch.Tensor, fold: int) -> torch.Tensor:
-        """Return the logits (B, channels, X, Y, Z) of windows (B, C, X, Y, Z), float32 and on the device.
+        """Return the logits times `_FACTOR`, (B, channels, X, Y, Z), of windows as `make_batch` makes them.
 
         Args:
-            windows: times `_FACTOR`; of the engine's type, or float32; C is 2, filled with zeros to the multiple of
-                channels.
+            windows: (B, C, X, Y, Z) of the engine's type, or float32; the logits have the same type.
             fold: from 0.
         """
         tensors = self._tensors
         if windows.dtype != self.dtype:
             tensors = _Tensors(self.device, windows.dtype, self.channel_multiple)
-        return evaluate(self._networks[fold], windows, tensors)[:, : self._channels].float() / _FACTOR
+        return evaluate(self._networks[fold], windows, tensors)[:, : self._channels]
+
+    def make_batch(self, count: int, size: tuple[int, int, int], dtype: torch.dtype) -> torch.Tensor:
+        """Return windows of air, channels last. CT and PET go into the first two channels, times `_FACTOR`.
+
+        The channels that fill up are 0; the first of them is 1, from which convolutions take their bias.
+        """
+        shape = (count, _round_up(2, self.channel_multiple), *size)
+        batch = torch.zeros(shape, dtype=dtype, device=self.device).contiguous(memory_format=torch.channels_last_3d)
+        batch[:, 2:3] = 1
+        return batch
 
 
 class _DeviceAccumulator:
     """A study and its sums on the device."""
 
-    def __init__(self, engine: TorchEngine, array: torch.Tensor, sums: int, channels: int) -> None:
-        self._engine, self._array = engine, array  # the array as it is, for windows that float16 does not hold
-        self._study = array.to(engine.dtype).to(engine.device)  # rounded first: half as much to send
+    def __init__(self, engine: TorchEngine, array: Voxels, sums: int, channels: int) -> None:
+        self._engine, self._is_numpy = engine, isinstance(array, np.ndarray)
+        self._study = torch.as_tensor(array, dtype=torch.float32, device=engine.device)
         self._sums = torch.zeros((sums, channels, *array.shape[1:]), dtype=torch.float32, device=engine.device)
         self._batch = 1
         self._has_begun = False
+        self._windows: torch.Tensor | None = None
 
     @property
     def batch(self) -> int:
@@ -153,28 +178,34 @@ class _DeviceAccumulator:
     def add(self, windows: Sequence[Window], fold: int, into: Mapping[int, float]) -> None:
         """See `LogitAccumulator.add`."""
         parts = [window.clip(self._study.shape[1:]) for window in windows]
-        logits = self._engine.run(self._fill(windows, self._study), fold)
+        dtype = self._engine.dtype
+        logits = self._engine.run(self._fill(windows, dtype), fold)
         # Asking waits until the network is done: the clock and the handling of errors rely on it.
-        if not bool(torch.isfinite(logits).all()) and self._study.dtype != torch.float32:
+        if not _are_finite(logits) and dtype != torch.float32:
             log.warning("logits beyond float16 in a window: running it in float32")
-            logits = self._engine.run(self._fill(windows, self._array), fold)
+            del logits
+            logits = self._engine.run(self._fill(windows, torch.float32), fold)
         for of_one, (of_study, of_window) in zip(logits, parts, strict=True):
             for k, weight in into.items():
-                self._sums[k][..., *of_study].add_(of_one[..., *of_window], alpha=weight)
+                self._sums[k][..., *of_study].add_(of_one[..., *of_window], alpha=weight / _FACTOR)
         if not self._has_begun:
             self._has_begun = True
             self._batch = self._engine.choose_batch(math.prod(windows[0].size))
 
-    def _fill(self, windows: Sequence[Window], study: torch.Tensor) -> torch.Tensor:
-        """Return windows of a study, times `_FACTOR`, channels last; zeros beyond it and in channels that fill up."""
-        channels = _round_up(len(study), self._engine.channel_multiple)
-        shape = (len(windows), channels, *windows[0].size)
-        batch = torch.empty(
-            shape, dtype=study.dtype, device=self._engine.device, memory_format=torch.channels_last_3d
-        ).zero_()
-        for b, window in enumerate(windows):
-            of_study, of_window = window.clip(study.shape[1:])
-            batch[(b, slice(len(study)), *of_window)] = study[(slice(None), *of_study)].to(batch.device) * _FACTOR
+    def _fill(self, windows: Sequence[Window], dtype: torch.dtype) -> torch.Tensor:
+        """Return windows of the study, times `_FACTOR`, air beyond it, in memory that the next ones reuse."""
+        size, count = windows[0].size, len(windows)
+        batch = self._windows
+        if batch is None or batch.dtype != dtype or batch.shape[0] != count or batch.shape[2:] != size:
+            self._windows = None  # its memory is free before the next one is taken
+            del batch
+            batch = self._windows = self._engine.make_batch(count, size, dtype)
+        for one, window in zip(batch[:, :2], windows, strict=True):
+            of_study, of_window = window.clip(self._study.shape[1:])
+            part = self._study[(slice(None), *of_study)]
+            if part.shape[1:] != size:
+                one.zero_()
+            torch.mul(part, _FACTOR, out=one[(slice(None), *of_window)])
         return batch
 
     def read_sums(self) -> list[NDArray[np.float32]]:
@@ -182,23 +213,33 @@ class _DeviceAccumulator:
         sums = self._sums[:, 0] if self._sums.shape[1] == 1 else self._sums
         return list(sums.cpu().numpy())
 
-    def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
+    def blend(self, coverage: Coverage) -> list[Voxels]:
         """See `LogitAccumulator.blend`."""
-        refuse_unless_finite(bool(torch.isfinite(self._sums).all()))
+        self._windows = None
+        refuse_unless_finite(_are_finite(self._sums))
         for axis, count in enumerate(coverage):
             shape = [-1 if a == axis else 1 for a in range(3)]
             self._sums /= torch.from_numpy(count).to(self._sums.device).reshape(shape)
         sigmoids = self._sums.sigmoid_().unbind()
         chances = [s[0] if len(s) == 1 else compare_sigmoids(s) for s in sigmoids]
-        return [chance.cpu().numpy() for chance in chances]
+        return [chance.cpu().numpy() for chance in chances] if self._is_numpy else chances
+
+
+def _are_finite(values: torch.Tensor) -> bool:
+    """Return whether all values are finite: then their sum is, which takes no memory, and float64 cannot overflow."""
+    return math.isfinite(values.sum(dtype=torch.float64).item())
 
 
 class _Tensors:
-    """The network's operations on tensors. Weights move to the device at their first use."""
+    """The network's operations on tensors. Weights move to the device at their first use.
+
+    A convolution's bias takes a pass over its whole output. If the input has channels that fill up, the first of them
+    is 1 everywhere; its weight in the kernel's centre is then the bias, which costs nothing.
+    """
 
     def __init__(self, device: torch.device, dtype: torch.dtype, channel_multiple: int) -> None:
         self._device, self._dtype, self._multiple = device, dtype, channel_multiple
-        self._weights: dict[Convolution, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._weights: dict[Convolution, tuple[torch.Tensor, torch.Tensor | None]] = {}
 
     def convolve(self, x: torch.Tensor, by: Convolution) -> torch.Tensor:
         """See `Arithmetic.convolve`."""
@@ -214,22 +255,26 @@ class _Tensors:
         return y if by.slope is None else F.leaky_relu(y, by.slope, inplace=True)
 
     def add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """See `Arithmetic.add`."""
-        return x + y
+        """See `Arithmetic.add`. The sum takes the memory of x, a convolution's result."""
+        return x.add_(y)
 
     def join(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """See `Arithmetic.join`."""
         return torch.cat([x, y], dim=1)
 
-    def _place(self, by: Convolution) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return weight and bias on the device, their channels filled with zeros to the multiple."""
+    def _place(self, by: Convolution) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return weight and bias on the device, filled up to the multiple of channels; no bias if the weight has it."""
         first, second, *kernel = by.weight.shape
         filled = torch.zeros(_round_up(first, self._multiple), _round_up(second, self._multiple), *kernel)
         filled[:first, :second] = torch.from_numpy(by.weight)
         bias = torch.zeros(filled.shape[1 if by.transposed else 0])
-        bias[: len(by.bias)] = torch.from_numpy(by.bias)
+        bias[: len(by.bias)] = torch.from_numpy(by.bias) * _FACTOR
+        bias[len(by.bias) : len(by.bias) + 1] = 1  # of which the next convolution takes its bias
+        in_weight = not by.transposed and second < filled.shape[1]
+        if in_weight:
+            filled[:, second, *(n // 2 for n in kernel)] = bias
         weight = filled.to(self._device, self._dtype).contiguous(memory_format=torch.channels_last_3d)
-        return weight, (bias * _FACTOR).to(self._device, self._dtype)
+        return weight, None if in_weight else bias.to(self._device, self._dtype)
 
 
 def _round_up(channels: int, multiple: int) -> int:
