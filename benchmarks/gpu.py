@@ -1,9 +1,10 @@
-"""Measures the GPU path in one call: agreement, time and memory, the published inferer, training, the card's own rate.
+"""Measures the GPU path in one call: agreement, time and memory, whole cases, as published, training, the card's rate.
 
-    bash benchmarks/gpu.sh [--device cuda] [--output gpu.json]
+    bash benchmarks/gpu.sh [--device cuda] [--output gpu.json] [--steps "whole case" launching]
 
-Needs torch, numpy, scipy and safetensors. MONAI's inferer is measured if MONAI is there. The folds are untrained: their
-masks mean nothing, but time, memory and agreement are those of trained ones. `--device cpu --small` proves the script.
+Needs torch, numpy, scipy and safetensors; for whole cases SimpleITK; for what was published MONAI and nibabel. The
+folds are untrained: their masks mean nothing, but time, memory and agreement are those of trained ones.
+`--device cpu --small` proves the script.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from numpy.typing import NDArray
 from autosegnet.model.network import build_network, load_fold
 from autosegnet.model.recipe import Recipe
 from autosegnet.model.sliding_window import predict_probability
-from autosegnet.model.torch_engine import ReferenceEngine, TorchEngine
+from autosegnet.model.torch_engine import _FACTOR, ReferenceEngine, TorchEngine
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet_training.configuration import PRESETS
 from autosegnet_training.loss import build_loss
 from autosegnet_training.mixture import Mixture, Share
 from autosegnet_training.validation import autocast
+from benchmarks.device_timing import synchronise, time_rounds
+from benchmarks.gpu_case import measure_case, write_case
+from benchmarks.gpu_launching import measure_launching
 from petct_simulator.bodies import make_body
 from petct_simulator.generator import BodyLibrary
 
@@ -53,10 +57,12 @@ class Sizes:
     training_batch: int
     training_steps: int
     channels: int
+    box: tuple[int, int, int]
+    field: int
 
 
-FULL = Sizes(192, (4, 10, 20, 60), 3, 128, 4, 20, 64)
-SMALL = Sizes(32, (4, 10), 1, 32, 1, 2, 16)
+FULL = Sizes(192, (4, 10, 20, 60), 3, 128, 4, 20, 64, (240, 200, 500), 400)  # as the 20 windows of speed.py
+SMALL = Sizes(32, (4, 10), 1, 32, 1, 2, 16, (46, 40, 60), 64)
 
 
 def main() -> None:
@@ -65,6 +71,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--small", action="store_true", help="small windows and few steps")
     parser.add_argument("--output", type=Path, default=Path("gpu.json"), help="default: %(default)s")
+    parser.add_argument("--steps", nargs="+", metavar="STEP", help="only these (default: all)")
     args = parser.parse_args()
     device, sizes = torch.device(args.device), SMALL if args.small else FULL
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
@@ -75,12 +82,18 @@ def main() -> None:
             ("convolution rate", lambda: measure_convolution_rate(device, sizes)),
             ("variants", lambda: measure_variants(weights, device, sizes)),
             ("operations", lambda: profile_operations(weights, device, sizes)),
+            ("launching", lambda: measure_one_pass(weights, device, sizes)),
             ("agreement", lambda: measure_agreement(weights, device, sizes)),
             ("inference", lambda: measure_inference(weights, device, sizes)),
             ("published inferer", lambda: measure_published(weights, device, sizes)),
+            ("whole case", lambda: measure_whole_case(weights, device, sizes, Path(folder))),
             ("training", lambda: measure_training(device, sizes)),
         ]
+        if unknown := set(args.steps or []) - {step for step, _ in steps}:
+            parser.error(f"no steps {sorted(unknown)}; expected some of {[step for step, _ in steps]}")
         for step, measure in steps:
+            if args.steps and step not in args.steps:
+                continue
             start = time.perf_counter()
             try:
                 figures[step] = measure()
@@ -90,8 +103,8 @@ def main() -> None:
             sys.stdout.write(f"{step} ({seconds:.1f} s): {json.dumps(figures[step])}\n")
             sys.stdout.flush()
             args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    rate = figures["convolution rate"].get("tflops")
-    if rate and "tflops" in figures["training"]:
+    rate = figures.get("convolution rate", {}).get("tflops")
+    if rate and "tflops" in figures.get("training", {}):
         figures["training"]["share_of_convolution_rate"] = round(figures["training"]["tflops"] / rate, 3)
     args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
@@ -113,32 +126,6 @@ def make_input(windows: int, sizes: Sizes) -> NDArray[np.float32]:
     smooth = torch.nn.functional.interpolate(coarse, size=(x, y, z), mode="trilinear")[0].numpy()
     smooth[1] = 6.0 * smooth[1] ** 2
     return smooth
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has nothing left to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def time_rounds(run: Callable[[], Any], device: torch.device, rounds: int) -> dict[str, float]:
-    """Return minimum, median and maximum seconds of rounds after one that is not counted, and the peak of memory."""
-    run()
-    synchronise(device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        synchronise(device)
-        seconds.append(time.perf_counter() - start)
-    low, middle, high = min(seconds), float(np.median(seconds)), max(seconds)
-    found = {"min_s": round(low, 4), "median_s": round(middle, 4), "max_s": round(high, 4)}
-    if device.type == "cuda":
-        found["peak_gb"] = round(torch.cuda.max_memory_reserved(device) / 1e9, 3)
-        found["peak_in_use_gb"] = round(torch.cuda.max_memory_allocated(device) / 1e9, 3)
-    return found
 
 
 def measure_convolution_rate(device: torch.device, sizes: Sizes) -> dict[str, float]:
@@ -188,10 +175,9 @@ def measure_variants(weights: Weights, device: torch.device, sizes: Sizes) -> di
 
 def make_windows(engine: TorchEngine, together: int, sizes: Sizes) -> torch.Tensor:
     """Return random windows as the engine takes them."""
-    channels = -(-2 // engine.channel_multiple) * engine.channel_multiple
-    windows = torch.rand(together, channels, *(3 * [sizes.patch]), device=engine.device, dtype=engine.dtype)
-    windows[:, 2:] = 0
-    return windows.contiguous(memory_format=torch.channels_last_3d)
+    windows = engine.make_batch(together, (sizes.patch,) * 3, engine.dtype)
+    windows[:, :2] = torch.rand(together, 2, *(3 * [sizes.patch]), device=engine.device) * _FACTOR
+    return windows
 
 
 def profile_operations(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, float]:
@@ -211,6 +197,21 @@ def profile_operations(weights: Weights, device: torch.device, sizes: Sizes) -> 
         for e in profiled.key_averages()
     ]
     return {name: round(ms, 3) for ms, name in sorted(times, reverse=True)[:16]}
+
+
+def measure_one_pass(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, Any]:
+    """Return the time of a pass of two windows as the engine runs it, as a CUDA graph, and compiled."""
+    engine = open_device_engine(weights, device)
+    return measure_launching(engine, make_windows(engine, 2, sizes), device)
+
+
+def measure_whole_case(weights: Weights, device: torch.device, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    """Return the time of a case with all folds, from files to the mask on disk, and as published."""
+    try:
+        paths = write_case(sizes.box, sizes.field, folder)
+    except ImportError as error:
+        return {"not measured": f"{error}; carry a wheel of SimpleITK"}
+    return measure_case(weights, open_device_engine(weights, device), paths, folder, sizes.rounds)
 
 
 def measure_agreement(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, float]:
@@ -237,13 +238,13 @@ def open_device_engine(weights: Weights, device: torch.device, *, channel_multip
 
 
 def measure_inference(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, Any]:
-    """Return time and memory of the network, the study's way to the device and back included."""
+    """Return time and memory of the network. The study is on the device, and the probability stays there."""
     found: dict[str, Any] = {}
     for folds in (1, 5):
         some = replace(weights, recipe=replace(weights.recipe, folds=weights.recipe.folds[:folds]))
         engine = open_device_engine(some, device)
         for windows in sizes.bodies:
-            array = make_input(windows, sizes)
+            array = torch.from_numpy(make_input(windows, sizes)).to(device)
             timed = time_rounds(
                 lambda array=array, engine=engine, some=some: predict_probability(array, engine, some.recipe),  # type: ignore[misc]
                 device,
@@ -271,7 +272,7 @@ def measure_published(weights: Weights, device: torch.device, sizes: Sizes) -> d
 
             def run(batch: torch.Tensor = batch, folds: int = folds) -> torch.Tensor:
                 with torch.inference_mode():
-                    return torch.stack([inferer(batch, network) for network in networks[:folds]]).mean(0).cpu()
+                    return torch.stack([inferer(batch, network) for network in networks[:folds]]).mean(0)
 
             found[f"{windows} windows, {folds} folds"] = time_rounds(run, device, sizes.rounds)
     return found

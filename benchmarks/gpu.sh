@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Measures the GPU path on a machine with torch, numpy, scipy and safetensors; arguments go to benchmarks/gpu.py:
 #
-#   bash benchmarks/gpu.sh [--output gpu.json]           # on a GPU: below three minutes
-#   bash benchmarks/gpu.sh --device cpu --small          # proves the script
+#   bash benchmarks/gpu.sh [--output gpu.json]                    # on a GPU
+#   bash benchmarks/gpu.sh --steps "whole case" launching         # some of it
+#   bash benchmarks/gpu.sh --device cpu --small                   # proves the script
 #
-# The files of weights/ are not read. MONAI is measured, too, if it is installed or if $WHEELS names a folder that holds
-# its wheel (monai-1.6.1-py3-none-any.whl).
+# The files of weights/ are not read. Whole cases need SimpleITK, and what was published MONAI and nibabel. Those that
+# are not installed are found if $WHEELS names a folder with their wheels:
+#
+#   pip download --no-deps --dest wheels simpleitk monai nibabel
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PYTHONPATH="$PWD:$PWD/resources${WHEELS:+:$WHEELS/unpacked}"

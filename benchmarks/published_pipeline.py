@@ -39,7 +39,20 @@ from autosegnet.model.network import load_fold
 from autosegnet.model.weights import Weights, open_weights
 
 
-def segment_as_published(pet: Path, ct: Path, weights: Weights, *, softmax: bool = False) -> sitk.Image:
+def load_networks(weights: Weights, device: str) -> list[torch.nn.Module]:
+    """Return every fold's network on a device."""
+    return [load_fold(weights.find_path(fold), fold).to(device) for fold in weights.recipe.folds]
+
+
+def segment_as_published(
+    pet: Path,
+    ct: Path,
+    weights: Weights,
+    *,
+    softmax: bool = False,
+    device: str = "cpu",
+    networks: list[torch.nn.Module] | None = None,
+) -> sitk.Image:
     """Return the lesion mask of the published pipeline, uint8 on the PET's grid.
 
     Args:
@@ -47,6 +60,8 @@ def segment_as_published(pet: Path, ct: Path, weights: Weights, *, softmax: bool
         ct: NIfTI, HU, on the PET's grid (the published pipeline resamples the CT before).
         weights: the same five folds; the recipe's crop rule is not used, the CT's foreground is.
         softmax: of the two logits, as in the product, in place of the published pipeline's two sigmoids.
+        device: for the network and all that follows it.
+        networks: the folds, already on the device; else one after the other is loaded.
     """
     recipe = weights.recipe
     keys = ["CT", "PET"]
@@ -68,9 +83,10 @@ def segment_as_published(pet: Path, ct: Path, weights: Weights, *, softmax: bool
     names = [f"fold_{k}" for k in range(len(recipe.folds))]
     start = time.perf_counter()
     with torch.inference_mode():
-        for name, fold in zip(names, recipe.folds, strict=True):
-            network = load_fold(weights.find_path(fold), fold)
-            logits = inferer(item["image"].as_tensor()[None].float(), network)[0]
+        batch = item["image"].as_tensor()[None].float().to(device)
+        for k, (name, fold) in enumerate(zip(names, recipe.folds, strict=True)):
+            network = networks[k] if networks else load_fold(weights.find_path(fold), fold).to(device)
+            logits = inferer(batch, network)[0]
             item[name] = MetaTensor(logits, meta=item["PET"].meta)
     sys.stderr.write(f"network {time.perf_counter() - start:.2f} s\n")
     if len(names) == 1:  # a single item is taken for a stack of folds by MeanEnsembled
@@ -85,7 +101,7 @@ def segment_as_published(pet: Path, ct: Path, weights: Weights, *, softmax: bool
         ]
     )
     mask = after(item)["lesion"]
-    return _on_grid_of(np.asarray(mask[0]).astype(np.uint8), sitk.ReadImage(str(pet)))
+    return _on_grid_of(mask[0].cpu().numpy().astype(np.uint8), sitk.ReadImage(str(pet)))
 
 
 def _on_grid_of(array: NDArray[np.uint8], pet: sitk.Image) -> sitk.Image:
@@ -109,11 +125,12 @@ def main() -> None:
     parser.add_argument("ct", type=Path)
     parser.add_argument("mask", type=Path)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--device", default="cpu", help="for the network and what follows (default: %(default)s)")
     parser.add_argument("--softmax", action="store_true", help="of the logits, in place of two sigmoids")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pet, ct = (_as_nifti(path, Path(folder)) for path in (args.pet, args.ct))
-        mask = segment_as_published(pet, ct, open_weights(args.weights), softmax=args.softmax)
+        mask = segment_as_published(pet, ct, open_weights(args.weights), softmax=args.softmax, device=args.device)
     sitk.WriteImage(mask, str(args.mask), useCompression=True)
 
 

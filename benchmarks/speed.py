@@ -10,7 +10,8 @@ Whatever recipe the folds have, they run at the paper's: 2 mm, windows of 192^3,
 another spacing the masks mean nothing, but their logits are those of trained folds, which tell how alike two masks
 are as those of untrained ones do not.
 
-Methods: `published` (`benchmarks.published_pipeline`), `exact` (`autosegnet predict`), `bfloat16` (`--precision
+Methods: `published` (`benchmarks.published_pipeline`), `published-cuda` (its network and what follows on a GPU), `cuda`
+(`autosegnet predict --device cuda`), `exact` (`autosegnet predict`), `bfloat16` (`--precision
 bfloat16`), `fast` (`--fast`), `fast-bfloat16` (both), `reference` (`--device reference`). "Network" is what each says
 its network took, "else" the rest of the process. "Times faster" is the median of the ratios within a round, so that a
 busy machine slows both sides of a ratio.
@@ -56,13 +57,18 @@ sys.exit(code)
 """
 METHODS = {
     "published": [],
-    "exact": [],
-    "bfloat16": ["--precision", "bfloat16"],
-    "fast": ["--fast"],
-    "fast-bfloat16": ["--fast", "--precision", "bfloat16"],
+    "published-cuda": ["--device", "cuda"],
+    "cuda": ["--device", "cuda"],
+    "exact": ["--device", "cpu"],
+    "bfloat16": ["--device", "cpu", "--precision", "bfloat16"],
+    "fast": ["--device", "cpu", "--fast"],
+    "fast-bfloat16": ["--device", "cpu", "--fast", "--precision", "bfloat16"],
     "reference": ["--device", "reference"],
 }
-"""Methods, with what `autosegnet predict` is given for them."""
+"""Methods, with what `autosegnet predict` or the published pipeline is given for them."""
+
+
+_BASELINES = ("published", "published-cuda")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +123,8 @@ def run(method: str, study: tuple[Path, Path], weights: Path, folder: Path) -> T
     """
     mask, log = folder / "mask.nii.gz", folder / "log"
     pet, ct = map(str, study)
-    if method == "published":
-        command = ["benchmarks.published_pipeline", pet, ct, str(mask)]
+    if method in _BASELINES:
+        command = ["benchmarks.published_pipeline", pet, ct, str(mask), *METHODS[method]]
     else:
         command = ["autosegnet", "predict", "--pet", pet, "--ct", ct, "--output", str(mask), *METHODS[method]]
     with log.open("wb") as file:
@@ -196,7 +202,8 @@ def main() -> None:
                     for method in args.methods:
                         runs[method].append(run(method, paths, chosen, folder))
                 for method in args.methods:
-                    against = runs.get("published", []) if method != "published" else []
+                    baseline = "published-cuda" if method == "cuda" else "published"
+                    against = [] if method in _BASELINES else runs.get(baseline, [])
                     lines.append(format_row(windows, folds, method, runs[method], against))
                     sys.stdout.write(lines[-1] + "\n")
                     sys.stdout.flush()
