@@ -3,6 +3,7 @@
 Every message is one line that says what was found, what was expected, and where.
 """
 
+from collections.abc import Iterable
 from os import PathLike, fspath
 from typing import ClassVar
 from unicodedata import category
@@ -64,6 +65,14 @@ def format_list(names: list[str], most: int = 8) -> str:
     """Return the first few names in order, each shortened, and how many more there are."""
     text = ", ".join(format_path(name, 80) for name in sorted(names)[:most])
     return text + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def format_numbers(numbers: Iterable[int], noun: str) -> str:
+    """Return a noun and its numbers: "lesion 3", "lesions 3, 4 and 7"."""
+    texts = [str(number) for number in numbers]
+    if len(texts) == 1:
+        return f"{noun} {texts[0]}"
+    return f"{form_plural(noun)} {', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def format_count(number: int, noun: str) -> str:

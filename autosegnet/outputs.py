@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from autosegnet import __version__
 from autosegnet.errors import escape, format_count
+from autosegnet.result_files import find_pages_of, is_page_file, is_result_file, remove_unwritten
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -133,25 +134,37 @@ def write_results(
     report: Path | None,
     pages: Mapping[str, bytes | str],
     *,
+    mask: Path | None = None,
+    result: Path | None = None,
     swept: Collection[Path] = (),
 ) -> None:
     """Write the report and then the other files in their order, all or none.
 
+    Then remove files of an earlier run from the folders of the report and of the result, and pages that show a mask
+    which is no longer there.
+
     Args:
         report: folder of the pages, None if there are none.
+        mask: that is among the files and may replace another; None if no mask is written.
+        result: folder that belongs to this result alone, None if there is none.
         swept: as for `io.atomic.write_files`.
 
     Raises:
-        OutputError: one of them cannot be written.
+        OutputError: one of them cannot be written, or removed.
     """
     from autosegnet.io import write_all
-    from autosegnet.report import remove_outdated
+    from autosegnet.io.places import remove_file
 
-    if report is None:
-        write_all(files, swept=swept)
-        return
-    write_all({**{report / name: content for name, content in pages.items()}, **files}, swept=swept)
-    remove_outdated(report, pages)
+    reported = {} if report is None else {report / name: content for name, content in pages.items()}
+    everything = {**reported, **files}
+    outdated = [] if mask is None else find_pages_of(mask, {path.parent for path in everything})
+    write_all(everything, swept=swept)
+    for folder, belongs in ((report, is_page_file), (result, is_result_file)):
+        if folder is not None:
+            remove_unwritten(folder, belongs, everything)
+    for page in outdated:
+        if page not in everything and page.exists():
+            remove_file(page)
 
 
 def describe_scan_rows(scan: ScanFacts) -> tuple[tuple[str, str], ...]:

@@ -20,6 +20,7 @@ from autosegnet.model.sliding_window import PassProgress, RunWalk, run_walk
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet.outputs import describe_origin, make_context, make_report, make_viewer, write_results
 from autosegnet.pipeline import Maps, Segmentation, segment_study
+from autosegnet.result_files import MASK_FILE, PROBABILITY_FILE, VIEWER_PAGE
 from autosegnet.runtime.log import keep_study_warnings
 from autosegnet.study import check_study
 
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
 
     ClicksLike = str | os.PathLike[str] | Mapping[str, Any] | Clicks
     """A path, the JSON value of such a file, or the result of `read_clicks`."""
-
-MASK_NAME = "mask.nii.gz"
-PROBABILITY_NAME = "probability.nii.gz"
-VIEWER_NAME = "viewer.html"
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,8 @@ class Result:
     def save(self, folder: str | os.PathLike[str], *, report: bool = False, viewer: bool = False) -> Path:
         """Write mask.nii.gz, lesions.csv and lesions.json into a folder, all or none, and return the folder.
 
-        The probability is written beside them if it was asked for.
+        The probability is written beside them if it was asked for. Files of an earlier result in the folder that are
+        not written anew are removed.
 
         Args:
             folder: made if it is missing.
@@ -131,19 +129,19 @@ class Result:
         from autosegnet.lesions import format_lesions_csv, format_lesions_json
 
         place = Path(folder)
-        files: dict[Path, sitk.Image | str | bytes] = {place / MASK_NAME: self.segmentation.mask}
+        files: dict[Path, sitk.Image | str | bytes] = {place / MASK_FILE: self.segmentation.mask}
         if self.segmentation.probability is not None:
-            files[place / PROBABILITY_NAME] = self.segmentation.probability
+            files[place / PROBABILITY_FILE] = self.segmentation.probability
         if viewer:
-            files[place / VIEWER_NAME] = self.make_viewer()
+            files[place / VIEWER_PAGE] = self.make_viewer()
         if report:
-            write_results(files, place, self.report_files())
+            write_results(files, place, self.report_files(), result=place)
         else:
             tables = {
                 place / "lesions.csv": format_lesions_csv(self.lesions),
                 place / "lesions.json": format_lesions_json(self.lesions),
             }
-            write_results({**files, **tables}, None, {})
+            write_results({**files, **tables}, None, {}, result=place)
         return place
 
     def report_files(self) -> dict[str, bytes | str]:

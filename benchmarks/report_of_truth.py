@@ -16,7 +16,8 @@ from autosegnet import __version__
 from autosegnet.geometry import Grid, make_image
 from autosegnet.io import read_image, read_mask, write_all
 from autosegnet.lesions import Context, measure_lesions
-from autosegnet.report import Provenance, remove_outdated, report_files
+from autosegnet.report import Provenance, report_files
+from autosegnet.result_files import is_page_file, remove_unwritten
 from autosegnet.study import check_study
 
 
@@ -42,8 +43,9 @@ def main() -> None:
         made=datetime.now().astimezone(),
     )
     files = report_files(study, mask, measure_lesions(mask, study.pet, Context(ct=study.ct)), provenance)
-    write_all({args.output / name: content for name, content in files.items()})
-    remove_outdated(args.output, files)
+    written = {args.output / name: content for name, content in files.items()}
+    write_all(written)
+    remove_unwritten(args.output, is_page_file, written)
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def test_a_warp_is_undone_by_its_inverse() -> None:
 def lesion_change(before: float | None, after: float | None, *, number: int = 1, tlg: tuple[float, float] = (10, 10),
                   fate: str = "matched", flag: str = "") -> LesionChange:  # fmt: skip
     figures = [
-        DateFigures(() if peak is None else (number,), 1.0, one, peak, peak, peak, flag=flag)
+        DateFigures(() if peak is None else (number,), 1.0, one, peak, peak, peak, flag=flag, is_doubtful=bool(flag))
         for peak, one in zip((before, after), tlg, strict=True)
     ]
     return LesionChange(number, fate, figures[0], figures[1])  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ def test_percist_needs_thirty_percent_and_0_8(before: float, after: float, respo
 def test_percist_calls_a_new_lesion_progression_unless_it_may_be_physiological() -> None:
     new = lesion_change(None, 5.0, number=2, fate="new")
     assert suggest(lesion_change(6.0, 3.0), new)[0] == "PMD"
-    assert suggest(lesion_change(6.0, 3.0), replace(new, followup=replace(new.followup, flag="kidney")))[0] == "PMR"
+    assert suggest(lesion_change(6.0, 3.0), replace(new, followup=replace(new.followup, flag="kidney", is_doubtful=True)))[0] == "PMR"
 
 
 def test_percist_calls_it_complete_only_if_everything_was_imaged_again() -> None:

@@ -30,7 +30,7 @@ from autosegnet.lesions import (
     measure_selected,
     number_lesions,
 )
-from autosegnet.report import Provenance, remove_outdated, report_files
+from autosegnet.report import Provenance, report_files
 from autosegnet.report.annotate import spread_levels
 from autosegnet.report.draw import CYAN, find_rim, paint_hot, paint_inverted_grey
 from autosegnet.report.fusion import make_axial_pictures
@@ -460,10 +460,3 @@ def test_of_many_lesions_the_largest_are_shown_and_all_are_listed() -> None:
 
 def test_the_same_study_gives_the_same_files(study, files) -> None:
     assert files_of(study, thresholded(study)) == files
-
-
-def test_pictures_of_an_earlier_report_are_removed_and_nothing_else(tmp_path) -> None:
-    for name in ("lesion_1.png", "lesion_7.png", "lesion_a.png", "mine.png"):
-        (tmp_path / name).write_bytes(b"")
-    remove_outdated(tmp_path, ["lesion_1.png", "report.html"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lesion_1.png", "lesion_a.png", "mine.png"]

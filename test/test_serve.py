@@ -505,3 +505,45 @@ def test_clicks_correct_the_mask_and_a_server_keeps_the_study(tmp_path: Path, mo
     np.testing.assert_array_equal(voxels(mask), first)
     (result,) = json.loads((tmp_path / "out/results.json").read_text())
     assert "lesion-clicks.json" in result["clicks"]["refused"]
+
+
+def test_a_server_runs_the_network_on_a_study_that_differs_in_one_voxel_of_a_file_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    import process
+    from autosegnet.grandchallenge.rounds import LastStudy
+
+    studies: list[int] = []
+
+    class Counting(ThresholdEngine):
+        def compute_logits(self, window: np.ndarray, fold: int) -> np.ndarray:
+            studies.append(fold)
+            return super().compute_logits(window, fold)
+
+    words = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--edition", "autopet4"]
+    args = parse_job(prog="process.py", about=None, words=words)
+    segmenter = Segmenter.from_engine(lambda weights: Counting(), Weights(tmp_path, THRESHOLD_RECIPE))
+    rounds: process.Rounds = LastStudy()
+
+    def run() -> int:
+        before = len(studies)
+        process.run_job(args, lambda: segmenter, rounds)
+        return len(studies) - before
+
+    provide(tmp_path / "in", moved=False)
+    passes = run()
+    assert passes > 0
+    assert run() == 0
+    for kind, name in (("pet", "pet"), ("ct", "ct")):
+        path = tmp_path / f"in/images/{kind}/{name}.mha"
+        image = sitk.ReadImage(str(path))
+        image[5, 5, 5] = image[5, 5, 5] + 1
+        sitk.WriteImage(image, str(path))
+        assert run() == passes
+        assert run() == 0
+    provide(tmp_path / "in", moved=True)
+    assert run() == passes
+    moved = voxels(tmp_path / "out/images/tumor-lesion-segmentation/ct.mha")
+    process.run_job(args, lambda: segmenter)
+    np.testing.assert_array_equal(voxels(tmp_path / "out/images/tumor-lesion-segmentation/ct.mha"), moved)

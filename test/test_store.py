@@ -205,3 +205,26 @@ def test_a_store_that_does_not_answer_is_named(store, monkeypatch) -> None:
 def test_a_protocol_that_does_not_exist_is_named() -> None:
     with pytest.raises(UsageError, match="nowhere://x"):
         RemoteFolder("nowhere://x").list_files()
+
+
+def test_reports_and_pages_in_a_store_do_not_outlive_their_mask(tmp_path, batch, store) -> None:  # noqa: F811
+    source = tree(tmp_path / "in", p_s=1.0, q_t=1.4)
+    store.put(str(source), "cohorts/in", recursive=True)
+    places = {"source": "s3://cohorts/in", "output": "s3://cohorts/out"}
+    assert batch("--report", "--viewer", **places).code == 0
+    store.pipe("cohorts/out/reports/p_s/notes.txt", b"a reader's")
+
+    def list_stored(folder: str) -> set[str]:
+        store.invalidate_cache()
+        return {name.removeprefix(f"cohorts/out/{folder}") for name in store.find(f"cohorts/out/{folder}")}
+
+    assert {"report.html", "viewer.html", "lesions.csv", "notes.txt"} <= list_stored("reports/p_s/")
+    store.pipe("cohorts/out/p_s.nii.gz", b"cut")  # so that it is segmented again
+    store.rm("cohorts/in/q/t/CTres.nii.gz")  # so that it cannot be
+    failed = batch(**places)
+    assert failed.code == 3, failed.log
+    assert list_stored("reports/p_s/") == {"notes.txt"}
+    assert store.exists("cohorts/out/p_s.nii.gz")
+    assert list_stored("reports/q_t/") == set()
+    assert not store.exists("cohorts/out/q_t.nii.gz")
+    assert not store.exists("cohorts/out/thumbnails/q_t.png")

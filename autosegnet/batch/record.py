@@ -18,7 +18,7 @@ from typing import Any
 from autosegnet.errors import InputError, OutputError, format_path
 from autosegnet.io import IMAGE_SUFFIXES
 from autosegnet.io.tables import format_table_csv
-from autosegnet.report import remove_outdated
+from autosegnet.result_files import VIEWER_PAGE, is_page_file, remove_unwritten
 
 _FORMAT = 1
 _READ_BYTES = 1 << 20
@@ -109,8 +109,8 @@ class Places:
 
     @property
     def viewer(self) -> Path:
-        """The viewer's page."""
-        return self.report / "viewer.html"
+        """Return the path of the viewer's page."""
+        return self.report / VIEWER_PAGE
 
     @property
     def thumbnail(self) -> Path:
@@ -252,11 +252,11 @@ def remove_recorded_results(places: Places) -> None:
 
 def _remove(masks: Iterable[Path], places: Places) -> None:
     try:
-        for path in (*masks, places.thumbnail, places.viewer):
+        for path in (*masks, places.thumbnail):
             path.unlink(missing_ok=True)
-        remove_outdated(places.report, ())
     except OSError as error:
         raise OutputError(f"cannot replace what {places.case} has in the output folder: {error.strerror}") from error
+    remove_unwritten(places.report, is_page_file, ())
 
 
 def make_failed_row(case: str, reason: str) -> StudyRow:

@@ -15,7 +15,7 @@ from autosegnet.batch.overview import OVERVIEW
 from autosegnet.batch.record import Places
 from autosegnet.io import IMAGE_SUFFIXES
 from autosegnet.io.places import Output, OutputFolder, check_outputs
-from autosegnet.report import is_report_file
+from autosegnet.result_files import is_page_file
 
 
 def refuse_replacing(
@@ -60,13 +60,13 @@ def _list_of_studies(output: Path, studies: Iterable[CohortStudy], *, links_only
         for file in filter(os.path.islink if links_only else os.path.exists, files):
             found[_name(Path(file), output)] = Path(file)
         if places.report.is_symlink():
-            found[_name(places.report, output)] = OutputFolder(places.report, is_report_file)
+            found[_name(places.report, output)] = OutputFolder(places.report, is_page_file)
     return found
 
 
 def _list_report(folder: Path) -> Iterator[Path]:
     try:
-        yield from (folder / name for name in os.listdir(folder) if is_report_file(name))
+        yield from (folder / name for name in os.listdir(folder) if is_page_file(name))
     except OSError:
         return
 

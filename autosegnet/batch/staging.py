@@ -18,6 +18,7 @@ from autosegnet.batch.plan import Task
 from autosegnet.batch.record import Places, StudyRow
 from autosegnet.io import IMAGE_SUFFIXES
 from autosegnet.io.remote import RemoteFolder, is_url
+from autosegnet.result_files import is_page_file
 
 _READ_IN_PLANNING = (".json", ".csv")
 
@@ -51,8 +52,8 @@ class Mirror:
     folder: Path
     remote: RemoteFolder
 
-    def fill(self) -> int:
-        """Make a file for each one in the store, and return how many; small texts that planning reads have content.
+    def fill(self) -> list[str]:
+        """Make a file for each one in the store, and return their names; small texts that planning reads have content.
 
         Raises:
             InputError: the store does not answer or does not allow it.
@@ -68,7 +69,7 @@ class Mirror:
         self.remote.fetch([name for name in files if name.endswith(_READ_IN_PLANNING)], self.folder)
         for name, file in files.items():
             os.utime(self.folder / name, ns=(file.changed_ns, file.changed_ns))
-        return len(files)
+        return list(files)
 
     def find_inside(self, other: Mirror) -> Path | None:
         """Return where another folder of the store lies in this one; None if it lies elsewhere."""
@@ -110,7 +111,17 @@ class Mirror:
     def remove_results(self, places: Places) -> None:
         """Remove a study's outdated results from the store, before it is done again."""
         masks = [places.output / f"{places.case}{suffix}" for suffix in IMAGE_SUFFIXES]
-        self.remote.remove(self.name(path) for path in (*masks, places.thumbnail))
+        folder = self.name(places.report)
+        pages = [f"{folder}/{name}" for name in self.remote.open_below(folder).list_files() if is_page_file(name)]
+        self.remote.remove([*map(self.name, (*masks, places.thumbnail)), *pages])
+
+    def remove_missing(self, names: Iterable[str]) -> None:
+        """Remove files from the store that are no longer in the mirror.
+
+        Args:
+            names: of the files that the mirror was filled with.
+        """
+        self.remote.remove([name for name in names if not (self.folder / name).exists()])
 
     def fetch_records(self, rows: Iterable[StudyRow]) -> None:
         """Fetch the records that other machines wrote."""

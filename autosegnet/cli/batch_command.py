@@ -92,9 +92,8 @@ def run_batch(args: argparse.Namespace) -> None:
         if workers.are_elsewhere:  # because on another machine the current folder may differ
             args.input, args.output = args.input.absolute(), args.output.absolute()
         with lock_store(target.remote, part) if target else lock_output(args.output, part) as check_lock:
-            if target:
-                target.fill()
-            _run_locked(args, workers, part, mirror, target, check_lock)
+            stored = target.fill() if target else []
+            _run_locked(args, workers, part, mirror, target, stored, check_lock)
 
 
 def _run_locked(
@@ -103,6 +102,7 @@ def _run_locked(
     part: Part,
     source: Mirror | None,
     target: Mirror | None,
+    stored: list[str],
     check_lock: Callable[[], None],
 ) -> None:
     from autosegnet.batch.dicom_search import search_folder
@@ -134,6 +134,8 @@ def _run_locked(
     read = {"--studies": args.studies, "--scheduler-file": args.scheduler_file, "--weights": weights.folder}
     refuse_replacing(args.output, summary, studies, root=args.input, others=read)
     rows, tasks = plan_studies(args, choose_part(studies, part), weights.recipe, entries)
+    if target:
+        target.remove_missing(stored)  # what planning removed of studies that fail now
     state = State(summary, rows)
     log.info("%s: %s", format_count(len(rows), "study"), state.counts)
     state.open()

@@ -94,7 +94,7 @@ def run_measure(args: argparse.Namespace) -> None:
         with_ct = args.ct is not None
         files[args.viewer] = make_viewer(mask, loaded, made_by, table, with_ct=with_ct, title=args.title)
     pages = make_report(mask, loaded, made_by, table, title=args.title) if args.report else {}
-    write_results(files, args.report, pages)
+    write_results(files, args.report, pages, mask=args.output)
     _print_body(args, table.body.lesions, table.body.tmtv_ml, table.body.tlg_g)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from autosegnet.dicom.results import DicomResults
+    from autosegnet.io.places import OutputFolder
     from autosegnet.lesions import LesionTable, OrganLabels
     from autosegnet.segmenter import Result
 
@@ -46,7 +47,8 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         "--result",
         type=Path,
         metavar="DIR",
-        help="mask, probability and report in a folder that `compare` takes; study.json names where PET and CT lie",
+        help="write mask, probability, report and viewer's page into a folder of its own, which `compare` takes; "
+        "study.json names where PET and CT lie",
     )
     parser.add_argument(
         "--report",
@@ -107,7 +109,8 @@ def run_predict(args: argparse.Namespace) -> None:
 
 def _write(args: argparse.Namespace, result: Result, organs: OrganLabels | None, results: DicomResults) -> None:
     """Write all outputs, or none."""
-    from autosegnet.comparison.result_folder import STUDY_FILE, StudyFiles, format_study_file
+    from autosegnet.comparison.result_folder import StudyFiles, format_study_file
+    from autosegnet.result_files import STUDY_FILE, is_result_file
 
     mask, table = _measure(args, result, organs) if _wants_figures(args, results) else (result.mask, None)
     loaded, made_by = result.loaded, result.provenance
@@ -116,16 +119,18 @@ def _write(args: argparse.Namespace, result: Result, organs: OrganLabels | None,
         if path is not None:
             files[path] = image
     files.update(make_result_files(mask, loaded, results, table))
-    if args.result is not None:
-        study = StudyFiles(args.pet, args.ct, collect_input_options(args))
-        files[args.result / STUDY_FILE] = format_study_file(args.result, study)
     pages: dict[str, bytes | str] = {}
     if args.viewer is not None and table is not None:
         shown = {"probability": result.probability, "clicks": result.clicks}
         files[args.viewer] = make_viewer(mask, loaded, made_by, table, title=args.title, **shown)
     if args.report is not None and table is not None:
         pages = make_report(mask, loaded, made_by, table, title=args.title)
-    write_results(files, args.report, pages)
+    if args.result is not None:
+        options, size = collect_input_options(args), collect_size(args)
+        study = StudyFiles(args.pet, args.ct, options, size, args.organs, args.organ_table)
+        others = [path.name for path in files if path.parent == args.result and not is_result_file(path.name)]
+        files[args.result / STUDY_FILE] = format_study_file(args.result, study, others=others)
+    write_results(files, args.report, pages, result=args.result)
     _log_outputs(args, files)
     log_lesions(mask)
 
@@ -136,7 +141,7 @@ def _place_in_result(args: argparse.Namespace) -> None:
     Raises:
         UsageError: there is neither --output nor --result.
     """
-    from autosegnet.comparison.result_folder import MASK_FILE, PROBABILITY_FILE
+    from autosegnet.result_files import MASK_FILE, PROBABILITY_FILE, VIEWER_PAGE
 
     if args.result is None:
         if args.output is None:
@@ -147,6 +152,7 @@ def _place_in_result(args: argparse.Namespace) -> None:
     args.output = args.result / MASK_FILE
     args.probability = args.probability or args.result / PROBABILITY_FILE
     args.report = args.report or args.result
+    args.viewer = args.viewer or args.result / VIEWER_PAGE
 
 
 def _log_outputs(args: argparse.Namespace, files: Iterable[Path]) -> None:
@@ -179,11 +185,11 @@ def _measure(args: argparse.Namespace, result: Result, organs: OrganLabels | Non
 
 def _prepare_outputs(args: argparse.Namespace, results: DicomResults) -> None:
     """Refuse outputs that cannot be written or would replace something, and remove those of an earlier run."""
-    from autosegnet.comparison.result_folder import STUDY_FILE
     from autosegnet.io import probe_image, probe_output
     from autosegnet.io.places import OutputFolder, check_outputs, remove_older
     from autosegnet.model.weights import find_or_none
     from autosegnet.report import REPORT_PAGE, is_report_file
+    from autosegnet.result_files import STUDY_FILE, find_pages_of
 
     images = {"--output": args.output, "--probability": args.probability, "--uncertainty": args.uncertainty}
     objects = {"--dicom-seg": args.dicom_seg, "--dicom-sr": args.dicom_sr, "--rtstruct": args.rtstruct}
@@ -195,6 +201,9 @@ def _prepare_outputs(args: argparse.Namespace, results: DicomResults) -> None:
     stated = {"--pet-sidecar": args.pet_sidecar, "--clicks": args.clicks, "--organs": args.organs}
     inputs = {"--pet": args.pet, "--ct": args.ct, **stated, "--weights": weights}
     check_outputs(outputs, inputs=inputs)
+    older = _list_older_folders(args)
+    for name, folder in older.items():
+        check_outputs({name: folder}, inputs=inputs)
     for path in images.values():
         if path is not None:
             probe_image(path)
@@ -202,4 +211,20 @@ def _prepare_outputs(args: argparse.Namespace, results: DicomResults) -> None:
         probe_output(path)
     if args.report is not None:
         probe_output(args.report / REPORT_PAGE)
-    remove_older(outputs)
+    places = {args.output.parent, *(path for path in (args.report, args.viewer and args.viewer.parent) if path)}
+    pages = {f"page {n}": page for n, page in enumerate(find_pages_of(args.output, places))}
+    remove_older({**pages, **outputs})
+    remove_older(older)
+
+
+def _list_older_folders(args: argparse.Namespace) -> dict[str, OutputFolder]:
+    """Return the folders that belong to this result alone, with all that an earlier run may have left in them."""
+    from autosegnet.comparison.result_folder import list_other_files
+    from autosegnet.io.places import OutputFolder
+    from autosegnet.result_files import is_page_file, is_result_file
+
+    older = {} if args.report is None else {"--report": OutputFolder(args.report, is_page_file)}
+    if args.result is not None:
+        others = list_other_files(args.result)
+        older["--result"] = OutputFolder(args.result, lambda name: name in others or is_result_file(name))
+    return older

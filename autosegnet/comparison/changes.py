@@ -33,6 +33,7 @@ class DateFigures:
         suv_max, suv_peak, sul_peak: None without a lesion; sul_peak None, too, if the body's size is not known.
         site, side: of the largest one, '' if not known.
         flag: of the largest one that may be physiological, '' if none may.
+        is_doubtful: whether every one of them may be physiological.
     """
 
     lesions: tuple[int, ...]
@@ -44,6 +45,7 @@ class DateFigures:
     site: str = ""
     side: str = ""
     flag: str = ""
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ class LesionChange:
     overlap_ml: float = 0.0
     distance_mm: float | None = None
     is_cut: bool = False
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Return whether, on a date, every lesion of it may be physiological."""
+        return self.baseline.is_doubtful or self.followup.is_doubtful
 
     @property
     def is_imaged_twice(self) -> bool:
@@ -181,6 +188,7 @@ def _sum_figures(lesions: Sequence[Lesion], table: LesionTable) -> DateFigures:
         largest.site.name,
         largest.site.side,
         next((lesion.site.flag for lesion in lesions if lesion.site.flag), ""),
+        all(lesion.site.flag for lesion in lesions),
     )
 
 

@@ -22,7 +22,7 @@ from autosegnet.comparison.registration_check import RegistrationCheck, check_re
 from autosegnet.comparison.scan_doubts import list_doubts
 from autosegnet.comparison.visits import Visit, VisitFiles, open_visit
 from autosegnet.comparison.warp import Warp
-from autosegnet.errors import InputError
+from autosegnet.errors import InputError, format_numbers
 from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.lesions import LesionTable, number_lesions
 from autosegnet.lesions.response import suggest_body_deauville
@@ -166,16 +166,16 @@ def _score(table: LesionTable) -> str:
 
 def _tell_unseen(changes: tuple[LesionChange, ...]) -> list[str]:
     lines = []
-    for fate, where in (("not imaged at follow-up", "follow-up"), ("not imaged at baseline", "baseline")):
-        numbers = [str(change.number) for change in changes if change.fate == fate]
+    for fate, date in (("not imaged at follow-up", "follow-up"), ("not imaged at baseline", "baseline")):
+        numbers = [change.number for change in changes if change.fate == fate]
         if numbers:
             lines.append(
-                f"Lesion {', '.join(numbers)} lies outside the field of view of the {where}: it is neither new nor "
-                "gone, and not in the figures of the body."
+                f"The {date} does not show the place of {format_numbers(numbers, 'lesion')}: neither new nor vanished, "
+                "and not in the figures of the whole body."
             )
-    cut = [str(change.number) for change in changes if change.is_cut and change.is_imaged_twice]
+    cut = [change.number for change in changes if change.is_cut and change.is_imaged_twice]
     if cut:
-        lines.append(f"Lesion {', '.join(cut)} may be cut by the other date's field of view.")
+        lines.append(f"The field of view of one date may cut {format_numbers(cut, 'lesion')}.")
     return lines
 
 

@@ -11,6 +11,7 @@ from autosegnet.report.page_tables import format_suv, format_volume
 
 if TYPE_CHECKING:
     from autosegnet.comparison.comparison_result import Comparison
+    from autosegnet.lesions import LesionTable
 
 _NONE = "–"
 _MOST_PERCENT = 999  # more is told as more: of next to nothing, any lesion is a large multiple
@@ -60,11 +61,22 @@ def list_suggestions(found: Comparison) -> list[tuple[str, str]]:
     if percist.sul_peak_baseline is not None:
         rows.append(("Hottest SULpeak", f"{percist.sul_peak_baseline:.2f} to {format_suv(percist.sul_peak_followup)}"))
         if percist.percent is not None:
-            rows.append(("Its change", _format_percent(percist.percent)))
+            rows.append(("Change of SULpeak", _format_percent(percist.percent)))
     if percist.threshold_sul is not None:
         rows.append(("Measurable from", f"{percist.threshold_sul:.2f}"))
-    rows += [(f"Deauville, {date}", score) for date, score in zip(_DATES, found.deauville, strict=True) if score]
+    visits = (found.baseline, found.followup)
+    for date, visit, score in zip(_DATES, visits, found.deauville, strict=True):
+        rows.append((f"Deauville, {date}", score or _explain_no_score(visit.table)))
     return rows
+
+
+def _explain_no_score(table: LesionTable) -> str:
+    """Return why a date has no Deauville score."""
+    if not table.is_fdg:
+        return "none: not FDG"
+    if not any(not lesion.site.flag for lesion in table.lesions):
+        return "none: no lesion"
+    return "none: no liver was measured"
 
 
 def list_registration(found: Comparison) -> list[tuple[str, str]]:

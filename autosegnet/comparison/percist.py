@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autosegnet.comparison.changes import LesionChange, find_percent
+from autosegnet.errors import format_numbers
 from autosegnet.lesions import LesionTable
 from autosegnet.lesions.response import find_percist_threshold_suv
 
@@ -46,7 +47,9 @@ class PercistSuggestion:
 
 
 def suggest_percist(changes: Sequence[LesionChange], baseline: LesionTable, followup: LesionTable) -> PercistSuggestion:
-    """Return what PERCIST suggests of the changes; lesions that may be physiological do not count.
+    """Return what PERCIST suggests of the changes.
+
+    A change does not count if, on a date, every lesion of it may be physiological.
 
     Args:
         changes: of all lesions.
@@ -54,17 +57,20 @@ def suggest_percist(changes: Sequence[LesionChange], baseline: LesionTable, foll
     """
     if not (baseline.is_fdg and followup.is_fdg):
         return PercistSuggestion("", ("PERCIST is for FDG, and a header names another tracer.",))
-    seen = [c for c in changes if c.is_imaged_twice and not (c.baseline.flag or c.followup.flag)]
+    seen = [c for c in changes if c.is_imaged_twice and not c.is_doubtful]
     threshold = _find_threshold_sul(baseline)
     before = max((c.baseline.sul_peak for c in seen if c.baseline.sul_peak is not None), default=None)
     after = max((c.followup.sul_peak for c in seen if c.followup.sul_peak is not None), default=None)
     target = next((c.number for c in seen if before is not None and c.baseline.sul_peak == before), None)
     response, reasons = _judge(seen, before, after, threshold, _list_unseen(changes))
-    if response and threshold is None:
-        reasons = (
-            *reasons,
-            "No liver or blood pool was measured at baseline: whether the target is measurable is not known.",
+    if response and target is not None and threshold is None:
+        reasons += (
+            "No liver and no blood pool was measured at baseline, so it is not known whether the hottest lesion was "
+            "measurable.",
         )
+    doubtful = [c.number for c in changes if c.is_imaged_twice and c.is_doubtful]
+    if doubtful:
+        reasons += (f"Not counted, because uptake may be physiological: {format_numbers(doubtful, 'lesion')}.",)
     return PercistSuggestion(response, reasons, target, before, after, threshold)
 
 
@@ -85,21 +91,26 @@ def _judge(
     unseen: Sequence[int],
 ) -> tuple[str, tuple[str, ...]]:
     """Return the response and its reasons."""
-    new = [str(c.number) for c in seen if c.fate == "new"]
+    new = [c for c in seen if c.fate == "new"]
     if new:
-        return "PMD", (f"New lesion {', '.join(new)}, if a reader takes it for tumour.",)
+        told = ", ".join(f"{c.number} ({c.followup.volume_ml:.2g} ml)" for c in new)
+        return "PMD", (f"New: {told}, if a reader takes it for tumour.",)
     old = [c for c in seen if c.baseline.lesions]
     if not old:
-        return "", ("There is no lesion at baseline in the region that both dates cover.",)
+        return "", ("There is no lesion at baseline that counts, in the region that both dates show.",)
     if all(not c.followup.lesions for c in old):
         if unseen:
-            return "", (f"Every lesion in the common region is gone, but lesion {_name(unseen)} was not imaged again.",)
+            return "", (
+                f"Every lesion that both dates show is gone, but the follow-up does not show "
+                f"{format_numbers(unseen, 'lesion')}.",
+            )
         return "CMR", ("No lesion is left at follow-up.",)
     if before is None or after is None:
         return "", ("SUL needs weight, height and sex of the patient on both dates.",)
     if threshold is not None and before < threshold:
         return "", (
-            f"The hottest lesion at baseline, SULpeak {before:.2f}, is below {threshold:.2f} and not measurable.",
+            f"The hottest lesion at baseline is not measurable: its SULpeak is {before:.2f}, and {threshold:.2f} is "
+            "needed.",
         )
     return _weigh(old, before, after)
 
@@ -113,11 +124,12 @@ def _weigh(old: Sequence[LesionChange], before: float, after: float) -> tuple[st
     if grown:
         return "PMD", (
             told,
-            f"Lesion {_name(grown)} rose by 30 % and 0.8 SUL, or by 75 % of TLG without a fall of SUL.",
+            f"A rise of 30 % and 0.8 of SULpeak, or of 75 % of TLG without a fall of SULpeak: "
+            f"{format_numbers(grown, 'lesion')}.",
         )
     if percent <= -LEAST_PERCENT + _ROUNDING and by <= -LEAST_SUL + _ROUNDING:
         return "PMR", (told,)
-    return "SMD", (told,)
+    return "SMD", (told, "That is neither a rise nor a fall by both 30 % and 0.8.")
 
 
 def _has_progressed(change: LesionChange) -> bool:
@@ -127,7 +139,3 @@ def _has_progressed(change: LesionChange) -> bool:
     tlg = find_percent(change.baseline.tlg_g, change.followup.tlg_g)
     rose = after - before >= LEAST_SUL - _ROUNDING and after >= (1 + LEAST_PERCENT / 100) * before - _ROUNDING
     return rose or (tlg is not None and tlg >= LEAST_TLG_PERCENT and after >= before)
-
-
-def _name(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosegnet.batch.find import find_studies
-from autosegnet.comparison.result_folder import MASK_FILE, read_study_file
+from autosegnet.comparison.result_folder import StudyFiles, read_study_file
 from autosegnet.errors import InputError, format_list, format_path
 from autosegnet.geometry import Grid
-from autosegnet.label_files import read_lesion_mask
+from autosegnet.label_files import read_lesion_mask, read_organ_labels
 from autosegnet.lesions import BodySize, LesionTable, OrganLabels, measure_lesions
 from autosegnet.loading import InputOptions, LoadedStudy, load_study
 from autosegnet.outputs import make_context
+from autosegnet.result_files import MASK_FILE
 from autosegnet.runtime.log import keep_study_warnings
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class VisitFiles:
         size: of the patient on that date, if the files do not say.
         labelled: each label of the mask is one lesion.
         resample_mask: take a mask on another grid, each voxel from the nearest one.
-        options: how the files are to be read; a result folder brings its own.
+        options: how the files are to be read.
+
+    A result folder brings options, organ map and size of its own; an organ map or size that is given here counts more.
     """
 
     folder: Path
@@ -101,9 +104,10 @@ def open_visit(files: VisitFiles, open_segmenter: OpenSegmenter) -> Visit:
         InputError: there is not exactly one study, or study or mask cannot be read.
         WeightsError: there is no mask, and no weights to make one.
     """
+    files, result = _follow_result(files)
     with keep_study_warnings() as warnings:
-        loaded, result_mask = _load(files)
-    path = files.mask or result_mask
+        loaded = _load(files, result)
+    path = files.mask
     if path is not None:
         grid = Grid.from_image(loaded.study.pet)
         mask, source = read_lesion_mask(path, grid, resample=files.resample_mask), "the mask was given"
@@ -116,16 +120,26 @@ def open_visit(files: VisitFiles, open_segmenter: OpenSegmenter) -> Visit:
     return Visit(loaded, mask, table, source, tuple(warnings), files.organs, files.size)
 
 
-def _load(files: VisitFiles) -> tuple[LoadedStudy, Path | None]:
-    """Return the study, and the mask that a result folder holds."""
+def _follow_result(files: VisitFiles) -> tuple[VisitFiles, StudyFiles | None]:
+    """Return what is given with what a result folder adds, and where its study lies; None for a study's folder."""
     if not files.folder.is_dir():
         raise InputError(f"found no folder at {format_path(files.folder)}; expected a study or a result of predict")
     known = read_study_file(files.folder)
-    if known is not None:
-        mask = files.folder / MASK_FILE
-        if not mask.is_file() and files.mask is None:
-            raise InputError(f"{format_path(files.folder)} holds a study.json and no {MASK_FILE}; run predict again")
-        return load_study(pet=known.pet, ct=known.ct, options=known.options), mask
+    if known is None:
+        return files, None
+    mask, organs = files.mask or files.folder / MASK_FILE, files.organs
+    if files.mask is None and not mask.is_file():
+        raise InputError(f"{format_path(files.folder)} holds a study.json and no {MASK_FILE}; run predict again")
+    if organs is None and known.organs is not None:
+        organs = read_organ_labels(
+            known.organs, known.organ_table, form=known.options.nifti_form, nonfinite=known.options.nonfinite
+        )
+    return replace(files, mask=mask, organs=organs, size=files.size or known.size), known
+
+
+def _load(files: VisitFiles, result: StudyFiles | None) -> LoadedStudy:
+    if result is not None:
+        return load_study(pet=result.pet, ct=result.ct, options=result.options)
     studies = find_studies(files.folder, leave_out=files.folder / ".none")
     if len(studies) > 1:
         names = format_list([study.case for study in studies])
@@ -135,8 +149,8 @@ def _load(files: VisitFiles) -> tuple[LoadedStudy, Path | None]:
         raise InputError(f"{format_path(files.folder)}: {study.fault}")
     options = replace(files.options, pet_series=study.pet_series, ct_series=study.ct_series)
     if study.dicom:
-        return load_study(pet=files.folder, ct=files.folder, options=options), None
+        return load_study(pet=files.folder, ct=files.folder, options=options)
     if study.pet is None or study.ct is None:
         missing = "PET" if study.pet is None else "CT"
         raise InputError(f"found no {missing} in {format_path(files.folder)}; expected PET and CT of one examination")
-    return load_study(pet=study.pet, ct=study.ct, options=options), None
+    return load_study(pet=study.pet, ct=study.ct, options=options)

@@ -110,7 +110,13 @@ class Pictures:
 
 
 def make_page(
-    table: LesionTable, shown: Sequence[Lesion], pictures: Pictures, provenance: Provenance, *, title: str = ""
+    table: LesionTable,
+    shown: Sequence[Lesion],
+    pictures: Pictures,
+    provenance: Provenance,
+    *,
+    mask_digest: str,
+    title: str = "",
 ) -> str:
     """Return the text of `report.html`.
 
@@ -119,6 +125,7 @@ def make_page(
         shown: those with a row and a picture, the first of the table.
         pictures: of those.
         provenance: of the mask.
+        mask_digest: of the mask, as `digest_mask` returns it.
         title: of the page; '' names no patient.
     """
     from jinja2 import Environment
@@ -128,6 +135,7 @@ def make_page(
     texts["css"] += _scale_projections(pictures)
     template = Environment(autoescape=True, trim_blocks=False).from_string(texts["html"])
     return template.render(
+        mask_digest=mask_digest,
         style=Markup(texts["css"]),
         script=Markup(texts["js"]),
         style_hash=_hash_source(texts["css"]),

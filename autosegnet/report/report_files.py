@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from autosegnet.lesions import LesionTable, format_lesions_csv, format_lesions_json, number_lesions
 from autosegnet.report.draw import encode_png
 from autosegnet.report.fusion import AxialPictures, make_axial_pictures, make_reference_pictures
+from autosegnet.report.mask_digest import digest_mask
 from autosegnet.report.page import AxialLayers, Layers, Pictures, Provenance, make_page
 from autosegnet.report.projection import Projected, project
 from autosegnet.report.rotation import TurnedView, turn_around
@@ -32,13 +31,6 @@ _OF_A_REPORT: Final = re.compile(
 def is_report_file(name: str) -> bool:
     """Return whether a file of this name belongs to a report."""
     return _OF_A_REPORT.fullmatch(name) is not None
-
-
-def remove_outdated(folder: Path, current: Collection[str]) -> None:
-    """Remove files of an earlier report that the current one does not have. The folder may be missing."""
-    for path in folder.glob("*"):
-        if is_report_file(path.name) and path.name not in current:
-            path.unlink(missing_ok=True)
 
 
 def report_files(
@@ -72,7 +64,7 @@ def report_files(
         "mip_coronal.png": encode_png(coronal.whole),
         "mip_sagittal.png": encode_png(sagittal.whole),
         **{f"{slice_.name}.png": encode_png(slice_.fusion) for slice_ in (*axial, *regions)},
-        REPORT_PAGE: make_page(table, shown, pictures, provenance, title=title),
+        REPORT_PAGE: make_page(table, shown, pictures, provenance, mask_digest=digest_mask(mask), title=title),
     }
 
 

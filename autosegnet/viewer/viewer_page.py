@@ -17,7 +17,7 @@ from zlib_ng import zlib_ng
 
 from autosegnet.geometry import Grid
 from autosegnet.lesions import LesionTable, number_lesions
-from autosegnet.report import Provenance
+from autosegnet.report import Provenance, digest_mask
 from autosegnet.report.page import list_facts
 from autosegnet.report.page_tables import choose_columns, describe_body, format_row, list_warnings
 from autosegnet.study import Study
@@ -80,6 +80,7 @@ def make_viewer_page(
     facts = _describe_study(study, shown, volumes, table, clicks or {})
     template = Environment(autoescape=True).from_string(_read_text("viewer.html"))
     return template.render(
+        mask_digest=digest_mask(mask),
         style=Markup(style),
         style_hash=_hash_source(style),
         scripts=[Markup(script) for script in scripts],
