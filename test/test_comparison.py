@@ -19,10 +19,11 @@ from autosegnet.comparison.change_table import CHANGE_COLUMNS, format_changes_cs
 from autosegnet.comparison.changes import BodyChange, DateFigures, LesionChange, find_changes, find_percent
 from autosegnet.comparison.comparison_files import COMPARISON_PAGE
 from autosegnet.comparison.first_shift import find_shift
+from autosegnet.comparison.identity import check_identity
 from autosegnet.comparison.matching import Matched, NumberedMask, link_lesions
 from autosegnet.comparison.percist import suggest_percist
 from autosegnet.comparison.registration_check import RegistrationCheck, measure_overlap
-from autosegnet.comparison.result_folder import StudyFiles, format_study_file, read_study_file
+from autosegnet.comparison.result_folder import StudyFiles, format_study_file, list_other_files, read_study_file
 from autosegnet.comparison.scan_doubts import list_doubts
 from autosegnet.comparison.warp import Warp, make_rigid_warp
 from autosegnet.errors import InputError
@@ -174,7 +175,32 @@ def test_percist_needs_thirty_percent_and_0_8(before: float, after: float, respo
 def test_percist_calls_a_new_lesion_progression_unless_it_may_be_physiological() -> None:
     new = lesion_change(None, 5.0, number=2, fate="new")
     assert suggest(lesion_change(6.0, 3.0), new)[0] == "PMD"
-    assert suggest(lesion_change(6.0, 3.0), replace(new, followup=replace(new.followup, flag="kidney", is_doubtful=True)))[0] == "PMR"
+    assert (
+        suggest(lesion_change(6.0, 3.0), replace(new, followup=replace(new.followup, flag="kidney", is_doubtful=True)))[
+            0
+        ]
+        == "PMR"
+    )
+
+
+def test_percist_counts_a_group_of_which_only_a_part_may_be_physiological() -> None:
+    hot = lesion_change(8.0, 2.0)
+    split = replace(hot, fate="split", followup=replace(hot.followup, lesions=(1, 2), flag="kidney", is_doubtful=False))
+    assert suggest(split)[0] == "PMR"
+
+
+def test_percist_names_what_it_does_not_count() -> None:
+    response, reasons = suggest(
+        lesion_change(8.0, 4.0), *(lesion_change(9.0, 9.0, number=k, flag="kidney") for k in (2, 3))
+    )
+    assert response == "PMR"
+    assert "physiological: lesions 2 and 3." in reasons
+
+
+def test_percist_says_how_large_a_new_lesion_is() -> None:
+    new = lesion_change(None, 5.0, number=2, fate="new")
+    tiny = replace(new, followup=replace(new.followup, volume_ml=0.064))
+    assert "New: 2 (0.064 ml)" in suggest(lesion_change(6.0, 3.0), tiny)[1]
 
 
 def test_percist_calls_it_complete_only_if_everything_was_imaged_again() -> None:
@@ -426,6 +452,12 @@ def test_dates_in_the_wrong_order_are_refused() -> None:
         compare_visits(dated(visit, StudyDate="20200201"), dated(visit, StudyDate="20200101"))
 
 
+def test_the_same_pet_twice_is_told_without_any_header() -> None:
+    first = small_visit((A, 12, 6.0))
+    assert check_identity(first, first) == ["Baseline and follow-up are the same study."]
+    assert check_identity(first, small_visit((A, 12, 6.1))) == []
+
+
 def test_two_sexes_are_refused() -> None:
     visits = [small_visit((A, 12, 6.0), scan=ScanFacts(sex=sex)) for sex in ("M", "F")]
     with pytest.raises(InputError, match="PatientSex"):
@@ -451,9 +483,33 @@ def test_a_result_folder_finds_its_study_wherever_it_is_moved_with_it(tmp_path: 
     assert found is not None
     assert found.pet.resolve() == (moved / "data/pet.nii.gz").resolve()
     assert found.options.nonfinite == "air"
+    assert (found.size, found.organs) == (None, None)
     (moved / "data/ct.nii.gz").unlink()
     with pytest.raises(InputError, match="CT .* has gone"):
         read_study_file(moved / "result")
+
+
+def test_a_result_folder_remembers_the_patients_size_and_the_organ_map(tmp_path: Path) -> None:
+    for name in ("pet.nii.gz", "ct.nii.gz", "organs.nii.gz"):
+        (tmp_path / name).write_bytes(b"")
+    size = BodySize(75.0, 172.0, "F")
+    files = StudyFiles(
+        tmp_path / "pet.nii.gz", tmp_path / "ct.nii.gz", InputOptions(), size, tmp_path / "organs.nii.gz", "moose"
+    )
+    folder = tmp_path / "result"
+    folder.mkdir()
+    (folder / "study.json").write_text(format_study_file(folder, files, others=["seg.dcm"]), encoding="utf-8")
+    found = read_study_file(folder)
+    assert found is not None
+    assert found.organs is not None
+    assert (found.size, found.organs.resolve(), found.organ_table) == (size, files.organs, "moose")
+    assert list_other_files(folder) == {"seg.dcm"}
+    (folder / "study.json").write_text('{"others": ["../pet.nii.gz", "seg.dcm", 3]}', encoding="utf-8")
+    assert list_other_files(folder) == frozenset()
+    (tmp_path / "organs.nii.gz").unlink()
+    (folder / "study.json").write_text(format_study_file(folder, files), encoding="utf-8")
+    with pytest.raises(InputError, match="organ map .* has gone"):
+        read_study_file(folder)
 
 
 @pytest.mark.slow

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from autosegnet.comparison.visits import Visit
 from autosegnet.errors import InputError
+from autosegnet.geometry import view_voxels
 
 _IDENTITY = {"PatientID": "(0010,0020)", "PatientBirthDate": "(0010,0030)"}
 
@@ -46,9 +49,14 @@ def count_days(baseline: Visit, followup: Visit) -> int | None:
     return None if first is None or second is None else (second - first).days
 
 
+def _is_same_pet(baseline: Visit, followup: Visit) -> bool:
+    first, second = (view_voxels(visit.loaded.study.pet) for visit in (baseline, followup))
+    return np.array_equal(first, second)
+
+
 def _check_order(baseline: Visit, followup: Visit, *, any_order: bool) -> list[str]:
     uid = baseline.read_header("StudyInstanceUID")
-    if uid and uid == followup.read_header("StudyInstanceUID"):
+    if (uid and uid == followup.read_header("StudyInstanceUID")) or _is_same_pet(baseline, followup):
         return ["Baseline and follow-up are the same study."]
     days = count_days(baseline, followup)
     if days is None or days >= 0:
