@@ -38,9 +38,9 @@ def compare_precisions(weights: Weights, runs: Path, prepared: Path) -> None:
     for k, fold in enumerate(weights.recipe.folds):
         trained = open_trained(runs, k)
         state = {key: tensor.numpy() for key, tensor in read_pth(trained.best).items()}
-        stored = partial(load_folded, weights.find_path(fold), fold)
-        engine = OpenvinoEngine([partial(fold_batch_norm, state, where=str(trained.best)), stored])
         recipe = make_one_fold(weights.recipe)
+        stored = partial(load_folded, weights.find_path(fold), fold, recipe)
+        engine = OpenvinoEngine([partial(fold_batch_norm, state, recipe, where=str(trained.best)), stored])
         for name in trained.description["validation"]:
             case = load(prepared, name)
             array, truth = np.asarray(case.array, dtype=np.float32), case.read_truth()

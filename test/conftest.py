@@ -4,12 +4,14 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from phantoms import TINY
 from untrained_folds import write_untrained_weights
 
+from autosegnet.model.recipe import ClickChannels
 from autosegnet.model.weights import Weights, open_weights
 
 _DATA = Path(os.environ.get("AUTOSEGNET_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -40,4 +42,12 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     """Write two untrained folds of different weight that run on 32^3 windows."""
     folder = tmp_path_factory.mktemp("weights")
     write_untrained_weights(folder, folds=2, recipe=TINY)
+    return open_weights(folder)
+
+
+@pytest.fixture(scope="session")
+def click_weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """Write one untrained fold that takes clicks, for 32^3 windows."""
+    folder = tmp_path_factory.mktemp("click_weights")
+    write_untrained_weights(folder, folds=1, recipe=replace(TINY, click_channels=ClickChannels(30.0)))
     return open_weights(folder)

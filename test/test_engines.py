@@ -25,6 +25,7 @@ from autosegnet.model.devices import open_engine
 from autosegnet.model.folded import fold_batch_norm
 from autosegnet.model.network import build_network
 from autosegnet.model.out_of_memory import FallbackEngine
+from autosegnet.model.recipe import Recipe
 from autosegnet.model.sliding_window import predict_probability
 from autosegnet.model.torch_engine import TorchEngine
 from autosegnet.model.weights import Weights
@@ -455,10 +456,10 @@ def test_one_thread_and_two_give_the_same_bits(tiny_weights: Weights, monkeypatc
 )
 def test_a_state_of_another_network_is_refused(change, says: str) -> None:
     state = {key: tensor.numpy() for key, tensor in build_network().state_dict().items()}
-    assert len(fold_batch_norm(dict(state), where="it").down) == 4
+    assert len(fold_batch_norm(dict(state), Recipe(), where="it").down) == 4
     change(state)
     with pytest.raises(WeightsError, match=says):
-        fold_batch_norm(state, where="it")
+        fold_batch_norm(state, Recipe(), where="it")
 
 
 def test_nothing_of_torch_is_imported_to_run_on_the_cpu(tiny_weights: Weights) -> None:

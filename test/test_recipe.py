@@ -3,7 +3,7 @@ import json
 import pytest
 
 from autosegnet.errors import WeightsError
-from autosegnet.model.recipe import Fold, Recipe, format_recipe, parse_recipe
+from autosegnet.model.recipe import ClickChannels, Fold, Recipe, format_recipe, parse_recipe
 
 
 def test_recipe_survives_its_file() -> None:
@@ -13,6 +13,7 @@ def test_recipe_survives_its_file() -> None:
         patch=(96, 96, 64),
         overlap=0.25,
         crop="ct_foreground",
+        click_channels=ClickChannels(reach_mm=9.5),
         description="Trained on nothing.",
         training={"epochs": 3},
     )
@@ -23,6 +24,11 @@ def test_defaults_are_the_papers() -> None:
     recipe = Recipe()
     assert (recipe.spacing_mm, recipe.ct_window_hu) == ((2.0, 2.0, 2.0), (-1024.0, 1024.0))  # section 2.2
     assert (recipe.patch, recipe.overlap) == ((192, 192, 192), 0.5)  # section 2.5
+
+
+def test_a_network_takes_two_channels_and_with_clicks_four() -> None:
+    assert Recipe().input_channels == 2
+    assert Recipe(click_channels=ClickChannels()).input_channels == 4
 
 
 def test_fold_weights_sum_to_one() -> None:
@@ -50,6 +56,11 @@ def test_fold_weights_sum_to_one() -> None:
         {"suv_limit": 10**400},
         {"crop": ["body"]},
         {"surprise": 1},
+        {"click_channels": True},
+        {"click_channels": {}},
+        {"click_channels": {"reach_mm": 0}},
+        {"click_channels": {"reach_mm": "12"}},
+        {"click_channels": {"reach_mm": 12, "sigma_mm": 8}},
         {"folds": [{"file": "fold_0.safetensors"}]},
         {"folds": [{"file": "../fold_0.safetensors", "sha256": "ab"}]},
         {"folds": [{"file": "a", "sha256": "ab", "weight": 0}]},
@@ -92,7 +103,7 @@ def test_a_recipe_of_the_first_version_is_read_as_it_was_meant() -> None:
 
 
 def test_a_recipe_that_says_nothing_new_keeps_the_first_versions_text() -> None:
-    assert not {"anchor", "last_step", "tracer"} & json.loads(format_recipe(Recipe())).keys()
+    assert not {"anchor", "last_step", "tracer", "click_channels"} & json.loads(format_recipe(Recipe())).keys()
     assert json.loads(format_recipe(Recipe(anchor="lattice")))["anchor"] == "lattice"
 
 

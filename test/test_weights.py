@@ -76,7 +76,11 @@ def test_a_git_lfs_pointer_is_named(copy: Path) -> None:
     [
         (lambda s: {k: v for k, v in s.items() if not k.endswith("bias")}, "keys missing"),
         (lambda s: s | {"extra": torch.zeros(1)}, "1 unexpected"),
-        (lambda s: s | {"model.0.conv.unit0.conv.weight": torch.zeros(32, 1, 3, 3, 3)}, "has shape"),
+        (
+            lambda s: s | {"model.0.conv.unit0.conv.weight": torch.zeros(32, 1, 3, 3, 3)},
+            "takes 1 input channel; expected 2",
+        ),
+        (lambda s: s | {"model.0.conv.unit1.conv.weight": torch.zeros(32, 1, 3, 3, 3)}, "has shape"),
         (lambda s: s | {"model.0.conv.unit0.conv.bias": torch.full((32,), float("nan"))}, "NaN"),
         (lambda s: s | {"model.0.conv.unit0.conv.bias": torch.full((32,), float("inf"))}, "infinity"),
         (lambda s: s | {"model.0.conv.unit0.conv.bias": torch.zeros(32).bfloat16()}, "numbers of type 'BF16'"),

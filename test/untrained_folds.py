@@ -14,19 +14,20 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import nn
+from torch.nn import functional
 
-from autosegnet.model.network import build_network, fold_bytes
-from autosegnet.model.recipe import PET_CHANNEL, Fold, Recipe, format_recipe
+from autosegnet.model.network import build_network, count_inputs, fold_bytes
+from autosegnet.model.recipe import IMAGE_CHANNELS, PET_CHANNEL, Fold, Recipe, format_recipe
 
 DESCRIPTION = "Untrained: seeded random numbers and a threshold of uptake. Masks made with these folds mean nothing."
 
 _RANDOM_SHARE = 0.05  # of the random paths in the logits
 
 
-def untrained_fold(seed: int, *, threshold_suv: float = 2.5) -> nn.Module:
+def untrained_fold(seed: int, *, threshold_suv: float = 2.5, inputs: int = IMAGE_CHANNELS) -> nn.Module:
     """Return a network whose lesion logit is about SUV, smoothed over 3 voxels, minus a threshold."""
     torch.manual_seed(seed)
-    network = build_network()
+    network = build_network(inputs)
     _measure_statistics(network, seed)
     first, _, last = network.model
     up, out = last[0], last[1]
@@ -51,8 +52,10 @@ def _measure_statistics(network: nn.Module, seed: int) -> None:
         if isinstance(module, nn.BatchNorm3d):
             module.momentum = None  # cumulative average: one pass sets the statistics
     network.train()
+    image = _field(np.random.default_rng(seed), 48)
+    inputs = count_inputs(network.state_dict())
     with torch.no_grad():
-        network(_field(np.random.default_rng(seed), 48))
+        network(functional.pad(image, (0, 0, 0, 0, 0, 0, 0, inputs - IMAGE_CHANNELS)))  # without clicks
 
 
 def _field(rng: np.random.Generator, n: int) -> torch.Tensor:
@@ -67,8 +70,9 @@ def write_untrained_weights(folder: Path, *, folds: int = 5, seed: int = 0, reci
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for k in range(folds):
-        state = untrained_fold(seed + k, threshold_suv=2.3 + 0.1 * k).state_dict()
-        data = fold_bytes(state, where=f"fold {k}")
+        inputs = (recipe or Recipe()).input_channels
+        state = untrained_fold(seed + k, threshold_suv=2.3 + 0.1 * k, inputs=inputs).state_dict()
+        data = fold_bytes(state, where=f"fold {k}", inputs=inputs)
         (folder / f"fold_{k}.safetensors").write_bytes(data)
         entries.append(Fold(f"fold_{k}.safetensors", hashlib.sha256(data).hexdigest(), weight=1.0 + 0.1 * k))
     done = replace(recipe or Recipe(), folds=tuple(entries), description=DESCRIPTION)

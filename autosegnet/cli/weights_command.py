@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from autosegnet.errors import UsageError, WeightsError
-from autosegnet.model.recipe import Recipe, format_recipe
+from autosegnet.model.recipe import ClickChannels, Recipe, format_recipe
 from autosegnet.runtime.standard_streams import print_result
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,13 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SUV",
         help="SUV that the PET was clipped to in training (default: not clipped)",
+    )
+    imported.add_argument(
+        "--click-reach",
+        type=float,
+        metavar="MM",
+        help="the folds take clicks, in two more channels that fall from 1 at a click to 0 this far from it, as they "
+        "were trained (default: they take CT and PET alone)",
     )
     imported.add_argument(
         "--last-step",
@@ -128,6 +135,7 @@ def _read_recipe_of(args: argparse.Namespace) -> Recipe:
             suv_limit=args.suv_limit,
             crop=args.crop,
             last_step=args.last_step,
+            click_channels=None if args.click_reach is None else ClickChannels(args.click_reach),
             description=args.description,
         )
     except WeightsError as error:

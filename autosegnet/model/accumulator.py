@@ -93,7 +93,7 @@ class OnDevice(Protocol):
     """An engine that keeps a study in its own memory."""
 
     def open_accumulator(self, array: Voxels, *, sums: int, channels: int) -> LogitAccumulator:
-        """Return an accumulator with the input (2, X, Y, Z) of a study, and that many sums of channels, all 0."""
+        """Return an accumulator with the input (C, X, Y, Z) of a study, and that many sums of channels, all 0."""
         ...
 
 
@@ -181,7 +181,7 @@ def open_accumulator(engine: Engine, array: Voxels, *, sums: int, channels: int 
 
     Args:
         engine: the folds.
-        array: (2, X, Y, Z) float32; an array of numpy, or a tensor on the engine's device.
+        array: (C, X, Y, Z) float32; an array of numpy, or a tensor on the engine's device.
         sums: number of sums, all 0 at first.
         channels: of logits, as `Recipe.channels`.
     """

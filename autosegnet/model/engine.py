@@ -30,7 +30,7 @@ class Engine(Protocol):
         """Return the lesion logit minus the background logit of a window, or both.
 
         Args:
-            window: (2, X, Y, Z) float32, as in `preprocess.Prepared`.
+            window: (C, X, Y, Z) float32, as in `preprocess.Prepared`; C is `Recipe.input_channels`.
             fold: from 0.
 
         Returns:

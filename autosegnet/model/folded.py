@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import WeightsError
-from autosegnet.model.network import parse_tensors, read_state, read_verified, refuse_keys
+from autosegnet.model.network import parse_tensors, read_state, read_verified, refuse_inputs, refuse_keys
 from autosegnet.model.recipe import Fold, Recipe
 from autosegnet.model.weights import Weights
 
@@ -93,7 +93,7 @@ class Arithmetic(Protocol[T]):
 
 
 def evaluate(network: FoldedNetwork, x: T, arithmetic: Arithmetic[T]) -> T:
-    """Return the lesion logit minus the background logit, (B, 1, X, Y, Z), or both, of (B, 2, X, Y, Z)."""
+    """Return the lesion logit minus the background logit, (B, 1, X, Y, Z), or both, of (B, C, X, Y, Z)."""
     skipped = []
     for level in network.down:
         x = _evaluate_residual(level, x, arithmetic)
@@ -116,12 +116,12 @@ def _evaluate_residual(block: Residual, x: T, arithmetic: Arithmetic[T]) -> T:
 def verify(weights: Weights) -> None:
     """Raise WeightsError unless every fold exists, is unaltered, and fits this network in every engine."""
     for fold in weights.recipe.folds:  # one in memory at a time
-        load_folded(weights.find_path(fold), fold)
+        load_folded(weights.find_path(fold), fold, weights.recipe)
 
 
 def load_networks(weights: Weights) -> list[FoldedNetwork]:
-    """Return every fold with as many channels of logits as the recipe needs; raises as `load_folded`."""
-    return [load_folded(weights.find_path(f), f, channels=weights.recipe.channels) for f in weights.recipe.folds]
+    """Return every fold with the channels that the recipe names; raises as `load_folded`."""
+    return [load_folded(weights.find_path(fold), fold, weights.recipe) for fold in weights.recipe.folds]
 
 
 def read_folds(weights: Weights) -> list[Callable[[], FoldedNetwork]]:
@@ -139,16 +139,16 @@ def read_folds(weights: Weights) -> list[Callable[[], FoldedNetwork]]:
 def _make_network(data: bytes, path: Path, recipe: Recipe) -> FoldedNetwork:
     from safetensors.numpy import load
 
-    return fold_batch_norm(parse_tensors(data, load, path), where=path.name, channels=recipe.channels)
+    return fold_batch_norm(parse_tensors(data, load, path), recipe, where=path.name)
 
 
-def load_folded(path: Path, fold: Fold, *, channels: int = 1) -> FoldedNetwork:
+def load_folded(path: Path, fold: Fold, recipe: Recipe) -> FoldedNetwork:
     """Return a fold, after every check of `network.load_fold`.
 
     Args:
         path: its file.
         fold: as the recipe names it.
-        channels: as for `fold_batch_norm`.
+        recipe: as for `fold_batch_norm`.
 
     Raises:
         WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys, shapes or types, or holds NaN
@@ -157,38 +157,40 @@ def load_folded(path: Path, fold: Fold, *, channels: int = 1) -> FoldedNetwork:
     from safetensors.numpy import load
 
     state = read_state(path, fold, load)
-    return fold_batch_norm(state, where=path.name, channels=channels)
+    return fold_batch_norm(state, recipe, where=path.name)
 
 
-def fold_batch_norm(state: dict[str, NDArray[Any]], *, where: str, channels: int = 1) -> FoldedNetwork:
+def fold_batch_norm(state: dict[str, NDArray[Any]], recipe: Recipe, *, where: str) -> FoldedNetwork:
     """Return the network with a state dict's weights.
 
     Args:
         state: the tensors by name.
+        recipe: says how many channels it takes, and which logits are needed: the lesion's minus the background's, or
+            both, background first.
         where: name of the file, for messages.
-        channels: of logits: 1 for the lesion's minus the background's, 2 for both, background first.
 
     Raises:
         WeightsError: keys, shapes or types are not the network's, or a value is NaN or infinite.
     """
+    refuse_inputs(state, recipe.input_channels, where=where)
     reader = _Reader(state, where)
-    network = _read_network(reader)
+    network = _read_network(reader, recipe.input_channels)
     reader.finish()
-    return network if channels == 2 else replace(network, top=(network.top[0], _subtract_logits(network.top[1])))
+    return network if recipe.channels == 2 else replace(network, top=(network.top[0], _subtract_logits(network.top[1])))
 
 
-def _read_network(read: _Reader) -> FoldedNetwork:
-    prefix, above = "model.", 2  # channels of the level above: CT and PET on the way down, two logits on the way up
+def _read_network(read: _Reader, inputs: int) -> FoldedNetwork:
+    prefix, into, out = "model.", inputs, 2  # of a level: channels that come from above, and that go back up
     down, up, top = [], [], None
     for channels in CHANNELS[:-1]:
-        down.append(read.read_residual(f"{prefix}0.", (above, channels, channels), stride=2))
+        down.append(read.read_residual(f"{prefix}0.", (into, channels, channels), stride=2))
         below = channels + (CHANNELS[-1] if channels == CHANNELS[-2] else channels)  # the skipped ones, and from below
-        doubling = read.read_normed(f"{prefix}2.0.", (below, above), stride=2, transposed=True)
+        doubling = read.read_normed(f"{prefix}2.0.", (below, out), stride=2, transposed=True)
         if top is None:
-            top = (doubling, _merge_shortcut(read.read_plain(f"{prefix}2.1.conv.unit0.conv.", (above, above), size=3)))
+            top = (doubling, _merge_shortcut(read.read_plain(f"{prefix}2.1.conv.unit0.conv.", (out, out), size=3)))
         else:
-            up.append(Up(doubling, Residual((read.read_normed(f"{prefix}2.1.conv.unit0.", (above, above)),), None)))
-        prefix, above = f"{prefix}1.submodule.", channels
+            up.append(Up(doubling, Residual((read.read_normed(f"{prefix}2.1.conv.unit0.", (out, out)),), None)))
+        prefix, into, out = f"{prefix}1.submodule.", channels, channels
     bottom = read.read_residual(prefix, (CHANNELS[-2], CHANNELS[-1], CHANNELS[-1]), stride=1)
     assert top is not None
     return FoldedNetwork(tuple(down), bottom, tuple(reversed(up)), top)

@@ -6,14 +6,14 @@ A fold is the `state_dict` of MONAI's `UNet` with its keys unchanged, stored in 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from autosegnet.errors import WeightsError
+from autosegnet.errors import WeightsError, format_count
 from autosegnet.model.quantised import dequantise, quantise
-from autosegnet.model.recipe import Fold
+from autosegnet.model.recipe import IMAGE_CHANNELS, Fold
 from autosegnet.model.state_dicts import read_state_dict
 
 if TYPE_CHECKING:
@@ -28,22 +28,32 @@ Storage = Literal["float16", "int8"]
 TRAINABLE_PARAMETERS = 19_223_525  # paper, section 2.3
 
 _POINTER = b"version https://git-lfs"
+_FROM_INPUT = ("model.0.conv.unit0.conv.weight", "model.0.residual.weight")  # (out, input channels, 3, 3, 3)
+_CHANNEL_NAMES = {2: " (CT, PET)", 4: " (CT, PET, clicks on tumour, clicks on background)"}
 
 
-def build_network() -> nn.Module:
-    """Return MONAI's residual U-Net as in the paper: (B, 2, X, Y, Z) -> logits of background and lesion, same shape.
+def build_network(inputs: int = IMAGE_CHANNELS) -> nn.Module:
+    """Return MONAI's residual U-Net as in the paper: (B, C, X, Y, Z) -> logits of background and lesion, same X, Y, Z.
 
     X, Y and Z are multiples of 16. Batch norm gives the paper's number of parameters; instance norm would not.
+
+    Args:
+        inputs: number of channels that it takes, as `Recipe.input_channels`; 2 in the paper.
 
     Source: paper, section 2.3.
     """
     from autosegnet.model.unet import ResidualUNet
 
-    return ResidualUNet(2, 2, (32, 64, 128, 256, 512))
+    return ResidualUNet(inputs, 2, (32, 64, 128, 256, 512))
 
 
-def load_fold(path: Path, fold: Fold) -> nn.Module:
+def load_fold(path: Path, fold: Fold, *, inputs: int = IMAGE_CHANNELS) -> nn.Module:
     """Return the network with the weights of one fold, in float32 and evaluation mode, after every check.
+
+    Args:
+        path: its file.
+        fold: as the recipe names it.
+        inputs: as for `build_network`.
 
     Raises:
         WeightsError: the file is missing, altered (SHA-256), unreadable, of other keys or shapes, or holds NaN or
@@ -52,7 +62,7 @@ def load_fold(path: Path, fold: Fold) -> nn.Module:
     from safetensors.torch import load
 
     state = read_state(path, fold, load)
-    return make_network(state, where=path.name)
+    return make_network(state, where=path.name, inputs=inputs)
 
 
 def read_state(path: Path, fold: Fold, load: Callable[[bytes], dict[str, T]]) -> dict[str, T]:
@@ -90,17 +100,23 @@ def parse_tensors(data: bytes, load: Callable[[bytes], dict[str, T]], path: Path
         ) from error
 
 
-def make_network(state: dict[str, torch.Tensor], *, where: str) -> nn.Module:
+def make_network(state: dict[str, torch.Tensor], *, where: str, inputs: int = IMAGE_CHANNELS) -> nn.Module:
     """Return the network with a state dict's weights, in float32 and evaluation mode.
+
+    Args:
+        state: the tensors by name.
+        where: name of the file, for messages.
+        inputs: as for `build_network`.
 
     Raises:
         WeightsError: keys or shapes are not the network's, or a value is NaN or infinite.
     """
     import torch
 
-    network = build_network()
+    network = build_network(inputs)
     expected = network.state_dict()
     refuse_keys(missing=expected.keys() - state.keys(), unexpected=state.keys() - expected.keys(), where=where)
+    refuse_inputs(state, inputs, where=where)
     for key, tensor in state.items():
         if tensor.shape != expected[key].shape:
             raise WeightsError(f"{where}: {key} has shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}")
@@ -117,6 +133,41 @@ def refuse_keys(*, missing: Collection[str], unexpected: Collection[str], where:
             f"{where} is not this network: {len(missing)} keys missing{_give_example(missing)}, "
             f"{len(unexpected)} unexpected{_give_example(unexpected)}"
         )
+
+
+def count_inputs(state: Mapping[str, Any]) -> int | None:
+    """Return how many channels the network of a state dict takes; None if it is no such network's."""
+    shape = tuple(state[_FROM_INPUT[0]].shape) if _FROM_INPUT[0] in state else ()
+    return shape[1] if len(shape) == 5 else None
+
+
+def refuse_inputs(state: Mapping[str, Any], inputs: int, *, where: str) -> None:
+    """Raise WeightsError if the network of a state dict takes another number of channels."""
+    found = count_inputs(state)
+    if found is None or found == inputs:
+        return
+    raise WeightsError(
+        f"{where} takes {format_count(found, 'input channel')}{_CHANNEL_NAMES.get(found, '')}; "
+        f"expected {inputs}{_CHANNEL_NAMES.get(inputs, '')}, because the recipe names "
+        f"{'no click_channels' if inputs == IMAGE_CHANNELS else 'click_channels'}"
+    )
+
+
+def widen_inputs(state: Mapping[str, torch.Tensor], inputs: int) -> dict[str, torch.Tensor]:
+    """Return a state dict whose network takes more channels and does not depend on the new ones: their weights are 0.
+
+    Args:
+        state: of a network with fewer input channels.
+        inputs: number of channels, as for `build_network`.
+    """
+    import torch
+
+    wide = dict(state)
+    for key in _FROM_INPUT:
+        weight = wide[key]
+        new = weight.new_zeros(weight.shape[0], inputs - weight.shape[1], *weight.shape[2:])
+        wide[key] = torch.cat([weight, new], dim=1)
+    return wide
 
 
 def _give_example(keys: Collection[str]) -> str:
@@ -146,11 +197,19 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def fold_bytes(state: dict[str, torch.Tensor], *, where: str, storage: Storage = "float16") -> bytes:
+def fold_bytes(
+    state: dict[str, torch.Tensor], *, where: str, storage: Storage = "float16", inputs: int = IMAGE_CHANNELS
+) -> bytes:
     """Return a fold as the bytes of a safetensors file, in float16, or with large convolutions in 8 bits.
 
     Integer buffers keep their type. Batch norm's running statistics are float32, because they are few, and a variance
     may exceed float16's 65504 in a sound network.
+
+    Args:
+        state: the tensors by name.
+        where: name of the file, for messages.
+        storage: of the convolutions.
+        inputs: as for `build_network`.
 
     Raises:
         WeightsError: not this network's weights, or a value beyond float16.
@@ -158,7 +217,7 @@ def fold_bytes(state: dict[str, torch.Tensor], *, where: str, storage: Storage =
     import torch
     from safetensors.torch import save
 
-    make_network(state, where=where)
+    make_network(state, where=where, inputs=inputs)
     quantised = quantise(state) if storage == "int8" else state
     stored = {k: _as_stored(k, v).contiguous() for k, v in quantised.items()}
     beyond = [k for k, v in stored.items() if not bool(torch.isfinite(v).all())]

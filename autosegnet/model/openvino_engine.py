@@ -97,7 +97,7 @@ def _count_threads() -> int:
 
 
 def build_graph(network: FoldedNetwork, shape: tuple[int, ...]) -> ov.Model:
-    """Return the fold as a graph of (1, 2, X, Y, Z) -> (1, 1, X, Y, Z), or 2 channels of logits."""
+    """Return the fold as a graph of (1, C, X, Y, Z) -> (1, 1, X, Y, Z), or 2 channels of logits."""
     window = opset.parameter(list(shape), ov.Type.f32, name="window")
     return ov.Model([evaluate(network, window, _Nodes())], [window], "fold")
 

@@ -29,6 +29,10 @@ BLOCK = 16
 
 CT_CHANNEL = 0
 PET_CHANNEL = 1
+TUMOR_CLICK_CHANNEL = 2
+BACKGROUND_CLICK_CHANNEL = 3
+IMAGE_CHANNELS = 2
+"""CT and PET, which every network takes; with click channels it takes two more."""
 
 _FORMAT = 1
 # Beyond these, every run ends for lack of memory: at 0.5 mm a body has 1e9 voxels, and a 400-voxel window needs 100 GB.
@@ -36,6 +40,7 @@ _SPACING_LIMITS_MM = (0.5, 20.0)
 _MOST_PATCH_VOXELS = 400**3
 _MOST_FOLDS = 64
 _MOST_HU = 1e5
+_REACH_LIMITS_MM = (1.0, 100.0)
 _LONGEST_SHOWN = 80
 _TRACER = "FDG"
 
@@ -55,6 +60,17 @@ class Fold:
     sha256: str
     weight: float = 1.0
     validation_dsc: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClickChannels:
+    """Say how the network is shown a reader's clicks: in one channel those on tumour, in another those on background.
+
+    Args:
+        reach_mm: each channel falls from 1 at a click to 0 at this distance from it (`click_channels`).
+    """
+
+    reach_mm: float = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,7 @@ class Recipe:
             grid, and the mask is what is above one half. "two_sigmoids": each logit's sigmoid is interpolated and the
             larger wins, as in the authors' published inference.
         tracer: the tracer that the folds were trained on, as `suv.tracer` names it. Another tracer causes a warning.
+        click_channels: how the network sees clicks; None, as in the paper: it takes CT and PET alone.
         description: what the weights were trained on: the first sentence of the model card.
         training: how the weights were made, for readers; it has no effect.
     """
@@ -98,6 +115,7 @@ class Recipe:
     precision: Precision = "float32"
     last_step: LastStep = "softmax"
     tracer: str = _TRACER
+    click_channels: ClickChannels | None = None
     description: str = ""
     training: dict[str, Any] | None = None
 
@@ -117,12 +135,20 @@ class Recipe:
         _require(self.precision in get_args(Precision), "precision", self)
         _require(self.last_step in get_args(LastStep), "last_step", self)
         _require(isinstance(self.tracer, str) and self.tracer.isprintable(), "tracer", self)
+        nearest, farthest = _REACH_LIMITS_MM
+        reach_mm = nearest if self.click_channels is None else self.click_channels.reach_mm
+        _require(nearest <= reach_mm <= farthest, "click_channels", self)
         _require(all(0 < fold.weight < math.inf for fold in self.folds), "folds", self)
         _require(len(self.folds) <= _MOST_FOLDS and math.fsum(f.weight for f in self.folds) < math.inf, "folds", self)
         _require(len({fold.file for fold in self.folds}) == len(self.folds), "folds", self)
         _require(_is_text(self.description), "description", self)
         # A plain name, so that no recipe can point outside of its folder.
         _require(all(re.fullmatch(r"\w[\w.-]*", fold.file) for fold in self.folds), "folds", self)
+
+    @property
+    def input_channels(self) -> int:
+        """Return how many channels the network takes."""
+        return IMAGE_CHANNELS if self.click_channels is None else IMAGE_CHANNELS + 2
 
     @property
     def channels(self) -> int:
@@ -202,6 +228,14 @@ def _parse_fold(value: object) -> Fold:
     )
 
 
+def _parse_click_channels(value: object) -> ClickChannels | None:
+    if value is None:
+        return None
+    values = _as(dict, value)
+    _refuse_unknown(values, ClickChannels, '"click_channels"')
+    return ClickChannels(_parse_number(values["reach_mm"]))
+
+
 def _parse_number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"{value!r:.40} is not a finite number")
@@ -238,11 +272,12 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "precision": partial(_as, str),
     "last_step": partial(_as, str),
     "tracer": partial(_as, str),
+    "click_channels": _parse_click_channels,
     "description": partial(_as, str),
     "training": lambda value: None if value is None else _as(dict, value),
 }
 _DEFAULT = Recipe()
-_ADDED = ("anchor", "precision", "last_step", "tracer")
+_ADDED = ("anchor", "precision", "last_step", "tracer", "click_channels")
 _OPTIONAL = (*_ADDED, "description", "training")
 
 

@@ -97,7 +97,7 @@ def predict_probability(
     probability, but is above one half where the lesion's is the larger one.
 
     Args:
-        array: (2, X, Y, Z) float32, as in `preprocess.Prepared`; of numpy, or a tensor on the engine's device.
+        array: (C, X, Y, Z) float32, as in `preprocess.Prepared`; of numpy, or a tensor on the engine's device.
         engine: the folds.
         recipe: of the same folds.
         progress: called as passes are done.
@@ -106,7 +106,7 @@ def predict_probability(
         (X, Y, Z) float32 in [0, 1]; of numpy or a tensor, as the input.
 
     Source: paper, section 2.5; MONAI `SlidingWindowInferer` with `mode="constant"`. Fields of view smaller than the
-        window are padded with air on both sides, which is 0 in both channels.
+        window are padded with air on both sides, which is 0 in every channel.
     """
     recipe = fit_window(recipe, array.shape[1:])
     probability: VoxelArray

@@ -45,7 +45,10 @@ class ReferenceEngine:
         """Load and verify every fold; raise WeightsError if one cannot be trusted."""
         self._device = torch.device(device)
         self._channels = weights.recipe.channels
-        self._networks = [load_fold(weights.find_path(f), f).to(self._device) for f in weights.recipe.folds]
+        inputs = weights.recipe.input_channels
+        self._networks = [
+            load_fold(weights.find_path(fold), fold, inputs=inputs).to(self._device) for fold in weights.recipe.folds
+        ]
 
     @property
     def name(self) -> str:
@@ -61,7 +64,7 @@ class ReferenceEngine:
     @torch.inference_mode()
     def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         """See `Engine.compute_logits`."""
-        batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self._device)  # (1, 2, X, Y, Z)
+        batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self._device)  # (1, C, X, Y, Z)
         logits = self._networks[fold](batch)[0]  # (2, X, Y, Z)
         needed: NDArray[np.float32] = (logits if self._channels == 2 else logits[1] - logits[0]).cpu().numpy()
         return needed
@@ -95,7 +98,7 @@ class TorchEngine:
         assert CHANNELS[0] % channel_multiple == 0  # only input and logits are filled, so none of `add` or `join`
         self.device, self.dtype, self.channel_multiple = torch.device(device), dtype, channel_multiple
         self._most_voxels = most_voxels
-        self._channels = weights.recipe.channels
+        self._inputs, self._channels = weights.recipe.input_channels, weights.recipe.channels
         self._networks = load_networks(weights)
         self._tensors = _Tensors(self.device, dtype, channel_multiple)
 
@@ -148,13 +151,13 @@ class TorchEngine:
         return evaluate(self._networks[fold], windows, tensors)[:, : self._channels]
 
     def make_batch(self, count: int, size: tuple[int, int, int], dtype: torch.dtype) -> torch.Tensor:
-        """Return windows of air, channels last. CT and PET go into the first two channels, times `_FACTOR`.
+        """Return windows of air, channels last. The study goes into the first channels, times `_FACTOR`.
 
         The channels that fill up are 0; the first of them is 1, from which convolutions take their bias.
         """
-        shape = (count, _round_up(2, self.channel_multiple), *size)
+        shape = (count, _round_up(self._inputs, self.channel_multiple), *size)
         batch = torch.zeros(shape, dtype=dtype, device=self.device).contiguous(memory_format=torch.channels_last_3d)
-        batch[:, 2:3] = 1
+        batch[:, self._inputs : self._inputs + 1] = 1
         return batch
 
 
@@ -200,7 +203,7 @@ class _DeviceAccumulator:
             self._windows = None  # its memory is free before the next one is taken
             del batch
             batch = self._windows = self._engine.make_batch(count, size, dtype)
-        for one, window in zip(batch[:, :2], windows, strict=True):
+        for one, window in zip(batch[:, : len(self._study)], windows, strict=True):
             of_study, of_window = window.clip(self._study.shape[1:])
             part = self._study[(slice(None), *of_study)]
             if part.shape[1:] != size:

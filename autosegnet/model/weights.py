@@ -124,7 +124,10 @@ def import_folds(
     check_outputs(outputs, inputs={source.name: source for source in sources})
 
     data = {
-        f"fold_{k}.safetensors": fold_bytes(read_pth(p), where=p.name, storage=storage) for k, p in enumerate(sources)
+        f"fold_{k}.safetensors": fold_bytes(
+            read_pth(path), where=path.name, storage=storage, inputs=recipe.input_channels
+        )
+        for k, path in enumerate(sources)
     }
     _refuse_twins(sources, data)
     folds = tuple(

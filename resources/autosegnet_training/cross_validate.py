@@ -1,7 +1,7 @@
 """The command `cross-validate`: every trained fold on its validation cases, compared with thresholds.
 
-Each study is read from its own files and goes through `autosegnet.pipeline`, as at inference; masks are compared on the
-original grids. The tables have the form of the paper's Table 1.
+Each study is read from its own files and goes through `autosegnet.pipeline`, as at inference, without clicks; masks are
+compared on the original grids. The tables have the form of the paper's Table 1.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class EvaluateCases:
     def open(self) -> Engine:
         """Return the engine with the fold loaded."""
         own = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return _open_best(self.best, self.device or own)
+        return _open_best(self.best, self.device or own, self.recipe)
 
     def read(self, task: Case) -> Labelled:
         """Return the study and the truth of a case; raise InputError if it cannot be trusted."""
@@ -176,14 +176,15 @@ def evaluate_fold(
     return evaluated
 
 
-def _open_best(best: Path, device: torch.device) -> Engine:
+def _open_best(best: Path, device: torch.device, recipe: Recipe) -> Engine:
     """Return the engine that inference would use for a network."""
     state = read_pth(best)
     if device.type == "cuda":
-        return NetworkEngine(make_network(state, where=str(best)).to(device), device)
+        network = make_network(state, where=str(best), inputs=recipe.input_channels)
+        return NetworkEngine(network.to(device), device)
     from autosegnet.model.openvino_engine import OpenvinoEngine
 
-    return OpenvinoEngine([partial(fold_batch_norm, {k: v.numpy() for k, v in state.items()}, where=str(best))])
+    return OpenvinoEngine([partial(fold_batch_norm, {k: v.numpy() for k, v in state.items()}, recipe, where=str(best))])
 
 
 def _read_arrays(labelled: Labelled) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

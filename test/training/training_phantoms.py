@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from autosegnet.io import write_image
+from autosegnet.model.recipe import Recipe
 from autosegnet_training import cross_validate, train
 from autosegnet_training.__main__ import main
 from autosegnet_training.cases import Case, write_cases
@@ -68,18 +69,18 @@ def prepared_folder(folder: Path, *, cases: int = 4, negative: int = 0, folds: i
     return output
 
 
-def small_network() -> nn.Module:
+def small_network(inputs: int = 2) -> nn.Module:
     """Return a network of the right shape with a few hundred parameters."""
     from monai.networks.nets import UNet
 
     return UNet(
-        spatial_dims=3, in_channels=2, out_channels=2, channels=(4, 8), strides=(2,), num_res_units=1, norm="batch"
+        spatial_dims=3, in_channels=inputs, out_channels=2, channels=(4, 8), strides=(2,), num_res_units=1, norm="batch"
     )
 
 
-def small_engine(best: Path, device: torch.device) -> NetworkEngine:
+def small_engine(best: Path, device: torch.device, recipe: Recipe) -> NetworkEngine:
     """Return what cross-validate runs, for the small network."""
-    network = small_network()
+    network = small_network(recipe.input_channels)
     network.load_state_dict(torch.load(best, weights_only=True))
     return NetworkEngine(network.eval(), device)
 
