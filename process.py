@@ -19,7 +19,7 @@ from evalutils import SegmentationAlgorithm
 from evalutils.io import ImageLoader
 from pandas import DataFrame
 
-from autosegnet.corrections import correct_mask
+from autosegnet.corrections import Clicks, correct_mask
 from autosegnet.geometry import view_voxels
 from autosegnet.grandchallenge.job import parse_job, start_time_limit
 from autosegnet.grandchallenge.rounds import LastStudy, read_round
@@ -91,13 +91,15 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
         study = check_study(pet=self._file_loaders["pet"].load_image(self._files.pet), ct=input_image)
         clicks, said = read_round(self._files.clicks, study.pet)
         loaded = LoadedStudy(study)
+        weights = self._segmenter.weights
+        seen = clicks if weights.recipe.click_channels else Clicks()
         segment = partial(
-            self._segment, loaded, tuple(self._warnings), is_probability_kept=bool(clicks or self._rounds)
+            self._segment, loaded, tuple(self._warnings), seen, is_probability_kept=bool(clicks or self._rounds)
         )
         if self._rounds is None:
             found, self._remarks = segment()
-        else:
-            found, self._remarks = self._rounds.find(study, digest(self._segmenter.weights), segment)
+        else:  # what is kept must not be what the network found with other clicks
+            found, self._remarks = self._rounds.find(study, f"{digest(weights)} {seen}", segment)
         self._remarks = {**self._remarks, **said}
         mask: sitk.Image = found.mask
         if clicks:
@@ -107,14 +109,14 @@ class Autosegnet(SegmentationAlgorithm):  # type: ignore[misc]
         return mask
 
     def _segment(
-        self, loaded: LoadedStudy, warnings: tuple[str, ...], *, is_probability_kept: bool
+        self, loaded: LoadedStudy, warnings: tuple[str, ...], seen: Clicks, *, is_probability_kept: bool
     ) -> tuple[Segmentation, dict[str, Any]]:
-        """Return the segmentation, and its entry of `results.json`."""
+        """Return the segmentation, its network shown these clicks, and its entry of `results.json`."""
         run = run_walk if self._limit is None else self._limit.run
         maps: Maps = "probability" if is_probability_kept else "none"
         with show_passes(sys.stdout) as progress:
             result = self._segmenter.segment_loaded(
-                loaded, maps=maps, warnings=warnings, progress=progress, run_walk=run
+                loaded, clicks=seen, maps=maps, warnings=warnings, progress=progress, run_walk=run
             )
         remarks: dict[str, Any] = {"engine": result.provenance.engine}
         if self._limit is not None:

@@ -21,6 +21,8 @@ from autosegnet.study import Study
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from autosegnet.corrections import Clicks
+
 log = logging.getLogger(__name__)
 
 Maps = Literal["none", "probability", "probability and uncertainty"]
@@ -49,6 +51,7 @@ def segment_study(
     engine: Engine,
     recipe: Recipe,
     *,
+    clicks: Clicks | None = None,
     maps: Maps = "none",
     progress: sliding_window.PassProgress = lambda done, of: None,
     run_walk: sliding_window.RunWalk = sliding_window.run_walk,
@@ -59,6 +62,7 @@ def segment_study(
         study: as `study.check_study` admits it.
         engine: the folds.
         recipe: of the same folds.
+        clicks: of a reader, which the folds see if the recipe names click channels; the mask is still to be corrected.
         maps: what to keep beside the mask; the mask does not depend on it.
         progress: called after every pass of the network.
         run_walk: runs the walk over the windows; a time limit can run it in the fast mode or with fewer folds.
@@ -67,8 +71,8 @@ def segment_study(
     placement = preprocess.find_placement(study, recipe)
     array: Voxels = borrow_device(
         engine,
-        partial(on_device.fill, study, placement, recipe),
-        lambda: preprocess.fill(study, placement, recipe),
+        partial(on_device.fill, study, placement, recipe, clicks=clicks),
+        lambda: preprocess.fill(study, placement, recipe, clicks),
     )
     clock.end_lap("preprocess")
     log.info(

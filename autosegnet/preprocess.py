@@ -1,7 +1,7 @@
 """Turns a study into the network's input, for inference and training alike.
 
 Order (paper, section 2.2): CT onto the PET's grid, CT clipped and scaled, crop outside the body, both to the recipe's
-spacing by linear interpolation.
+spacing by linear interpolation. If the recipe names click channels, a reader's clicks follow.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from autosegnet.geometry import (
     resample,
     view_voxels,
 )
-from autosegnet.model.recipe import BLOCK, CT_CHANNEL, PET_CHANNEL, Anchor, Recipe
+from autosegnet.model.click_channels import draw_clicks
+from autosegnet.model.recipe import BLOCK, CT_CHANNEL, IMAGE_CHANNELS, PET_CHANNEL, Anchor, Recipe
 from autosegnet.study import AIR_HU, Study
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+    from autosegnet.corrections import Clicks
 
 # Numbers of the body rule. Changing one changes the input of weights that were trained with it.
 _COARSE_MM = 6.0  # mm; fine enough for the body's outline, and the search stays below a quarter of a second
@@ -65,7 +68,8 @@ class Prepared:
     """The network's input and where it lies.
 
     Args:
-        array: (2, X, Y, Z) float32 in RAS; channel 0 the CT in [0, 1], channel 1 the PET in SUV (g/ml).
+        array: (C, X, Y, Z) float32 in RAS; channel 0 the CT in [0, 1], channel 1 the PET in SUV (g/ml); if the recipe
+            names click channels, two more in [0, 1], clicks on tumour and on background.
         grid: of the array; axes (Superior, Anterior, Right), so that an image on it has (X, Y, Z) as its array.
         region: the part of the PET's grid that the array covers.
     """
@@ -75,10 +79,10 @@ class Prepared:
     region: Grid
 
 
-def prepare(study: Study, recipe: Recipe) -> Prepared:
+def prepare(study: Study, recipe: Recipe, clicks: Clicks | None = None) -> Prepared:
     """Prepare the network's input from a checked study: `find_placement`, then `fill`."""
     placement = find_placement(study, recipe)
-    return Prepared(fill(study, placement, recipe), placement.grid, placement.region)
+    return Prepared(fill(study, placement, recipe, clicks), placement.grid, placement.region)
 
 
 def find_placement(study: Study, recipe: Recipe) -> Placement:
@@ -92,21 +96,53 @@ def find_placement(study: Study, recipe: Recipe) -> Placement:
     return Placement(region, measured, grid)
 
 
-def fill(study: Study, placement: Placement, recipe: Recipe) -> NDArray[np.float32]:
-    """Return the network's input (2, X, Y, Z) of a study, as in `Prepared`.
+def fill(study: Study, placement: Placement, recipe: Recipe, clicks: Clicks | None = None) -> NDArray[np.float32]:
+    """Return the network's input (C, X, Y, Z) of a study, as in `Prepared`.
+
+    Args:
+        study: PET and CT.
+        placement: where the input lies.
+        recipe: of the folds.
+        clicks: of a reader; without click channels in the recipe they have no effect.
+
+    Raises:
+        InputError: as `show_clicks`.
 
     Source: paper, section 2.2 (i)-(iv). CT outside its field of view is air. Negative SUV, which only noise makes,
         is set to 0. The recipe's SUV limit is ours.
     """
     region, measured = placement.region, placement.measured
-    array = np.zeros((2, *placement.grid.shape), dtype=np.float32)  # air outside the CT
+    array = np.zeros((recipe.input_channels, *placement.grid.shape), dtype=np.float32)  # air outside the CT
     inside = array[(slice(None), *placement.inside)]
     # One channel after the other: in a large study, each intermediate image takes gigabytes.
     inside[CT_CHANNEL] = view_voxels(resample(_window_ct(region, study, recipe.ct_window_hu), measured, outside=None))
     inside[PET_CHANNEL] = view_voxels(resample(_clip_pet(region, study), measured, outside=None))
     if recipe.suv_limit is not None:
         np.minimum(inside[PET_CHANNEL], np.float32(recipe.suv_limit), out=inside[PET_CHANNEL])
+    if clicks:
+        show_clicks(clicks, array[IMAGE_CHANNELS:], pet=Grid.from_image(study.pet), grid=placement.grid, recipe=recipe)
     return array
+
+
+def show_clicks(clicks: Clicks, channels: NDArray[np.float32], *, pet: Grid, grid: Grid, recipe: Recipe) -> None:
+    """Draw a reader's clicks into the click channels of the network's input.
+
+    Args:
+        clicks: on tumour and background.
+        channels: (2, X, Y, Z) zeros; (0, X, Y, Z), in which nothing is drawn, if the recipe names none.
+        pet: the PET's grid.
+        grid: of the channels.
+        recipe: of the folds.
+
+    Raises:
+        InputError: a click lies outside the PET, or one voxel is clicked as both.
+    """
+    from autosegnet.corrections.placement import find_clicked_voxels
+
+    if recipe.click_channels is None:
+        return
+    for channel, voxels in zip(channels, find_clicked_voxels(clicks, pet, grid), strict=True):
+        draw_clicks(channel, voxels, recipe.click_channels, spacing_mm=recipe.spacing_mm)
 
 
 def _anchor_grid(region: Grid, *, spacing_mm: tuple[float, float, float], anchor: Anchor) -> Grid:

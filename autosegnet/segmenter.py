@@ -53,6 +53,7 @@ class Result:
         provenance: software, weights and warnings behind the mask.
         from_sitk: converts an image on the PET's grid to the type that the PET had.
         clicks: that corrected the mask; None without a correction.
+        run_again: segments the study with clicks, if the folds take clicks; else None.
     """
 
     loaded: LoadedStudy
@@ -60,6 +61,7 @@ class Result:
     provenance: Provenance
     from_sitk: FromSitk
     clicks: Clicks | None = None
+    run_again: Callable[[Clicks], Result] | None = None
 
     @property
     def mask(self) -> Any:
@@ -91,9 +93,10 @@ class Result:
         return self.provenance.warnings
 
     def correct(self, clicks: ClicksLike) -> Result:
-        """Return the result with its mask corrected by a reader's clicks; the network does not run again.
+        """Return the result with its mask corrected by a reader's clicks.
 
-        Every correction starts from the folds' own mask, so give all clicks of all rounds.
+        The network runs again only if its folds take clicks. Every correction starts from the folds' own mask, so give
+        all clicks of all rounds.
 
         Args:
             clicks: a path, `{"tumor": [[x, y, z], …], "background": […]}`, or the platform's "Multiple points"; in
@@ -103,14 +106,21 @@ class Result:
             InputError: the clicks cannot be read, or one lies outside the PET.
             UsageError: the probability of lesion was not kept.
         """
-        from autosegnet.corrections import correct_mask
-
         if self.segmentation.probability is None:
             raise UsageError("corrections need the probability of lesion; segment with probability=True")
         given = _take_clicks(clicks)
+        seen = self if self.run_again is None else replace(self.run_again(given), from_sitk=self.from_sitk)
+        return seen._correct_own_mask(given)
+
+    def _correct_own_mask(self, given: Clicks) -> Result:
+        """Return the result with the mask of its own probability corrected by clicks."""
+        from autosegnet.corrections import correct_mask
+
+        assert self.segmentation.probability is not None, "it was asked for"
         mask = correct_mask(self.segmentation.probability, self.loaded.study, given)
         made_by = replace(self.provenance, clicks=given.describe() if given else "")
-        return Result(self.loaded, replace(self.segmentation, mask=mask), made_by, self.from_sitk, given or None)
+        segmentation = replace(self.segmentation, mask=mask)
+        return replace(self, segmentation=segmentation, provenance=made_by, clicks=given or None)
 
     def save(self, folder: str | os.PathLike[str], *, report: bool = False, viewer: bool = False) -> Path:
         """Write mask.nii.gz, lesions.csv and lesions.json into a folder, all or none, and return the folder.
@@ -231,7 +241,7 @@ class Segmenter:
             options: how the files are to be read: series, unit, sidecar, stated facts.
             probability: keep the probability of lesion.
             uncertainty: keep the disagreement between the folds, which takes 4 bytes x voxels x folds more memory.
-            clicks: of a reader, which correct the mask, as for `Result.correct`.
+            clicks: of a reader, which correct the mask, as for `Result.correct`; folds that take clicks see them.
             progress: called after every pass of the network.
             check: called with the study before anything is computed; it may raise an error to end the run.
 
@@ -254,13 +264,14 @@ class Segmenter:
                 raise
         is_needed = probability or bool(given)
         maps: Maps = "probability and uncertainty" if uncertainty else "probability" if is_needed else "none"
-        result = self.segment_loaded(loaded, maps=maps, progress=progress, warnings=tuple(warnings))
-        return replace(result.correct(given) if given else result, from_sitk=from_sitk)
+        result = self.segment_loaded(loaded, clicks=given, maps=maps, progress=progress, warnings=tuple(warnings))
+        return replace(result._correct_own_mask(given) if given else result, from_sitk=from_sitk)
 
     def segment_loaded(
         self,
         loaded: LoadedStudy,
         *,
+        clicks: Clicks | None = None,
         maps: Maps = "none",
         progress: PassProgress = lambda done, of: None,
         run_walk: RunWalk = run_walk,
@@ -270,6 +281,7 @@ class Segmenter:
 
         Args:
             loaded: the study.
+            clicks: of a reader, for folds that take clicks; the mask is still to be corrected.
             maps: what to keep beside the mask.
             progress: called after every pass of the network.
             run_walk: runs the walk over the windows; a time limit can run less.
@@ -280,10 +292,20 @@ class Segmenter:
         engine = self.open_engine()
         with keep_study_warnings() as more:
             found = segment_study(
-                loaded.study, engine, self.weights.recipe, maps=maps, progress=progress, run_walk=run_walk
+                loaded.study,
+                engine,
+                self.weights.recipe,
+                clicks=clicks,
+                maps=maps,
+                progress=progress,
+                run_walk=run_walk,
             )
         made_by = describe_origin(loaded, engine, self.weights, [*warnings, *more])
-        return Result(loaded, found, made_by, lambda image: image)
+        again = partial(self._segment_again, loaded, maps, warnings) if self.weights.recipe.click_channels else None
+        return Result(loaded, found, made_by, lambda image: image, run_again=again)
+
+    def _segment_again(self, loaded: LoadedStudy, maps: Maps, warnings: tuple[str, ...], clicks: Clicks) -> Result:
+        return self.segment_loaded(loaded, clicks=clicks, maps=maps, warnings=warnings)
 
     def open_engine(self) -> Engine:
         """Return the engine. If it moved to the CPU for lack of GPU memory, it is opened again.
@@ -326,7 +348,7 @@ def segment(
         precision: "float32", "bfloat16" or "auto".
         options: how the files are to be read.
         uncertainty: keep the disagreement between the folds.
-        clicks: of a reader, which correct the mask.
+        clicks: of a reader, which correct the mask; folds that take clicks see them.
         progress: called after every pass of the network.
 
     Raises:

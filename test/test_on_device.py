@@ -12,10 +12,11 @@ from phantoms import THRESHOLD_RECIPE, all_orders, phantom, rotation, stored_as
 from threshold import ThresholdEngine
 
 from autosegnet import on_device, postprocess, preprocess
+from autosegnet.corrections import Clicks
 from autosegnet.geometry import Grid, make_image, resample, view_voxels
 from autosegnet.model.engine import Engine
 from autosegnet.model.out_of_memory import FallbackEngine
-from autosegnet.model.recipe import Recipe
+from autosegnet.model.recipe import ClickChannels, Recipe
 from autosegnet.model.sliding_window import predict_probability
 from autosegnet.model.torch_engine import _FACTOR, TorchEngine
 from autosegnet.model.weights import Weights
@@ -34,7 +35,7 @@ class Thresholds(TorchEngine):
 
     def __init__(self) -> None:
         self.device, self.dtype, self.channel_multiple = CPU, torch.float32, 8
-        self._most_voxels, self._channels = 2 * 192**3, 1
+        self._most_voxels, self._inputs, self._channels = 2 * 192**3, 2, 1
         self._networks = [None]
 
     def run(self, windows: torch.Tensor, fold: int) -> torch.Tensor:
@@ -230,3 +231,14 @@ def test_a_device_without_memory_leaves_the_rest_to_the_cpu(
     engine = FallbackEngine(lambda: Crowded(fails_at, fails_from_pass), ThresholdEngine)
     np.testing.assert_array_equal(view_voxels(segment_study(study, engine, recipe).mask), expected)
     assert engine.name == engine_at_the_end
+
+
+def test_clicks_are_those_of_the_cpu() -> None:
+    study, recipe = STUDIES["odd sizes, anisotropic"], replace(LATTICE, click_channels=ClickChannels(20.0))
+    placement = preprocess.find_placement(study, recipe)
+    middle = tuple(n // 2 for n in study.pet.GetSize())
+    clicks = Clicks((middle,), ((middle[0] + 2, *middle[1:]),))
+    expected = preprocess.fill(study, placement, recipe, clicks)
+    assert expected[2:].any(axis=(1, 2, 3)).all()
+    np.testing.assert_array_equal(on_device.fill(study, placement, recipe, CPU, clicks=clicks).numpy()[2:], expected[2:])
+    assert not on_device.fill(study, placement, recipe, CPU).numpy()[2:].any()

@@ -1,7 +1,7 @@
 """Interactive rounds of a study (autoPET IV and V): the clicks of a round, and the study that a server keeps for more.
 
 Every round brings PET, CT and all clicks so far. A server that is called again with the same study does not run the
-network again. A program that runs once per job keeps nothing.
+network again, unless its folds take clicks and these have changed. A program that runs once per job keeps nothing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LastStudy(Generic[T]):
 
         Args:
             study: PET and CT.
-            weights: everything else that the result depends on, as text.
+            weights: everything else that the result depends on, as text: the weights, and clicks that the folds take.
             compute: for this study.
         """
         key = digest_study(study, weights)

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.geometry import Grid, is_same_grid, view_voxels
 from autosegnet.model.accumulator import Voxels
-from autosegnet.model.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
+from autosegnet.model.recipe import CT_CHANNEL, IMAGE_CHANNELS, PET_CHANNEL, Recipe
 from autosegnet.on_device.shared_axes import SharedAxes, find_shared_axes
 from autosegnet.postprocess import place
-from autosegnet.preprocess import Placement, bring_ct
+from autosegnet.preprocess import Placement, bring_ct, show_clicks
 from autosegnet.study import AIR_HU, Study
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from autosegnet.corrections import Clicks
 
-def fill(study: Study, placement: Placement, recipe: Recipe, device: Any) -> Voxels:
-    """Return the network's input (2, X, Y, Z) float32 on a device of torch, as `preprocess.fill` does on the CPU."""
+
+def fill(study: Study, placement: Placement, recipe: Recipe, device: Any, *, clicks: Clicks | None = None) -> Voxels:
+    """Return the network's input (C, X, Y, Z) float32 on a device of torch, as `preprocess.fill` does on the CPU."""
     from autosegnet.on_device.interpolation import clip_suv, make_zeros, resample, send, window_hu
 
-    array = make_zeros((2, *placement.grid.shape), device)
+    array = make_zeros((recipe.input_channels, *placement.grid.shape), device)
     ct, pet = (array[(channel, *placement.inside)] for channel in (CT_CHANNEL, PET_CHANNEL))
     axes = _share_axes(placement.region, placement.measured)
     low, high = recipe.ct_window_hu
@@ -37,6 +40,10 @@ def fill(study: Study, placement: Placement, recipe: Recipe, device: Any) -> Vox
     resample(suv, axes, into=pet, change=clip_suv)
     if recipe.suv_limit is not None:
         pet.clamp_(max=recipe.suv_limit)
+    if clicks and recipe.click_channels is not None:
+        drawn = np.zeros((array.shape[0] - IMAGE_CHANNELS, *array.shape[1:]), dtype=np.float32)
+        show_clicks(clicks, drawn, pet=Grid.from_image(study.pet), grid=placement.grid, recipe=recipe)
+        array[IMAGE_CHANNELS:] = send(drawn, device)
     return array
 
 
