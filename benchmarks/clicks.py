@@ -7,7 +7,8 @@
 it, and cut to its box; one without, or with `--all-folds`, by all folds. `--by generator` draws ten clicks on tumour
 and ten on background ahead, by the rules of autoPET IV, and gives one more of each per round. `--by errors` gives one
 click per round, at the middle of the largest error that is left, as in the loop of autoPET V, which draws a scribble
-there.
+there. With folds that take clicks the network runs again in every round, and its time counts; the first round's does
+not.
 
 Source: github.com/lab-midas/autoPETCTIV, clicks/simulate_clicks.py (rules, written anew) and evaluation_metrics.py.
 """
@@ -19,8 +20,9 @@ import csv
 import io
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -37,9 +39,12 @@ from autosegnet.geometry import Grid, view_voxels
 from autosegnet.io import write_text
 from autosegnet.lesions import label_lesions
 from autosegnet.model.devices import open_engine
+from autosegnet.model.engine import Engine
+from autosegnet.model.recipe import Recipe
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet.pipeline import segment_study
 from autosegnet_training.cases import Case, read_cases
+from autosegnet_training.simulated_clicks import find_middle
 from autosegnet_training.studies import Labelled, read_labelled
 
 ROUNDS = 10
@@ -84,9 +89,7 @@ def _draw(mask: Mask, count: int, random: np.random.RandomState, *, is_rim_insid
 
 def _find_middle(part: Mask) -> Point:
     box = ndimage.find_objects(part.astype(np.uint8))[0]
-    depth = ndimage.distance_transform_edt(np.pad(part[box], 1))[1:-1, 1:-1, 1:-1]
-    place = np.unravel_index(int(np.argmax(depth)), depth.shape)
-    x, y, z = (int(at) + side.start for at, side in zip(place, box, strict=True))
+    x, y, z = (int(at) + side.start for at, side in zip(find_middle(part[box]), box, strict=True))
     return (x, y, z)
 
 
@@ -104,12 +107,18 @@ def add_error_click(clicks: Clicks, mask: Mask, truth: Mask) -> Clicks:
     return replace(clicks, tumor=(*clicks.tumor, _find_middle(more == int(np.argmax(sizes[1])) + 1)))
 
 
-def run_rounds(labelled: Labelled, probability: sitk.Image, *, by: str) -> Iterator[Row]:
-    """Yield a row per round, the first without clicks."""
+def run_rounds(labelled: Labelled, find_chance: Callable[[Clicks], sitk.Image], *, by: str) -> Iterator[Row]:
+    """Yield a row per round, the first without clicks.
+
+    Args:
+        labelled: a study and its truth.
+        find_chance: returns the probability of lesion that the folds give with clicks.
+        by: "generator" or "errors".
+    """
     suv, truth = view_voxels(labelled.study.pet).T, view_voxels(labelled.truth).T > 0
     drawn = draw_clicks(suv, truth) if by == "generator" else Clicks()
     given = Clicks()
-    mask = view_voxels(probability).T > 0.5
+    mask = view_voxels(find_chance(given)).T > 0.5
     yield _measure(mask, truth, labelled, given, 0.0)
     for number in range(1, ROUNDS + 1):
         if by == "generator":
@@ -117,7 +126,7 @@ def run_rounds(labelled: Labelled, probability: sitk.Image, *, by: str) -> Itera
         else:
             given = add_error_click(given, mask, truth)
         begun = time.perf_counter()
-        mask = view_voxels(correct_mask(probability, labelled.study, given)).T > 0
+        mask = view_voxels(correct_mask(find_chance(given), labelled.study, given)).T > 0
         yield {**_measure(mask, truth, labelled, given, time.perf_counter() - begun), "round": number}
 
 
@@ -140,10 +149,17 @@ def run_case(case: Case, weights: Weights, *, by: str) -> Iterator[Row]:
     if case.fold is not None:
         weights = replace(weights, recipe=replace(weights.recipe, folds=(weights.recipe.folds[case.fold],)))
     engine = open_engine(weights, device="cpu")
-    probability = segment_study(labelled.study, engine, weights.recipe, maps="probability").probability
-    assert probability is not None, "it was asked for"
-    for row in run_rounds(labelled, probability, by=by):
+    segment = partial(_segment, labelled, engine, weights.recipe)
+    first = segment(Clicks())
+    takes_clicks = weights.recipe.click_channels is not None
+    for row in run_rounds(labelled, lambda clicks: segment(clicks) if takes_clicks and clicks else first, by=by):
         yield {"case": case.name, "by": by, **row}
+
+
+def _segment(labelled: Labelled, engine: Engine, recipe: Recipe, clicks: Clicks) -> sitk.Image:
+    chance = segment_study(labelled.study, engine, recipe, clicks=clicks, maps="probability").probability
+    assert chance is not None, "it was asked for"
+    return chance
 
 
 def summarise(rows: Sequence[Row]) -> str:

@@ -60,6 +60,15 @@ class TrainingConfiguration:
         "", "trained network to start from, a state dict (.pt) or a fold (.safetensors); none: random weights"
     )
 
+    click_channels: bool = _define_setting(
+        False,
+        "train a network that takes a reader's clicks in two more channels; they are simulated in every patch; not in "
+        "the paper",
+    )
+    click_reach_mm: float = _define_setting(
+        12.0, "each click channel falls from 1 at a click to 0 at this distance from it, in mm"
+    )
+
     optimiser: str = _define_setting("adam", "adam (paper, section 2.4) or adamw")
     learning_rate: float = _define_setting(
         1e-3, "learning rate at the start; a cosine takes it to 0 over the epochs; paper, section 2.4"
@@ -147,6 +156,7 @@ class TrainingConfiguration:
             self,
             f"0 or a divisor of batch {self.batch}",
         )
+        _require(1.0 <= self.click_reach_mm <= 100.0, "click_reach_mm", self, "from 1 to 100")
         for name in ("frozen_norm", "frozen_bottom"):
             _require(not getattr(self, name) or bool(self.initial), name, self, "--initial with it")
         # The SD of the smoothing reaches into 3 voxels on either side.

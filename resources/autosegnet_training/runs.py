@@ -22,7 +22,7 @@ import torch
 from autosegnet.errors import InputError, UsageError
 from autosegnet.io import write_bytes, write_text
 from autosegnet.io.small_files import read_json, require_object
-from autosegnet.model.recipe import Recipe, parse_recipe
+from autosegnet.model.recipe import ClickChannels, Recipe, parse_recipe
 from autosegnet.model.recipe import format_recipe as recipe_json
 from autosegnet_training.arrays import PreparedFolder
 from autosegnet_training.cases import split_fold
@@ -62,7 +62,12 @@ def fold_folder(runs: Path, fold: int) -> Path:
 def plan_run(prepared: PreparedFolder, configuration: TrainingConfiguration, *, runs: Path, fold: int) -> Run:
     """Return the run of a fold: all cases of the other folds for training, its own for validation."""
     training, validation = split_fold(prepared.cases, fold)
-    recipe = replace(prepared.recipe, patch=configuration.inference_patch, overlap=configuration.overlap)
+    recipe = replace(
+        prepared.recipe,
+        patch=configuration.inference_patch,
+        overlap=configuration.overlap,
+        click_channels=ClickChannels(configuration.click_reach_mm) if configuration.click_channels else None,
+    )
     return Run(
         fold_folder(runs, fold),
         fold,

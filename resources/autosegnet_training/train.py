@@ -20,7 +20,15 @@ from torch import nn
 from tqdm import tqdm
 
 from autosegnet.errors import InputError, UsageError
-from autosegnet.model.network import build_network, make_network, read_pth, read_safetensors
+from autosegnet.model.network import (
+    build_network,
+    count_inputs,
+    make_network,
+    read_pth,
+    read_safetensors,
+    widen_inputs,
+)
+from autosegnet.model.recipe import IMAGE_CHANNELS
 from autosegnet_training import configuration as settings
 from autosegnet_training import distributed, runs
 from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_prepared
@@ -31,6 +39,7 @@ from autosegnet_training.distributed import Processes
 from autosegnet_training.history import Board, HistoryRow, draw_curves, write_history
 from autosegnet_training.loss import build_loss
 from autosegnet_training.sampling import MicroBatch, PatchSampler, count_steps_per_epoch, open_bodies
+from autosegnet_training.simulated_clicks import add_click_channels
 from autosegnet_training.validation import NetworkEngine, Validation, autocast, measure_prepared
 
 log = logging.getLogger(__name__)
@@ -110,7 +119,8 @@ class Trainer:
         )
         self.steps = count_steps_per_epoch(self.configuration, len(training))
         torch.manual_seed(self.configuration.seed)
-        self.network = open_initial_network(self.configuration).to(processes.device)
+        self.network = open_initial_network(self.configuration, inputs=begun.recipe.input_channels)
+        self.network.to(processes.device)
         if self.configuration.channels_last:
             self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in its types
         self.distributed = processes.wrap(self.network)
@@ -224,12 +234,13 @@ class Trainer:
         return next(micro_batches)
 
     def move_to_device(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the patches on the network's device, augmented there."""
+        """Return the patches on the network's device, augmented there, with the channels that the network takes."""
         device, image, label = self.processes.device, batch.input, batch.label
         if device.type == "cuda":
             image, label = image.pin_memory(), label.pin_memory()
         image, label = image.to(device, non_blocking=True), label.to(device, non_blocking=True)
         image, label = apply(batch.draws, image, label)
+        image = add_click_channels(batch.draws, image, label, self.run.recipe)
         if self.configuration.channels_last:
             image = image.contiguous(memory_format=torch.channels_last_3d)
         return image, label
@@ -339,16 +350,25 @@ def build_optimiser(configuration: TrainingConfiguration, network: nn.Module) ->
     )
 
 
-def open_initial_network(configuration: TrainingConfiguration) -> nn.Module:
+def open_initial_network(configuration: TrainingConfiguration, *, inputs: int = IMAGE_CHANNELS) -> nn.Module:
     """Return the network that training starts from: random weights, or those of a trained one.
+
+    A trained network without click channels gets them with weights of 0, so that clicks have no effect at first.
+
+    Args:
+        configuration: of the run.
+        inputs: number of channels that the network takes.
 
     Raises:
         WeightsError: a file that cannot be read, or of another network.
     """
     if not configuration.initial:
-        return build_network()
+        return build_network(inputs)
     path = Path(configuration.initial)
-    network = make_network(read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path), where=str(path))
+    state = read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
+    if count_inputs(state) == IMAGE_CHANNELS < inputs:
+        state = widen_inputs(state, inputs)
+    network = make_network(state, where=str(path), inputs=inputs)
     if configuration.frozen_bottom:
         for weight in select_bottom_weights(network):
             weight.requires_grad_(False)

@@ -1,5 +1,6 @@
 """Validates the network during training: DSC, FPV and FNV of the validation cases by inference's sliding window.
 
+A network that takes clicks is validated without any, so model selection knows the round before the first click only.
 This uses prepared arrays on the working grid. `cross_validate` measures on the original grids.
 """
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from autosegnet.evaluation import CaseMetrics, measure_masks
-from autosegnet.model.recipe import Fold, Recipe
+from autosegnet.model.recipe import IMAGE_CHANNELS, Fold, Recipe
 from autosegnet.model.sliding_window import predict_probability
 from autosegnet_training.arrays import PreparedCase
 
@@ -51,7 +52,7 @@ class NetworkEngine:
         """See `autosegnet.model.engine.Engine.compute_logits`."""
         assert fold == 0, "one network is one fold"
         assert not self.network.training, "batch norm uses its running statistics"
-        batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self.device)  # (1, 2, X, Y, Z)
+        batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(self.device)  # (1, C, X, Y, Z)
         with autocast(self.device, self.dtype):
             logits = self.network(batch)[0].float()  # (2, X, Y, Z)
         difference: NDArray[np.float32] = (logits[1] - logits[0]).cpu().numpy()
@@ -100,7 +101,9 @@ class Validation:
 
 def segment_prepared(case: PreparedCase, engine: NetworkEngine, recipe: Recipe) -> NDArray[np.bool_]:
     """Return the mask of a prepared case: (X, Y, Z) bool."""
-    chance = predict_probability(np.asarray(case.array, dtype=np.float32), engine, make_one_fold(recipe))
+    array = np.zeros((recipe.input_channels, *case.shape), dtype=np.float32)
+    array[:IMAGE_CHANNELS] = case.array
+    chance = predict_probability(array, engine, make_one_fold(recipe))
     return np.asarray(chance > 0.5)
 
 

@@ -238,7 +238,7 @@ def test_the_starter_folds_need_no_monai_simpleitk_or_cc3d(labels: Path, real: P
     program = (
         f"import sys; [sys.modules.__setitem__(name, None) for name in {blocked}]\n"
         "from autosegnet.model import network, unet; from autosegnet_training import starter\n"
-        "network.build_network = starter.build_network = lambda: unet.ResidualUNet(2, 2, (4, 8, 8))\n"
+        "network.build_network = starter.build_network = lambda inputs=2: unet.ResidualUNet(inputs, 2, (4, 8, 8))\n"
         "starter.STEP_VOXELS = {'cpu': 16 ** 3}\n"
         "from autosegnet_training.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )

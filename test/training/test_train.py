@@ -326,7 +326,7 @@ def test_training_needs_no_simpleitk(prepared: Path, tmp_path: Path) -> None:
         f"sys.path.insert(0, {str(PROGRAM.parent)!r}); sys.modules.pop('training_phantoms', None)\n"
         "from autosegnet_training import train; from autosegnet_training.__main__ import main\n"
         "from monai.networks.nets import UNet\n"
-        "train.build_network = lambda: UNet(3, 2, 2, (4, 8), (2,), num_res_units=1, norm='batch')\n"
+        "train.build_network = lambda inputs: UNet(3, inputs, 2, (4, 8), (2,), num_res_units=1, norm='batch')\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     arguments = train_arguments(prepared, tmp_path, "--epochs", "1")
