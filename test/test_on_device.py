@@ -240,5 +240,7 @@ def test_clicks_are_those_of_the_cpu() -> None:
     clicks = Clicks((middle,), ((middle[0] + 2, *middle[1:]),))
     expected = preprocess.fill(study, placement, recipe, clicks)
     assert expected[2:].any(axis=(1, 2, 3)).all()
-    np.testing.assert_array_equal(on_device.fill(study, placement, recipe, CPU, clicks=clicks).numpy()[2:], expected[2:])
+    np.testing.assert_array_equal(
+        on_device.fill(study, placement, recipe, CPU, clicks=clicks).numpy()[2:], expected[2:]
+    )
     assert not on_device.fill(study, placement, recipe, CPU).numpy()[2:].any()
