@@ -17,7 +17,7 @@ from threshold import ThresholdEngine
 from autosegnet import __main__ as command
 from autosegnet.corrections import Clicks, correct_mask
 from autosegnet.errors import WeightsError
-from autosegnet.geometry import view_voxels
+from autosegnet.geometry import Grid, make_image, view_voxels
 from autosegnet.io import read_image, write_image
 from autosegnet.model.devices import open_engine
 from autosegnet.model.engine import Engine
@@ -196,3 +196,24 @@ def test_a_server_runs_the_network_again_for_other_clicks_only(tmp_path: Path, m
     assert play((31, 17, 21)) == []
     assert play((31, 17, 21), (15, 23, 11)) == [2]
     assert play() == [0]
+
+
+def test_the_benchmark_of_clicks_runs_such_folds_in_every_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autosegnet_training.cases import Case
+    from benchmarks import clicks as benchmark
+
+    study = phantom()
+    truth = make_image((view_voxels(study.pet) > 5).astype(np.uint8), Grid.from_image(study.pet))
+    files = [tmp_path / name for name in ("pet.mha", "ct.mha", "truth.mha")]
+    for image, path in zip((study.pet, study.ct, truth), files, strict=True):
+        write_image(image, path)
+    seen: list[int] = []
+    monkeypatch.setattr(benchmark, "open_engine", lambda weights, device: _Seeing(seen))
+    weights = Weights(tmp_path, replace(THRESHOLD_RECIPE, click_channels=ClickChannels()))
+    rows = list(benchmark.run_case(Case("phantom", "phantom", "phantom", *files), weights, by="generator"))
+    assert [row["tumor"] for row in rows] == list(range(11))
+    assert seen[0] == 0
+    assert seen[1:3] == [1, 2]
+    assert len(seen) == 11
