@@ -160,13 +160,30 @@ def compare_with_plan(found: Comparison, truth: dict[str, Any]) -> Row:
             "suv_max_log_errors": " ".join(f"{v:.3f}" for v in uptake)}  # fmt: skip
 
 
-def swap_patients(visits: Sequence[tuple[str, Visit, Visit]]) -> list[Row]:
-    """Return the check of each baseline against the next patient's follow-up."""
-    rows = []
-    for (name, baseline, _), (other, _, followup) in zip(visits, [*visits[1:], visits[0]], strict=True):
-        _, check = align(baseline, followup, accept_doubtful=True)
-        rows.append({"pair": f"{name} with {other}", "course": "swapped", **describe_check(check)})
-    return rows
+def swap_patients(name: str, baseline: Visit, other: str, followup: Visit) -> Row:
+    """Return the check of a baseline against another patient's follow-up."""
+    _, check = align(baseline, followup, accept_doubtful=True)
+    return {"pair": f"{name} with {other}", "course": "swapped", **describe_check(check)}
+
+
+def measure_pairs(folders: Sequence[Path], output: Path) -> tuple[list[Row], list[Row]]:
+    """Return the figures of all pairs, and of each baseline with the next patient's follow-up; write them meanwhile."""
+    measured: list[Row] = []
+    swapped: list[Row] = []
+    before: tuple[str, Visit] | None = None
+    first: tuple[str, Visit] | None = None
+    for folder in folders:
+        row, baseline, followup = measure_pair(folder)
+        measured.append(row)
+        if before is not None:
+            swapped.append(swap_patients(*before, folder.name, followup))
+        before, first = (folder.name, baseline), first or (folder.name, followup)
+        write_rows([*measured, *swapped], output)
+        sys.stderr.write(f"{row}\n")
+    if before is not None and first is not None and len(folders) > 1:
+        swapped.append(swap_patients(*before, *first))
+        write_rows([*measured, *swapped], output)
+    return measured, swapped
 
 
 def warp_study(folder: Path, seed: int) -> Row:
@@ -330,15 +347,8 @@ def main() -> None:
         write_rows(rows, args.output)
         sys.stdout.write("\n".join(map(str, rows)) + "\n")
         return
-    measured, visits = [], []
-    for folder in sorted(path.parent for path in args.pairs.glob("*/pair.json")):
-        row, baseline, followup = measure_pair(folder)
-        measured.append(row)
-        visits.append((folder.name, baseline, followup))
-        write_rows(measured, args.output)
-        sys.stderr.write(f"{row}\n")
-    swapped = swap_patients(visits)
-    write_rows([*measured, *swapped], args.output)
+    folders = sorted(path.parent for path in args.pairs.glob("*/pair.json"))
+    measured, swapped = measure_pairs(folders, args.output)
     sys.stdout.write(format_summary_of_pairs(measured, swapped) + "\n")
 
 

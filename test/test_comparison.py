@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from body_phantom import GRID, body_phantom, positions
+from scipy import ndimage
 
 from autosegnet.comparison import Comparison, Visit, VisitFiles, compare_studies, compare_visits, save_comparison
 from autosegnet.comparison.change_table import CHANGE_COLUMNS, format_changes_csv, format_comparison_json
@@ -20,9 +21,10 @@ from autosegnet.comparison.changes import BodyChange, DateFigures, LesionChange,
 from autosegnet.comparison.comparison_files import COMPARISON_PAGE
 from autosegnet.comparison.first_shift import find_shift
 from autosegnet.comparison.identity import check_identity
+from autosegnet.comparison.likeness import measure_likeness
 from autosegnet.comparison.matching import Matched, NumberedMask, link_lesions
 from autosegnet.comparison.percist import suggest_percist
-from autosegnet.comparison.registration_check import RegistrationCheck, measure_overlap
+from autosegnet.comparison.registration_check import LEAST_LIKENESS, RegistrationCheck, measure_overlap
 from autosegnet.comparison.result_folder import StudyFiles, format_study_file, list_other_files, read_study_file
 from autosegnet.comparison.scan_doubts import list_doubts
 from autosegnet.comparison.warp import Warp, make_rigid_warp
@@ -110,6 +112,13 @@ def test_lesions_that_do_not_overlap_are_one_if_they_lie_near() -> None:
     far = small_visit(((A[0], A[1], A[2] + 44.0), 6, 6.0))
     assert [c.fate for c in match(small_visit((A, 10, 6.0)), near)] == ["matched"]
     assert [c.fate for c in match(small_visit((A, 10, 6.0)), far)] == ["vanished", "new"]
+
+
+def test_a_large_lesion_that_begins_beside_another_is_new_and_not_the_other() -> None:
+    changes = match(small_visit(((40.0, 60.0, 60.0), 26, 6.0)), small_visit(((104.0, 60.0, 60.0), 30, 6.0)))
+    assert sorted(change.fate for change in changes) == ["new", "vanished"]
+    (small,) = match(small_visit(((40.0, 60.0, 60.0), 26, 6.0)), small_visit(((76.0, 60.0, 60.0), 6, 6.0)))
+    assert small.fate == "matched"
 
 
 def test_a_lesion_outside_the_other_field_is_not_imaged() -> None:
@@ -274,7 +283,7 @@ def comparison(baseline: Visit, followup: Visit, **more: object) -> Comparison:
     warp = shift_warp((0.0, 0.0, 0.0))
     matched = link_lesions(*labels, warp)
     changes = find_changes(baseline.table, followup.table, matched)
-    check = RegistrationCheck(200.0, 0.98, 0.95, 0.85, 0.05, (0.8, 1.2), ())
+    check = RegistrationCheck(200.0, 0.98, 0.92, 0.95, 0.85, 0.05, (0.8, 1.2), ())
     percist = suggest_percist(changes, baseline.table, followup.table)
     body = (BodyChange("tmtv_ml", baseline.table.body.tmtv_ml, followup.table.body.tmtv_ml),)
     found = Comparison(baseline, followup, warp, check, matched, changes, body, percist, ("4", "3"), (), (), 63)
@@ -415,6 +424,37 @@ def test_a_shift_is_found_though_one_image_ends_early() -> None:
     shift, correlation = find_shift(ct, moved)
     np.testing.assert_allclose(shift, (12.0, 24.0, 240.0), atol=7.0)
     assert correlation > 0.9
+
+
+def make_blobs(seed: int) -> np.ndarray:
+    """Return smooth HU between fat and bone, (z, y, x) at 8 mm."""
+    values = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((60, 36, 44)), 1.2)
+    return np.asarray(100.0 * values / values.std())
+
+
+def test_contrast_medium_makes_no_other_patient_of_one() -> None:
+    body, organ = make_blobs(0), np.zeros((60, 36, 44), bool)
+    organ[10:40, 8:28, 10:34] = True
+    everywhere = np.ones(organ.shape, bool)
+    assert measure_likeness(body, body + 150.0 * organ, everywhere, everywhere) > LEAST_LIKENESS
+    assert measure_likeness(body, make_blobs(1), everywhere, everywhere) < 0.3
+
+
+def test_arms_that_lie_elsewhere_do_not_count() -> None:
+    body, other = make_blobs(0), make_blobs(0)
+    trunk = np.zeros(body.shape, bool)
+    trunk[:, :, 10:34] = True
+    up, down = trunk.copy(), trunk.copy()
+    up[50:, :, 4:10], down[10:30, :, 34:40] = True, True
+    other[10:30, :, 33:36] = -400.0  # what the arm pulls along
+    assert measure_likeness(body, other, down, up) > 0.95
+    other[:, :, 10:34] = make_blobs(1)[:, :, 10:34]
+    assert measure_likeness(body, other, down, up) < 0.3
+
+
+def test_two_ct_of_nothing_but_flat_tissue_are_not_alike() -> None:
+    flat, everywhere = np.full((20, 20, 20), 40.0), np.ones((20, 20, 20), bool)
+    assert measure_likeness(flat, flat, everywhere, everywhere) == 0.0
 
 
 def test_overlap_of_nothing_with_nothing_is_whole() -> None:

@@ -108,6 +108,7 @@ def format_comparison_json(found: Comparison) -> str:
         "registration": {
             "common_height_mm": check.height_mm,
             "body_dice": check.body_dice,
+            "likeness": check.likeness,
             "bone_dice": check.bone_dice,
             "correlation": check.correlation,
             "log_jacobian_sd": check.spread,

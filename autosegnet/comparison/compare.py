@@ -143,8 +143,8 @@ def align(baseline: Visit, followup: Visit, *, accept_doubtful: bool = False) ->
         ) from error
     check = check_registration(fixed, moving, warp)
     log.info(
-        "registration: bodies %.3f, bones %.3f, correlation %.3f, landmarks %s mm",
-        check.body_dice, check.bone_dice, check.correlation,
+        "registration: bodies %.3f, likeness %.3f, landmarks %s mm",
+        check.body_dice, check.likeness,
         "-" if check.landmark_mm is None else f"{check.landmark_mm:.0f}",
     )  # fmt: skip
     if check.faults and not accept_doubtful:

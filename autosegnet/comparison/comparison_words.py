@@ -85,6 +85,7 @@ def list_registration(found: Comparison) -> list[tuple[str, str]]:
     rows = [
         ("Body in common", f"{check.height_mm / 10:.0f} cm"),
         ("Overlap of bodies", f"{check.body_dice:.2f}"),
+        ("Likeness of CTs", f"{check.likeness:.2f}"),
         ("Overlap of bones", f"{check.bone_dice:.2f}"),
         ("Correlation of HU", f"{check.correlation:.2f}"),
         ("Local volume change", f"{check.jacobian[0]:.2f} to {check.jacobian[1]:.2f}"),

@@ -17,10 +17,10 @@ from autosegnet.geometry import Grid
 # Chosen on simulated pairs that no reported figure is from (docs/evidence/comparison.md).
 OVERLAP_SHARE: Final = 0.1
 """Of the smaller lesion's volume, from which an overlap links two lesions."""
-NEAR_MM: Final = 15.0
-"""Distance of the nearest voxels up to which two lesions without any link are one."""
-BESIDE_MM: Final = 12.0
-"""Distance up to which a lesion without a link is a part of one that has a link."""
+NEAR_MM: Final = 18.0
+"""Mean distance of one lesion's voxels from another lesion, up to which two lesions without any link are one."""
+BESIDE_MM: Final = 15.0
+"""Mean distance up to which a lesion without a link is a part of one that has a link."""
 _LEAST_OVERLAP_ML: Final = 1e-9  # of nothing, any share is reached
 
 
@@ -107,14 +107,21 @@ def link_lesions(baseline: NumberedMask, followup: NumberedMask, warp: Warp) -> 
     smaller = np.minimum(volumes[0][:, None], volumes[1][None, :])
     linked: NDArray[np.bool_] = np.asarray(overlap_ml >= np.maximum(OVERLAP_SHARE * smaller, _LEAST_OVERLAP_ML))
     linked[0], linked[:, 0] = False, False
-    apart_mm = _measure_distances(first, first_mm_there, second, second_mm, shape)
-    _link_near(linked, apart_mm)
-    links = tuple(Link(int(i), int(j), float(overlap_ml[i, j]), float(apart_mm[i, j])) for i, j in np.argwhere(linked))
+    nearest_mm, mean_mm = _measure_distances(first, first_mm_there, second, second_mm, shape)
+    _link_near(linked, mean_mm)
+    links = tuple(
+        Link(int(i), int(j), float(overlap_ml[i, j]), float(nearest_mm[i, j])) for i, j in np.argwhere(linked)
+    )
     return Matched(links, _share(first, covered_there, baseline.n), _share(second, covered_here, followup.n))
 
 
 def _link_near(linked: NDArray[np.bool_], apart_mm: NDArray[np.float64]) -> None:
-    """Link lesions that have no link: the nearest pairs first, then each with the nearest lesion that has one."""
+    """Link lesions that have no link: the nearest pairs first, then each with the nearest lesion that has one.
+
+    Args:
+        linked: (baseline, follow-up), changed here.
+        apart_mm: mean distances. Borders alone would link a large lesion with any other that begins beside it.
+    """
     for i, j in _sort_pairs(apart_mm, NEAR_MM):
         if not linked[i].any() and not linked[:, j].any():
             linked[i, j] = True
@@ -148,14 +155,26 @@ def _measure_distances(
     second: NDArray[np.int64],
     second_mm: PlacesMm,
     shape: tuple[int, int],
-) -> NDArray[np.float64]:
-    """Return the distances of the nearest voxel centres of lesions, infinite beyond what could link them."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how far lesions lie apart, infinite beyond what could link them.
+
+    Returns:
+        the distances of their nearest voxel centres, and the mean distance of the voxels of one from the nearest voxel
+        of the other: the smaller of both directions, so a small lesion in a large one is near.
+    """
     from scipy.spatial import cKDTree
 
-    apart = np.full(shape, np.inf)
-    trees = [cKDTree(second_mm[second == j]) for j in range(1, shape[1])]
+    nearest, mean = np.full(shape, np.inf), np.full(shape, np.inf)
+    places = [second_mm[second == j] for j in range(1, shape[1])]
+    trees = [cKDTree(place) for place in places]
+    most_mm = 4 * NEAR_MM
     for i in range(1, shape[0]):
         own = first_mm[first == i]
-        for j, tree in enumerate(trees, start=1):
-            apart[i, j] = float(tree.query(own, distance_upper_bound=4 * NEAR_MM)[0].min())
-    return apart
+        own_tree = cKDTree(own)
+        for j, (place, tree) in enumerate(zip(places, trees, strict=True), start=1):
+            there = tree.query(own, distance_upper_bound=most_mm)[0]
+            nearest[i, j] = float(there.min())
+            if nearest[i, j] <= NEAR_MM:  # else both means are larger
+                back = own_tree.query(place, distance_upper_bound=most_mm)[0]
+                mean[i, j] = min(float(np.minimum(side, most_mm).mean()) for side in (there, back))
+    return nearest, mean
