@@ -31,10 +31,18 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
             help="folder of one study (DICOM, or PET and CT files), or a result of predict --result",
         )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="comparison.html, tables, JSON, transform"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for comparison.html, tables, JSON and transform",
     )
-    parser.add_argument("--save-aligned", action="store_true", help="also the baseline on the follow-up's grid")
-    parser.add_argument("--title", default="", help="title of the page; without it, it names nobody")
+    parser.add_argument(
+        "--save-aligned",
+        action="store_true",
+        help="also write PET, CT and lesions of the baseline on the follow-up's grid",
+    )
+    parser.add_argument("--title", default="", help="title of the page; without one, the page names nobody")
     for name in _DATES:
         group = parser.add_argument_group(name.replace("followup", "follow-up"))
         group.add_argument(
@@ -50,10 +58,14 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--resample-mask", action="store_true", help="take masks on another grid: the nearest voxel counts"
     )
-    group.add_argument("--different-ids", action="store_true", help="it is one patient although the headers differ")
-    group.add_argument("--any-order", action="store_true", help="keep the order although the dates say otherwise")
+    group.add_argument("--different-ids", action="store_true", help="it is one patient, although the headers name two")
     group.add_argument(
-        "--accept-doubtful", action="store_true", help="go on after a registration that fails its checks, and say so"
+        "--any-order", action="store_true", help="keep the order, although the dates are the other way round"
+    )
+    group.add_argument(
+        "--accept-doubtful",
+        action="store_true",
+        help="continue although the registration fails its checks; the page says so",
     )
     add_engine_arguments(parser)
 

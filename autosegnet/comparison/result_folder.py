@@ -93,12 +93,15 @@ def read_study_file(folder: Path) -> StudyFiles | None:
         organ_table = str(content.get("organ_table", ""))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{format_path(path)} is no {STUDY_FILE} of this version ({error}); run predict again"
+            f"{format_path(path)} is not as predict --result of this version writes it ({error}); run predict again"
         ) from error
     named = {"PET": places["pet"], "CT": places["ct"], **({} if organs is None else {"organ map": organs})}
     for name, place in named.items():
         if not place.exists():
-            raise InputError(f"the {name} that {format_path(path)} names has gone: {format_path(place)}")
+            raise InputError(
+                f"{format_path(path)} names a file of the {name} that is not there: {format_path(place)}; put it back, or run "
+                "predict again"
+            )
     sidecar = None if options.pet_sidecar is None else folder / options.pet_sidecar
     options = replace(options, facts=facts, pet_sidecar=sidecar)
     return StudyFiles(places["pet"], places["ct"], options, size, organs, organ_table)
