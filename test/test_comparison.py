@@ -525,7 +525,7 @@ def test_a_result_folder_finds_its_study_wherever_it_is_moved_with_it(tmp_path: 
     assert found.options.nonfinite == "air"
     assert (found.size, found.organs) == (None, None)
     (moved / "data/ct.nii.gz").unlink()
-    with pytest.raises(InputError, match="names a file of the CT that is not there"):
+    with pytest.raises(InputError, match="says that the CT is at"):
         read_study_file(moved / "result")
 
 
@@ -548,7 +548,7 @@ def test_a_result_folder_remembers_the_patients_size_and_the_organ_map(tmp_path:
     assert list_other_files(folder) == frozenset()
     (tmp_path / "organs.nii.gz").unlink()
     (folder / "study.json").write_text(format_study_file(folder, files), encoding="utf-8")
-    with pytest.raises(InputError, match="names a file of the organ map that is not there"):
+    with pytest.raises(InputError, match="says that the organ map is at"):
         read_study_file(folder)
 
 

@@ -99,8 +99,8 @@ def read_study_file(folder: Path) -> StudyFiles | None:
     for name, place in named.items():
         if not place.exists():
             raise InputError(
-                f"{format_path(path)} names a file of the {name} that is not there: {format_path(place)}; put it back, or run "
-                "predict again"
+                f"{format_path(path)} says that the {name} is at {format_path(place)}, and nothing is there; put it "
+                "back, or run predict again"
             )
     sidecar = None if options.pet_sidecar is None else folder / options.pet_sidecar
     options = replace(options, facts=facts, pet_sidecar=sidecar)
