@@ -57,7 +57,7 @@ class AutosegnetWidget(ScriptedLoadableModuleWidget):
         form = qt.QFormLayout()
         self.layout.addLayout(form)
         self.program = qt.QLineEdit(slicer.util.settingsValue(_SETTING, shutil.which("autosegnet") or "autosegnet"))
-        self.program.toolTip = "Path to autosegnet, as /opt/venv/bin/autosegnet"
+        self.program.toolTip = "Path of autosegnet, such as /opt/venv/bin/autosegnet"
         self.pet = self._add_selector("vtkMRMLScalarVolumeNode")
         self.ct = self._add_selector("vtkMRMLScalarVolumeNode")
         self.tumor = self._add_selector("vtkMRMLMarkupsFiducialNode")
@@ -174,7 +174,7 @@ class AutosegnetLogic(ScriptedLoadableModuleLogic):
             ValueError: a volume is missing, or PET and CT are one.
         """
         if pet is None or ct is None or pet is ct:
-            raise ValueError("Choose a PET and another volume as its CT.")
+            raise ValueError("Choose a PET, and another volume as its CT.")
         self.remove_files()
         folder = Path(tempfile.mkdtemp(prefix="autosegnet-", dir=slicer.app.temporaryPath))
         self._folder = folder
