@@ -137,7 +137,7 @@ def show_clicks(clicks: Clicks, channels: NDArray[np.float32], *, pet: Grid, gri
     Raises:
         InputError: a click lies outside the PET, or one voxel is clicked as both.
     """
-    from autosegnet.corrections.placement import find_clicked_voxels
+    from autosegnet.corrections.clicked_voxels import find_clicked_voxels
 
     if recipe.click_channels is None:
         return
