@@ -33,6 +33,7 @@ from threshold import (
 )
 
 from autosegnet.__main__ import _run_command_line
+from autosegnet.batch import run
 from autosegnet.errors import OutputError
 from autosegnet.geometry import view_voxels
 from autosegnet.model.recipe import Recipe, format_recipe
@@ -530,6 +531,41 @@ def test_what_is_written_behind_on_a_gpu_is_what_is_written_at_once(tmp_path, ba
     assert masks(tmp_path) == expected
     for case, row in rows(tmp_path).items():
         assert {**row, "seconds": ""} == {**figures[case], "seconds": ""}
+
+
+def test_on_a_gpu_one_study_is_written_and_another_read_beside_the_network(tmp_path, batch, monkeypatch) -> None:
+    """While the second study is in the network, the first one's files and the third one's images are under way."""
+    in_network, is_writing, is_read = threading.Event(), threading.Event(), threading.Event()
+    met, calls = [], []
+
+    class Waiting(ThresholdEngine):
+        def compute_logits(self, window, fold):
+            calls.append(None)
+            if len(calls) == 2:
+                in_network.set()
+                met.append(is_writing.wait(60) and is_read.wait(60))
+            return super().compute_logits(window, fold)
+
+    load, write = run._load, run.write_results
+
+    def load_noting(task):
+        loaded = load(task)
+        if task.study.case == "c":
+            met.append(in_network.wait(60))
+            is_read.set()
+        return loaded
+
+    def write_noting(*arguments, **options):
+        is_writing.set()
+        met.append(in_network.wait(60))
+        write(*arguments, **options)
+
+    monkeypatch.setattr(run, "_load", load_noting)
+    monkeypatch.setattr(run, "write_results", write_noting)
+    tree(tmp_path / "in", a=1.0, b=1.2, c=0.9)
+    done = batch(engine=lambda weights, *, device: Waiting(name="threshold, GPU"))
+    assert done.code == 0, done.log
+    assert met == 5 * [True]
 
 
 def test_an_output_that_cannot_be_written_behind_ends_the_run(tmp_path, batch, monkeypatch) -> None:
