@@ -1,15 +1,12 @@
 """How many windows could be left out, study by study: those of air, those outside the body, those of a closer crop.
 
-    python -m benchmarks.window_savings --cases CASES.csv [--simulated 6] [--label-volumes DIR] --output table.md
+    python -m benchmarks.window_savings --cases CASES.csv [--simulated 6] --output table.md
 
 Nothing is run through a network. For the recipe of the weights and for the paper's (2 mm, 192^3, on the same lattice),
 a line each: windows in all; those in which CT and PET are exactly air; those without tissue (CT above -500 HU) and
 without uptake (SUV above 0.25); the windows that are left if each layer of windows is cropped to the tissue and uptake
-in its own slab, without a margin and with the one that the crop to the body leaves; voxels of one pass over the whole
-input, as a share of the windows' voxels; studies whose whole input would fit into one pass of the windows' memory,
-although it takes several windows.
-
-Label volumes are those of `autosegnet-train label-volumes`; of these, outlines alone are used.
+in its own slab; voxels of one pass over the whole input, as a share of the windows' voxels; studies whose whole input
+would fit into one pass of the windows' memory, although it takes several windows.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.geometry import Grid, find_occupied_box, make_image
+from autosegnet.geometry import find_occupied_box, make_image
 from autosegnet.io import write_text
 from autosegnet.model.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
 from autosegnet.model.sliding_window import find_window_starts
@@ -35,15 +32,11 @@ from autosegnet.study import Study
 from autosegnet_training.cases import read_cases
 from autosegnet_training.studies import read_labelled
 from petct_simulator.anatomy import make_procedural_anatomy
-from petct_simulator.label_volume import LabelVolume, read_label_volumes
 from petct_simulator.protocol import Protocol
-from petct_simulator.tissue import Tissue
 from petct_simulator.whole_study import simulate_study
 
 _TISSUE_HU, _LIVING_SUV = -500.0, 0.25  # as `preprocess.find_body_region` tells tissue and living tissue
-_MARGIN_MM = 14.0  # beyond tissue, as `preprocess.find_body_region` leaves
 _BLOCK = 16
-_LONG_MM = 1200.0  # from here on, a body is counted as scanned to the legs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +47,6 @@ class Savings:
     air: int
     outside: int
     slab_wise: int
-    with_margin: int
     one_pass_share: float
     merged: int
 
@@ -67,24 +59,19 @@ def count_savings(array: NDArray[np.float32], recipe: Recipe) -> Savings:
     seen = (array[CT_CHANNEL] > (_TISSUE_HU - low) / (high - low)) | (array[PET_CHANNEL] > _LIVING_SUV)
     measured: NDArray[np.bool_] = np.any(array, axis=0)
     boxes = [tuple(slice(s, s + p) for s, p in zip(at, patch, strict=True)) for at in product(*starts)]
-    slab_wise = [0, 0]
+    slab_wise = 0
     for z in starts[2]:
         across = find_occupied_box(seen[:, :, z : z + patch[2]])[:2]
-        for k, margin_mm in enumerate((0.0, _MARGIN_MM)):
-            lengths = [
-                min(n, part.stop - part.start + 2 * round(margin_mm / mm)) if part.stop else 0
-                for n, part, mm in zip(shape, across, recipe.spacing_mm, strict=False)
-            ]
-            slab_wise[k] += prod(
-                len(_list_starts(n, p, recipe.overlap)) if n else 0 for n, p in zip(lengths, patch, strict=False)
-            )
+        slab_wise += prod(
+            len(_list_starts(part.stop - part.start, p, recipe.overlap)) if part.stop else 0
+            for part, p in zip(across, patch[:2], strict=True)
+        )
     one_pass = prod(-(-n // _BLOCK) * _BLOCK for n in shape)
     return Savings(
         len(boxes),
         sum(not measured[box].any() for box in boxes),
         sum(not seen[box].any() for box in boxes),
-        slab_wise[0],
-        slab_wise[1],
+        slab_wise,
         one_pass / (len(boxes) * prod(patch)),
         int(len(boxes) > 1 and one_pass <= prod(patch)),
     )
@@ -94,7 +81,7 @@ def _list_starts(length: int, patch: int, overlap: float) -> tuple[int, ...]:
     return find_window_starts(length, patch=patch, overlap=overlap) if length >= patch else (0,)
 
 
-def list_studies(cases: list[Path], simulated: int, bodies: Path | None) -> Iterator[tuple[str, Study]]:
+def list_studies(cases: list[Path], simulated: int) -> Iterator[tuple[str, Study]]:
     """Yield studies with the name of their kind."""
     for table in cases:
         for case in read_cases(table):
@@ -103,18 +90,6 @@ def list_studies(cases: list[Path], simulated: int, bodies: Path | None) -> Iter
         protocol = Protocol((4.07, 4.07, 3.0), None, "lymphoma")
         made = simulate_study(seed, anatomy=make_procedural_anatomy, protocol=protocol)
         yield "simulated", Study(make_image(made.suv, made.grid), make_image(made.ct.astype(np.float32), made.grid))
-    for volume in read_label_volumes(bodies) if bodies else []:
-        length = "long" if volume.labels.shape[2] * volume.spacing_mm[2] >= _LONG_MM else "short"
-        yield f"{'procedural' if volume.from_map is None else 'organ map'}, {length}", _draw_outline(volume)
-
-
-def _draw_outline(volume: LabelVolume) -> Study:
-    """Return a study of soft tissue and air."""
-    inside = np.ascontiguousarray(volume.labels[::-1, ::-1].transpose(2, 1, 0))
-    body = ~np.isin(inside, [Tissue.OUTSIDE, Tissue.TABLE, Tissue.TABLE_FOAM, Tissue.MATTRESS])
-    grid = Grid(body.shape[::-1], volume.spacing_mm, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
-    suv, hu = np.where(body, 1.0, 0.0), np.where(body, 40.0, -1000.0)
-    return Study(make_image(suv.astype(np.float32), grid), make_image(hu.astype(np.float32), grid))
 
 
 def main() -> None:
@@ -123,7 +98,6 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--cases", type=Path, nargs="*", default=[], metavar="CSV")
     parser.add_argument("--simulated", type=int, default=0, help="number of procedural bodies")
-    parser.add_argument("--label-volumes", type=Path, metavar="DIR", help="outlines of bodies")
     parser.add_argument("--output", type=Path, help="Markdown")
     args = parser.parse_args()
     own = open_weights(args.weights).recipe
@@ -134,13 +108,12 @@ def main() -> None:
         "the paper's, uncropped": replace(paper, crop="ct_foreground"),
     }
     found: dict[tuple[str, str], list[Savings]] = {}
-    for kind, study in list_studies(args.cases, args.simulated, args.label_volumes):
+    for kind, study in list_studies(args.cases, args.simulated):
         for name, recipe in recipes.items():
             found.setdefault((kind, name), []).append(count_savings(prepare(study, recipe).array, recipe))
     lines = [
-        "| studies | recipe | number | windows | of air | outside | left if slab-wise | with a margin "
-        "| one pass, share | merged |\n"
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        "| studies | recipe | number | windows | of air | outside | left if slab-wise | one pass, share | merged |\n"
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|\n"
     ]
     for (kind, name), rows in found.items():
         totals = {field.name: sum(getattr(row, field.name) for row in rows) for field in fields(Savings)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +112,19 @@ def test_the_mask_of_a_study_is_the_same_to_the_last_voxel(name: str) -> None:
     expected = view_voxels(segment_study(STUDIES[name], ThresholdEngine(), recipe).mask)
     assert expected.any()
     np.testing.assert_array_equal(view_voxels(segment_study(STUDIES[name], Thresholds(), recipe).mask), expected)
+
+
+def test_a_real_study_differs_from_simpleitks_in_the_last_bit_at_most(real_data: Path) -> None:
+    folder = real_data / "sts" / "STS_012"
+    study = Study(*(sitk.ReadImage(str(folder / f"{name}.nii.gz")) for name in ("SUV", "CTres")))
+    placement, whole = preprocess.find_placement(study, LATTICE), Grid.from_image(study.pet)
+    array = on_device.fill(study, placement, LATTICE, CPU)
+    np.testing.assert_array_max_ulp(array.numpy(), preprocess.fill(study, placement, LATTICE))
+    chance = (array[1] - 3).sigmoid()
+    grids = {"grid": placement.grid, "region": placement.region, "whole": whole}
+    expected = view_voxels(postprocess.restore(chance.numpy(), **grids))
+    assert expected.any()
+    np.testing.assert_array_equal(view_voxels(on_device.restore(chance, placement, whole)), expected)
 
 
 @pytest.mark.parametrize("voxels", [1, 5000])

@@ -166,7 +166,8 @@ class _DeviceAccumulator:
 
     def __init__(self, engine: TorchEngine, array: Voxels, sums: int, channels: int) -> None:
         self._engine, self._is_numpy = engine, isinstance(array, np.ndarray)
-        self._study = torch.as_tensor(array, dtype=torch.float32, device=engine.device)
+        tensor = torch.from_numpy(np.ascontiguousarray(array)) if self._is_numpy else array
+        self._study = tensor.to(engine.device, torch.float32)
         self._sums = torch.zeros((sums, channels, *array.shape[1:]), dtype=torch.float32, device=engine.device)
         self._batch = 1
         self._has_begun = False
