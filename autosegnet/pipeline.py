@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from autosegnet import on_device, postprocess, preprocess
+from autosegnet import postprocess, preprocess
 from autosegnet.geometry import Grid
 from autosegnet.model import sliding_window
-from autosegnet.model.accumulator import Voxels
+from autosegnet.model.accumulator import VoxelData
 from autosegnet.model.engine import Engine
 from autosegnet.model.lending import borrow_device, read_voxels
 from autosegnet.model.recipe import Recipe
-from autosegnet.preprocess import Placement
+from autosegnet.on_device import fill_on_device, restore_map_on_device, restore_on_device
+from autosegnet.preprocess import InputPlace
 from autosegnet.study import Study
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ def segment_study(
     """
     clock = _Clock()
     placement = preprocess.find_placement(study, recipe)
-    array: Voxels = borrow_device(
+    array: VoxelData = borrow_device(
         engine,
-        partial(on_device.fill, study, placement, recipe, clicks=clicks),
+        partial(fill_on_device, study, placement, recipe, clicks=clicks),
         lambda: preprocess.fill(study, placement, recipe, clicks),
     )
     clock.end_lap("preprocess")
@@ -96,27 +97,27 @@ def segment_study(
     return Segmentation(mask, clock.seconds, probability, uncertainty)
 
 
-def _restore(chance: Voxels, placement: Placement, whole: Grid, engine: Engine) -> sitk.Image:
+def _restore(chance: VoxelData, placement: InputPlace, whole: Grid, engine: Engine) -> sitk.Image:
     grids = {"grid": placement.grid, "region": placement.region, "whole": whole}
     return borrow_device(
         engine,
-        lambda device: on_device.restore(chance, placement, whole),
+        lambda device: restore_on_device(chance, placement, whole),
         lambda: postprocess.restore(read_voxels(chance), **grids),
     )
 
 
-def _restore_map(values: Voxels, placement: Placement, whole: Grid, engine: Engine) -> sitk.Image:
+def _restore_map(values: VoxelData, placement: InputPlace, whole: Grid, engine: Engine) -> sitk.Image:
     grids = {"grid": placement.grid, "region": placement.region, "whole": whole}
     return borrow_device(
         engine,
-        lambda device: on_device.restore_map(values, placement, whole),
+        lambda device: restore_map_on_device(values, placement, whole),
         lambda: postprocess.restore_map(read_voxels(values), **grids),
     )
 
 
 def _walk(
-    array: Voxels, maps: Maps, engine: Engine, recipe: Recipe, *, progress: sliding_window.PassProgress
-) -> tuple[Voxels, Voxels | None]:
+    array: VoxelData, maps: Maps, engine: Engine, recipe: Recipe, *, progress: sliding_window.PassProgress
+) -> tuple[VoxelData, VoxelData | None]:
     if maps == "probability and uncertainty":
         return sliding_window.predict_probability_and_disagreement(array, engine, recipe, progress=progress)
     return sliding_window.predict_probability(array, engine, recipe, progress=progress), None

@@ -42,7 +42,7 @@ _MARGIN_MM = 8.0  # mm beyond the skin, where there is only the PET's blur
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class InputPlace:
     """Where the network's input lies.
 
     Args:
@@ -85,7 +85,7 @@ def prepare(study: Study, recipe: Recipe, clicks: Clicks | None = None) -> Prepa
     return Prepared(fill(study, placement, recipe, clicks), placement.grid, placement.region)
 
 
-def find_placement(study: Study, recipe: Recipe) -> Placement:
+def find_placement(study: Study, recipe: Recipe) -> InputPlace:
     """Find where the network's input of a study lies."""
     if recipe.crop == "body":
         region = find_body_region(study, anchor=recipe.anchor)
@@ -93,10 +93,10 @@ def find_placement(study: Study, recipe: Recipe) -> Placement:
         region = _find_foreground_region(study, recipe.ct_window_hu[0])
     measured = _anchor_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
     grid = extend_to_blocks(measured, block=BLOCK) if recipe.anchor == "lattice" else measured
-    return Placement(region, measured, grid)
+    return InputPlace(region, measured, grid)
 
 
-def fill(study: Study, placement: Placement, recipe: Recipe, clicks: Clicks | None = None) -> NDArray[np.float32]:
+def fill(study: Study, placement: InputPlace, recipe: Recipe, clicks: Clicks | None = None) -> NDArray[np.float32]:
     """Return the network's input (C, X, Y, Z) of a study, as in `Prepared`.
 
     Args:

@@ -97,10 +97,11 @@ class _Run:
         self.seconds: dict[str, float] = {}
 
     def __call__(self) -> NDArray[np.bool_]:
-        from autosegnet import on_device, postprocess, preprocess
+        from autosegnet import postprocess, preprocess
         from autosegnet.geometry import Grid, view_voxels
         from autosegnet.io import write_image
         from autosegnet.loading import load_study
+        from autosegnet.on_device import fill_on_device, restore_on_device
 
         recipe, engine, pet, ct = self._weights.recipe, self._engine, *self._paths
         study = self._time("reading", lambda: load_study(pet=pet, ct=ct)).study
@@ -108,7 +109,7 @@ class _Run:
         array = self._time(
             "input",
             lambda: self._choose(
-                lambda device: on_device.fill(study, placement, recipe, device),
+                lambda device: fill_on_device(study, placement, recipe, device),
                 lambda: preprocess.fill(study, placement, recipe),
             ),
         )
@@ -117,7 +118,7 @@ class _Run:
         mask = self._time(
             "restoring",
             lambda: self._choose(
-                lambda device: on_device.restore(chance, placement, whole),
+                lambda device: restore_on_device(chance, placement, whole),
                 lambda: postprocess.restore(
                     read_voxels(chance), grid=placement.grid, region=placement.region, whole=whole
                 ),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from phantoms import THRESHOLD_RECIPE, all_orders, phantom, rotation, stored_as
 from threshold import ThresholdEngine
 
-from autosegnet import on_device, postprocess, preprocess
+from autosegnet import postprocess, preprocess
 from autosegnet.corrections import Clicks
 from autosegnet.geometry import Grid, make_image, resample, view_voxels
 from autosegnet.model.engine import Engine
@@ -21,7 +21,7 @@ from autosegnet.model.recipe import ClickChannels, Recipe
 from autosegnet.model.sliding_window import predict_probability
 from autosegnet.model.torch_engine import _FACTOR, TorchEngine
 from autosegnet.model.weights import Weights
-from autosegnet.on_device import interpolation
+from autosegnet.on_device import fill_on_device, interpolation, restore_map_on_device, restore_on_device
 from autosegnet.on_device.shared_axes import find_shared_axes
 from autosegnet.pipeline import Segmentation, segment_study
 from autosegnet.study import AIR_HU, Study
@@ -83,7 +83,7 @@ def test_the_input_differs_from_simpleitks_in_the_last_bit_at_most(name: str, re
     study = STUDIES[name]
     placement = preprocess.find_placement(study, recipe)
     expected = preprocess.fill(study, placement, recipe)
-    found = on_device.fill(study, placement, recipe, CPU).numpy()
+    found = fill_on_device(study, placement, recipe, CPU).numpy()
     assert found.dtype == np.float32
     assert expected[0].std() > 0.1
     assert expected[1].std() > 0.1
@@ -97,8 +97,8 @@ def test_mask_and_map_of_a_probability_are_simpleitks(name: str) -> None:
     placement, whole = preprocess.find_placement(study, LATTICE), Grid.from_image(study.pet)
     probability = np.random.default_rng(1).random(placement.grid.shape, dtype=np.float32)
     grids = {"grid": placement.grid, "region": placement.region, "whole": whole}
-    mask = on_device.restore(torch.from_numpy(probability), placement, whole)
-    chance = on_device.restore_map(torch.from_numpy(probability), placement, whole)
+    mask = restore_on_device(torch.from_numpy(probability), placement, whole)
+    chance = restore_map_on_device(torch.from_numpy(probability), placement, whole)
     assert Grid.from_image(mask) == Grid.from_image(chance) == whole
     assert mask.GetPixelID() == sitk.sitkUInt8
     np.testing.assert_array_equal(view_voxels(mask), view_voxels(postprocess.restore(probability, **grids)))
@@ -118,22 +118,22 @@ def test_a_real_study_differs_from_simpleitks_in_the_last_bit_at_most(real_data:
     folder = real_data / "sts" / "STS_012"
     study = Study(*(sitk.ReadImage(str(folder / f"{name}.nii.gz")) for name in ("SUV", "CTres")))
     placement, whole = preprocess.find_placement(study, LATTICE), Grid.from_image(study.pet)
-    array = on_device.fill(study, placement, LATTICE, CPU)
+    array = fill_on_device(study, placement, LATTICE, CPU)
     np.testing.assert_array_max_ulp(array.numpy(), preprocess.fill(study, placement, LATTICE))
     chance = (array[1] - 3).sigmoid()
     grids = {"grid": placement.grid, "region": placement.region, "whole": whole}
     expected = view_voxels(postprocess.restore(chance.numpy(), **grids))
     assert expected.any()
-    np.testing.assert_array_equal(view_voxels(on_device.restore(chance, placement, whole)), expected)
+    np.testing.assert_array_equal(view_voxels(restore_on_device(chance, placement, whole)), expected)
 
 
 @pytest.mark.parametrize("voxels", [1, 5000])
 def test_slabs_change_no_bit(monkeypatch: pytest.MonkeyPatch, voxels: int) -> None:
     study = STUDIES["CT finer, smaller"]
     placement = preprocess.find_placement(study, LATTICE)
-    whole = on_device.fill(study, placement, LATTICE, CPU)
+    whole = fill_on_device(study, placement, LATTICE, CPU)
     monkeypatch.setattr(interpolation, "_SLAB_VOXELS", voxels)
-    assert torch.equal(on_device.fill(study, placement, LATTICE, CPU), whole)
+    assert torch.equal(fill_on_device(study, placement, LATTICE, CPU), whole)
 
 
 @pytest.mark.parametrize("outside", [None, -7.0])
@@ -145,7 +145,7 @@ def test_beyond_the_source_is_its_border_or_the_value_outside(outside: float | N
     axes = find_shared_axes(source, target)
     assert axes is not None
     found = torch.empty(target.shape)
-    interpolation.resample(torch.from_numpy(voxels), axes, into=found, outside=outside)
+    interpolation.interpolate_into(torch.from_numpy(voxels), axes, into=found, outside=outside)
     expected = view_voxels(resample(make_image(voxels, source), target, outside=outside))
     assert (expected == -7.0).any() == (outside is not None)
     np.testing.assert_array_max_ulp(found.numpy(), expected)
@@ -255,6 +255,6 @@ def test_clicks_are_those_of_the_cpu() -> None:
     expected = preprocess.fill(study, placement, recipe, clicks)
     assert expected[2:].any(axis=(1, 2, 3)).all()
     np.testing.assert_array_equal(
-        on_device.fill(study, placement, recipe, CPU, clicks=clicks).numpy()[2:], expected[2:]
+        fill_on_device(study, placement, recipe, CPU, clicks=clicks).numpy()[2:], expected[2:]
     )
-    assert not on_device.fill(study, placement, recipe, CPU).numpy()[2:].any()
+    assert not fill_on_device(study, placement, recipe, CPU).numpy()[2:].any()

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import Coverage, LogitAccumulator, Voxels, Window, open_accumulator
+from autosegnet.model.accumulator import Coverage, LogitAccumulator, VoxelData, Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
 from autosegnet.model.sliding_window import PassProgress, Walk, count_voxels
@@ -84,7 +84,7 @@ class _SomeFolds:
     def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
         return self._engine.compute_logits(window, self._kept[fold])
 
-    def open_accumulator(self, array: Voxels, *, sums: int, channels: int) -> LogitAccumulator:
+    def open_accumulator(self, array: VoxelData, *, sums: int, channels: int) -> LogitAccumulator:
         return _SomeFoldsAccumulator(open_accumulator(self._engine, array, sums=sums, channels=channels), self._kept)
 
 
@@ -104,7 +104,7 @@ class _SomeFoldsAccumulator:
     def read_sums(self) -> list[NDArray[np.float32]]:
         return self._canvas.read_sums()
 
-    def blend(self, coverage: Coverage) -> list[Voxels]:
+    def blend(self, coverage: Coverage) -> list[VoxelData]:
         return self._canvas.blend(coverage)
 
 

@@ -19,7 +19,7 @@ from autosegnet.model.engine import Engine
 Coverage = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """The number of windows over each voxel along x, y and z; over three axes the counts multiply."""
 
-Voxels: TypeAlias = Any
+VoxelData: TypeAlias = Any
 """An array of numpy or a tensor on a device."""
 
 VoxelArray = TypeVar("VoxelArray", bound=Any)
@@ -74,7 +74,7 @@ class LogitAccumulator(Protocol):
         """Return the sums, (X, Y, Z) or (2, X, Y, Z) float32 each. The accumulator is not used afterwards."""
         ...
 
-    def blend(self, coverage: Coverage) -> list[Voxels]:
+    def blend(self, coverage: Coverage) -> list[VoxelData]:
         """Return the probability that each sum is of, (X, Y, Z) float32 each. The accumulator is not used afterwards.
 
         They are arrays of numpy if the input is one, or if the device ran out of memory.
@@ -92,7 +92,7 @@ class LogitAccumulator(Protocol):
 class OnDevice(Protocol):
     """An engine that keeps a study in its own memory."""
 
-    def open_accumulator(self, array: Voxels, *, sums: int, channels: int) -> LogitAccumulator:
+    def open_accumulator(self, array: VoxelData, *, sums: int, channels: int) -> LogitAccumulator:
         """Return an accumulator with the input (C, X, Y, Z) of a study, and that many sums of channels, all 0."""
         ...
 
@@ -176,7 +176,7 @@ def _apply_sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return logits
 
 
-def open_accumulator(engine: Engine, array: Voxels, *, sums: int, channels: int = 1) -> LogitAccumulator:
+def open_accumulator(engine: Engine, array: VoxelData, *, sums: int, channels: int = 1) -> LogitAccumulator:
     """Open the accumulator on which an engine runs a study.
 
     Args:

@@ -16,7 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import Coverage, HostAccumulator, LogitAccumulator, Voxels, Window, open_accumulator
+from autosegnet.model.accumulator import (
+    Coverage,
+    HostAccumulator,
+    LogitAccumulator,
+    VoxelData,
+    Window,
+    open_accumulator,
+)
 from autosegnet.model.engine import Engine
 from autosegnet.model.lending import borrow_device, read_voxels
 
@@ -56,7 +63,7 @@ class FallbackEngine:
         """See `Engine.compute_logits`."""
         return self.survive(lambda: self._engine.compute_logits(window, fold))
 
-    def open_accumulator(self, array: Voxels, *, sums: int, channels: int) -> LogitAccumulator:
+    def open_accumulator(self, array: VoxelData, *, sums: int, channels: int) -> LogitAccumulator:
         """See `OnDevice.open_accumulator`."""
 
         def open_current() -> LogitAccumulator:
@@ -103,7 +110,7 @@ class FallbackEngine:
 class _SurvivingAccumulator:
     """An accumulator that moves to the computer's memory if its engine falls back."""
 
-    def __init__(self, engine: FallbackEngine, array: Voxels, accumulator: LogitAccumulator) -> None:
+    def __init__(self, engine: FallbackEngine, array: VoxelData, accumulator: LogitAccumulator) -> None:
         self._engine, self._array, self._canvas = engine, array, accumulator
         self._on_host = engine.has_fallen_back
         self._singly = False
@@ -137,7 +144,7 @@ class _SurvivingAccumulator:
         """See `LogitAccumulator.read_sums`."""
         return self._open_current().read_sums()
 
-    def blend(self, coverage: Coverage) -> list[Voxels]:
+    def blend(self, coverage: Coverage) -> list[VoxelData]:
         """See `LogitAccumulator.blend`."""
         return self._open_current().blend(coverage)
 

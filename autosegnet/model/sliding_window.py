@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import VoxelArray, Voxels, Window, open_accumulator
+from autosegnet.model.accumulator import VoxelArray, VoxelData, Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import BLOCK, Recipe
 
@@ -130,7 +130,7 @@ def predict_probability_and_disagreement(
     return probability, _find_deviation(folds)
 
 
-def _find_deviation(folds: list[Voxels]) -> Voxels:
+def _find_deviation(folds: list[VoxelData]) -> VoxelData:
     """Return the standard deviation between arrays of numpy or tensors, in the memory of the first."""
     count = len(folds)
     for x in range(len(folds[0])):  # in slabs, so that no second copy of all folds is made
@@ -139,7 +139,7 @@ def _find_deviation(folds: list[Voxels]) -> Voxels:
     return folds[0]
 
 
-def _walk(array: Voxels, engine: Engine, recipe: Recipe, *, own: bool, progress: PassProgress) -> list[Voxels]:
+def _walk(array: VoxelData, engine: Engine, recipe: Recipe, *, own: bool, progress: PassProgress) -> list[VoxelData]:
     """Return the probability by all folds, and by each alone if wanted.
 
     Folds are the outer loop, because an engine may set up one at a time.

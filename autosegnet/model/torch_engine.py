@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from autosegnet.model.accumulator import (
     Coverage,
     LogitAccumulator,
-    Voxels,
+    VoxelData,
     Window,
     compare_sigmoids,
     refuse_unless_finite,
@@ -129,7 +129,7 @@ class TorchEngine:
             most = min(most, free // (2 * _BYTES_PER_VOXEL))
         return max(1, most // voxels)
 
-    def open_accumulator(self, array: Voxels, *, sums: int, channels: int) -> LogitAccumulator:
+    def open_accumulator(self, array: VoxelData, *, sums: int, channels: int) -> LogitAccumulator:
         """See `OnDevice.open_accumulator`."""
         return _DeviceAccumulator(self, array, sums, channels)
 
@@ -164,7 +164,7 @@ class TorchEngine:
 class _DeviceAccumulator:
     """A study and its sums on the device."""
 
-    def __init__(self, engine: TorchEngine, array: Voxels, sums: int, channels: int) -> None:
+    def __init__(self, engine: TorchEngine, array: VoxelData, sums: int, channels: int) -> None:
         self._engine, self._is_numpy = engine, isinstance(array, np.ndarray)
         tensor = torch.from_numpy(np.ascontiguousarray(array)) if self._is_numpy else array
         self._study = tensor.to(engine.device, torch.float32)
@@ -217,7 +217,7 @@ class _DeviceAccumulator:
         sums = self._sums[:, 0] if self._sums.shape[1] == 1 else self._sums
         return list(sums.cpu().numpy())
 
-    def blend(self, coverage: Coverage) -> list[Voxels]:
+    def blend(self, coverage: Coverage) -> list[VoxelData]:
         """See `LogitAccumulator.blend`."""
         self._windows = None
         refuse_unless_finite(_are_finite(self._sums))

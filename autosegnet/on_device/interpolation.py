@@ -49,7 +49,7 @@ def _keep(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def resample(
+def interpolate_into(
     voxels: torch.Tensor,
     axes: SharedAxes,
     *,
@@ -82,7 +82,7 @@ def sample_mask(probability: torch.Tensor, axes: SharedAxes) -> NDArray[np.bool_
 def sample_map(values: torch.Tensor, axes: SharedAxes) -> NDArray[np.float32]:
     """Return values, interpolated on the target: float32."""
     sampled = torch.empty(_measure_target(axes), device=values.device)
-    resample(values, axes, into=sampled)
+    interpolate_into(values, axes, into=sampled)
     found: NDArray[np.float32] = sampled.cpu().numpy()
     return found
 

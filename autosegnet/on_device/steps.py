@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.geometry import Grid, is_same_grid, view_voxels
-from autosegnet.model.accumulator import Voxels
+from autosegnet.model.accumulator import VoxelData
 from autosegnet.model.recipe import CT_CHANNEL, IMAGE_CHANNELS, PET_CHANNEL, Recipe
 from autosegnet.on_device.shared_axes import SharedAxes, find_shared_axes
 from autosegnet.postprocess import place
-from autosegnet.preprocess import Placement, bring_ct, show_clicks
+from autosegnet.preprocess import InputPlace, bring_ct, show_clicks
 from autosegnet.study import AIR_HU, Study
 
 if TYPE_CHECKING:
@@ -25,19 +25,21 @@ if TYPE_CHECKING:
     from autosegnet.corrections import Clicks
 
 
-def fill(study: Study, placement: Placement, recipe: Recipe, device: Any, *, clicks: Clicks | None = None) -> Voxels:
+def fill_on_device(
+    study: Study, placement: InputPlace, recipe: Recipe, device: Any, *, clicks: Clicks | None = None
+) -> VoxelData:
     """Return the network's input (C, X, Y, Z) float32 on a device of torch, as `preprocess.fill` does on the CPU."""
-    from autosegnet.on_device.interpolation import clip_suv, make_zeros, resample, send, window_hu
+    from autosegnet.on_device.interpolation import clip_suv, interpolate_into, make_zeros, send, window_hu
 
     array = make_zeros((recipe.input_channels, *placement.grid.shape), device)
     ct, pet = (array[(channel, *placement.inside)] for channel in (CT_CHANNEL, PET_CHANNEL))
     axes = _share_axes(placement.region, placement.measured)
     low, high = recipe.ct_window_hu
     hu = _bring_ct(study, placement.region, device)
-    resample(hu, axes, into=ct, change=lambda values: window_hu(values, low, high))
+    interpolate_into(hu, axes, into=ct, change=lambda values: window_hu(values, low, high))
     del hu
     suv = send(_cut(study.pet, placement.region), device)
-    resample(suv, axes, into=pet, change=clip_suv)
+    interpolate_into(suv, axes, into=pet, change=clip_suv)
     if recipe.suv_limit is not None:
         pet.clamp_(max=recipe.suv_limit)
     if clicks and recipe.click_channels is not None:
@@ -47,7 +49,7 @@ def fill(study: Study, placement: Placement, recipe: Recipe, device: Any, *, cli
     return array
 
 
-def restore(probability: Voxels, placement: Placement, whole: Grid) -> sitk.Image:
+def restore_on_device(probability: VoxelData, placement: InputPlace, whole: Grid) -> sitk.Image:
     """Return the lesion mask on the PET's grid, as `postprocess.restore` does on the CPU."""
     from autosegnet.on_device.interpolation import sample_mask
 
@@ -55,7 +57,7 @@ def restore(probability: Voxels, placement: Placement, whole: Grid) -> sitk.Imag
     return place(inside, placement.region, whole)
 
 
-def restore_map(values: Voxels, placement: Placement, whole: Grid) -> sitk.Image:
+def restore_map_on_device(values: VoxelData, placement: InputPlace, whole: Grid) -> sitk.Image:
     """Return a map on the PET's grid, as `postprocess.restore_map` does on the CPU."""
     from autosegnet.on_device.interpolation import sample_map
 
@@ -69,9 +71,9 @@ def _share_axes(source: Grid, target: Grid) -> SharedAxes:
     return axes
 
 
-def _bring_ct(study: Study, region: Grid, device: Any) -> Voxels:
+def _bring_ct(study: Study, region: Grid, device: Any) -> VoxelData:
     """Return the CT on the region, in HU: of its own type if its voxels are the PET's, else float32."""
-    from autosegnet.on_device.interpolation import make_zeros, resample, send
+    from autosegnet.on_device.interpolation import interpolate_into, make_zeros, send
 
     own, pet = Grid.from_image(study.ct), Grid.from_image(study.pet)
     if is_same_grid(own, pet):
@@ -81,7 +83,7 @@ def _bring_ct(study: Study, region: Grid, device: Any) -> Voxels:
         return send(view_voxels(bring_ct(region, study)), device)
     part = own.crop(axes.find_box(own))
     hu = make_zeros(region.shape, device)
-    resample(send(_cut(study.ct, part), device), _share_axes(part, region), into=hu, outside=AIR_HU)
+    interpolate_into(send(_cut(study.ct, part), device), _share_axes(part, region), into=hu, outside=AIR_HU)
     return hu
 
 
