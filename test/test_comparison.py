@@ -395,6 +395,31 @@ def test_a_moved_body_is_found_and_its_lesions_are_matched() -> None:
     assert found.check.faults == ()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("stored", "fates"), [("flipped", {"matched"}), ("without legs and head", {"matched"}),
+                                               ("without chest", {"matched", "not imaged at follow-up"})])  # fmt: skip
+def test_a_study_stored_or_cut_otherwise_is_compared_all_the_same(stored: str, fates: set[str]) -> None:
+    lesions = lesion_at(-85.0, 0.0, 700.0, 20.0) | lesion_at(0.0, 60.0, 350.0, 18.0)
+    first = body_visit(lesion=lambda: lesions)
+    everything = slice(None)
+    parts = {
+        "flipped": (slice(None, None, -1),) * 3,
+        "without legs and head": (everything, everything, slice(40, 150)),
+        "without chest": (everything, everything, slice(0, 105)),
+    }
+    part = parts[stored]
+    pet, ct, mask = (image[part] for image in (first.loaded.study.pet, first.loaded.study.ct, first.mask))
+    second = Visit(LoadedStudy(Study(pet, ct)), mask, measure_lesions(mask, pet))
+    found = compare_visits(first, second)
+    assert {change.fate for change in found.changes} == fates
+    assert all(
+        find_percent(change.baseline.volume_ml, change.followup.volume_ml) == pytest.approx(0.0, abs=1e-6)
+        for change in found.changes
+        if change.is_imaged_twice
+    )
+    assert next(one for one in found.body if one.name == "tmtv_ml").percent == pytest.approx(0.0, abs=1e-6)
+
+
 def make_other_body(first: Visit) -> Visit:
     """Return a visit whose CT is upside down and denser."""
     voxels = view_voxels(first.loaded.study.ct)
