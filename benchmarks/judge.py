@@ -31,7 +31,7 @@ from autosegnet.evaluation import measure_masks
 from autosegnet.geometry import Grid, make_image, resample, view_voxels
 from autosegnet.io import read_image, read_mask, write_text
 from autosegnet.lesions import label_lesions
-from autosegnet.model.devices import open_engine
+from autosegnet.model.devices import PRECISIONS, choose_precision, open_engine
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
 from autosegnet.model.weights import Weights, open_weights
@@ -253,6 +253,7 @@ def main() -> None:
         command.add_argument("--weights", type=Path, required=True)
         command.add_argument("--output", type=Path, required=True)
         command.add_argument("--fast", action="store_true", help="in slabs instead of windows")
+        command.add_argument("--precision", choices=PRECISIONS, default="float32", help="default: %(default)s")
         command.add_argument("--number", type=int, help="the first so many cases or maps")
         if name in ("real", "stability"):
             command.add_argument("--cases", type=Path, required=True, help="table of cases with folds and boxes")
@@ -262,7 +263,7 @@ def main() -> None:
             command.add_argument("--anatomy", type=Path, required=True, help="folder of organ maps")
             command.add_argument("--seed", type=int, default=2026)
     args = parser.parse_args()
-    weights = open_weights(args.weights)
+    weights = open_weights(args.weights).use_precision(choose_precision(args.precision))
     weights = weights.use_fast_mode() if args.fast else weights
     write_rows(_judge(args, weights), args.output)
 
