@@ -8,18 +8,20 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import wilcoxon
 
-from benchmarks.judge import CHANGES, LARGE_ML
+from benchmarks.judge import CHANGES, LARGE_ML, THRESHOLD_SUV
 
 COLD_SUV = 1.5  # median of a lesion: below, its contour is that of another modality
 _HEADING = (
     "| view | lesions | cases | DSC, mean [95 % CI] | DSC, median | FPV, ml, mean [95 % CI] | volume error "
-    "| limits of agreement |"
+    f"| limits of agreement | DSC of SUV > {THRESHOLD_SUV:g} |"
 )
 
 
@@ -52,7 +54,7 @@ def table_lines(path: Path) -> Iterator[str]:
 
 def _real_lines(rows: Sequence[dict[str, str]]) -> Iterator[str]:
     yield _HEADING
-    yield "|---|---|---:|---|---:|---|---|---|"
+    yield "|---|---|---:|---|---:|---|---|---|---:|"
     kinds: dict[str, Callable[[float], bool]] = {
         "all": lambda suv: True,
         f"median SUV ≥ {COLD_SUV:g}": lambda suv: suv >= COLD_SUV,
@@ -61,7 +63,7 @@ def _real_lines(rows: Sequence[dict[str, str]]) -> Iterator[str]:
     for view in ("box", "whole"):
         for kind, belongs in kinds.items():
             chosen = [row for row in rows if row["view"] == view and belongs(float(row["median_suv"]))]
-            dsc, fpv = ([float(row[name]) for row in chosen] for name in ("dsc", "fpv_ml"))
+            dsc, fpv, simple = ([float(row[name]) for row in chosen] for name in ("dsc", "fpv_ml", "threshold_dsc"))
             truth, found = (np.array([float(row[name]) for row in chosen]) for name in ("truth_ml", "found_ml"))
             # Bland and Altman, on the ratio of the volumes, since errors grow with the volume.
             ratio = np.log(np.maximum(found, 0.5) / np.maximum(truth, 0.5))
@@ -69,8 +71,13 @@ def _real_lines(rows: Sequence[dict[str, str]]) -> Iterator[str]:
             ends = (np.exp(middle - width) - 1, np.exp(middle + width) - 1)
             yield (
                 f"| {view} | {kind} | {len(chosen)} | {_interval(bootstrap(dsc), 3)} | {np.median(dsc):.3f} "
-                f"| {_interval(bootstrap(fpv), 1)} | {np.exp(middle) - 1:+.0%} | {ends[0]:+.0%} to {ends[1]:+.0%} |"
+                f"| {_interval(bootstrap(fpv), 1)} | {np.exp(middle) - 1:+.0%} | {ends[0]:+.0%} to {ends[1]:+.0%} "
+                f"| {np.mean(simple):.3f} |"
             )
+    boxes = [row for row in rows if row["view"] == "box"]
+    better = [float(row["dsc"]) - float(row["threshold_dsc"]) for row in boxes]
+    yield f"better than SUV > {THRESHOLD_SUV:g} in {sum(d > 0 for d in better)} of {len(boxes)} boxes, "
+    yield f"Wilcoxon signed-rank p = {wilcoxon(better).pvalue:.1e}"
 
 
 def _simulated_lines(rows: Sequence[dict[str, str]]) -> Iterator[str]:
@@ -81,6 +88,13 @@ def _simulated_lines(rows: Sequence[dict[str, str]]) -> Iterator[str]:
     yield f"FPV of them, ml, median: {_interval(bootstrap([float(r['fpv_ml']) for r in positive], np.median), 1)}"
     yield f"FPV of {len(negative)} without, ml, median: {_interval(bootstrap(negative, np.median), 1)}"
     yield f"FPV of them, ml, mean: {_interval(bootstrap(negative), 1)}"
+    tissues: dict[str, float] = defaultdict(float)
+    for row in rows:
+        for part in filter(None, row["false_in"].split("; ")):
+            tissue, volume_ml = part.rsplit(" ", 1)
+            tissues[tissue] += float(volume_ml)
+    worst = sorted(tissues.items(), key=lambda item: -item[1])
+    yield "false volume, ml per body: " + ", ".join(f"{t} {v / len(rows):.1f}" for t, v in worst[:8])
     yield f"lesions above {LARGE_ML:g} ml found: {found} of {large} ({found / max(large, 1):.0%})"
 
 
