@@ -42,6 +42,12 @@ class Share:
     suv_limit: float | None
 
 
+def is_cold(case: PreparedCase) -> bool:
+    """Return whether the median SUV of a case's lesions is below 1.5, or it has none."""
+    suv = np.asarray(case.array[(PET_CHANNEL, *case.lesion.T)], dtype=np.float32)
+    return len(suv) == 0 or float(np.median(suv)) < COLD_SUV
+
+
 def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
     """Return a prepared case as a crop that patches are cut from, without the air that fills its blocks.
 
@@ -51,12 +57,10 @@ def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
     it would teach that warm blood is a lesion. The cold core of a hot lesion counts in full.
     """
     image = torch.from_numpy(np.array(case.array, dtype=np.float16))
-    suv = np.asarray(case.array[(PET_CHANNEL, *case.lesion.T)], dtype=np.float32)
-    is_cold = len(suv) == 0 or float(np.median(suv)) < COLD_SUV
     truth = torch.from_numpy(case.read_truth().astype(np.uint8))[None]
     part = (slice(None), *find_occupied_box(np.asarray(np.any(case.array, axis=0))))
     start = [p.start for p in part[1:]]
-    return RealCrop(image[part].to(device), truth[part].to(device), case.lesion.astype(np.int64) - start, is_cold)
+    return RealCrop(image[part].to(device), truth[part].to(device), case.lesion.astype(np.int64) - start, is_cold(case))
 
 
 class Mixture:

@@ -99,12 +99,16 @@ class Validation:
         return fmean(values) if values else math.nan
 
 
-def segment_prepared(case: PreparedCase, engine: NetworkEngine, recipe: Recipe) -> NDArray[np.bool_]:
-    """Return the mask of a prepared case: (X, Y, Z) bool."""
+def predict_prepared(case: PreparedCase, engine: NetworkEngine, recipe: Recipe) -> NDArray[np.float32]:
+    """Return the probability of lesion in a prepared case: (X, Y, Z). Nobody has clicked."""
     array = np.zeros((recipe.input_channels, *case.shape), dtype=np.float32)
     array[:IMAGE_CHANNELS] = case.array
-    chance = predict_probability(array, engine, make_one_fold(recipe))
-    return np.asarray(chance > 0.5)
+    return predict_probability(array, engine, make_one_fold(recipe))
+
+
+def segment_prepared(case: PreparedCase, engine: NetworkEngine, recipe: Recipe) -> NDArray[np.bool_]:
+    """Return the mask of a prepared case: (X, Y, Z) bool."""
+    return np.asarray(predict_prepared(case, engine, recipe) > 0.5)
 
 
 def measure_prepared(

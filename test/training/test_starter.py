@@ -14,6 +14,7 @@ import torch
 from training_phantoms import prepared_folder, small_network
 
 from autosegnet.model import network
+from autosegnet.model.recipe import Recipe
 from autosegnet.model.weights import open_weights
 from autosegnet_training import clock, starter
 from autosegnet_training.__main__ import main
@@ -24,6 +25,7 @@ from autosegnet_training.clock import PHASES, Phase, Plan
 from autosegnet_training.configuration import PRESETS
 from autosegnet_training.mixture import Mixture, Share, read_crop
 from autosegnet_training.pieces import split_folder
+from autosegnet_training.validation import NetworkEngine, segment_prepared
 from petct_simulator.bodies import make_body
 from petct_simulator.generator import BodyLibrary
 from petct_simulator.label_volume import LabelVolume, held_out_maps, pack
@@ -115,6 +117,20 @@ def test_a_blur_keeps_the_uptake_and_leaves_the_ct() -> None:
     assert float(blurred[0, 1].sum()) == pytest.approx(1.0, rel=1e-3)
     assert float(blurred[0, 1, 9, 8, 8] / blurred[0, 1, 8, 8, 8]) == pytest.approx(0.5, abs=0.01)
     assert torch.equal(blurred[0, 0], image[0, 0])
+
+
+def test_a_network_that_marks_too_little_gets_the_best_threshold() -> None:
+    """Its lesion's logit is SUV - 6: it misses a lesion of SUV 4.5 by 1.5. A cold one, missed by 4.8, has no say."""
+    net = torch.nn.Sequential(torch.nn.Conv3d(2, 2, 1))
+    with torch.no_grad():
+        net[0].weight.zero_()[1, 1] = 1.0
+        net[0].bias.copy_(torch.tensor([0.0, -6.0]))
+    recipe = Recipe(spacing_mm=(4.0, 4.0, 4.0), patch=(16, 16, 16), overlap=0.5)
+    engine = NetworkEngine(net.eval(), CPU)
+    assert starter.settle_threshold(net, [sarcoma(4.5), sarcoma(1.2)], engine, recipe) == 2.0
+    assert net[0].bias.tolist() == [0.0, -4.0]
+    assert starter.settle_threshold(net, [sarcoma(4.5)], engine, recipe) == 0.0
+    assert segment_prepared(sarcoma(4.5), engine, recipe).sum() == 64
 
 
 def test_the_last_patches_are_as_large_as_windows_of_inference() -> None:
