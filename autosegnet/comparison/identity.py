@@ -56,9 +56,9 @@ def _is_same_pet(baseline: Visit, followup: Visit) -> bool:
 
 def _check_order(baseline: Visit, followup: Visit, *, any_order: bool) -> list[str]:
     uid = baseline.read_header("StudyInstanceUID")
-    if (uid and uid == followup.read_header("StudyInstanceUID")) or _is_same_pet(baseline, followup):
-        return ["Baseline and follow-up are the same study."]
     days = count_days(baseline, followup)
+    if (uid and uid == followup.read_header("StudyInstanceUID")) or (not days and _is_same_pet(baseline, followup)):
+        return ["Baseline and follow-up are the same study."]
     if days is None or days >= 0:
         return ["Baseline and follow-up were made on the same day."] if days == 0 else []
     said = f"the follow-up was made {-days} days before the baseline"
