@@ -23,6 +23,7 @@ def _process_left_as_it_was() -> Iterator[None]:
     log = logging.getLogger("autosegnet")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     before = log.handlers[:], log.level, log.propagate
+    logging.getLogger().setLevel(logging.WARNING)  # a fixture of the module may have run a command before
     yield
     log.handlers, log.level, log.propagate = before
     for number, handler in handlers.items():
