@@ -120,17 +120,15 @@ def list_arguments(program: str, folder: Path, weights: Path) -> list[str]:
 
 def run_with_free_engine(program: str, argv: list[str]) -> dict[str, Any]:
     """Run the command line here; return the peak of this process's resident memory and the time."""
-    from autosegnet import __main__
-    from autosegnet.model import devices
+    from autosegnet import __main__, segmenter
     from autosegnet.runtime.exit import run_program
 
     start = time.perf_counter()
     sys.argv = [program, *argv]
-    devices.open_engine = lambda *_, **__: FreeEngine()
+    vars(segmenter)["open_engine"] = lambda *_, **__: FreeEngine()
     if program == "process":
         import process
 
-        vars(process)["open_engine"] = devices.open_engine
         code = run_program(process.main)
     else:
         code = run_program(__main__._run_command_line)

@@ -7,8 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autosegnet import __main__
-from autosegnet.model import devices
+from autosegnet import __main__, segmenter
 from autosegnet.runtime.exit import run_program
 
 
@@ -21,8 +20,8 @@ def growth_mib(folder: Path, *, cases: int, warm_up: int = 20) -> float:
     write_untrained_weights(folder / "weights", folds=1)
     job = Job.good(folder, folder / "weights")
     process = psutil.Process()
-    opened, argv = devices.open_engine, sys.argv
-    devices.open_engine = lambda *_, **__: ThresholdEngine()
+    opened, argv = segmenter.open_engine, sys.argv  # its own name: tests before this one have imported it
+    segmenter.open_engine = lambda *_, **__: ThresholdEngine()
     sys.argv = job.arguments("predict")
     sys.argv.insert(0, "autosegnet")
     before = 0
@@ -34,7 +33,7 @@ def growth_mib(folder: Path, *, cases: int, warm_up: int = 20) -> float:
                 before = process.memory_info().rss
             assert run_program(__main__._run_command_line) == 0
     finally:
-        devices.open_engine, sys.argv = opened, argv
+        segmenter.open_engine, sys.argv = opened, argv
     gc.collect()
     return (process.memory_info().rss - before) / cases / 2**20
 
