@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -88,30 +89,29 @@ def segment_study(
     chance, deviation = run_walk(walk, engine, recipe, shape=array.shape[1:], progress=progress)
     clock.end_lap("network")
     del array, walk  # it takes as much memory as the next steps need
-    whole = Grid.from_image(study.pet)
-    mask = _restore(chance, placement, whole, engine)
-    probability = None if maps == "none" else _restore_map(chance, placement, whole, engine)
-    uncertainty = None if deviation is None else _restore_map(deviation, placement, whole, engine)
+    restore = partial(_restore, placement=placement, whole=Grid.from_image(study.pet), engine=engine)
+    restore_map = partial(restore, on_device=restore_map_on_device, on_host=postprocess.restore_map)
+    mask = restore(chance, on_device=restore_on_device, on_host=postprocess.restore)
+    probability = None if maps == "none" else restore_map(chance)
+    uncertainty = None if deviation is None else restore_map(deviation)
     clock.end_lap("postprocess")
     log.info(", ".join(f"{step} {seconds:.1f} s" for step, seconds in clock.seconds.items()))
     return Segmentation(mask, clock.seconds, probability, uncertainty)
 
 
-def _restore(chance: VoxelData, placement: InputPlace, whole: Grid, engine: Engine) -> sitk.Image:
-    grids = {"grid": placement.grid, "region": placement.region, "whole": whole}
+def _restore(
+    values: VoxelData,
+    placement: InputPlace,
+    whole: Grid,
+    engine: Engine,
+    *,
+    on_device: Callable[[VoxelData, InputPlace, Grid], sitk.Image],
+    on_host: Callable[..., sitk.Image],
+) -> sitk.Image:
     return borrow_device(
         engine,
-        lambda device: restore_on_device(chance, placement, whole),
-        lambda: postprocess.restore(read_voxels(chance), **grids),
-    )
-
-
-def _restore_map(values: VoxelData, placement: InputPlace, whole: Grid, engine: Engine) -> sitk.Image:
-    grids = {"grid": placement.grid, "region": placement.region, "whole": whole}
-    return borrow_device(
-        engine,
-        lambda device: restore_map_on_device(values, placement, whole),
-        lambda: postprocess.restore_map(read_voxels(values), **grids),
+        lambda device: on_device(values, placement, whole),
+        lambda: on_host(read_voxels(values), grid=placement.grid, region=placement.region, whole=whole),
     )
 
 

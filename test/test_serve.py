@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from phantoms import THRESHOLD_RECIPE, phantom
-from threshold import ThresholdEngine
+from threshold import CountingEngine, ThresholdEngine
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.grandchallenge.job import parse_job
@@ -474,31 +474,25 @@ def test_clicks_correct_the_mask_and_a_server_keeps_the_study(tmp_path: Path, mo
     import process
     from autosegnet.grandchallenge.rounds import LastStudy
 
-    passes: list[int] = []
-
-    class Counting(ThresholdEngine):
-        def compute_logits(self, window: np.ndarray, fold: int) -> np.ndarray:
-            passes.append(fold)
-            return super().compute_logits(window, fold)
-
+    engine = CountingEngine()
     words = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--edition", "autopet4"]
     args = parse_job(prog="process.py", about=None, words=words)
-    segmenter = Segmenter.from_engine(lambda weights: Counting(), Weights(tmp_path, THRESHOLD_RECIPE))
+    segmenter = Segmenter.from_engine(lambda weights: engine, Weights(tmp_path, THRESHOLD_RECIPE))
     rounds: process.Rounds = LastStudy()
     mask = tmp_path / "out/images/tumor-lesion-segmentation/ct.mha"
     process.run_job(args, lambda: segmenter, rounds)
-    first, done = voxels(mask), len(passes)
+    first, done = voxels(mask), len(engine.passes)
     z, y, x = (int(at) for at in np.argwhere(first)[0])
     points = [{"point": [x, y, z], "name": "background"}, {"point": [24, 20, 18], "name": "tumor"}]
     (tmp_path / "in/lesion-clicks.json").write_text(json.dumps({"points": points}))
     process.run_job(args, lambda: segmenter, rounds)
     kept = voxels(mask)
-    assert len(passes) == done
+    assert len(engine.passes) == done
     assert (kept[z, y, x], kept[18, 20, 24]) == (0, 1)
     (result,) = json.loads((tmp_path / "out/results.json").read_text())
     assert result["clicks"] == {"tumor": 1, "background": 1}
     process.run_job(args, lambda: segmenter)  # as a program that runs once per job
-    assert len(passes) > done
+    assert len(engine.passes) > done
     np.testing.assert_array_equal(voxels(mask), kept)
     (tmp_path / "in/lesion-clicks.json").write_text('{"points": [{"point": [1, 2')
     process.run_job(args, lambda: segmenter, rounds)
@@ -514,22 +508,16 @@ def test_a_server_runs_the_network_on_a_study_that_differs_in_one_voxel_of_a_fil
     import process
     from autosegnet.grandchallenge.rounds import LastStudy
 
-    studies: list[int] = []
-
-    class Counting(ThresholdEngine):
-        def compute_logits(self, window: np.ndarray, fold: int) -> np.ndarray:
-            studies.append(fold)
-            return super().compute_logits(window, fold)
-
+    engine = CountingEngine()
     words = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--edition", "autopet4"]
     args = parse_job(prog="process.py", about=None, words=words)
-    segmenter = Segmenter.from_engine(lambda weights: Counting(), Weights(tmp_path, THRESHOLD_RECIPE))
+    segmenter = Segmenter.from_engine(lambda weights: engine, Weights(tmp_path, THRESHOLD_RECIPE))
     rounds: process.Rounds = LastStudy()
 
     def run() -> int:
-        before = len(studies)
+        before = len(engine.passes)
         process.run_job(args, lambda: segmenter, rounds)
-        return len(studies) - before
+        return len(engine.passes) - before
 
     provide(tmp_path / "in", moved=False)
     passes = run()

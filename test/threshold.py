@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,17 @@ class ThresholdEngine:
         assert window.flags.c_contiguous
         difference: NDArray[np.float32] = window[PET_CHANNEL] - np.float32(self.suv)
         return difference
+
+
+@dataclass(frozen=True)
+class CountingEngine(ThresholdEngine):
+    """A threshold that keeps the fold of every window it was given."""
+
+    passes: list[int] = field(default_factory=list)
+
+    def compute_logits(self, window: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        self.passes.append(fold)
+        return super().compute_logits(window, fold)
 
 
 class DeadlyEngine(ThresholdEngine):

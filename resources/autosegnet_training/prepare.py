@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import AutosegnetError, InputError, UsageError
-from autosegnet.geometry import Grid, view_voxels
+from autosegnet.geometry import Grid, resample_labels, view_voxels
 from autosegnet.io import probe_output, write_text
 from autosegnet.model.recipe import Recipe, format_recipe, parse_recipe
 from autosegnet.preprocess import prepare
@@ -162,13 +162,4 @@ def prepare_case(job: PrepareJob) -> None:
 
 def resample_truth(grid: Grid, truth: sitk.Image) -> NDArray[np.bool_]:
     """Return the truth on the network's grid: (X, Y, Z), by nearest neighbour, no lesion outside the mask."""
-    import SimpleITK as sitk
-
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetSize(grid.size)
-    resampler.SetOutputSpacing(grid.spacing_mm)
-    resampler.SetOutputOrigin(grid.origin_mm)
-    resampler.SetOutputDirection(grid.direction)
-    resampler.SetInterpolator(sitk.sitkNearestNeighbor)
-    resampler.SetDefaultPixelValue(0.0)
-    return np.array(view_voxels(resampler.Execute(truth)) != 0)
+    return np.array(view_voxels(resample_labels(truth, grid)) != 0)
