@@ -1,9 +1,10 @@
 """The cases with the lowest DSC: what was found and what was meant, in three planes.
 
-    python -m benchmarks.worst_cases --weights weights --table docs/evidence/results_sts.csv --cases cases.csv
+    python -m benchmarks.worst_cases --weights weights --table docs/evidence/judged_real.csv --cases cases.csv \
+        --output worst.png
 
-`--table` is `cross_validation.csv` of `autosegnet-train cross-validate` for the same folds: each case is segmented by
-the fold that never saw it. The planes are those through the slice in which most voxels are wrong. Without `--with-pet`
+`--table` is the output of `python -m benchmarks.judge real` for the same folds: each case is segmented by the fold that
+never saw it. The planes are those through the slice in which most voxels are wrong. Without `--with-pet`
 outlines alone are drawn, so that the picture holds no patient's image.
 """
 
@@ -33,9 +34,9 @@ _PLANES = ("axial", "coronal", "sagittal")  # of a (z, y, x) array in the patien
 
 
 def list_lowest(table: Path, number: int) -> list[tuple[str, int]]:
-    """Return the names and folds of the network's cases of lowest DSC, the lowest first."""
+    """Return the names and folds of the boxes of lowest DSC, the lowest first."""
     with table.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["method"] == "network"]
+        rows = [row for row in csv.DictReader(file) if row["view"] == "box"]
     rows.sort(key=lambda row: float(row["dsc"]))
     return [(row["case"], int(row["fold"])) for row in rows[:number]]
 
