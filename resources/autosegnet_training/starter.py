@@ -29,7 +29,7 @@ from autosegnet.errors import InputError, UsageError
 from autosegnet.io import write_bytes, write_text
 from autosegnet.model.network import Storage, build_network, make_network, read_pth, read_safetensors
 from autosegnet.model.recipe import Recipe
-from autosegnet.model.weights import import_folds
+from autosegnet.model.weights import import_folds, open_weights
 from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_prepared
 from autosegnet_training.cases import FOLDS, split_fold
 from autosegnet_training.clock import PHASES, Phase, Plan, train_by_the_clock
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     """Train what is not trained yet, and export the folds.
 
     Raises:
-        UsageError: no time, no such device, or another run in the folder.
+        UsageError: no time, no such device, another run in the folder, or too few folds to start from.
         InputError: label volumes or cases that cannot be read, or a body that is kept for judging.
     """
     if args.minutes <= 0:
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> None:
     inputs = read_inputs(args)
     _write_or_check(args, inputs)
     if args.initial is not None and args.initial.is_dir():
-        share, starts = 0.0, [args.initial / f"fold_{fold}.safetensors" for fold in range(FOLDS)]
+        share, starts = 0.0, _list_folds(args.initial)
     else:
         common = train_common(inputs, COMMON_SHARE * args.minutes, initial=args.initial)
         share, starts = COMMON_SHARE, [common] * FOLDS
@@ -129,6 +129,13 @@ def run(args: argparse.Namespace) -> None:
     weights = export(inputs, [measure_fold(inputs, fold) for fold in range(FOLDS)], minutes=args.minutes)
     pieces = split_folder(weights, args.output / "pieces", args.pieces_mib) if args.pieces_mib else []
     sys.stdout.write(f"{FOLDS} folds in {weights}" + (f", {len(pieces)} pieces beside it" if pieces else "") + "\n")
+
+
+def _list_folds(folder: Path) -> list[Path]:
+    weights = open_weights(folder)
+    if len(weights.recipe.folds) != FOLDS:
+        raise UsageError(f"--initial {folder} holds {len(weights.recipe.folds)} folds; expected {FOLDS}")
+    return [weights.find_path(fold) for fold in weights.recipe.folds]
 
 
 def read_inputs(args: argparse.Namespace) -> Inputs:

@@ -14,7 +14,7 @@ import torch
 from training_phantoms import prepared_folder, small_network
 
 from autosegnet.model import network
-from autosegnet.model.recipe import Recipe
+from autosegnet.model.recipe import Recipe, format_recipe
 from autosegnet.model.weights import open_weights
 from autosegnet_training import clock, starter
 from autosegnet_training.__main__ import main
@@ -210,7 +210,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("small")
-def test_label_volumes_and_real_crops_become_five_folds(labels: Path, real: Path, tmp_path: Path) -> None:
+def test_label_volumes_and_real_crops_become_five_folds(labels: Path, real: Path, tmp_path: Path, capsys) -> None:
     arguments = ["starter", "--labels", str(labels), "--real", str(real), "--output", str(tmp_path), *ARGUMENTS]
     assert main(arguments) == 0
     weights = open_weights(tmp_path / "weights")
@@ -228,10 +228,16 @@ def test_label_volumes_and_real_crops_become_five_folds(labels: Path, real: Path
         assert not (tmp_path / "apart" / "weights").exists()
         assert main([*apart, "--folds", *folds]) == 0
     assert (tmp_path / "apart" / "weights" / "recipe.json").exists()
-    # Folds may go on from folds of the same split, without a common network.
+    # Folds may go on from folds of the same split, whatever their files are called, without a common network.
+    recipe = tmp_path / "weights" / "recipe.json"
+    (tmp_path / "weights" / "fold_2.safetensors").rename(tmp_path / "weights" / "third.safetensors")
+    recipe.write_text(recipe.read_text().replace("fold_2.safetensors", "third.safetensors"))
     more = [*arguments[:5], "--output", str(tmp_path / "more"), *ARGUMENTS, "--initial", str(tmp_path / "weights")]
     assert main(more) == 0
     assert not (tmp_path / "more" / "common.pt").exists()
+    recipe.write_text(format_recipe(replace(weights.recipe, folds=weights.recipe.folds[:2])))
+    assert main([*apart[:5], "--output", str(tmp_path / "few"), *apart[7:]]) == 2
+    assert "holds 2 folds; expected 5" in capsys.readouterr().err
 
 
 def test_another_run_in_the_folder_is_refused(labels: Path, real: Path, tmp_path: Path, capsys) -> None:
