@@ -215,7 +215,7 @@ def train_common(inputs: Inputs, minutes: float, *, initial: Path | None) -> Pat
         torch.manual_seed(inputs.configuration.seed)
         network = build_network() if initial is None else read_network(initial)
         _train(inputs, network, "common", minutes, rate=COMMON_RATE, cases=[])
-        _write_network(network, path)
+        write_network(network, path)
     return path
 
 
@@ -232,8 +232,8 @@ def train_starter_fold(inputs: Inputs, fold: int, minutes: float, *, initial: Pa
         training, _ = split_fold(inputs.prepared.cases, fold)
         cases = [load(inputs.prepared.folder, case.name) for case in training]
         _train(inputs, network, f"fold_{fold}", minutes, rate=FOLD_RATE, cases=cases)
-        settle_threshold(network, cases, make_engine(network, inputs), make_recipe(inputs))
-        _write_network(network, path)
+        settle_threshold(network, cases, make_engine(network, inputs.device), make_recipe(inputs))
+        write_network(network, path)
 
 
 def settle_threshold(network: nn.Module, cases: Sequence[PreparedCase], engine: NetworkEngine, recipe: Recipe) -> float:
@@ -268,7 +268,7 @@ def measure_fold(inputs: Inputs, fold: int) -> float:
     network = read_network(fold_path(inputs, fold)).to(inputs.device)
     _, validation = split_fold(inputs.prepared.cases, fold)
     cases = [load(inputs.prepared.folder, case.name) for case in validation]
-    score = measure_dice(network, cases, inputs)
+    score = measure_dice(cases, make_engine(network, inputs.device), make_recipe(inputs))
     log.info("fold_%d: mean Dice %.3f of %d validation cases, on the working grid", fold, score, len(cases))
     return score
 
@@ -327,15 +327,15 @@ def read_network(path: Path) -> nn.Module:
     return make_network(read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path), where=str(path))
 
 
-def _write_network(network: nn.Module, path: Path) -> None:
+def write_network(network: nn.Module, path: Path) -> None:
+    """Write the state dict of a network, as `read_network` reads it."""
     buffer = io.BytesIO()
     torch.save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, buffer)
     write_bytes(buffer.getvalue(), path)
 
 
-def measure_dice(network: nn.Module, cases: Sequence[PreparedCase], inputs: Inputs) -> float:
+def measure_dice(cases: Sequence[PreparedCase], engine: NetworkEngine, recipe: Recipe) -> float:
     """Return the mean Dice of cases with lesions, by inference's sliding window on the working grid."""
-    engine, recipe = make_engine(network, inputs), make_recipe(inputs)
     scores = []
     for case in cases:
         truth = case.read_truth()
@@ -344,9 +344,9 @@ def measure_dice(network: nn.Module, cases: Sequence[PreparedCase], inputs: Inpu
     return sum(scores) / max(len(scores), 1)
 
 
-def make_engine(network: nn.Module, inputs: Inputs) -> NetworkEngine:
+def make_engine(network: nn.Module, device: torch.device) -> NetworkEngine:
     """Return the engine of one network, which is put into evaluation mode."""
-    return NetworkEngine(network.eval(), inputs.device, choose_dtype(inputs.device))
+    return NetworkEngine(network.eval(), device, choose_dtype(device))
 
 
 def compute_dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
