@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from autosegnet.model.weights import open_weights
+
 ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = "autosegnet/bundled_weights/"
 
 
 @pytest.fixture(scope="module")
@@ -20,20 +23,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def place_in_wheel(path: str) -> str:
-    if path.startswith("weights/"):
-        return "autosegnet/bundled_weights/" + path.removeprefix("weights/")
-    return path.removeprefix("resources/")
-
-
 def test_the_wheel_holds_the_folds_and_what_is_read_at_run_time(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = subprocess.run(
-        ["git", "ls-files", "autosegnet", "resources/autosegnet_training", "resources/petct_simulator", "weights"],
+        ["git", "ls-files", "autosegnet", "resources/autosegnet_training", "resources/petct_simulator"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
-    expected = {place_in_wheel(path) for path in tracked if (ROOT / path).is_file()}
+    expected = {path.removeprefix("resources/") for path in tracked if (ROOT / path).is_file()}
     assert expected <= names
+    folds = {fold.file for fold in open_weights(ROOT / "weights").recipe.folds}
+    bundled = {name.removeprefix(WEIGHTS) for name in names if name.startswith(WEIGHTS)}
+    assert bundled == {"README.md", "recipe.json", *folds}
 
 
 def test_the_installed_wheel_segments(wheel: Path, tmp_path: Path) -> None:
