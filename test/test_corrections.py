@@ -147,6 +147,21 @@ def test_a_background_click_at_the_rim_moves_the_border_only(study: Study) -> No
     assert view_voxels(corrected).sum() > 0.9 * before.sum()
 
 
+def test_a_background_click_on_a_hot_rim_leaves_the_lesion(study: Study) -> None:
+    chance = chance_of(study)
+    lesion = view_voxels(chance) > 0.5
+    row = np.flatnonzero(lesion[LARGE[2], LARGE[1]])
+    rim = (int(row[-1]), LARGE[1], LARGE[2])
+    suv = np.array(view_voxels(study.pet))
+    near = np.linalg.norm(np.indices(suv.shape).T - rim[::-1], axis=-1).T < 2.5
+    suv[near & lesion] = 1.5 * suv[lesion].max()
+    hot = Study(make_image(suv, Grid.from_image(study.pet)), study.ct)
+    corrected = correct_mask(chance, hot, Clicks((), (rim,)))
+    assert at(corrected, rim) == 0
+    assert at(corrected, LARGE) == 1
+    assert view_voxels(corrected).sum() > 0.7 * lesion.sum()
+
+
 def test_a_tumour_click_keeps_its_side_of_a_lesion(study: Study) -> None:
     """Both in one component: a bridge joins the lesions."""
     chance = np.array(view_voxels(chance_of(study)))

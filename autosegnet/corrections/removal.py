@@ -12,8 +12,10 @@ from autosegnet.lesions import label_lesions
 
 _OF_PEAK = 0.41  # of SUVmax: the usual outline of a hot spot (EANM procedure guidelines for FDG, 2015)
 _LEAST_HOT_SPOT_ML = 0.5
-_HOT = 0.75  # of SUVmax: a click this hot means the hot spot (chosen, like the next, with benchmarks/clicks.py)
-_DEEP = 0.75  # of the largest depth below the border: a click this deep means the whole
+# Chosen with benchmarks/clicks.py:
+_DEEP = 0.75  # of the largest depth below the border: a click this deep means the hot spot
+_INNER = 0.5  # of the same: so does one this deep, if it is hot; the hottest voxels of a tumour often lie at its rim
+_HOT = 0.75  # of SUVmax
 
 
 def find_removed(
@@ -27,9 +29,9 @@ def find_removed(
 ) -> NDArray[np.bool_]:
     """Return the part of one lesion that its background clicks take away.
 
-    A click in the middle of a lesion, or on its hottest part, takes the hot spot that it lies in, which usually is all
-    of the lesion. Any other click moves the border: round it, voxels that the folds find no more likely go. What is
-    nearer to a tumour click stays.
+    A click in the middle of a lesion takes the hot spot that it lies in, which usually is all of the lesion. On its
+    hottest part, a click half as deep as the deepest voxel is enough. Any other click moves the border: round it,
+    voxels that the folds find no more likely go. What is nearer to a tumour click stays.
 
     Args:
         lesion: (z, y, x), one connected component.
@@ -43,8 +45,9 @@ def find_removed(
 
     depth_mm = ndimage.distance_transform_edt(np.pad(lesion, 1), spacing_mm)[1:-1, 1:-1, 1:-1]
     at_clicks = tuple(background.T)
-    is_central = depth_mm[at_clicks] >= _DEEP * depth_mm.max()
-    is_central |= suv[at_clicks] >= _HOT * float(suv[lesion].max())
+    depth = depth_mm[at_clicks] / depth_mm.max()
+    is_hot = suv[at_clicks] >= _HOT * float(suv[lesion].max())
+    is_central = (depth >= _DEEP) | (is_hot & (depth >= _INNER))
     removed = np.zeros_like(lesion)
     if is_central.any():
         removed |= _find_spots(lesion, suv, depth_mm, background[is_central], spacing_mm)
