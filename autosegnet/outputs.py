@@ -33,7 +33,7 @@ def describe_origin(loaded: LoadedStudy, engine: Engine, weights: Weights, warni
 
     return Provenance(
         software=f"autosegnet {__version__}",
-        engine=engine.name + (", fast mode" if weights.recipe.passes == "slabs" else ""),
+        engine=engine.name + weights.recipe.mode,
         weights=digest(weights),
         description=escape(weights.recipe.description),
         suv=describe_suv(loaded),

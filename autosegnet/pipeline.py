@@ -16,6 +16,7 @@ from autosegnet.model.accumulator import VoxelData
 from autosegnet.model.engine import Engine
 from autosegnet.model.lending import borrow_device, read_voxels
 from autosegnet.model.recipe import Recipe
+from autosegnet.model.sliding_window import Outline
 from autosegnet.on_device import fill_on_device, restore_map_on_device, restore_on_device
 from autosegnet.preprocess import InputPlace
 from autosegnet.study import Study
@@ -85,8 +86,9 @@ def segment_study(
         _format_times(recipe.spacing_mm),
     )
 
-    walk = partial(_walk, array, maps)
-    chance, deviation = run_walk(walk, engine, recipe, shape=array.shape[1:], progress=progress)
+    walk = partial(_walk, array, placement.outline, maps)
+    count = partial(sliding_window.count_voxels, shape=array.shape[1:], outline=placement.outline)
+    chance, deviation = run_walk(walk, engine, recipe, count=count, progress=progress)
     clock.end_lap("network")
     del array, walk  # it takes as much memory as the next steps need
     restore = partial(_restore, placement=placement, whole=Grid.from_image(study.pet), engine=engine)
@@ -116,11 +118,19 @@ def _restore(
 
 
 def _walk(
-    array: VoxelData, maps: Maps, engine: Engine, recipe: Recipe, *, progress: sliding_window.PassProgress
+    array: VoxelData,
+    outline: Outline | None,
+    maps: Maps,
+    engine: Engine,
+    recipe: Recipe,
+    *,
+    progress: sliding_window.PassProgress,
 ) -> tuple[VoxelData, VoxelData | None]:
     if maps == "probability and uncertainty":
-        return sliding_window.predict_probability_and_disagreement(array, engine, recipe, progress=progress)
-    return sliding_window.predict_probability(array, engine, recipe, progress=progress), None
+        return sliding_window.predict_probability_and_disagreement(
+            array, engine, recipe, outline=outline, progress=progress
+        )
+    return sliding_window.predict_probability(array, engine, recipe, outline=outline, progress=progress), None
 
 
 def _format_times(values: tuple[float, ...]) -> str:

@@ -26,6 +26,7 @@ from autosegnet.geometry import (
 )
 from autosegnet.model.click_channels import draw_clicks
 from autosegnet.model.recipe import BLOCK, CT_CHANNEL, IMAGE_CHANNELS, PET_CHANNEL, Anchor, Recipe
+from autosegnet.model.sliding_window import Outline
 from autosegnet.study import AIR_HU, Study
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _TISSUE_HU = -500.0  # half-way from air to soft tissue; the lungs are enclosed 
 _LIVING_SUV = 0.25  # mean of a limb is above (fat 0.3, muscle 0.8); tables and pads carry no tracer
 _UPTAKE_SUV = 1.0  # beyond a truncated CT, only uptake shows where the patient is
 _MARGIN_MM = 8.0  # mm beyond the skin, where there is only the PET's blur
+_AROUND_MM = _MARGIN_MM + _COARSE_MM  # a coarse voxel represents its surroundings up to the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,13 @@ class InputPlace:
         measured: the network's grid of the region: axes (Superior, Anterior, Right), so that an image on it has
             (X, Y, Z) as its array.
         grid: of the input: `measured`, or on a lattice `measured` extended to whole blocks, with air there.
+        outline: of the body on `grid`, if the recipe passes over layers and a body was found.
     """
 
     region: Grid
     measured: Grid
     grid: Grid
+    outline: Outline | None = None
 
     @property
     def inside(self) -> tuple[slice, slice, slice]:
@@ -87,13 +91,12 @@ def prepare(study: Study, recipe: Recipe, clicks: Clicks | None = None) -> Prepa
 
 def find_placement(study: Study, recipe: Recipe) -> InputPlace:
     """Find where the network's input of a study lies."""
-    if recipe.crop == "body":
-        region = find_body_region(study, anchor=recipe.anchor)
-    else:
-        region = _find_foreground_region(study, recipe.ct_window_hu[0])
+    body = _find_body(study, recipe.anchor) if recipe.crop == "body" else None
+    region = body.region if body else _find_foreground_region(study, recipe.ct_window_hu[0])
     measured = _anchor_grid(region, spacing_mm=recipe.spacing_mm, anchor=recipe.anchor)
     grid = extend_to_blocks(measured, block=BLOCK) if recipe.anchor == "lattice" else measured
-    return InputPlace(region, measured, grid)
+    outline = _find_outline(body, grid) if body and recipe.passes == "layers" else None
+    return InputPlace(region, measured, grid, outline)
 
 
 def fill(study: Study, placement: InputPlace, recipe: Recipe, clicks: Clicks | None = None) -> NDArray[np.float32]:
@@ -199,6 +202,19 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
 
     Source: paper, section 2.2 (iii), whose rule is not given.
     """
+    return _find_body(study, anchor).region
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """The patient on a coarse grid, and the part of the PET's grid that holds them; no voxels if none were found."""
+
+    region: Grid
+    sampled: Grid
+    voxels: NDArray[np.bool_] | None
+
+
+def _find_body(study: Study, anchor: Anchor) -> _Body:
     from scipy import ndimage
 
     whole = Grid.from_image(study.pet) if anchor == "region" else _find_measured_region(study.pet)
@@ -209,7 +225,7 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
     box = find_occupied_box(tissue | uptake)  # outside of it there is neither tissue nor uptake
     labels, count = ndimage.label(ndimage.binary_opening(tissue[box]))
     if count == 0:
-        return whole
+        return _Body(whole, coarse, None)
     sizes = np.bincount(labels.ravel())
     mean_suv = np.bincount(labels.ravel(), weights=suv[box].ravel()) / np.maximum(sizes, 1)
     kept = mean_suv > _LIVING_SUV
@@ -219,8 +235,28 @@ def find_body_region(study: Study, *, anchor: Anchor = "region") -> Grid:
     # The opening separates a table from the patient, but also removes parts as thin as a finger.
     body |= uptake[box] & ndimage.binary_propagation(kept[labels], mask=tissue[box])
     z, y, x = ((part.start, part.stop) for part in box)
-    # A coarse voxel represents its surroundings up to the next one.
-    return _find_bounding_region(whole, body, coarse.crop((x, y, z)), margin_mm=_MARGIN_MM + _COARSE_MM)
+    sampled = coarse.crop((x, y, z))
+    return _Body(_find_bounding_region(whole, body, sampled, margin_mm=_AROUND_MM), sampled, body)
+
+
+def _find_outline(body: _Body, grid: Grid) -> Outline | None:
+    """Return where the body and its margin lie in each plane of the network's grid, parallel to the coarse one."""
+    if body.voxels is None:
+        return None
+    outline = np.zeros((grid.shape[2], 2, 2), dtype=np.int64)
+    outline[:, :, 0] = grid.shape[:2]
+    first = np.array(grid.find_index(body.sampled.find_position_mm((0, 0, 0))))[::-1]
+    step = np.array(body.sampled.spacing_mm)[::-1] / grid.spacing_mm[::-1]
+    margin = _AROUND_MM / np.array(grid.spacing_mm)[::-1]
+    for coarse_z in np.flatnonzero(body.voxels.any(axis=(0, 1))).tolist():
+        x, y, _ = find_occupied_box(body.voxels[:, :, coarse_z, None])
+        lowest, highest = np.array([(x.start, y.start, coarse_z), (x.stop - 1, y.stop - 1, coarse_z)])
+        begins = np.clip(np.floor(first + lowest * step - margin).astype(int), 0, grid.shape)
+        ends = np.clip(np.ceil(first + highest * step + margin).astype(int) + 1, 0, grid.shape)
+        planes = outline[begins[2] : ends[2]]
+        planes[..., 0] = np.minimum(planes[..., 0], begins[:2])
+        planes[..., 1] = np.maximum(planes[..., 1], ends[:2])
+    return outline
 
 
 def _find_measured_region(pet: sitk.Image) -> Grid:

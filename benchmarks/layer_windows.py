@@ -6,8 +6,9 @@
 DIR holds label volumes (`autosegnet-train label-volumes`). Windows are those of the crop to the body; "left" are those
 if each layer of windows, along z, is cropped to the body in it. Both crops leave a margin of 14 mm.
 
-With `--weights`, both are run with the first fold on the paper's grid, on studies simulated around the longest organ
-maps, and their masks compared. Windows of a cropped layer start elsewhere, so the mask is another one.
+With `--weights`, all windows, layers and the fast mode are run with the first fold, on studies simulated around the
+longest organ maps: on the paper's grid, and on the folds' own with windows as wide. Dice is with the mask of all
+windows.
 """
 
 from __future__ import annotations
@@ -15,22 +16,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
 from math import ceil, floor, prod
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
-from autosegnet.geometry import find_occupied_box, make_image, resample_labels, view_voxels
+from autosegnet.geometry import find_occupied_box, make_image
 from autosegnet.io import write_text
-from autosegnet.model.accumulator import Window
-from autosegnet.model.engine import Engine
 from autosegnet.model.openvino_engine import OpenvinoEngine
 from autosegnet.model.recipe import Recipe
-from autosegnet.model.sliding_window import find_window_starts, predict_probability
+from autosegnet.model.sliding_window import count_voxels, find_window_starts, predict_probability
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet.preprocess import fill, find_placement
 from autosegnet.study import Study
@@ -63,14 +61,6 @@ def count_windows(volume: LabelVolume) -> tuple[int, int]:
     return len(x) * len(y) * len(z), left
 
 
-def _place_windows(low: int, high: int) -> tuple[int, ...]:
-    """Return where windows start over voxels; one that is longer has them in its middle, as in the sliding window."""
-    length = high - low
-    if length < _PATCH:
-        return (low - (_PATCH - length) // 2,)
-    return tuple(low + start for start in find_window_starts(length, patch=_PATCH, overlap=_OVERLAP))
-
-
 def _measure_length_mm(path: Path) -> float:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -84,54 +74,29 @@ def _list_starts(extent_mm: float) -> tuple[int, ...]:
     return find_window_starts(length, patch=_PATCH, overlap=_OVERLAP)
 
 
-def compare_masks(path: Path, weights: Weights) -> str:
-    """Return a line on one simulated study: windows, Dice between the masks, seconds of the network."""
+def compare_masks(path: Path, weights: Weights) -> Iterator[str]:
+    """Yield lines on one simulated study, on the paper's grid and on the folds' own with windows as wide."""
     made = simulate_study(0, anatomy=from_file(path), protocol=Protocol((2.036, 2.036, 3.0), None, "lymphoma"))
     study = Study(make_image(made.suv, made.grid), make_image(made.ct.astype(np.float32), made.grid))
-    recipe = Recipe(folds=weights.recipe.folds[:1])
-    placement = find_placement(study, recipe)
-    array = fill(study, placement, recipe)
-    outline = make_image((~np.isin(made.tissue, _NO_BODY)).astype(np.uint8), made.grid)
-    body = view_voxels(resample_labels(outline, placement.grid)) > 0
-    engine = OpenvinoEngine.from_weights(replace(weights, recipe=recipe))
-    begun = time.perf_counter()
-    exact = predict_probability(array, engine, recipe) > 0.5
-    middle = time.perf_counter()
-    layered, run, of = predict_by_layers(array, body, engine, recipe)
-    end = time.perf_counter()
-    overlap = 2 * int((exact & layered).sum()) / max(int(exact.sum()) + int(layered.sum()), 1)
-    return f"| {path.name} | {of} | {run} | {overlap:.4f} | {middle - begun:.1f} | {end - middle:.1f} |\n"
-
-
-def predict_by_layers(
-    array: NDArray[np.float32], body: NDArray[np.bool_], engine: Engine, recipe: Recipe
-) -> tuple[NDArray[np.bool_], int, int]:
-    """Return the mask by the first fold if each layer is cropped to the body in it, the windows run, and all windows.
-
-    Args:
-        array: (2, X, Y, Z), the network's input.
-        body: (X, Y, Z).
-        engine: its first fold runs.
-        recipe: of the fold.
-    """
-    logits = np.zeros(array.shape[1:], dtype=np.float32)
-    margin = round(_MARGIN_MM / _VOXEL_MM)
-    of, run = prod(len(_place_windows(0, n)) for n in array.shape[1:]), 0
-    for z in _place_windows(0, array.shape[3]):
-        across = find_occupied_box(body[:, :, max(0, z) : z + _PATCH])[:2]
-        bounds = [
-            (max(0, part.start - margin), min(n, part.stop + margin))
-            for part, n in zip(across, array.shape[1:], strict=False)
+    folds = weights.recipe.folds[:1]
+    wide = round(_PATCH * _VOXEL_MM / weights.recipe.spacing_mm[0])
+    own = replace(weights.recipe, folds=folds, patch=(wide, wide, wide))
+    for recipe in (Recipe(folds=folds), own):
+        engine = OpenvinoEngine.from_weights(replace(weights, recipe=recipe))
+        layered = replace(recipe, passes="layers")
+        placement = find_placement(study, layered)
+        array = fill(study, placement, recipe)
+        masks, seconds = [], []
+        for mode in (recipe, layered, replace(recipe, passes="slabs")):
+            begun = time.perf_counter()
+            masks.append(predict_probability(array, engine, mode, outline=placement.outline) > 0.5)
+            seconds.append(f"{time.perf_counter() - begun:.1f}")
+        counts = [
+            count_voxels(mode, array.shape[1:], placement.outline) // prod(mode.patch) for mode in (recipe, layered)
         ]
-        starts = [_place_windows(low, high) for low, high in bounds]
-        for x, y in product(*starts):
-            window = Window((x, y, z), recipe.patch)
-            of_study, of_window = window.clip(array.shape[1:])
-            patch = np.zeros((len(array), *recipe.patch), dtype=np.float32)
-            patch[(slice(None), *of_window)] = array[(slice(None), *of_study)]
-            logits[of_study] += engine.compute_logits(patch, 0)[of_window]
-            run += 1
-    return logits > 0, run, of
+        overlaps = [f"{2 * (masks[0] & mask).sum() / (masks[0].sum() + mask.sum()):.4f}" for mask in masks[1:]]
+        grid = f"{recipe.spacing_mm[0]:g} mm"
+        yield f"| {path.name[:14]} | {grid} | {' | '.join([*map(str, counts), *overlaps, *seconds])} |\n"
 
 
 def main() -> None:
@@ -146,10 +111,11 @@ def main() -> None:
     if args.weights:
         longest = sorted(args.organ_maps.glob("*.nii.gz"), key=_measure_length_mm)[-args.number :]
         sys.stdout.write(
-            "| map | windows | left | Dice with all | all, s | left, s |\n|---|---:|---:|---:|---:|---:|\n"
+            "| map | voxels | windows | by layers | Dice: layers | Dice: fast | s | layers, s | fast, s |\n"
         )
+        sys.stdout.write("|---|---|---:|---:|---:|---:|---:|---:|---:|\n")
         for path in longest:
-            sys.stdout.write(compare_masks(path, open_weights(args.weights)))
+            sys.stdout.writelines(compare_masks(path, open_weights(args.weights)))
             sys.stdout.flush()
         return
     if args.folder is None:

@@ -25,7 +25,7 @@ from autosegnet.model.devices import open_engine
 from autosegnet.model.folded import fold_batch_norm
 from autosegnet.model.network import build_network
 from autosegnet.model.out_of_memory import FallbackEngine
-from autosegnet.model.recipe import Recipe
+from autosegnet.model.recipe import LastStep, Recipe
 from autosegnet.model.sliding_window import predict_probability
 from autosegnet.model.torch_engine import TorchEngine
 from autosegnet.model.weights import Weights
@@ -329,6 +329,20 @@ def test_both_logits_are_summed_if_the_last_step_needs_them(tiny_weights: Weight
     background, lesion = 1 / (1 + np.exp(-reference.astype(np.float64)))
     found = predict_probability(WINDOW, engine, recipe)
     np.testing.assert_allclose(found, (1 + lesion - background) / 2, atol=1e-3)
+
+
+@pytest.mark.parametrize("last_step", ["softmax", "two_sigmoids"])
+def test_layers_are_the_same_on_a_gpu(tiny_weights: Weights, last_step: LastStep) -> None:
+    recipe = replace(tiny_weights.recipe, last_step=last_step, passes="layers", patch=(32, 32, 32))
+    weights = replace(tiny_weights, recipe=recipe)
+    array = np.random.default_rng(3).random((2, 80, 48, 64), dtype=np.float32)
+    outline = np.array([[(0, 80), (0, 48)] if z > 48 else [(20, 40), (10, 30)] for z in range(64)])
+    expected = predict_probability(array, open_engine(weights, device="cpu"), recipe, outline=outline)
+    on_torch = TorchEngine(weights, device="cpu", dtype=torch.float32)
+    found = predict_probability(array, on_torch, recipe, outline=outline)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_array_equal(found == 0, expected == 0)
+    assert (found == 0).any()
 
 
 @pytest.mark.parametrize(("most_voxels", "calls"), [(1, 9 * [1]), (4 * 32**3, [1, 4, 4]), (100 * 32**3, [1, 8])])

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,9 +12,16 @@ from threshold import ThresholdEngine
 
 from autosegnet.errors import WeightsError
 from autosegnet.model import sliding_window
+from autosegnet.model.accumulator import HostAccumulator
 from autosegnet.model.devices import open_engine
 from autosegnet.model.recipe import Fold, Recipe
-from autosegnet.model.sliding_window import count_voxels, find_window_starts, fit_window, predict_probability
+from autosegnet.model.sliding_window import (
+    Outline,
+    count_voxels,
+    find_window_starts,
+    fit_window,
+    predict_probability,
+)
 
 
 @given(st.integers(1, 400), st.integers(1, 200), st.floats(0, 0.9))
@@ -118,6 +126,64 @@ def test_the_fast_mode_is_exact_for_a_network_that_looks_at_one_voxel() -> None:
     np.testing.assert_allclose(windows, slabs, atol=1e-6)
 
 
+def cylinder_outline(shape: tuple[int, int, int], *, wide: int, narrow: int) -> Outline:
+    """Return the outline of a body in the middle: wide in the upper half along z, narrow in the lower."""
+    outline = np.empty((shape[2], 2, 2), dtype=np.int64)
+    for z in range(shape[2]):
+        width = wide if z >= shape[2] // 2 else narrow
+        outline[z] = [((n - width) // 2, (n + width) // 2) for n in shape[:2]]
+    return outline
+
+
+@pytest.mark.parametrize("anchor", ["region", "lattice"])
+@pytest.mark.parametrize("shape", [(80, 64, 96), (50, 90, 70), (30, 30, 100)])
+def test_layers_are_exact_inside_the_body_and_empty_far_outside(
+    shape: tuple[int, int, int], anchor: Literal["region", "lattice"]
+) -> None:
+    array = np.random.default_rng(1).random((2, *shape), dtype=np.float32) * 8
+    recipe = replace(THRESHOLD_RECIPE, patch=(32, 32, 32), anchor=anchor)
+    outline = cylinder_outline(shape, wide=min(shape[:2]), narrow=8)
+    windows = predict_probability(array, ThresholdEngine(), recipe)
+    layers = predict_probability(array, ThresholdEngine(), replace(recipe, passes="layers"), outline=outline)
+    inside = np.zeros(shape, dtype=bool)
+    for z, ((x0, x1), (y0, y1)) in enumerate(outline.tolist()):
+        inside[x0:x1, y0:y1, z] = True
+    np.testing.assert_allclose(layers[inside], windows[inside], atol=1e-6)
+    np.testing.assert_allclose(layers[layers != 0], windows[layers != 0], atol=1e-6)
+    if min(shape[:2]) > 60:
+        assert not layers[:16, :, 0].any()
+
+
+def test_layers_count_only_the_windows_of_each_layer() -> None:
+    recipe = replace(THRESHOLD_RECIPE, patch=(32, 32, 32), overlap=0.0)
+    layered, shape = replace(recipe, passes="layers"), (96, 96, 96)
+    outline = cylinder_outline(shape, wide=96, narrow=8)
+    outline[:32] = [[96, 0], [96, 0]]  # no body at all
+    assert count_voxels(recipe, shape, outline) == 27 * 32**3
+    assert count_voxels(layered, shape, outline) == (0 + 9 + 9) * 32**3
+    assert count_voxels(layered, shape) == 27 * 32**3  # without an outline, they are windows
+    outline[32:64] = [[40, 60], [40, 60]]
+    seen: list[tuple[int, int]] = []
+    array = np.ones((2, *shape), dtype=np.float32)
+    predict_probability(
+        array, ThresholdEngine(), layered, outline=outline, progress=lambda done, of: seen.append((done, of))
+    )
+    assert seen[-1] == (10, 10)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_where_no_window_lies_there_is_no_lesion(channels: int) -> None:
+    ones, half = np.ones(4, np.float32), np.array([1, 1, 0, 0], np.float32)
+    parts = [(ones, ones, half), (half, ones, ones - half)]
+    shape = (*((2,) if channels == 2 else ()), 4, 4, 4)
+    sums = np.zeros(shape, np.float32)
+    (sums if channels == 1 else sums[1])[:] = 3.0
+    (found,) = HostAccumulator(ThresholdEngine(), np.zeros((2, 4, 4, 4), np.float32), [sums]).blend(parts)
+    assert (found[2:, :, 2:] == 0).all()
+    assert (found[:, :, :2] > 0.5).all()
+    assert (found[:2, :, 2:] > 0.5).all()
+
+
 def test_logits_that_are_not_finite_are_refused() -> None:
     class Broken(ThresholdEngine):
         def compute_logits(self, window, fold):
@@ -130,7 +196,7 @@ def test_logits_that_are_not_finite_are_refused() -> None:
 def test_on_a_lattice_a_window_longer_than_the_study_starts_at_a_whole_block() -> None:
     recipe = Recipe(patch=(128, 128, 128), anchor="lattice")
     for n in (16, 48, 80, 112, 128):
-        (start,) = sliding_window._list_starts((n, n, n), recipe)[0]
+        (start,) = sliding_window._find_starts(0, n, 0, recipe)
         assert start % 16 == 0
         assert start <= 0
         assert start + 128 >= n

@@ -1,11 +1,24 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from numpy.typing import NDArray
 from phantoms import all_orders, pad_with_air, phantom, rotation, stored_as
 
-from autosegnet.geometry import Grid, cut, find_occupied_box, is_same_grid, make_image, resample, view_voxels
-from autosegnet.model.recipe import CT_CHANNEL, PET_CHANNEL, Recipe
-from autosegnet.preprocess import find_body_region, prepare
+from autosegnet.geometry import (
+    Grid,
+    cut,
+    find_occupied_box,
+    is_same_grid,
+    make_image,
+    resample,
+    resample_labels,
+    view_voxels,
+)
+from autosegnet.model.recipe import CT_CHANNEL, PET_CHANNEL, Anchor, Recipe
+from autosegnet.preprocess import find_body_region, find_placement, prepare
 from autosegnet.study import Study
 
 FOREGROUND = Recipe(crop="ct_foreground")
@@ -140,6 +153,61 @@ def test_body_leaves_air_and_table_out() -> None:
     assert not covers(region, study.ct, view_voxels(table) > -500)
     margin_voxels = -(-8 // 4) + 3
     assert region.size[0] <= np.ptp(np.nonzero(body)[2]) + 1 + 2 * margin_voxels
+
+
+def make_tapered() -> Study:
+    """Return a body that is wide above and a leg below, on a table."""
+    study = phantom(size=(60, 50, 60))
+    leg, size = (slice(15, 25), slice(20, 34)), view_voxels(study.ct).shape
+    narrow = np.zeros(size, dtype=bool)
+    narrow[:26] = True
+    narrow[(slice(0, 26), *leg)] = False
+
+    def taper(air: float, tissue: float) -> Callable[[NDArray[Any]], None]:
+        def change(array: NDArray[Any]) -> None:
+            array[narrow] = air
+            array[(slice(0, 26), *leg)] = tissue
+
+        return change
+
+    ct = with_values(
+        with_values(study.ct, taper(-1000, 40)), lambda a: a.__setitem__((slice(None), slice(46, 48)), 100)
+    )
+    return Study(with_values(study.pet, taper(0, 0.8)), ct)
+
+
+@pytest.mark.parametrize("anchor", ["region", "lattice"])
+def test_the_outline_follows_the_body_plane_by_plane(anchor: Anchor) -> None:
+    study = make_tapered()
+    placement = find_placement(study, Recipe(passes="layers", anchor=anchor))
+    outline = placement.outline
+    assert outline is not None
+    assert outline.shape == (placement.grid.shape[2], 2, 2)
+    tissue = (view_voxels(study.ct) > -500) & (np.arange(50) < 44)[:, None]  # without the table
+    image = make_image(tissue.astype(np.uint8), Grid.from_image(study.ct))
+    body = view_voxels(resample_labels(image, placement.grid)) > 0
+    for z in np.flatnonzero(body.any(axis=(0, 1))):
+        for axis, (first, end) in enumerate(outline[z].tolist()):
+            occupied = np.flatnonzero(body[:, :, z].any(axis=1 - axis))
+            assert first <= occupied[0]
+            assert occupied[-1] < end
+    widths = outline[:, 0, 1] - outline[:, 0, 0]
+    assert widths.min() < 0.7 * widths.max()
+
+
+def test_the_outline_does_not_depend_on_how_a_study_is_stored() -> None:
+    study = make_tapered()
+    recipe = Recipe(passes="layers")
+    expected = find_placement(study, recipe).outline
+    for order, flips in all_orders():
+        stored = Study(stored_as(study.pet, order, flips), stored_as(study.ct, order, flips))
+        np.testing.assert_array_equal(find_placement(stored, recipe).outline, expected)
+
+
+def test_windows_need_no_outline() -> None:
+    assert find_placement(phantom(), Recipe()).outline is None
+    nothing = Study(with_values(phantom().pet, lambda a: a.fill(0)), with_values(phantom().ct, lambda a: a.fill(-1000)))
+    assert find_placement(nothing, Recipe(passes="layers")).outline is None
 
 
 def test_body_keeps_limbs_apart_from_the_trunk() -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from autosegnet.model.sliding_window import PassProgress
 BEFORE_S, FIRST_PASS_S, PASS_S = 10.0, 7.0, 2.0
 # Three folds, the second of the largest weight, then the third.
 ARRAY = np.linspace(0, 4, 2 * 64 * 16 * 16, dtype=np.float32).reshape(2, 64, 16, 16)
+count_all = partial(sliding_window.count_voxels, shape=ARRAY.shape[1:])
 RECIPE = Recipe(
     folds=tuple(Fold(f"fold_{k}", "0" * 64, weight) for k, weight in enumerate((0.5, 1.5, 1.0))),
     patch=(16, 16, 16),
@@ -57,7 +59,7 @@ def limited(
     engine = TimedEngine(folds=len(recipe.folds))
     limit = TimeLimit(limit_s, degrade=degrade, clock=lambda: engine.now)
     engine.now += BEFORE_S
-    return limit.run(walk, engine, recipe, shape=ARRAY.shape[1:], progress=lambda done, of: None), limit, engine
+    return limit.run(walk, engine, recipe, count=count_all, progress=lambda done, of: None), limit, engine
 
 
 def of_folds(*kept: int, recipe: Recipe = RECIPE) -> NDArray[np.float32]:
@@ -108,7 +110,7 @@ def test_passes_that_are_done_together_count_each() -> None:
             now += seconds
             progress(done, 21)
 
-    limit.run(walked, TimedEngine(), RECIPE, shape=ARRAY.shape[1:], progress=lambda done, of: None)
+    limit.run(walked, TimedEngine(), RECIPE, count=count_all, progress=lambda done, of: None)
     assert limit.record["estimate_s"] == ESTIMATE_S
 
 
@@ -165,7 +167,7 @@ def test_what_is_done_already_is_not_begun_again(log: pytest.LogCaptureFixture) 
 
 
 def test_the_fast_mode_asked_for_leaves_fewer_folds(log: pytest.LogCaptureFixture) -> None:
-    assert [s.name for s in list_steps(TimedEngine(), FAST, ARRAY.shape[1:])] == [
+    assert [s.name for s in list_steps(TimedEngine(), FAST, count_all)] == [
         "all 3 folds, fast mode",
         "2 of 3 folds, fast mode (fold_1, fold_2)",
         "1 of 3 folds, fast mode (fold_1)",
@@ -176,7 +178,7 @@ def test_the_fast_mode_asked_for_leaves_fewer_folds(log: pytest.LogCaptureFixtur
 
 
 def test_the_steps_are_in_the_documented_order() -> None:
-    found = list_steps(TimedEngine(), RECIPE, ARRAY.shape[1:])
+    found = list_steps(TimedEngine(), RECIPE, count_all)
     assert [s.name for s in found] == [
         "all 3 folds",
         "all 3 folds, fast mode",
@@ -192,6 +194,6 @@ def test_progress_is_still_told() -> None:
     told: list[tuple[int, int]] = []
     engine = TimedEngine()
     TimeLimit(1e9, degrade=True, clock=lambda: engine.now).run(
-        walk, engine, RECIPE, shape=ARRAY.shape[1:], progress=lambda done, of: told.append((done, of))
+        walk, engine, RECIPE, count=count_all, progress=lambda done, of: told.append((done, of))
     )
     assert told == [(k, 21) for k in range(1, 22)]

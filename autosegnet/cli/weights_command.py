@@ -81,6 +81,13 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         help="two_sigmoids: the mask as the authors' published inference makes it (default: %(default)s)",
     )
     imported.add_argument(
+        "--passes",
+        choices=["windows", "layers"],
+        default=default.passes,
+        help="layers: each layer of windows covers only the body in it, which halves the time of scans to the feet and "
+        "changes the mask a little (default: %(default)s)",
+    )
+    imported.add_argument(
         "--storage",
         choices=["float16", "int8"],
         default="float16",
@@ -134,6 +141,7 @@ def _read_recipe_of(args: argparse.Namespace) -> Recipe:
             ct_window_hu=tuple(args.ct_window),
             suv_limit=args.suv_limit,
             crop=args.crop,
+            passes=args.passes,
             last_step=args.last_step,
             click_channels=None if args.click_reach is None else ClickChannels(args.click_reach),
             description=args.description,

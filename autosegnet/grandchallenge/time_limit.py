@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from autosegnet.model.accumulator import Coverage, LogitAccumulator, VoxelData, Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import Recipe
-from autosegnet.model.sliding_window import PassProgress, Walk, count_voxels
+from autosegnet.model.sliding_window import CountVoxels, PassProgress, Walk
 
 log = logging.getLogger(__name__)
 
@@ -43,27 +43,22 @@ class Step:
     recipe: Recipe
 
 
-def list_steps(engine: Engine, recipe: Recipe, shape: tuple[int, ...]) -> tuple[Step, ...]:
-    """Return the ways to run an ensemble on a study of this shape (voxels), the best first."""
-    count = engine.folds
-    asked, fast = count_voxels(recipe, shape), replace(recipe, passes="slabs")
-    ways = [Step(f"all {count} folds{_name_mode(recipe)}", 1.0, engine, recipe)]
+def list_steps(engine: Engine, recipe: Recipe, count: CountVoxels) -> tuple[Step, ...]:
+    """Return the ways to run an ensemble on a study, the best first; `count` counts its voxels."""
+    folds, fast = engine.folds, replace(recipe, passes="slabs")
+    of_asked = count(fast) / count(recipe)
+    ways = [Step(f"all {folds} folds{recipe.mode}", 1.0, engine, recipe)]
     if recipe.passes != "slabs":
-        ways.append(Step(f"all {count} folds{_name_mode(fast)}", count_voxels(fast, shape) / asked, engine, fast))
-    best_first = sorted(range(count), key=lambda fold: -recipe.folds[fold].weight)
-    for kept in range(count - 1, 0, -1):
-        of_all = count_voxels(fast, shape) / asked * kept / count
-        ways.append(_make_step(tuple(sorted(best_first[:kept])), of_all, engine, fast))
+        ways.append(Step(f"all {folds} folds{fast.mode}", of_asked, engine, fast))
+    best_first = sorted(range(folds), key=lambda fold: -recipe.folds[fold].weight)
+    for kept in range(folds - 1, 0, -1):
+        ways.append(_make_step(tuple(sorted(best_first[:kept])), of_asked * kept / folds, engine, fast))
     return tuple(ways)
-
-
-def _name_mode(recipe: Recipe) -> str:
-    return ", fast mode" if recipe.passes == "slabs" else ""
 
 
 def _make_step(kept: tuple[int, ...], of_all: float, engine: Engine, recipe: Recipe) -> Step:
     folds = tuple(recipe.folds[fold] for fold in kept)
-    name = f"{len(kept)} of {engine.folds} folds{_name_mode(recipe)} ({', '.join(fold.file for fold in folds)})"
+    name = f"{len(kept)} of {engine.folds} folds{recipe.mode} ({', '.join(fold.file for fold in folds)})"
     return Step(name, of_all, _SomeFolds(engine, kept), replace(recipe, folds=folds))
 
 
@@ -104,8 +99,8 @@ class _SomeFoldsAccumulator:
     def read_sums(self) -> list[NDArray[np.float32]]:
         return self._canvas.read_sums()
 
-    def blend(self, coverage: Coverage) -> list[VoxelData]:
-        return self._canvas.blend(coverage)
+    def blend(self, coverages: Sequence[Coverage]) -> list[VoxelData]:
+        return self._canvas.blend(coverages)
 
 
 class _TooSlowError(Exception):
@@ -138,18 +133,16 @@ class TimeLimit:
         """Return the entry of `results.json`: limit, first estimate, what ran, whether that is less than asked for."""
         return dict(self._record)
 
-    def run(
-        self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: PassProgress
-    ) -> T:
+    def run(self, walk: Walk[T], engine: Engine, recipe: Recipe, *, count: CountVoxels, progress: PassProgress) -> T:
         """Return what the walk computes, in the first step whose estimate is within the limit.
 
         Args:
             walk: over a study.
             engine, recipe: what was asked for.
-            shape: of the study's input, in voxels.
+            count: counts the voxels that pass through each fold.
             progress: called after every pass.
         """
-        ways = list_steps(engine, recipe, shape)
+        ways = list_steps(engine, recipe, count)
         self._record |= {"ran": ways[0].name, "degraded": False}
         try:
             return walk(engine, recipe, progress=self._watch(ways, progress))

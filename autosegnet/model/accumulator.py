@@ -6,6 +6,7 @@ input came as a tensor.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
@@ -18,6 +19,9 @@ from autosegnet.model.engine import Engine
 
 Coverage = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """The number of windows over each voxel along x, y and z; over three axes the counts multiply."""
+
+OUTSIDE = {1: (-math.inf,), 2: (math.inf, -math.inf)}
+"""Number of channels -> their logits where no window lies: no lesion."""
 
 VoxelData: TypeAlias = Any
 """An array of numpy or a tensor on a device."""
@@ -74,13 +78,14 @@ class LogitAccumulator(Protocol):
         """Return the sums, (X, Y, Z) or (2, X, Y, Z) float32 each. The accumulator is not used afterwards."""
         ...
 
-    def blend(self, coverage: Coverage) -> list[VoxelData]:
+    def blend(self, coverages: Sequence[Coverage]) -> list[VoxelData]:
         """Return the probability that each sum is of, (X, Y, Z) float32 each. The accumulator is not used afterwards.
 
-        They are arrays of numpy if the input is one, or if the device ran out of memory.
+        They are 0 where no window lies. They are arrays of numpy if the input is one, or if the device ran out of
+        memory.
 
         Args:
-            coverage: of the windows that were added.
+            coverages: of the windows that were added, in one or several parts.
 
         Raises:
             WeightsError: a logit is NaN or infinite, which the mask would not show.
@@ -133,18 +138,26 @@ class HostAccumulator:
         """See `LogitAccumulator.read_sums`."""
         return self._sums
 
-    def blend(self, coverage: Coverage) -> list[NDArray[np.float32]]:
+    def blend(self, coverages: Sequence[Coverage]) -> list[NDArray[np.float32]]:
         """As `LogitAccumulator.blend`."""
-        return [_blend(summed, coverage) for summed in self._sums]
+        return [_blend(summed, coverages) for summed in self._sums]
 
 
-def _blend(summed: NDArray[np.float32], coverage: Coverage) -> NDArray[np.float32]:
+def _blend(summed: NDArray[np.float32], coverages: Sequence[Coverage]) -> NDArray[np.float32]:
     """Turn logits summed over windows into the probability, in place if there is one channel."""
     refuse_unless_finite(bool(np.isfinite(summed).all()))
-    for axis, count in enumerate(coverage):
-        summed /= count.reshape([-1 if a == axis else 1 for a in range(3)])
+    channels = summed if summed.ndim > 3 else summed[None]
+    if len(coverages) == 1:
+        for axis, count in enumerate(coverages[0]):
+            channels /= count.reshape([-1 if a == axis else 1 for a in range(3)])
+    else:
+        for x in range(channels.shape[1]):  # plane by plane, so that no volume of counts is made
+            counts = sum(along_x[x] * np.outer(along_y, along_z) for along_x, along_y, along_z in coverages)
+            for channel, outside in zip(channels, OUTSIDE[len(channels)], strict=True):
+                np.divide(channel[x], counts, out=channel[x], where=counts > 0)
+                channel[x][counts == 0] = outside
     sigmoid = _apply_sigmoid(summed)
-    return compare_sigmoids(sigmoid) if sigmoid.ndim > len(coverage) else sigmoid
+    return compare_sigmoids(sigmoid) if sigmoid.ndim > 3 else sigmoid
 
 
 def compare_sigmoids(sigmoids: VoxelArray) -> VoxelArray:

@@ -130,5 +130,5 @@ def log_engine(engine: Engine, weights: Weights) -> None:
     log.info("%d folds, weights %s: %s", engine.folds, digest(weights)[:12], weights.recipe.description)
     if weights.recipe.precision not in ("float32", engine.name.rpartition(", ")[2]):
         log.warning("--precision %s is for OpenVINO on a CPU: it has no effect here", weights.recipe.precision)
-    if weights.recipe.passes == "slabs":
-        log.info("fast mode: the mask differs from that of the default mode")
+    if weights.recipe.mode:
+        log.info("%s: the mask differs from that of the default mode", weights.recipe.mode.removeprefix(", "))

@@ -144,9 +144,9 @@ class _SurvivingAccumulator:
         """See `LogitAccumulator.read_sums`."""
         return self._open_current().read_sums()
 
-    def blend(self, coverage: Coverage) -> list[VoxelData]:
+    def blend(self, coverages: Sequence[Coverage]) -> list[VoxelData]:
         """See `LogitAccumulator.blend`."""
-        return self._open_current().blend(coverage)
+        return self._open_current().blend(coverages)
 
     def _open_current(self) -> LogitAccumulator:
         if self._engine.has_fallen_back and not self._on_host:

@@ -19,7 +19,7 @@ from autosegnet.errors import WeightsError
 T = TypeVar("T")
 
 Crop = Literal["body", "ct_foreground"]
-Passes = Literal["windows", "slabs"]
+Passes = Literal["windows", "layers", "slabs"]
 Anchor = Literal["region", "lattice"]
 LastStep = Literal["softmax", "two_sigmoids"]
 Precision = Literal["float32", "bfloat16"]
@@ -91,8 +91,9 @@ class Recipe:
             origin of the patient's coordinates, in whole blocks of 16; outer slices without any uptake are left out
             first. Then padding a study with air, or cutting air away, moves neither a voxel nor a window against the
             patient. "region": from the first voxel of the cropped PET, as in the authors' published inference.
-        passes: "windows": of the patch's size, overlapping, as in the paper; "slabs": the fast mode, through the whole
-            body at once, or through as few slabs of it as memory allows (`sliding_window`).
+        passes: "windows": of the patch's size, overlapping, as in the paper; "layers": the same, but each layer of
+            windows along z covers only the body in it, so legs take fewer than shoulders; "slabs": the fast mode,
+            through the whole body at once, or through as few slabs of it as memory allows (`sliding_window`).
         precision: of the arithmetic on a CPU; a GPU computes in float16 in any case.
         last_step: from the two logits to the mask. "softmax": the probability of lesion is interpolated onto the PET's
             grid, and the mask is what is above one half. "two_sigmoids": each logit's sigmoid is interpolated and the
@@ -132,6 +133,7 @@ class Recipe:
         _require(self.crop in get_args(Crop), "crop", self)
         _require(self.anchor in get_args(Anchor), "anchor", self)
         _require(self.passes in get_args(Passes), "passes", self)
+        _require(self.passes != "layers" or self.crop == "body", "passes", self)
         _require(self.precision in get_args(Precision), "precision", self)
         _require(self.last_step in get_args(LastStep), "last_step", self)
         _require(isinstance(self.tracer, str) and self.tracer.isprintable(), "tracer", self)
@@ -149,6 +151,11 @@ class Recipe:
     def input_channels(self) -> int:
         """Return how many channels the network takes."""
         return IMAGE_CHANNELS if self.click_channels is None else IMAGE_CHANNELS + 2
+
+    @property
+    def mode(self) -> str:
+        """Return what follows a name of the folds or the engine if the windows are not those of the paper."""
+        return {"windows": "", "layers": ", windows by layers", "slabs": ", fast mode"}[self.passes]
 
     @property
     def channels(self) -> int:

@@ -6,17 +6,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from math import prod
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autosegnet.model.accumulator import VoxelArray, VoxelData, Window, open_accumulator
+from autosegnet.model.accumulator import Coverage, VoxelArray, VoxelData, Window, open_accumulator
 from autosegnet.model.engine import Engine
 from autosegnet.model.recipe import BLOCK, Recipe
 
 PassProgress = Callable[[int, int], None]
 """Called with (passes done, all passes) after one or several passes; a pass is one window through one fold."""
+
+Outline: TypeAlias = NDArray[np.int64]
+"""(Z, 2, 2): of each plane along z, where the body begins and ends along x and y; a plane without body ends first."""
+
+Starts = tuple[int, ...]
+
+Tiling = tuple[Starts, Starts, Starts]
+"""Where windows start along x, y and z; every combination is a window."""
+
+CountVoxels = Callable[[Recipe], int]
+"""Returns the voxels of one study that pass through each fold with a recipe; the time is proportional to them."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -34,13 +45,13 @@ class RunWalk(Protocol):
     """Runs a walk with the whole ensemble, or with a part of it."""
 
     def __call__(
-        self, walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: PassProgress
+        self, walk: Walk[T], engine: Engine, recipe: Recipe, *, count: CountVoxels, progress: PassProgress
     ) -> T:
-        """Return what the walk computes over an input of this shape (voxels)."""
+        """Return what the walk computes; `count` tells how long it takes with a recipe."""
         ...
 
 
-def run_walk(walk: Walk[T], engine: Engine, recipe: Recipe, *, shape: tuple[int, ...], progress: PassProgress) -> T:
+def run_walk(walk: Walk[T], engine: Engine, recipe: Recipe, *, count: CountVoxels, progress: PassProgress) -> T:
     """Run a walk with the whole ensemble."""
     return walk(engine, recipe, progress=progress)
 
@@ -49,7 +60,7 @@ _HALO = 48  # voxels that neighbouring slabs share
 _SLAB_VOXELS = 2 * 192**3  # keeps the fast mode below 3 GB of memory
 
 
-def find_window_starts(length: int, *, patch: int, overlap: float) -> tuple[int, ...]:
+def find_window_starts(length: int, *, patch: int, overlap: float) -> Starts:
     """Return where windows start along one axis of at least `patch` voxels.
 
     Source: MONAI `sliding_window_inference`: steps of `patch * (1 - overlap)`, the last window moved back inside.
@@ -66,7 +77,7 @@ def fit_window(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
     In the fast mode the window is a slab: all of x and y, and as much of z as `_SLAB_VOXELS` allows. Slabs overlap by
     `_HALO` voxels and are averaged there, as windows are.
     """
-    if recipe.passes == "windows":
+    if recipe.passes != "slabs":
         return recipe
     x, y, z = (_round_to_blocks(n) for n in shape)
     longest = max(2 * _HALO, _SLAB_VOXELS // (x * y) // BLOCK * BLOCK)
@@ -81,14 +92,20 @@ def _round_to_blocks(n: int) -> int:
     return -(-n // BLOCK) * BLOCK
 
 
-def count_voxels(recipe: Recipe, shape: tuple[int, ...]) -> int:
+def count_voxels(recipe: Recipe, shape: tuple[int, ...], outline: Outline | None = None) -> int:
     """Count the voxels that pass through each fold for a study of this shape; the time is proportional to them."""
     recipe = fit_window(recipe, shape)
-    return prod(recipe.patch) * prod(len(starts) for starts in _list_starts(shape, recipe))
+    tilings = _list_tilings(shape, recipe, outline)
+    return prod(recipe.patch) * sum(prod(len(starts) for starts in tiling) for tiling in tilings)
 
 
 def predict_probability(
-    array: VoxelArray, engine: Engine, recipe: Recipe, *, progress: PassProgress = lambda done, of: None
+    array: VoxelArray,
+    engine: Engine,
+    recipe: Recipe,
+    *,
+    outline: Outline | None = None,
+    progress: PassProgress = lambda done, of: None,
 ) -> VoxelArray:
     """Predict the probability of lesion in every voxel.
 
@@ -100,22 +117,28 @@ def predict_probability(
         array: (C, X, Y, Z) float32, as in `preprocess.Prepared`; of numpy, or a tensor on the engine's device.
         engine: the folds.
         recipe: of the same folds.
+        outline: of the body, for passes over layers; without one they are windows.
         progress: called as passes are done.
 
     Returns:
-        (X, Y, Z) float32 in [0, 1]; of numpy or a tensor, as the input.
+        (X, Y, Z) float32 in [0, 1], 0 where no window lies; of numpy or a tensor, as the input.
 
     Source: paper, section 2.5; MONAI `SlidingWindowInferer` with `mode="constant"`. Fields of view smaller than the
         window are padded with air on both sides, which is 0 in every channel.
     """
     recipe = fit_window(recipe, array.shape[1:])
     probability: VoxelArray
-    (probability,) = _walk(array, engine, recipe, own=False, progress=progress)
+    (probability,) = _walk(array, engine, recipe, outline, own=False, progress=progress)
     return probability
 
 
 def predict_probability_and_disagreement(
-    array: VoxelArray, engine: Engine, recipe: Recipe, *, progress: PassProgress = lambda done, of: None
+    array: VoxelArray,
+    engine: Engine,
+    recipe: Recipe,
+    *,
+    outline: Outline | None = None,
+    progress: PassProgress = lambda done, of: None,
 ) -> tuple[VoxelArray, VoxelArray]:
     """Predict exactly the same probability, and the standard deviation between the folds' probabilities.
 
@@ -126,7 +149,7 @@ def predict_probability_and_disagreement(
         (X, Y, Z) float32 in [0, 1], and (X, Y, Z) float32 in [0, 0.5].
     """
     recipe = fit_window(recipe, array.shape[1:])
-    probability, *folds = _walk(array, engine, recipe, own=True, progress=progress)
+    probability, *folds = _walk(array, engine, recipe, outline, own=True, progress=progress)
     return probability, _find_deviation(folds)
 
 
@@ -139,13 +162,16 @@ def _find_deviation(folds: list[VoxelData]) -> VoxelData:
     return folds[0]
 
 
-def _walk(array: VoxelData, engine: Engine, recipe: Recipe, *, own: bool, progress: PassProgress) -> list[VoxelData]:
+def _walk(
+    array: VoxelData, engine: Engine, recipe: Recipe, outline: Outline | None, *, own: bool, progress: PassProgress
+) -> list[VoxelData]:
     """Return the probability by all folds, and by each alone if wanted.
 
     Folds are the outer loop, because an engine may set up one at a time.
     """
-    starts = _list_starts(array.shape[1:], recipe)
-    windows = [Window((x, y, z), recipe.patch) for x, y, z in product(*starts)]
+    shape = array.shape[1:]
+    tilings = _list_tilings(shape, recipe, outline)
+    windows = [Window((x, y, z), recipe.patch) for tiling in tilings for x, y, z in product(*tiling)]
     sums = 1 + engine.folds if own else 1
     accumulator = open_accumulator(engine, array, sums=sums, channels=recipe.channels)
     done = 0
@@ -157,23 +183,53 @@ def _walk(array: VoxelData, engine: Engine, recipe: Recipe, *, own: bool, progre
             accumulator.add(together, fold, into)
             done += len(together)
             progress(done, engine.folds * len(windows))
-    x, y, z = (_count_coverage(s, n, p) for s, n, p in zip(starts, array.shape[1:], recipe.patch, strict=True))
-    return accumulator.blend((x, y, z))
+    return accumulator.blend([_count_coverage(tiling, shape, recipe.patch) for tiling in tilings])
 
 
-def _list_starts(shape: tuple[int, ...], recipe: Recipe) -> list[tuple[int, ...]]:
-    """Return where windows start along each axis. If a window is longer than the study, the study is in its middle.
+def _list_tilings(shape: tuple[int, ...], recipe: Recipe, outline: Outline | None) -> list[Tiling]:
+    """Return the windows of a study: one tiling, or one per layer if each is cropped to the body in it."""
+    x, y, z = (_find_starts(0, n, axis, recipe) for axis, n in enumerate(shape))
+    if recipe.passes != "layers" or outline is None:
+        return [(x, y, z)]
+    tilings: list[Tiling] = []
+    for start in z:
+        layer = outline[max(0, start) : start + recipe.patch[2]]
+        across = [
+            _find_starts_around(int(low), int(high), n, axis, recipe)
+            for axis, (low, high, n) in enumerate(zip(layer[..., 0].min(0), layer[..., 1].max(0), shape, strict=False))
+        ]
+        tilings.append((across[0], across[1], (start,)))
+    return tilings
+
+
+def _find_starts(low: int, high: int, axis: int, recipe: Recipe) -> Starts:
+    """Return where windows start that cover some voxels. A window that is longer has them in its middle.
 
     On a lattice, such a window starts at a whole block, so that centring the study does not move the blocks.
     """
-    step = BLOCK if recipe.anchor == "lattice" else 1
-    return [
-        find_window_starts(n, patch=p, overlap=recipe.overlap) if n >= p else (-((p - n) // 2 // step * step),)
-        for n, p in zip(shape, recipe.patch, strict=True)
-    ]
+    patch, step = recipe.patch[axis], BLOCK if recipe.anchor == "lattice" else 1
+    if high - low < patch:
+        return (low - (patch - (high - low)) // 2 // step * step,)
+    return tuple(low + start for start in find_window_starts(high - low, patch=patch, overlap=recipe.overlap))
 
 
-def _count_coverage(starts: tuple[int, ...], length: int, patch: int) -> NDArray[np.float32]:
+def _find_starts_around(low: int, high: int, length: int, axis: int, recipe: Recipe) -> Starts:
+    """Return where windows start that cover part of an axis; they lie inside the study, if they are not longer."""
+    if high <= low:
+        return ()
+    low, high = low // BLOCK * BLOCK, min(length, _round_to_blocks(high))
+    last = length - recipe.patch[axis]
+    if last <= 0:
+        return _find_starts(0, length, axis, recipe)
+    return tuple(min(max(start, 0), last) for start in _find_starts(low, high, axis, recipe))
+
+
+def _count_coverage(tiling: Tiling, shape: tuple[int, ...], patch: tuple[int, int, int]) -> Coverage:
+    x, y, z = (_count_along(starts, n, p) for starts, n, p in zip(tiling, shape, patch, strict=True))
+    return x, y, z
+
+
+def _count_along(starts: Starts, length: int, patch: int) -> NDArray[np.float32]:
     """Count the windows over each voxel along one axis."""
     count = np.zeros(length, dtype=np.float32)
     for start in starts:

@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812  # as everywhere
 from numpy.typing import NDArray
 
 from autosegnet.model.accumulator import (
+    OUTSIDE,
     Coverage,
     LogitAccumulator,
     VoxelData,
@@ -217,13 +218,22 @@ class _DeviceAccumulator:
         sums = self._sums[:, 0] if self._sums.shape[1] == 1 else self._sums
         return list(sums.cpu().numpy())
 
-    def blend(self, coverage: Coverage) -> list[VoxelData]:
+    def blend(self, coverages: Sequence[Coverage]) -> list[VoxelData]:
         """See `LogitAccumulator.blend`."""
         self._windows = None
         refuse_unless_finite(_are_finite(self._sums))
-        for axis, count in enumerate(coverage):
-            shape = [-1 if a == axis else 1 for a in range(3)]
-            self._sums /= torch.from_numpy(count).to(self._sums.device).reshape(shape)
+        if len(coverages) == 1:
+            for axis, count in enumerate(coverages[0]):
+                shape = [-1 if a == axis else 1 for a in range(3)]
+                self._sums /= torch.from_numpy(count).to(self._sums.device).reshape(shape)
+        else:
+            counts = torch.zeros(self._sums.shape[-3:], device=self._sums.device)
+            for coverage in coverages:
+                along = (torch.from_numpy(count).to(counts.device) for count in coverage)
+                counts += torch.einsum("x,y,z->xyz", *along)
+            self._sums /= counts
+            for channel, outside in zip(self._sums.unbind(1), OUTSIDE[self._sums.shape[1]], strict=True):
+                channel.masked_fill_(counts == 0, outside)
         sigmoids = self._sums.sigmoid_().unbind()
         chances = [s[0] if len(s) == 1 else compare_sigmoids(s) for s in sigmoids]
         return [chance.cpu().numpy() for chance in chances] if self._is_numpy else chances
