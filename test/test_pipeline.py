@@ -7,7 +7,7 @@ from phantoms import THRESHOLD_RECIPE, all_orders, pad_with_air, phantom, rotati
 from threshold import ThresholdEngine
 
 from autosegnet.geometry import Grid, resample, view_voxels
-from autosegnet.model.recipe import Crop
+from autosegnet.model.recipe import Anchor, Crop
 from autosegnet.pipeline import segment_study
 from autosegnet.study import Study, check_study
 
@@ -75,6 +75,15 @@ def test_number_of_windows_does_not_matter_to_voxelwise_answers() -> None:
     study = phantom()
     one, many = found(study, patch=(192, 192, 192)), found(study, patch=(32, 48, 16))
     assert int(np.sum(view_voxels(one) != view_voxels(many))) <= 1
+
+
+@pytest.mark.parametrize("anchor", ["region", "lattice"])
+def test_windows_by_layers_do_not_matter_to_voxelwise_answers(anchor: Anchor) -> None:
+    study = phantom(direction=rotation(degrees=(10, 5, -12)))
+    windows = found(study, patch=(48, 32, 16), anchor=anchor)
+    layers = found(study, patch=(48, 32, 16), anchor=anchor, passes="layers")
+    assert view_voxels(windows).any()
+    assert int(np.sum(view_voxels(windows) != view_voxels(layers))) <= 1
 
 
 def test_nothing_of_the_study_is_changed() -> None:

@@ -52,6 +52,7 @@ def test_fold_weights_sum_to_one() -> None:
         {"crop": "head"},
         {"passes": "many"},
         {"suv_limit": 0},
+        {"passes": "layers", "crop": "ct_foreground"},
         {"suv_limit": "20"},
         {"suv_limit": 10**400},
         {"crop": ["body"]},

@@ -274,6 +274,22 @@ def test_folds_of_another_recipe_are_imported_with_theirs(tmp_path: Path, monkey
     assert (recipe.ct_window_hu, recipe.suv_limit) == ((-150.0, 250.0), 30.0)
 
 
+@pytest.mark.parametrize(("crop", "code"), [("ct_foreground", 2), ("body", 0)])
+def test_layers_are_imported_with_the_crop_that_finds_a_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], crop: str, code: int
+) -> None:
+    torch.save(untrained_fold(0).state_dict(), tmp_path / "a.pth")
+    command = ["autosegnet", "weights", "import", str(tmp_path / "a.pth"), "--output", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", [*command, "--passes", "layers", "--crop", crop])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    if code:
+        assert "--passes layers needs --crop body" in capsys.readouterr().err
+    else:
+        assert open_weights(tmp_path / "out").recipe.passes == "layers"
+
+
 def test_a_variance_beyond_float16_survives(tmp_path: Path) -> None:
     state = build_network().state_dict()
     key = next(k for k in state if k.endswith("running_var"))
