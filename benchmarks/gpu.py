@@ -26,18 +26,19 @@ from numpy.typing import NDArray
 
 from autosegnet.model.network import build_network, load_fold
 from autosegnet.model.recipe import Recipe
-from autosegnet.model.sliding_window import predict_probability
+from autosegnet.model.sliding_window import Outline, predict_probability
 from autosegnet.model.torch_engine import _FACTOR, ReferenceEngine, TorchEngine
 from autosegnet.model.weights import Weights, open_weights
 from autosegnet_training.configuration import PRESETS
 from autosegnet_training.loss import build_loss
-from autosegnet_training.mixture import Mixture, Share
+from autosegnet_training.mixture import Mixture, Share, SimulatedPatches
+from autosegnet_training.starter import make_host_library
 from autosegnet_training.validation import autocast
 from benchmarks.device_timing import synchronise, time_rounds
 from benchmarks.gpu_case import measure_case, write_case
 from benchmarks.gpu_launching import measure_launching
 from petct_simulator.bodies import make_body
-from petct_simulator.generator import BodyLibrary
+from petct_simulator.generator import BodyLibrary, Patches
 
 WINDOWS = {4: (1, 1, 4), 10: (1, 2, 5), 20: (2, 2, 5), 60: (3, 4, 5)}
 """Bodies by their number of windows: windows along each axis, half overlapping."""
@@ -104,8 +105,9 @@ def main() -> None:
             sys.stdout.flush()
             args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     rate = figures.get("convolution rate", {}).get("tflops")
-    if rate and "tflops" in figures.get("training", {}):
-        figures["training"]["share_of_convolution_rate"] = round(figures["training"]["tflops"] / rate, 3)
+    for variant in figures.get("training", {}).values():
+        if rate and "tflops" in variant:
+            variant["share_of_convolution_rate"] = round(variant["tflops"] / rate, 3)
     args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
@@ -182,15 +184,20 @@ def make_windows(engine: TorchEngine, together: int, sizes: Sizes) -> torch.Tens
 
 def profile_operations(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, float]:
     """Return the milliseconds that kernels take in one pass of two windows, the longest first."""
-    from torch.profiler import ProfilerActivity, profile
-
     engine = open_device_engine(weights, device)
     windows = make_windows(engine, 2, sizes)
     engine.run(windows, 0)
+    return profile_kernels(lambda: engine.run(windows, 0), device)
+
+
+def profile_kernels(run: Callable[[], object], device: torch.device) -> dict[str, float]:
+    """Return the milliseconds that kernels take in one run, the longest first."""
+    from torch.profiler import ProfilerActivity, profile
+
     synchronise(device)
     on_gpu = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as profiled:
-        engine.run(windows, 0)
+        run()
         synchronise(device)
     times = [
         (float(e.self_device_time_total if on_gpu else e.self_cpu_time_total) / 1000, f"{e.key[:90]} x {e.count}")
@@ -218,17 +225,27 @@ def measure_agreement(weights: Weights, device: torch.device, sizes: Sizes) -> d
     """Return the largest difference of logits and the Dice of masks between the device's engine and the reference."""
     engine, reference = open_device_engine(weights, device), ReferenceEngine(weights)
     array = make_input(4, sizes)
+    layers = replace(weights.recipe, passes="layers")
     window = np.ascontiguousarray(array[:, : sizes.patch, : sizes.patch, : sizes.patch])
     differences = [
         float(np.abs(engine.compute_logits(window, k) - reference.compute_logits(window, k)).max()) for k in (0, 1)
     ]
-    masks = [predict_probability(array, by, weights.recipe) > 0.5 for by in (engine, reference)]
-    shared, both = int((masks[0] & masks[1]).sum()), int(masks[0].sum() + masks[1].sum())
-    return {
-        "largest_logit_difference": max(differences),
-        "dice": 2.0 * shared / both if both else 1.0,
-        "voxels_that_differ": int((masks[0] != masks[1]).sum()),
-    }
+    found: dict[str, float] = {"largest_logit_difference": max(differences)}
+    for name, recipe, outline in (("", weights.recipe, None), ("layers_", layers, make_outline(array))):
+        masks = [predict_probability(array, by, recipe, outline=outline) > 0.5 for by in (engine, reference)]
+        shared, both = int((masks[0] & masks[1]).sum()), int(masks[0].sum() + masks[1].sum())
+        found[f"{name}dice"] = 2.0 * shared / both if both else 1.0
+        found[f"{name}voxels_that_differ"] = int((masks[0] != masks[1]).sum())
+    return found
+
+
+def make_outline(array: NDArray[np.float32]) -> Outline:
+    """Return the outline of a body that fills an input below its middle, and half of each axis above it."""
+    x, y, z = array.shape[1:]
+    outline = np.zeros((z, 2, 2), dtype=np.int64)
+    outline[: z // 2] = [(0, x), (0, y)]
+    outline[z // 2 :] = [(x // 4, x - x // 4), (y // 4, y - y // 4)]
+    return outline
 
 
 def open_device_engine(weights: Weights, device: torch.device, *, channel_multiple: int = 8) -> TorchEngine:
@@ -278,45 +295,89 @@ def measure_published(weights: Weights, device: torch.device, sizes: Sizes) -> d
     return found
 
 
-def measure_training(device: torch.device, sizes: Sizes) -> dict[str, float]:
-    """Return training steps per second, with bodies made anew for every patch, and the share of making them."""
-    configuration = PRESETS["starter"]
-    body = make_body("procedural_benchmark", 1, (_SPACING_MM,) * 3)
-    share = Share(real=0.0, size=sizes.training_patch, spacing_mm=_SPACING_MM, suv_limit=None)
-    mixture = Mixture(BodyLibrary([body], device), [], share=share, configuration=configuration, fold=0)
-    network = build_network().to(device, memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
-    loss = build_loss(configuration, voxel_ml=_SPACING_MM**3 / 1000).to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), fused=True)
-    dtype = torch.bfloat16 if device.type == "cuda" else None
-    making = 0.0
+def measure_training(device: torch.device, sizes: Sizes) -> dict[str, Any]:
+    """Return the time of training steps on patches that are there, where it goes, and how fast patches are made.
 
-    def train_step(step: int) -> None:
-        nonlocal making
-        start = time.perf_counter()
-        patches = mixture.make(step, sizes.training_batch)
-        synchronise(device)
-        making += time.perf_counter() - start
-        with autocast(device, dtype):
-            logits = network(patches.image.contiguous(memory_format=torch.channels_last_3d))
+    Batch norm's statistics move in one variant and stay in the others, as in a network that goes on.
+    """
+    configuration = PRESETS["starter"]
+    share = Share(real=0.0, size=sizes.training_patch, spacing_mm=_SPACING_MM, suv_limit=20.0)
+    bodies = [make_body(f"procedural_benchmark_{seed}", seed, (_SPACING_MM,) * 3) for seed in range(4)]
+    library = BodyLibrary(bodies, device)
+    found: dict[str, Any] = {"patches": measure_patches(library, share, sizes)}
+    simulated = SimulatedPatches(library, share, seed=0)
+    mixture = Mixture(simulated, [], share=share, configuration=configuration, fold=0)
+    patches = mixture.make(0, sizes.training_batch)
+    found["augmenting"] = time_rounds(lambda: mixture.make(0, sizes.training_batch), device, 5)
+    loss = build_loss(configuration, voxel_ml=_SPACING_MM**3 / 1000).to(device)
+    flop = TRAINING_FLOP_PER_VOXEL * sizes.training_batch * sizes.training_patch**3
+    for name, fixed, compiled in (("moving norm", False, False), ("fixed norm", True, False), ("compiled", True, True)):
+        network = build_network().to(device, memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
+        for module in network.modules():
+            if fixed and isinstance(module, torch.nn.BatchNorm3d):
+                module.eval()
+        step = make_training_step(network, loss, patches, compiled=compiled)
+        try:
+            start = time.perf_counter()
+            step()
+            synchronise(device)
+            first = time.perf_counter() - start
+            timed = time_rounds(step, device, sizes.training_steps)
+        except Exception as error:  # torch.compile needs a compiler
+            found[name] = {"failed": f"{type(error).__name__}: {error}"[:300]}
+            continue
+        found[name] = timed | {
+            "first_s": round(first, 3),
+            "steps_per_s": round(1 / max(timed["median_s"], 1e-9), 3),
+            "tflops": round(flop / max(timed["median_s"], 1e-9) / 1e12, 3),
+        }
+        if not compiled:
+            found[name]["operations_ms"] = profile_kernels(step, device)
+    return found
+
+
+def make_training_step(
+    network: torch.nn.Module, loss: torch.nn.Module, patches: Patches, *, compiled: bool
+) -> Callable[[], None]:
+    """Return what trains a network on patches once, as `train_by_the_clock` does."""
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-5, fused=True)
+    image = patches.image.contiguous(memory_format=torch.channels_last_3d)
+    dtype = torch.bfloat16 if image.device.type == "cuda" else None
+
+    def compute_loss(image: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        with autocast(image.device, dtype):
+            logits = network(image)
+        found: torch.Tensor = loss(logits.float(), truth, weight)
+        return found
+
+    run = torch.compile(compute_loss) if compiled else compute_loss
+
+    def step() -> None:
+        assert patches.weight is not None
         optimiser.zero_grad(set_to_none=True)
-        loss(logits.float(), patches.truth, patches.weight).backward()
+        run(image, patches.truth, patches.weight).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
-    train_step(0)
-    synchronise(device)
-    making, start = 0.0, time.perf_counter()
-    for step in range(1, 1 + sizes.training_steps):
-        train_step(step)
-    synchronise(device)
-    seconds = time.perf_counter() - start
-    voxels = sizes.training_steps * sizes.training_batch * sizes.training_patch**3
-    network_s = max(seconds - making, 1e-9)
-    return {
-        "steps_per_s": round(sizes.training_steps / seconds, 3),
-        "network_steps_per_s": round(sizes.training_steps / network_s, 3),
-        "share_of_making_patches": round(making / seconds, 3),
-        "tflops": round(TRAINING_FLOP_PER_VOXEL * voxels / network_s / 1e12, 3),
-    }
+    return step
+
+
+def measure_patches(library: BodyLibrary, share: Share, sizes: Sizes) -> dict[str, float]:
+    """Return how many patches a second the device makes, and the host's other cores if they do."""
+    found: dict[str, float] = {}
+    for name, host in (("device", None), ("host", make_host_library(library))):
+        if name == "host" and host is None:
+            continue
+        simulated = SimulatedPatches(library, share, seed=0, host=host)
+        warm_up, steps = (2, 8) if host is None else (sizes.training_steps, 2 * sizes.training_steps)
+        for step in range(warm_up):
+            simulated.make(step, sizes.training_batch)
+        synchronise(library.device)
+        start = time.perf_counter()
+        for step in range(warm_up, warm_up + steps):
+            simulated.make(step, sizes.training_batch)
+        synchronise(library.device)
+        found[f"{name}_per_s"] = round(steps * sizes.training_batch / (time.perf_counter() - start), 2)
+    return found
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains a network for so many minutes: learning rate and patch size follow the share of the time that has passed.
+"""Trains networks for so many minutes: learning rate and patch size follow the share of the time that has passed.
 
 The same call goes on after an interruption, with the minutes that are left. How many steps fit into the time depends on
 the machine, so that two runs differ; what a step sees does not.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,15 +93,18 @@ class Plan:
 
 
 def train_by_the_clock(
-    network: nn.Module,
+    networks: Sequence[nn.Module],
     plan: Plan,
     configuration: TrainingConfiguration,
-    make_mixture: Callable[[int], Mixture],
+    make_mixtures: Callable[[int], Sequence[Mixture]],
     *,
     device: torch.device,
     voxel_ml: float,
 ) -> int:
-    """Train a network until its minutes are over, and return the number of steps.
+    """Train networks until their minutes are over, and return the number of steps.
+
+    Networks that are trained side by side take turns in every step, so that they can share the simulated bodies in
+    their patches, which take longer to make than a GPU takes to learn from them.
 
     In the last twentieth of the time the weights stay, and batch norm's statistics become the mean over many batches.
     As a running mean of the last few, which differ much from each other, they would be chance. With `fixed_norm` they
@@ -109,53 +112,56 @@ def train_by_the_clock(
     then goes on well with one or two patches per step, whose own statistics would be chance, too.
 
     Args:
-        network: on the device; trained in place.
+        networks: on the device; trained in place.
         plan: how long and how.
         configuration: optimiser's weight decay, loss.
-        make_mixture: gives the source of patches of a size.
-        device: where the network is.
+        make_mixtures: gives each network's source of patches of a size.
+        device: where the networks are.
         voxel_ml: volume of a voxel, for the loss.
     """
-    run = _ClockRun(network, plan, configuration, device=device, voxel_ml=voxel_ml)
+    run = _ClockRun(networks, plan, configuration, device=device, voxel_ml=voxel_ml)
     run.restore()
     last = plan.phases[-1].size
-    mixture, size = None, 0
+    mixtures: Sequence[Mixture] = ()
+    size = 0
     if plan.fixed_norm:
         if run.step == 0:
-            run.settle_norm(make_mixture(last), plan.find_count(last))
+            run.settle_norm(make_mixtures(last), plan.find_count(last))
             run.start_clock()
         run.fix_norm()
     while (passed := run.measure_passed()) < plan.trained_share:
         if plan.find_size(passed) != size:
             size = plan.find_size(passed)
-            mixture = make_mixture(size)
-        assert mixture is not None
-        run.train_step(mixture, plan.find_count(size), passed)
+            mixtures = make_mixtures(size)
+        run.train_step(mixtures, plan.find_count(size), passed)
         run.save_if_due()
     run.save()
     run.report(size)
     if not plan.fixed_norm:
-        run.settle_norm(mixture if mixture is not None and size == last else make_mixture(last), plan.find_count(last))
+        run.settle_norm(mixtures if size == last else make_mixtures(last), plan.find_count(last))
     return run.step
 
 
 class _ClockRun:
-    """Network, optimiser, and how far they have come."""
+    """Networks, their optimisers, and how far they have come."""
 
     def __init__(
         self,
-        network: nn.Module,
+        networks: Sequence[nn.Module],
         plan: Plan,
         configuration: TrainingConfiguration,
         *,
         device: torch.device,
         voxel_ml: float,
     ) -> None:
-        self.network, self.plan, self.device = network.train(), plan, device
+        self.networks, self.plan, self.device = [network.train() for network in networks], plan, device
         self.loss = build_loss(configuration, voxel_ml=voxel_ml).to(device)
-        self.optimiser = torch.optim.AdamW(
-            network.parameters(), lr=plan.learning_rate, weight_decay=configuration.weight_decay, fused=True
-        )
+        self.optimisers = [
+            torch.optim.AdamW(
+                network.parameters(), lr=plan.learning_rate, weight_decay=configuration.weight_decay, fused=True
+            )
+            for network in networks
+        ]
         self.step, self.before = 0, 0.0
         self.start_clock()
         self.losses: list[torch.Tensor] = []
@@ -174,31 +180,35 @@ class _ClockRun:
 
     def fix_norm(self) -> None:
         """Let batch norm use the statistics that it has, in training, too."""
-        for module in self.network.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+        for norm in self._list_norms():
+            norm.eval()
 
-    def train_step(self, mixture: Mixture, count: int, passed: float) -> None:
-        """Train one step; nothing in it waits for the device."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.find_learning_rate(passed, self.step)
-        patches = mixture.make(self.step, count)
-        image = patches.image.contiguous(memory_format=torch.channels_last_3d)
-        with autocast(self.device, self.plan.dtype):
-            logits = self.network(image)
-        loss = self.loss(logits.float(), patches.truth, patches.weight)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        self.losses.append(loss.detach())
+    def _list_norms(self) -> list[nn.modules.batchnorm._BatchNorm]:
+        modules = (module for network in self.networks for module in network.modules())
+        return [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+    def train_step(self, mixtures: Sequence[Mixture], count: int, passed: float) -> None:
+        """Train every network one step; nothing in it waits for the device."""
+        for network, optimiser, mixture in zip(self.networks, self.optimisers, mixtures, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = self.plan.find_learning_rate(passed, self.step)
+            patches = mixture.make(self.step, count)
+            image = patches.image.contiguous(memory_format=torch.channels_last_3d)
+            with autocast(self.device, self.plan.dtype):
+                logits = network(image)
+            loss = self.loss(logits.float(), patches.truth, patches.weight)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            self.losses.append(loss.detach())
         self.step += 1
         if time.monotonic() - self.logged > _LOG_SECONDS:
-            self.report(image.shape[-1])
+            self.report(self.plan.find_size(passed))
 
     @torch.no_grad()
-    def settle_norm(self, mixture: Mixture, count: int) -> None:
+    def settle_norm(self, mixtures: Sequence[Mixture], count: int) -> None:
         """Set batch norm's statistics to their mean over batches of patches that training has not seen."""
-        norms = [m for m in self.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        norms = self._list_norms()
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
@@ -207,9 +217,10 @@ class _ClockRun:
         for number in range(most):
             if number >= least and self.measure_passed() >= 1.0:
                 break
-            patches = mixture.make(_UNSEEN + number, count)
-            with autocast(self.device, self.plan.dtype):
-                self.network(patches.image.contiguous(memory_format=torch.channels_last_3d))
+            for network, mixture in zip(self.networks, mixtures, strict=True):
+                patches = mixture.make(_UNSEEN + number, count)
+                with autocast(self.device, self.plan.dtype):
+                    network(patches.image.contiguous(memory_format=torch.channels_last_3d))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
@@ -230,8 +241,8 @@ class _ClockRun:
     def save(self) -> None:
         """Write a checkpoint."""
         state: dict[str, Any] = {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "networks": [network.state_dict() for network in self.networks],
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step,
             "seconds": self.measure_seconds(),
         }
@@ -243,8 +254,10 @@ class _ClockRun:
         state = read_newest(self.plan.folder)
         if state is None:
             return
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for network, values in zip(self.networks, state["networks"], strict=True):
+            network.load_state_dict(values)
+        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(values)
         self.step, self.before = state["step"], state["seconds"]
         self.begun = time.monotonic()
         log.info("%s: going on from step %d, %.1f min", self.plan.folder.name, self.step, self.before / 60)

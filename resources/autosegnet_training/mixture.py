@@ -63,44 +63,74 @@ def read_crop(case: PreparedCase, device: torch.device) -> RealCrop:
     return RealCrop(image[part].to(device), truth[part].to(device), case.lesion.astype(np.int64) - start, is_cold(case))
 
 
-class Mixture:
-    """Make the patches of steps.
+class SimulatedPatches:
+    """Make the simulated patches of steps, for one network or for several that are trained side by side.
 
     Args:
         bodies: label volumes, on the device where the network is.
-        crops: real ones of this fold's training cases; none for the network that all folds start from.
         share: what patches are made of.
-        configuration: how patches are augmented, and the seed.
-        fold: random numbers differ between folds.
+        seed: of everything.
         host: the same label volumes on the host, whose other cores may then make patches ahead.
     """
 
-    def __init__(
-        self,
-        bodies: BodyLibrary,
-        crops: Sequence[RealCrop],
-        *,
-        share: Share,
-        configuration: TrainingConfiguration,
-        fold: int,
-        host: BodyLibrary | None = None,
-    ) -> None:
-        self._crops, self._share, self._configuration = crops, share, configuration
-        self._seed = 1000 * configuration.seed + fold + 1
+    def __init__(self, bodies: BodyLibrary, share: Share, *, seed: int, host: BodyLibrary | None = None) -> None:
+        self._share, self._seed = share, seed
         self._generator = self._make_generator(bodies)
         self._device, self._host = bodies.device, host
         self._ahead: StepsAhead | None = None
+        self._last: tuple[tuple[int, int], Patches] | None = None
 
     def _make_generator(self, bodies: BodyLibrary) -> BodyGenerator:
         size = self._share.size
         return BodyGenerator(bodies, patch=(size, size, size), spacing_mm=self._share.spacing_mm, seed=self._seed)
 
     def make(self, step: int, count: int) -> Patches:
-        """Return the augmented patches of a step; `weight` is always given.
+        """Return the patches of a step; if they were the last ones to be made, without making them again.
 
         Steps that follow one another are fastest, because the host may make their patches ahead.
         """
-        patches = self._make_simulated(step, count)
+        if self._last is None or self._last[0] != (step, count):
+            self._last = (step, count), self._make(step, count)
+        return self._last[1]
+
+    def _make(self, step: int, count: int) -> Patches:
+        if self._ahead is None and self._host is not None:
+            processes = choose_processes(self._device, 10 * count * self._share.size**3)
+            if processes > 0:
+                generator = self._make_generator(self._host)
+                self._ahead = StepsAhead(generator, first=step, count=count, processes=processes)
+        if self._ahead is not None and self._ahead.next_step == step:
+            return self._ahead.take(self._device)
+        return self._generator.make_patches(step, count)
+
+
+class Mixture:
+    """Make the patches of a network's steps.
+
+    Args:
+        simulated: where bodies come from; networks that are trained side by side share them.
+        crops: real ones of this fold's training cases; none for the network that all folds start from.
+        share: what patches are made of.
+        configuration: how patches are augmented, and the seed.
+        fold: random numbers differ between folds.
+    """
+
+    def __init__(
+        self,
+        simulated: SimulatedPatches,
+        crops: Sequence[RealCrop],
+        *,
+        share: Share,
+        configuration: TrainingConfiguration,
+        fold: int,
+    ) -> None:
+        self._simulated, self._crops = simulated, crops
+        self._share, self._configuration = share, configuration
+        self._seed = derive_seed(configuration, fold)
+
+    def make(self, step: int, count: int) -> Patches:
+        """Return the augmented patches of a step; `weight` is always given."""
+        patches = self._simulated.make(step, count)
         crops = [self._draw_crop(step, number) for number in range(count)]
         patches = paste_real(patches, crops, seed=self._seed, step=step)
         assert patches.weight is not None, "paste_real weights every voxel"
@@ -114,18 +144,13 @@ class Mixture:
         weight = torch.where((label & _COLD) > 0, light, torch.ones_like(light))
         return Patches(image, label & _LESION, weight)
 
-    def _make_simulated(self, step: int, count: int) -> Patches:
-        if self._ahead is None and self._host is not None:
-            processes = choose_processes(self._device, 10 * count * self._share.size**3)
-            if processes > 0:
-                generator = self._make_generator(self._host)
-                self._ahead = StepsAhead(generator, first=step, count=count, processes=processes)
-        if self._ahead is not None and self._ahead.next_step == step:
-            return self._ahead.take(self._device)
-        return self._generator.make_patches(step, count)
-
     def _draw_crop(self, step: int, number: int) -> RealCrop | None:
         rng = np.random.default_rng([self._seed, step, number, _PATCH])
         if not self._crops or rng.random() >= self._share.real:
             return None
         return self._crops[int(rng.integers(len(self._crops)))]
+
+
+def derive_seed(configuration: TrainingConfiguration, fold: int) -> int:
+    """Return the seed of a fold's patches."""
+    return 1000 * configuration.seed + fold + 1

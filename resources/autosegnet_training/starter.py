@@ -34,7 +34,7 @@ from autosegnet_training.arrays import PreparedCase, PreparedFolder, load, open_
 from autosegnet_training.cases import FOLDS, split_fold
 from autosegnet_training.clock import PHASES, Phase, Plan, train_by_the_clock
 from autosegnet_training.configuration import PRESETS, TrainingConfiguration, describe_configuration
-from autosegnet_training.mixture import Mixture, Share, is_cold, read_crop
+from autosegnet_training.mixture import Mixture, Share, SimulatedPatches, derive_seed, is_cold, read_crop
 from autosegnet_training.pieces import split_folder
 from autosegnet_training.train import choose_arithmetic
 from autosegnet_training.validation import NetworkEngine, predict_prepared
@@ -120,8 +120,9 @@ def run(args: argparse.Namespace) -> None:
     else:
         common = train_common(inputs, COMMON_SHARE * args.minutes, initial=args.initial)
         share, starts = COMMON_SHARE, [common] * FOLDS
-    for fold in args.folds:
-        train_starter_fold(inputs, fold, (1.0 - share) * args.minutes / FOLDS, initial=starts[fold])
+    minutes = (1.0 - share) * args.minutes / FOLDS
+    for folds in list_turns(args.folds, inputs.device):
+        train_starter_folds(inputs, folds, minutes * len(folds), starts)
     missing = [fold for fold in range(FOLDS) if not fold_path(inputs, fold).exists()]
     if missing:
         sys.stdout.write(f"folds {', '.join(map(str, missing))} are still to be trained in {args.output}\n")
@@ -214,7 +215,7 @@ def train_common(inputs: Inputs, minutes: float, *, initial: Path | None) -> Pat
     if not path.exists():
         torch.manual_seed(inputs.configuration.seed)
         network = build_network() if initial is None else read_network(initial)
-        _train(inputs, network, "common", minutes, rate=COMMON_RATE, cases=[])
+        _train(inputs, [network], "common", minutes, rate=COMMON_RATE, folds=[-1], cases=[[]])
         write_network(network, path)
     return path
 
@@ -224,16 +225,29 @@ def fold_path(inputs: Inputs, fold: int) -> Path:
     return inputs.output / f"fold_{fold}.pt"
 
 
-def train_starter_fold(inputs: Inputs, fold: int, minutes: float, *, initial: Path) -> None:
-    """Train a fold with the crops of its training patients, unless that is done."""
-    path = fold_path(inputs, fold)
-    if not path.exists():
-        network = read_network(initial)
-        training, _ = split_fold(inputs.prepared.cases, fold)
-        cases = [load(inputs.prepared.folder, case.name) for case in training]
-        _train(inputs, network, f"fold_{fold}", minutes, rate=FOLD_RATE, cases=cases)
-        settle_threshold(network, cases, make_engine(network, inputs.device), make_recipe(inputs))
-        write_network(network, path)
+def list_turns(folds: Sequence[int], device: torch.device) -> list[list[int]]:
+    """Return which folds are trained together: all of them on a GPU, one after the other on a CPU."""
+    if device.type == "cpu":
+        return [[fold] for fold in folds]
+    return [list(folds)] if folds else []
+
+
+def train_starter_folds(inputs: Inputs, folds: Sequence[int], minutes: float, starts: Sequence[Path]) -> None:
+    """Train folds side by side, each with the crops of its training patients, unless that is done."""
+    if all(fold_path(inputs, fold).exists() for fold in folds):
+        return
+    networks = [read_network(starts[fold]) for fold in folds]
+    cases = [load_training_cases(inputs, fold) for fold in folds]
+    _train(inputs, networks, "fold_" + "_".join(map(str, folds)), minutes, rate=FOLD_RATE, folds=folds, cases=cases)
+    for fold, network, own in zip(folds, networks, cases, strict=True):
+        settle_threshold(network, own, make_engine(network, inputs.device), make_recipe(inputs))
+        write_network(network, fold_path(inputs, fold))
+
+
+def load_training_cases(inputs: Inputs, fold: int) -> list[PreparedCase]:
+    """Return the real crops that a fold is trained on."""
+    training, _ = split_fold(inputs.prepared.cases, fold)
+    return [load(inputs.prepared.folder, case.name) for case in training]
 
 
 def settle_threshold(network: nn.Module, cases: Sequence[PreparedCase], engine: NetworkEngine, recipe: Recipe) -> float:
@@ -274,38 +288,45 @@ def measure_fold(inputs: Inputs, fold: int) -> float:
 
 
 def _train(
-    inputs: Inputs, network: nn.Module, name: str, minutes: float, *, rate: float, cases: Sequence[PreparedCase]
+    inputs: Inputs,
+    networks: Sequence[nn.Module],
+    name: str,
+    minutes: float,
+    *,
+    rate: float,
+    folds: Sequence[int],
+    cases: Sequence[Sequence[PreparedCase]],
 ) -> None:
-    network.to(inputs.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in its types
-    crops = [read_crop(case, inputs.device) for case in cases]
-    fold = int(name[-1]) + 1 if name[-1].isdigit() else 0
+    """Train networks side by side, one per fold with its real cases; fold -1 is the network common to all."""
+    for network in networks:
+        network.to(inputs.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in its types
+    crops = [[read_crop(case, inputs.device) for case in some] for some in cases]
+    real = any(crops)
     plan = Plan(
         folder=inputs.output / name,
         minutes=minutes,
         learning_rate=rate,
         step_voxels=STEP_VOXELS[inputs.device.type],
-        phases=inputs.phases[-1:] if cases and inputs.device.type == "cuda" else inputs.phases,
+        phases=inputs.phases[-1:] if real and inputs.device.type == "cuda" else inputs.phases,
         checkpoint_minutes=inputs.checkpoint_minutes,
         dtype=choose_dtype(inputs.device),
-        fixed_norm=bool(cases),
+        fixed_norm=real,
     )
 
-    def make_mixture(size: int) -> Mixture:
+    def make_mixtures(size: int) -> list[Mixture]:
         share = Share(
             real=REAL_SHARE, size=size, spacing_mm=inputs.spacing_mm, suv_limit=inputs.prepared.recipe.suv_limit
         )
-        return Mixture(
-            inputs.bodies,
-            crops,
-            share=share,
-            configuration=inputs.configuration,
-            fold=fold,
-            host=inputs.host_bodies,
-        )
+        seed = derive_seed(inputs.configuration, folds[0] + 1)
+        simulated = SimulatedPatches(inputs.bodies, share, seed=seed, host=inputs.host_bodies)
+        return [
+            Mixture(simulated, own, share=share, configuration=inputs.configuration, fold=fold + 1)
+            for fold, own in zip(folds, crops, strict=True)
+        ]
 
     voxel_ml = inputs.spacing_mm**3 / 1000
     steps = train_by_the_clock(
-        network, plan, inputs.configuration, make_mixture, device=inputs.device, voxel_ml=voxel_ml
+        networks, plan, inputs.configuration, make_mixtures, device=inputs.device, voxel_ml=voxel_ml
     )
     log.info("%s: %d steps in %.1f min", name, steps, minutes)
 

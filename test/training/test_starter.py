@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +23,13 @@ from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import Draws, apply
 from autosegnet_training.clock import PHASES, Phase, Plan
 from autosegnet_training.configuration import PRESETS
-from autosegnet_training.mixture import Mixture, Share, read_crop
+from autosegnet_training.mixture import Mixture, Share, SimulatedPatches, derive_seed, read_crop
 from autosegnet_training.pieces import split_folder
 from autosegnet_training.validation import NetworkEngine, segment_prepared
 from petct_simulator.bodies import make_body
 from petct_simulator.generator import BodyLibrary
 from petct_simulator.label_volume import LabelVolume, held_out_maps, pack
+from petct_simulator.paste import RealCrop
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +64,14 @@ def sarcoma(suv: float) -> PreparedCase:
 def make_mixture(body: LabelVolume, cases: list[PreparedCase], *, real_share: float) -> Mixture:
     share = Share(real=real_share, size=32, spacing_mm=8.0, suv_limit=20.0)
     crops = [read_crop(case, CPU) for case in cases]
-    return Mixture(BodyLibrary([body], CPU), crops, share=share, configuration=PRESETS["starter"], fold=1)
+    return mix(body, share, crops, fold=1)
+
+
+def mix(body: LabelVolume, share: Share, crops: Sequence[RealCrop] = (), *, fold: int = 0) -> Mixture:
+    """Return the source of the patches of one fold, which shares its bodies with no other."""
+    configuration = PRESETS["starter"]
+    simulated = SimulatedPatches(BodyLibrary([body], CPU), share, seed=derive_seed(configuration, fold))
+    return Mixture(simulated, crops, share=share, configuration=configuration, fold=fold)
 
 
 def test_a_step_sees_the_same_patches_again(body: LabelVolume) -> None:
@@ -150,13 +158,15 @@ def test_training_goes_on_with_the_minutes_that_are_left(body: LabelVolume, tmp_
     plan = Plan(folder=tmp_path, minutes=0.02, learning_rate=1e-3, step_voxels=1, phases=(Phase(1.0, 16),))
     mixtures: list[int] = []
 
-    def mixture(size: int) -> Mixture:
+    def mixture(size: int) -> list[Mixture]:
         mixtures.append(size)
         share = Share(real=0.0, size=size, spacing_mm=8.0, suv_limit=20.0)
-        return Mixture(BodyLibrary([body], CPU), [], share=share, configuration=PRESETS["starter"], fold=0)
+        return [mix(body, share)]
 
     def train() -> int:
-        return clock.train_by_the_clock(small_network(), plan, PRESETS["starter"], mixture, device=CPU, voxel_ml=0.512)
+        return clock.train_by_the_clock(
+            [small_network()], plan, PRESETS["starter"], mixture, device=CPU, voxel_ml=0.512
+        )
 
     steps = train()
     assert steps > 0
@@ -169,9 +179,9 @@ def test_statistics_of_batch_norm_are_means_over_batches_that_were_not_trained_o
 ) -> None:
     plan = Plan(folder=tmp_path, minutes=1e-4, learning_rate=1e-3, step_voxels=1, phases=(Phase(1.0, 16),))
     share = Share(real=0.0, size=16, spacing_mm=8.0, suv_limit=20.0)
-    mixture = Mixture(BodyLibrary([body], CPU), [], share=share, configuration=PRESETS["starter"], fold=0)
+    mixture = mix(body, share)
     net = small_network()
-    clock.train_by_the_clock(net, plan, PRESETS["starter"], lambda size: mixture, device=CPU, voxel_ml=0.512)
+    clock.train_by_the_clock([net], plan, PRESETS["starter"], lambda size: [mixture], device=CPU, voxel_ml=0.512)
     norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm3d))
     assert int(norm.num_batches_tracked) == clock._SETTLING_BATCHES[0]
     found = norm.running_mean
@@ -286,21 +296,51 @@ def test_a_network_that_goes_on_keeps_its_statistics_of_batch_norm(
         folder=tmp_path, minutes=2e-2, learning_rate=1e-3, step_voxels=1, phases=(Phase(1.0, 16),), fixed_norm=True
     )
     share = Share(real=0.0, size=16, spacing_mm=8.0, suv_limit=20.0)
-    mixture = Mixture(BodyLibrary([body], CPU), [], share=share, configuration=PRESETS["starter"], fold=0)
+    mixture = mix(body, share)
     net = small_network()
     before = net.state_dict()["model.0.conv.unit0.conv.weight"].clone()
-    steps = clock.train_by_the_clock(net, plan, PRESETS["starter"], lambda size: mixture, device=CPU, voxel_ml=0.512)
+    steps = clock.train_by_the_clock(
+        [net], plan, PRESETS["starter"], lambda size: [mixture], device=CPU, voxel_ml=0.512
+    )
     norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm3d))
     assert steps > 0
     assert int(norm.num_batches_tracked) == 5  # measured before the first step
     assert not torch.equal(net.state_dict()["model.0.conv.unit0.conv.weight"], before)
 
 
+def test_networks_side_by_side_share_bodies_and_keep_their_own_crops(body: LabelVolume, tmp_path: Path) -> None:
+    share = Share(real=0.5, size=16, spacing_mm=8.0, suv_limit=20.0)
+    configuration = PRESETS["starter"]
+    simulated = SimulatedPatches(BodyLibrary([body], CPU), share, seed=1)
+    made: list[int] = []
+    simulated._make = lambda step, count, make=simulated._make: made.append(step) or make(step, count)  # type: ignore[method-assign]
+    mixtures = [
+        Mixture(simulated, [read_crop(sarcoma(suv), CPU)], share=share, configuration=configuration, fold=fold)
+        for fold, suv in enumerate((3.0, 9.0))
+    ]
+    plan = Plan(folder=tmp_path, minutes=0.02, learning_rate=1e-3, step_voxels=1, phases=(Phase(1.0, 16),))
+    networks = [small_network(), small_network()]
+    before = [net.state_dict()["model.0.conv.unit0.conv.weight"].clone() for net in networks]
+    steps = clock.train_by_the_clock(networks, plan, configuration, lambda size: mixtures, device=CPU, voxel_ml=0.512)
+    assert steps > 0
+    assert made[:steps] == list(range(steps))  # once per step, not once per network
+    for net, old in zip(networks, before, strict=True):
+        assert not torch.equal(net.state_dict()["model.0.conv.unit0.conv.weight"], old)
+    seen = torch.stack([torch.stack([m.make(step, 4).image for step in range(8)]) for m in mixtures])
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_a_gpu_trains_its_folds_side_by_side_and_a_cpu_one_by_one() -> None:
+    assert starter.list_turns([0, 3], CPU) == [[0], [3]]
+    assert starter.list_turns([0, 3], torch.device("cuda")) == [[0, 3]]
+    assert starter.list_turns([], torch.device("cuda")) == []
+
+
 def test_patches_made_ahead_are_those_made_in_one_process(body: LabelVolume, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autosegnet_training.mixture.choose_processes", lambda device, step_bytes: 1)
     share = Share(real=0.0, size=16, spacing_mm=8.0, suv_limit=20.0)
     ahead, alone = (
-        Mixture(BodyLibrary([body], CPU), [], share=share, configuration=PRESETS["starter"], fold=0, host=host)
+        SimulatedPatches(BodyLibrary([body], CPU), share, seed=1, host=host)
         for host in (BodyLibrary([body], CPU), None)
     )
     for step in (4, 5, 6):
