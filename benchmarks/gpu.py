@@ -81,14 +81,14 @@ def main() -> None:
         weights = write_folds(Path(folder), sizes)
         steps: list[tuple[str, Callable[[], Any]]] = [
             ("convolution rate", lambda: measure_convolution_rate(device, sizes)),
+            ("training", lambda: measure_training(device, sizes)),
+            ("inference", lambda: measure_inference(weights, device, sizes)),
+            ("whole case", lambda: measure_whole_case(weights, device, sizes, Path(folder))),
+            ("agreement", lambda: measure_agreement(weights, device, sizes)),
+            ("published inferer", lambda: measure_published(weights, device, sizes)),
+            ("launching", lambda: measure_one_pass(weights, device, sizes)),
             ("variants", lambda: measure_variants(weights, device, sizes)),
             ("operations", lambda: profile_operations(weights, device, sizes)),
-            ("launching", lambda: measure_one_pass(weights, device, sizes)),
-            ("agreement", lambda: measure_agreement(weights, device, sizes)),
-            ("inference", lambda: measure_inference(weights, device, sizes)),
-            ("published inferer", lambda: measure_published(weights, device, sizes)),
-            ("whole case", lambda: measure_whole_case(weights, device, sizes, Path(folder))),
-            ("training", lambda: measure_training(device, sizes)),
         ]
         if unknown := set(args.steps or []) - {step for step, _ in steps}:
             parser.error(f"no steps {sorted(unknown)}; expected some of {[step for step, _ in steps]}")
@@ -300,6 +300,7 @@ def measure_training(device: torch.device, sizes: Sizes) -> dict[str, Any]:
 
     Batch norm's statistics move in one variant and stay in the others, as in a network that goes on.
     """
+    torch.backends.cudnn.benchmark = True  # as `starter` has it
     configuration = PRESETS["starter"]
     share = Share(real=0.0, size=sizes.training_patch, spacing_mm=_SPACING_MM, suv_limit=20.0)
     bodies = [make_body(f"procedural_benchmark_{seed}", seed, (_SPACING_MM,) * 3) for seed in range(4)]
@@ -333,6 +334,7 @@ def measure_training(device: torch.device, sizes: Sizes) -> dict[str, Any]:
         }
         if not compiled:
             found[name]["operations_ms"] = profile_kernels(step, device)
+    torch.backends.cudnn.benchmark = False  # as the engine has it
     return found
 
 
