@@ -32,7 +32,6 @@ from autosegnet.model.weights import Weights, open_weights
 from autosegnet_training.configuration import PRESETS
 from autosegnet_training.loss import build_loss
 from autosegnet_training.mixture import Mixture, Share, SimulatedPatches
-from autosegnet_training.starter import make_host_library
 from autosegnet_training.validation import autocast
 from benchmarks.device_timing import synchronise, time_rounds
 from benchmarks.gpu_case import measure_case, write_case
@@ -306,9 +305,8 @@ def measure_training(device: torch.device, sizes: Sizes, *, compiled: bool = Fal
     configuration = PRESETS["starter"]
     share = Share(real=0.0, size=sizes.training_patch, spacing_mm=_SPACING_MM, suv_limit=20.0)
     bodies = [make_body(f"procedural_benchmark_{seed}", seed, (_SPACING_MM,) * 3) for seed in range(4)]
-    library = BodyLibrary(bodies, device)
-    found: dict[str, Any] = {} if compiled else {"patches": measure_patches(library, share, sizes)}
-    simulated = SimulatedPatches(library, share, seed=0)
+    simulated = SimulatedPatches(BodyLibrary(bodies, device), share, seed=0)
+    found: dict[str, Any] = {} if compiled else {"patches_per_s": measure_patches(simulated, device, sizes)}
     mixture = Mixture(simulated, [], share=share, configuration=configuration, fold=0)
     patches = mixture.make(0, sizes.training_batch)
     found["augmenting"] = time_rounds(lambda: mixture.make(0, sizes.training_batch), device, 5)
@@ -361,23 +359,17 @@ def make_training_step(
     return step
 
 
-def measure_patches(library: BodyLibrary, share: Share, sizes: Sizes) -> dict[str, float]:
-    """Return how many patches a second the device makes, and the host's other cores if they do."""
-    found: dict[str, float] = {}
-    for name, host in (("device", None), ("host", make_host_library(library))):
-        if name == "host" and host is None:
-            continue
-        simulated = SimulatedPatches(library, share, seed=0, host=host)
-        warm_up, steps = (2, 8) if host is None else (sizes.training_steps, 2 * sizes.training_steps)
-        for step in range(warm_up):
-            simulated.make(step, sizes.training_batch)
-        synchronise(library.device)
-        start = time.perf_counter()
-        for step in range(warm_up, warm_up + steps):
-            simulated.make(step, sizes.training_batch)
-        synchronise(library.device)
-        found[f"{name}_per_s"] = round(steps * sizes.training_batch / (time.perf_counter() - start), 2)
-    return found
+def measure_patches(simulated: SimulatedPatches, device: torch.device, sizes: Sizes) -> float:
+    """Return how many simulated patches are made per second."""
+    warm_up, steps = 2, 8
+    for step in range(warm_up):
+        simulated.make(step, sizes.training_batch)
+    synchronise(device)
+    start = time.perf_counter()
+    for step in range(warm_up, warm_up + steps):
+        simulated.make(step, sizes.training_batch)
+    synchronise(device)
+    return round(steps * sizes.training_batch / (time.perf_counter() - start), 2)
 
 
 if __name__ == "__main__":

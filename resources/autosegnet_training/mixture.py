@@ -13,7 +13,6 @@ import torch
 
 from autosegnet.geometry import find_occupied_box
 from autosegnet.model.recipe import PET_CHANNEL
-from autosegnet_training.ahead import StepsAhead, choose_processes
 from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import apply, draw
 from autosegnet_training.configuration import TrainingConfiguration
@@ -70,38 +69,18 @@ class SimulatedPatches:
         bodies: label volumes, on the device where the network is.
         share: what patches are made of.
         seed: of everything.
-        host: the same label volumes on the host, whose other cores may then make patches ahead.
     """
 
-    def __init__(self, bodies: BodyLibrary, share: Share, *, seed: int, host: BodyLibrary | None = None) -> None:
-        self._share, self._seed = share, seed
-        self._generator = self._make_generator(bodies)
-        self._device, self._host = bodies.device, host
-        self._ahead: StepsAhead | None = None
+    def __init__(self, bodies: BodyLibrary, share: Share, *, seed: int) -> None:
+        patch = (share.size, share.size, share.size)
+        self._generator = BodyGenerator(bodies, patch=patch, spacing_mm=share.spacing_mm, seed=seed)
         self._last: tuple[tuple[int, int], Patches] | None = None
 
-    def _make_generator(self, bodies: BodyLibrary) -> BodyGenerator:
-        size = self._share.size
-        return BodyGenerator(bodies, patch=(size, size, size), spacing_mm=self._share.spacing_mm, seed=self._seed)
-
     def make(self, step: int, count: int) -> Patches:
-        """Return the patches of a step; if they were the last ones to be made, without making them again.
-
-        Steps that follow one another are fastest, because the host may make their patches ahead.
-        """
+        """Return the patches of a step; if they were the last ones to be made, without making them again."""
         if self._last is None or self._last[0] != (step, count):
-            self._last = (step, count), self._make(step, count)
+            self._last = (step, count), self._generator.make_patches(step, count)
         return self._last[1]
-
-    def _make(self, step: int, count: int) -> Patches:
-        if self._ahead is None and self._host is not None:
-            processes = choose_processes(self._device, 10 * count * self._share.size**3)
-            if processes > 0:
-                generator = self._make_generator(self._host)
-                self._ahead = StepsAhead(generator, first=step, count=count, processes=processes)
-        if self._ahead is not None and self._ahead.next_step == step:
-            return self._ahead.take(self._device)
-        return self._generator.make_patches(step, count)
 
 
 class Mixture:

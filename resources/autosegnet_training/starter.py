@@ -61,7 +61,6 @@ class Inputs:
 
     output: Path
     bodies: BodyLibrary
-    host_bodies: BodyLibrary | None
     prepared: PreparedFolder
     configuration: TrainingConfiguration
     device: torch.device
@@ -154,11 +153,9 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
         raise InputError(f"{args.real} has voxels of {prepared.recipe.spacing_mm} mm; expected cubes")
     configuration = replace(PRESETS["starter"], seed=args.seed)
     phases = tuple(Phase(p.until, min(p.size, args.largest_patch)) for p in PHASES_BY_DEVICE[device.type])
-    library = BodyLibrary(bodies, device, find_all_regions(bodies))
     return Inputs(
         args.output,
-        library,
-        make_host_library(library),
+        BodyLibrary(bodies, device, find_all_regions(bodies)),
         prepared,
         configuration,
         device,
@@ -166,17 +163,6 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
         phases,
         args.storage,
     )
-
-
-def make_host_library(library: BodyLibrary) -> BodyLibrary | None:
-    """Return the bodies for the host's processes, their labels padded so that all share them; None on a CPU."""
-    if library.device.type == "cpu":
-        return None
-    indices = range(len(library.volumes))
-    host = BodyLibrary(library.volumes, torch.device("cpu"), [library.find_regions(index) for index in indices])
-    for index in indices:
-        host.pad_labels(index)
-    return host
 
 
 def find_all_regions(bodies: Sequence[LabelVolume]) -> list[Regions]:
@@ -318,7 +304,7 @@ def _train(
             real=REAL_SHARE, size=size, spacing_mm=inputs.spacing_mm, suv_limit=inputs.prepared.recipe.suv_limit
         )
         seed = derive_seed(inputs.configuration, folds[0] + 1)
-        simulated = SimulatedPatches(inputs.bodies, share, seed=seed, host=inputs.host_bodies)
+        simulated = SimulatedPatches(inputs.bodies, share, seed=seed)
         return [
             Mixture(simulated, own, share=share, configuration=inputs.configuration, fold=fold + 1)
             for fold, own in zip(folds, crops, strict=True)

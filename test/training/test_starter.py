@@ -18,7 +18,6 @@ from autosegnet.model.recipe import Recipe, format_recipe
 from autosegnet.model.weights import open_weights
 from autosegnet_training import clock, starter
 from autosegnet_training.__main__ import main
-from autosegnet_training.ahead import choose_processes
 from autosegnet_training.arrays import PreparedCase
 from autosegnet_training.augmentation import Draws, apply
 from autosegnet_training.clock import PHASES, Phase, Plan
@@ -313,7 +312,8 @@ def test_networks_side_by_side_share_bodies_and_keep_their_own_crops(body: Label
     configuration = PRESETS["starter"]
     simulated = SimulatedPatches(BodyLibrary([body], CPU), share, seed=1)
     made: list[int] = []
-    simulated._make = lambda step, count, make=simulated._make: made.append(step) or make(step, count)  # type: ignore[method-assign]
+    generator = simulated._generator
+    generator.make_patches = lambda step, count, make=generator.make_patches: made.append(step) or make(step, count)  # type: ignore[method-assign]
     mixtures = [
         Mixture(simulated, [read_crop(sarcoma(suv), CPU)], share=share, configuration=configuration, fold=fold)
         for fold, suv in enumerate((3.0, 9.0))
@@ -334,21 +334,3 @@ def test_a_gpu_trains_its_folds_side_by_side_and_a_cpu_one_by_one() -> None:
     assert starter.list_turns([0, 3], CPU) == [[0], [3]]
     assert starter.list_turns([0, 3], torch.device("cuda")) == [[0, 3]]
     assert starter.list_turns([], torch.device("cuda")) == []
-
-
-def test_patches_made_ahead_are_those_made_in_one_process(body: LabelVolume, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autosegnet_training.mixture.choose_processes", lambda device, step_bytes: 1)
-    share = Share(real=0.0, size=16, spacing_mm=8.0, suv_limit=20.0)
-    ahead, alone = (
-        SimulatedPatches(BodyLibrary([body], CPU), share, seed=1, host=host)
-        for host in (BodyLibrary([body], CPU), None)
-    )
-    for step in (4, 5, 6):
-        made, expected = ahead.make(step, 4), alone.make(step, 4)
-        assert torch.equal(made.truth, expected.truth)
-        torch.testing.assert_close(made.image, expected.image, rtol=1e-3, atol=2e-2)  # handed over in float16
-    assert torch.equal(ahead.make(2**40, 4).image, alone.make(2**40, 4).image)  # none is ahead of that step
-
-
-def test_a_cpu_makes_no_patches_ahead() -> None:
-    assert choose_processes(CPU, 1) == 0
