@@ -72,7 +72,12 @@ class BodyLibrary:
         return self._regions[index]
 
     def pad_labels(self, index: int) -> torch.Tensor:
-        """Return the labels of a volume on the device, with a border of air."""
+        """Return the labels of a volume on the device, with a border of air. Only another device keeps them.
+
+        On the CPU they would double the memory of a process, 4.5 MB per body, and are copied in 2 ms.
+        """
+        if self.device.type == "cpu":
+            return pad_labels(self.volumes[index], self.device)
         if index not in self._padded:
             self._padded[index] = pad_labels(self.volumes[index], self.device)
         return self._padded[index]

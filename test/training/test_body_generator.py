@@ -216,3 +216,10 @@ def test_the_parts_of_a_burden_add_up() -> None:
     volumes = split_burden(20, 300.0, 1.5, np.random.default_rng(0))
     assert volumes.sum() == pytest.approx(300.0, rel=0.02)
     assert (np.diff(volumes) <= 0).all()
+
+
+def test_a_cpu_does_not_keep_a_second_copy_of_every_body(body: LabelVolume) -> None:
+    on_cpu, elsewhere = BodyLibrary([body], CPU), BodyLibrary([body], torch.device("meta"))
+    assert on_cpu.pad_labels(0) is not on_cpu.pad_labels(0)
+    assert torch.equal(on_cpu.pad_labels(0), on_cpu.pad_labels(0))
+    assert elsewhere.pad_labels(0) is elsewhere.pad_labels(0)
