@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from petct_simulator.fields import FWHM, blur
+from petct_simulator.fields import FWHM, blur, to_device
 from petct_simulator.lesion_plan import PlannedLesion
 from petct_simulator.placement import Placement
 from petct_simulator.tissue import Tissue
@@ -43,19 +43,21 @@ def shape_lesion(
         lesion: what to shape.
         centre: (3,), its centre in voxels of the patch.
         placement: of the patch.
-        bumps: (X, Y, Z), a smooth random field that makes the surface irregular.
+        bumps: (X, Y, Z), a smooth random field within ±2 that makes the surface irregular.
         rng: source of how the balls are turned and stretched.
     """
     offsets = lesion.offsets_mm @ np.linalg.inv(placement.matrix).T / placement.spacing_mm
+    voxel_mm = float(np.cbrt(np.prod(placement.spacing_mm)))
     balls = []
     for offset, radius_mm, heat in zip(offsets, lesion.radii_mm.tolist(), lesion.heat.tolist(), strict=True):
         turn = _turn_and_stretch(lesion.flat, radius_mm, rng)
         box = _find_box(centre + offset, 1.5 * lesion.flat ** (1 / 3) * radius_mm + 6.0, placement)
         if box is not None:
             radius = _compute_radius(centre + offset, turn, box, placement, bumps.device)
-            depth = (1.0 + lesion.irregular * bumps[box].clamp(-2.0, 2.0) - radius) * radius_mm
-            voxel_mm = float(np.cbrt(np.prod(placement.spacing_mm)))
-            balls.append(Ball(lesion, heat, radius_mm, box, radius, (0.5 + depth / voxel_mm).clamp_(0.0, 1.0)))
+            # Half a voxel's share, and the voxels by which a voxel lies below the surface: 1 + irregular * bumps.
+            voxels = radius_mm / voxel_mm
+            share = (bumps[box] * (lesion.irregular * voxels)).sub_(radius, alpha=voxels).add_(0.5 + voxels)
+            balls.append(Ball(lesion, heat, radius_mm, box, radius, share.clamp_(0.0, 1.0)))
     return balls
 
 
@@ -79,15 +81,17 @@ def _compute_radius(
     centre: np.ndarray, turn: np.ndarray, box: LesionBox, placement: Placement, device: torch.device
 ) -> torch.Tensor:
     x, y, z = (
-        (torch.arange(part.start, part.stop, device=device, dtype=torch.float32) - float(at)) * step
+        (np.arange(part.start, part.stop) - at) * step
         for part, at, step in zip(box, centre, placement.spacing_mm, strict=True)
     )
-    squares: torch.Tensor | None = None
-    for a, b, c in turn.tolist():
-        one = ((a * x)[:, None, None] + (b * y)[:, None] + c * z).square_()
-        squares = one if squares is None else squares.add_(one)
-    assert squares is not None
-    return squares.sqrt_()
+    form = turn.T @ turn  # the squared radius is p · form · p; what z does not enter is computed on the host
+    flat = form[0, 0] * (x * x)[:, None] + form[1, 1] * y * y + 2 * form[0, 1] * x[:, None] * y
+    slope = 2 * (form[0, 2] * x[:, None] + form[1, 2] * y)
+    parts = to_device(np.concatenate([flat.ravel(), slope.ravel(), z, form[2, 2] * z * z]), device)
+    planes = parts[: 2 * flat.size].view(2, *flat.shape, 1)
+    along_z = parts[2 * flat.size :].view(2, -1)
+    radius = planes[1] * along_z[0]
+    return radius.add_(planes[0]).add_(along_z[1]).clamp_min_(0.0).sqrt_()
 
 
 def grow_body(labels: torch.Tensor, balls: list[Ball]) -> None:
@@ -99,16 +103,30 @@ def grow_body(labels: torch.Tensor, balls: list[Ball]) -> None:
             region.masked_fill_(covered & (region == int(Tissue.OUTSIDE)), int(Tissue.FAT))
 
 
-def confine(labels: torch.Tensor, ball: Ball) -> torch.Tensor:
-    """Return the share of every voxel of a ball's box that it fills, kept to the tissues where it may grow."""
-    table = torch.ones(len(Tissue))
-    if ball.lesion.within is not None:
-        table.zero_()[list(ball.lesion.within)] = 1.0
-    table[list(_NO_TISSUE)] = 0.0
-    region = labels[ball.box]
-    return ball.share * table.to(labels.device, non_blocking=True).index_select(0, region.reshape(-1)).reshape(
-        region.shape
-    )
+class Confines:
+    """The share of a ball that is kept to the tissues where it may grow.
+
+    Args:
+        labels: (X, Y, Z) int32, tissues of the patch.
+    """
+
+    def __init__(self, labels: torch.Tensor) -> None:
+        self._labels = labels
+        self._tables: dict[tuple[Tissue, ...] | None, torch.Tensor] = {}
+
+    def confine(self, ball: Ball) -> torch.Tensor:
+        """Return the share of every voxel of a ball's box that it fills."""
+        region = self._labels[ball.box]
+        table = self._find_table(ball.lesion.within)
+        return table.index_select(0, region.reshape(-1)).view(region.shape).mul_(ball.share)
+
+    def _find_table(self, within: tuple[Tissue, ...] | None) -> torch.Tensor:
+        if within not in self._tables:
+            table = np.ones(len(Tissue)) if within is None else np.zeros(len(Tissue))
+            table[list(within or ())] = 1.0
+            table[list(_NO_TISSUE)] = 0.0
+            self._tables[within] = to_device(table, self._labels.device)
+        return self._tables[within]
 
 
 def paint_ball(
@@ -131,18 +149,19 @@ def paint_ball(
         activity, hu: (X, Y, Z), painted in place.
     """
     lesion = ball.lesion
-    around = (share * plain[ball.box]).sum() / share.sum().clamp_min(1e-3)
+    level = (share * plain[ball.box]).sum() / share.sum().clamp_min_(1e-3)  # around it
     if lesion.malignant:
-        level = (around + (0.25 * around + 0.5) / max(kept, 0.08)).clamp_min(lesion.suv * ball.heat)
-    else:
-        level = around.clamp_min(lesion.suv * ball.heat)
-    uptake = level * torch.exp(lesion.grain * grain[ball.box].clamp(-2.5, 1.5))
+        kept = max(kept, 0.08)
+        level.mul_(1.0 + 0.25 / kept).add_(0.5 / kept)
+    level.clamp_min_(lesion.suv * ball.heat)
+    uptake = grain[ball.box].clamp(-2.5, 1.5).mul_(lesion.grain).exp_().mul_(level)
     if lesion.necrosis > 0:
-        edge = lesion.necrosis * (1.0 + 0.35 * grain[ball.box]) - ball.radius
-        uptake *= 1.0 - 0.8 * torch.sigmoid(edge * (ball.radius_mm / 3.0))
-    activity[ball.box] += share * (uptake - activity[ball.box])
+        edge = (grain[ball.box] * (0.35 * lesion.necrosis)).sub_(ball.radius).add_(lesion.necrosis)
+        uptake.addcmul_(uptake, edge.mul_(ball.radius_mm / 3.0).sigmoid_(), value=-0.8)
+    activity[ball.box].lerp_(uptake, share)
     if lesion.hu is not None and lesion.malignant:
-        hu[ball.box] += share * (lesion.hu - hu[ball.box])
+        region = hu[ball.box]
+        region.addcmul_(share, lesion.hu - region)
 
 
 def find_kept_height(radius_mm: float, fwhm_mm: float) -> float:

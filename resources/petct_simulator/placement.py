@@ -61,7 +61,9 @@ class Placement:
             compute_spline_weights(np.clip(at[:, axis], 0, n - 1), n, self.bend_fwhm_mm / s)
             for axis, (n, s) in enumerate(zip(self.shape, self.spacing_mm, strict=True))
         )
-        return np.asarray(np.einsum("cijk,ni,nj,nk->nc", self.bend_mm, x, y, z))
+        # One axis at a time: all at once is ten times slower.
+        along_xy = np.einsum("cijn,nj->cin", self.bend_mm @ z.T, y)
+        return np.asarray(np.einsum("cin,ni->nc", along_xy, x))
 
     def find_slices(self) -> PlacedPoints:
         """Return the slice of the label volume that each slice of the patch shows on its axis: (Z,)."""

@@ -15,7 +15,7 @@ from petct_simulator.examination import PATTERN_FWHM_MM, Examination
 from petct_simulator.fields import smooth_field
 from petct_simulator.label_volume import LabelVolume
 from petct_simulator.lesion_plan import PlannedLesion
-from petct_simulator.paint import Ball, confine, draw_contour, find_kept_height, grow_body, paint_ball, shape_lesion
+from petct_simulator.paint import Ball, Confines, draw_contour, find_kept_height, grow_body, paint_ball, shape_lesion
 from petct_simulator.pet_image import compute_slice_noise, make_pet
 from petct_simulator.placement import Placement
 from petct_simulator.scene import Scene
@@ -96,7 +96,7 @@ def _shape_all(
     placement = scene.placement
     centres = placement.to_patch(np.stack([lesion.centre for lesion in lesions]))
     spacing, shape = np.array(placement.spacing_mm), np.array(placement.shape)
-    bumps = scene.fields[1].flip(0)
+    bumps = scene.fields[1].flip(0).clamp_(-2.0, 2.0)
     balls: list[Ball] = []
     diffuse = []
     for lesion, centre in zip(lesions, centres, strict=True):
@@ -128,8 +128,9 @@ def _paint_all(
         share = _compute_diffuse_share(scene, lesion, centre)
         activity += share * (plain.clamp_min(lesion.suv) * torch.exp(lesion.grain * grain) - activity)
         torch.maximum(seen, share / 0.7, out=seen)
+    confines = Confines(scene.labels)
     for ball in balls:
-        share = confine(scene.labels, ball)
+        share = confines.confine(ball)
         kept = find_kept_height(ball.lesion.radius_mm, fwhm_mm)
         paint_ball(ball, share, kept, grain, plain, activity, hu)
         if ball.lesion.malignant:
