@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,7 +35,7 @@ from autosegnet_training.loss import build_loss
 from autosegnet_training.mixture import Mixture, Share, SimulatedPatches
 from autosegnet_training.validation import autocast
 from benchmarks.device_timing import synchronise, time_rounds
-from benchmarks.gpu_case import measure_case, write_case
+from benchmarks.gpu_case import measure_batch, measure_case, write_case
 from benchmarks.gpu_launching import measure_launching
 from petct_simulator.bodies import make_body
 from petct_simulator.generator import BodyLibrary, Patches
@@ -83,6 +84,7 @@ def main() -> None:
             ("training", lambda: measure_training(device, sizes)),
             ("inference", lambda: measure_inference(weights, device, sizes)),
             ("whole case", lambda: measure_whole_case(weights, device, sizes, Path(folder))),
+            ("batch", lambda: measure_whole_batch(device, sizes, Path(folder))),
             ("agreement", lambda: measure_agreement(weights, device, sizes)),
             ("published inferer", lambda: measure_published(weights, device, sizes)),
             ("launching", lambda: measure_one_pass(weights, device, sizes)),
@@ -219,6 +221,19 @@ def measure_whole_case(weights: Weights, device: torch.device, sizes: Sizes, fol
     except ImportError as error:
         return {"not measured": f"{error}; carry a wheel of SimpleITK"}
     return measure_case(weights, open_device_engine(weights, device), paths, folder, sizes.rounds)
+
+
+def measure_whole_batch(device: torch.device, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    """Return the time per study of a batch, in which the host works beside the device."""
+    studies = folder / "batch"
+    studies.mkdir()
+    try:
+        paths = write_case(sizes.box, sizes.field, studies)
+        return measure_batch(folder, paths, studies, device)
+    except ImportError as error:
+        return {"not measured": f"{error}; carry a wheel of SimpleITK"}
+    except subprocess.CalledProcessError as error:
+        return {"failed": error.stderr[-500:]}
 
 
 def measure_agreement(weights: Weights, device: torch.device, sizes: Sizes) -> dict[str, float]:

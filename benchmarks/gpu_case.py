@@ -1,4 +1,4 @@
-"""Times a whole case, from two files to the mask on disk, on a device and as published: a step of gpu.py.
+"""Times a whole case, from two files to the mask on disk, on a device and as published, and a batch: steps of gpu.py.
 
 Both find a warm process: imports, the device's start and the folds' way there are not counted. The study is made of
 noise in an elliptic body that fills a box. Beside the body there is air alone, so that both crop the same and run the
@@ -8,6 +8,8 @@ same windows.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr
@@ -28,6 +30,7 @@ from benchmarks.device_timing import read_peak, reset_peak, summarise, synchroni
 T = TypeVar("T")
 
 _SPACING_MM = (2.036, 2.036, 3.0)
+_STUDIES = (2, 6)
 _STEPS_OF_RESAMPLING = ("placement", "input", "restoring")
 
 
@@ -84,6 +87,36 @@ def measure_case(
     if "whole" in found["published"]:
         whole = found["published"]["whole"]["median_s"] / found["on the device"]["whole"]["median_s"]
         found["times as fast as published"] = round(whole, 2)
+    return found
+
+
+def measure_batch(weights: Path, paths: tuple[Path, Path], folder: Path, device: torch.device) -> dict[str, float]:
+    """Return the seconds of `autosegnet batch` for two studies and for six, and of each of the four more.
+
+    There, one study is read and another one written beside the network.
+
+    Args:
+        weights: folder of the folds.
+        paths: PET and CT, which every study links to.
+        folder: for the studies and the masks.
+        device: that `batch` uses.
+    """
+    found: dict[str, float] = {}
+    for number in _STUDIES:
+        studies = folder / f"studies_{number}"
+        for k in range(number):
+            study = studies / f"study_{k}"
+            study.mkdir(parents=True)
+            for path, name in zip(paths, ("SUV.nii.gz", "CTres.nii.gz"), strict=True):
+                os.link(path, study / name)
+        command = [sys.executable, "-m", "autosegnet", "batch", str(studies), str(folder / f"masks_{number}")]
+        start = time.perf_counter()
+        subprocess.run(
+            [*command, "--weights", str(weights), "--device", device.type], check=True, capture_output=True, text=True
+        )
+        found[f"{number}_studies_s"] = round(time.perf_counter() - start, 3)
+    few, many = _STUDIES
+    found["per_study_s"] = round((found[f"{many}_studies_s"] - found[f"{few}_studies_s"]) / (many - few), 3)
     return found
 
 
