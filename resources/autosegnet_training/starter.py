@@ -45,12 +45,12 @@ from petct_simulator.regions import Regions, find_regions
 log = logging.getLogger(__name__)
 
 COMMON_SHARE = 0.55  # of the time, without --initial
-REAL_SHARE = 0.4  # of a fold's patches hold a real crop
 _FEW_BODIES = 16  # whose regions are found before a second process is up
 COMMON_RATE, FOLD_RATE = 1e-3, 3e-4
 OFFSETS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)  # of the lesion's logits
-# Voxels of the patches of a step: two of 96³ keep two cores in their caches; a GPU wants more at once.
-STEP_VOXELS = {"cpu": 2 * 96**3, "cuda": 16 * 96**3}
+# Voxels of the patches of a step: two of 96³ keep two cores in their caches. A GPU makes patches more slowly than it
+# learns from them, so it makes many steps of them.
+STEP_VOXELS = {"cpu": 2 * 96**3, "cuda": 4 * 128**3}
 # A GPU makes a patch of 128³ in hardly more time than one of 64³.
 PHASES_BY_DEVICE = {"cpu": PHASES, "cuda": (Phase(0.5, 96), Phase(1.0, PHASES[-1].size))}
 
@@ -63,6 +63,7 @@ class Inputs:
     bodies: BodyLibrary
     prepared: PreparedFolder
     configuration: TrainingConfiguration
+    real_share: float
     device: torch.device
     checkpoint_minutes: float
     phases: tuple[Phase, ...]
@@ -93,6 +94,14 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--folds", type=int, nargs="*", choices=range(FOLDS), default=list(range(FOLDS)), metavar="K",
         help="only these, so that processes can train folds side by side; none: only the common network",
     )  # fmt: skip
+    parser.add_argument(
+        "--real-share", type=float, default=0.4, metavar="SHARE",
+        help="share of a fold's patches that hold a real crop; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--false-volume", type=float, default=PRESETS["starter"].false_volume, metavar="WEIGHT",
+        help="weight of the loss's term for false volume; default: %(default)s",
+    )  # fmt: skip
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="default: %(default)s")
     parser.add_argument("--largest-patch", type=int, default=PHASES[-1].size, help="voxels; default: %(default)s")
     parser.add_argument(
@@ -107,11 +116,16 @@ def run(args: argparse.Namespace) -> None:
     """Train what is not trained yet, and export the folds.
 
     Raises:
-        UsageError: no time, no such device, another run in the folder, or too few folds to start from.
+        UsageError: no time, a share out of range, no such device, another run in the folder, or too few folds to start
+            from.
         InputError: label volumes or cases that cannot be read, or a body that is kept for judging.
     """
     if args.minutes <= 0:
         raise UsageError(f"--minutes is {args.minutes:g}; expected more than 0")
+    if not 0.0 <= args.real_share <= 1.0:
+        raise UsageError(f"--real-share is {args.real_share:g}; expected 0 to 1")
+    if args.false_volume < 0:
+        raise UsageError(f"--false-volume is {args.false_volume:g}; expected 0 or more")
     inputs = read_inputs(args)
     _write_or_check(args, inputs)
     if args.initial is not None and args.initial.is_dir():
@@ -151,13 +165,14 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
     prepared = open_prepared(args.real)
     if len(set(prepared.recipe.spacing_mm)) != 1:
         raise InputError(f"{args.real} has voxels of {prepared.recipe.spacing_mm} mm; expected cubes")
-    configuration = replace(PRESETS["starter"], seed=args.seed)
+    configuration = replace(PRESETS["starter"], seed=args.seed, false_volume=args.false_volume)
     phases = tuple(Phase(p.until, min(p.size, args.largest_patch)) for p in PHASES_BY_DEVICE[device.type])
     return Inputs(
         args.output,
         BodyLibrary(bodies, device, find_all_regions(bodies)),
         prepared,
         configuration,
+        args.real_share,
         device,
         args.checkpoint_minutes,
         phases,
@@ -179,6 +194,7 @@ def _write_or_check(args: argparse.Namespace, inputs: Inputs) -> None:
         "minutes": args.minutes,
         "initial": str(args.initial or ""),
         "settings": describe_configuration(inputs.configuration),
+        "real_share": inputs.real_share,
         "phases": [asdict(phase) for phase in inputs.phases],
         "bodies": len(inputs.bodies.volumes),
         "cases": [case.name for case in inputs.prepared.cases],
@@ -301,7 +317,7 @@ def _train(
 
     def make_mixtures(size: int) -> list[Mixture]:
         share = Share(
-            real=REAL_SHARE, size=size, spacing_mm=inputs.spacing_mm, suv_limit=inputs.prepared.recipe.suv_limit
+            real=inputs.real_share, size=size, spacing_mm=inputs.spacing_mm, suv_limit=inputs.prepared.recipe.suv_limit
         )
         seed = derive_seed(inputs.configuration, folds[0] + 1)
         simulated = SimulatedPatches(inputs.bodies, share, seed=seed)
@@ -380,6 +396,7 @@ def export(inputs: Inputs, scores: Sequence[float], *, minutes: float) -> Path:
         training={
             "settings": describe_configuration(inputs.configuration),
             "phases": [asdict(phase) for phase in inputs.phases],
+            "real_share": inputs.real_share,
             "minutes": minutes,
             "device": inputs.device.type,
             "validation_dsc_from": "the working grid",

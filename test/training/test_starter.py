@@ -231,6 +231,8 @@ def test_label_volumes_and_real_crops_become_five_folds(labels: Path, real: Path
     assert (tmp_path / "fold_4.pt").read_bytes() == trained
     begun = json.loads((tmp_path / "starter.json").read_text())
     assert begun["cases"] == [f"patient{k}_study0" for k in range(5)]
+    assert main([*arguments, "--real-share", "0.1"]) == 2
+    assert "is a run with other real_share" in capsys.readouterr().err
     # Processes may train folds side by side; the last one exports.
     apart = [*arguments[:5], "--output", str(tmp_path / "apart"), *ARGUMENTS, "--initial", str(tmp_path / "weights")]
     for folds in (["0", "3"], ["1", "2", "4"]):
@@ -254,6 +256,20 @@ def test_another_run_in_the_folder_is_refused(labels: Path, real: Path, tmp_path
     arguments = ["starter", "--labels", str(labels), "--real", str(real), "--output", str(tmp_path), *ARGUMENTS]
     assert main(arguments) == 2
     assert "is a run with other minutes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--real-share", "1.5", "expected 0 to 1"),
+        ("--false-volume", "-1", "expected 0 or more"),
+        ("--minutes", "0", "expected more than 0"),
+    ],
+)
+def test_shares_out_of_range_are_refused(option: str, value: str, says: str, tmp_path: Path, capsys) -> None:
+    folders = ["--labels", str(tmp_path), "--real", str(tmp_path), "--output", str(tmp_path)]
+    assert main(["starter", *folders, *ARGUMENTS, option, value]) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_bodies_kept_for_judging_are_refused(body: LabelVolume, real: Path, tmp_path: Path, capsys) -> None:
