@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 COMMON_SHARE = 0.55  # of the time, without --initial
 _FEW_BODIES = 16  # whose regions are found before a second process is up
-COMMON_RATE, FOLD_RATE = 1e-3, 3e-4
+COMMON_RATE = 1e-3
 OFFSETS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)  # of the lesion's logits
 # Voxels of the patches of a step: two of 96³ keep two cores in their caches. A GPU makes patches more slowly than it
 # learns from them, so it makes many steps of them.
@@ -64,6 +64,7 @@ class Inputs:
     prepared: PreparedFolder
     configuration: TrainingConfiguration
     real_share: float
+    learning_rate: float
     device: torch.device
     checkpoint_minutes: float
     phases: tuple[Phase, ...]
@@ -99,6 +100,9 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="share of a fold's patches that hold a real crop; default: %(default)s",
     )  # fmt: skip
     parser.add_argument(
+        "--learning-rate", type=float, default=3e-4, metavar="RATE", help="of the folds, at first; default: %(default)s"
+    )
+    parser.add_argument(
         "--false-volume", type=float, default=PRESETS["starter"].false_volume, metavar="WEIGHT",
         help="weight of the loss's term for false volume; default: %(default)s",
     )  # fmt: skip
@@ -124,6 +128,8 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"--minutes is {args.minutes:g}; expected more than 0")
     if not 0.0 <= args.real_share <= 1.0:
         raise UsageError(f"--real-share is {args.real_share:g}; expected 0 to 1")
+    if args.learning_rate <= 0:
+        raise UsageError(f"--learning-rate is {args.learning_rate:g}; expected more than 0")
     if args.false_volume < 0:
         raise UsageError(f"--false-volume is {args.false_volume:g}; expected 0 or more")
     inputs = read_inputs(args)
@@ -173,6 +179,7 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
         prepared,
         configuration,
         args.real_share,
+        args.learning_rate,
         device,
         args.checkpoint_minutes,
         phases,
@@ -195,6 +202,7 @@ def _write_or_check(args: argparse.Namespace, inputs: Inputs) -> None:
         "initial": str(args.initial or ""),
         "settings": describe_configuration(inputs.configuration),
         "real_share": inputs.real_share,
+        "learning_rate": inputs.learning_rate,
         "phases": [asdict(phase) for phase in inputs.phases],
         "bodies": len(inputs.bodies.volumes),
         "cases": [case.name for case in inputs.prepared.cases],
@@ -240,7 +248,15 @@ def train_starter_folds(inputs: Inputs, folds: Sequence[int], minutes: float, st
         return
     networks = [read_network(starts[fold]) for fold in folds]
     cases = [load_training_cases(inputs, fold) for fold in folds]
-    _train(inputs, networks, "fold_" + "_".join(map(str, folds)), minutes, rate=FOLD_RATE, folds=folds, cases=cases)
+    _train(
+        inputs,
+        networks,
+        "fold_" + "_".join(map(str, folds)),
+        minutes,
+        rate=inputs.learning_rate,
+        folds=folds,
+        cases=cases,
+    )
     for fold, network, own in zip(folds, networks, cases, strict=True):
         settle_threshold(network, own, make_engine(network, inputs.device), make_recipe(inputs))
         write_network(network, fold_path(inputs, fold))
@@ -397,6 +413,7 @@ def export(inputs: Inputs, scores: Sequence[float], *, minutes: float) -> Path:
             "settings": describe_configuration(inputs.configuration),
             "phases": [asdict(phase) for phase in inputs.phases],
             "real_share": inputs.real_share,
+            "learning_rate": inputs.learning_rate,
             "minutes": minutes,
             "device": inputs.device.type,
             "validation_dsc_from": "the working grid",

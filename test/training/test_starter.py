@@ -263,6 +263,7 @@ def test_another_run_in_the_folder_is_refused(labels: Path, real: Path, tmp_path
     [
         ("--real-share", "1.5", "expected 0 to 1"),
         ("--false-volume", "-1", "expected 0 or more"),
+        ("--learning-rate", "0", "expected more than 0"),
         ("--minutes", "0", "expected more than 0"),
     ],
 )
