@@ -30,6 +30,8 @@ class Cohort:
         correlation: of the ranks of number and burden.
         spread: SD of the logarithm of the components' volumes inside a study.
         sites: share of lesions per site of `regions.SITES`.
+        concentration: how many sites are involved in one study: the shares of its sites are drawn from a Dirichlet
+            distribution of concentration times `sites`. Fitted to how often two lesions of a study share a site.
         suv: median over studies of the level of a study's lesions, and the SD of its logarithm.
     """
 
@@ -38,6 +40,7 @@ class Cohort:
     correlation: float
     spread: float
     sites: dict[str, float]
+    concentration: float
     suv: tuple[float, float]
 
     def draw_number_and_burden(self, rng: np.random.Generator) -> tuple[int, float]:
@@ -60,6 +63,7 @@ FITTED = {
                "liver": 7, "pleura": 6.5, "mediastinum": 4.5, "thoracic spine": 4, "lumbar spine": 4, "axilla": 6,
                "arm": 2, "chest wall": 2, "upper abdomen": 2.5, "head": 1.5, "spleen": 1.2, "back": 1, "stomach": 0.8,
                "skin": 3, "heart": 0.3, "kidney": 0.3, "brain": 0.2, "bowel": 1},
+        concentration=2.7,
         suv=(6.3, 0.75),
     ),
     "lung_cancer": Cohort(
@@ -71,6 +75,7 @@ FITTED = {
                "lumbar spine": 4, "thoracic spine": 3.5, "central abdomen": 3, "liver": 2.5, "upper abdomen": 3,
                "head": 1.5, "groin": 1.6, "arm": 1, "heart": 1, "axilla": 0.7, "chest wall": 0.5, "adrenal": 1.5,
                "back": 0.3, "spleen": 0.1},
+        concentration=18.6,
         suv=(6.8, 0.7),
     ),
     "lymphoma": Cohort(
@@ -81,6 +86,7 @@ FITTED = {
         sites={"neck": 25, "mediastinum": 18, "pleura": 10, "pelvis": 10, "central abdomen": 9, "lumbar spine": 5,
                "lung": 4.5, "lateral abdomen": 4, "thoracic spine": 3, "spleen": 2.6, "axilla": 4, "groin": 2,
                "heart": 1.5, "upper abdomen": 2.5, "liver": 1.6, "chest wall": 0.9, "head": 0.8, "bowel": 1},
+        concentration=3.0,
         suv=(7.0, 0.75),
     ),
     "sarcoma": Cohort(
@@ -89,6 +95,7 @@ FITTED = {
         correlation=0.0,
         spread=1.5,
         sites={"groin": 60, "soft tissue": 20, "arm": 8, "back": 6, "lung": 6},
+        concentration=2.7,
         suv=(5.5, 0.6),
     ),
 }  # fmt: skip

@@ -119,7 +119,7 @@ def find_radii_mm(volumes_ml: Points) -> Points:
     return np.asarray(np.cbrt(volumes_ml * 1000 * 3 / (4 * np.pi)))
 
 
-_TRIES = 12  # places of a lesion, of which the first that is far enough from the others is taken
+_SITES_TRIED, _VOXELS_TRIED = 4, 12  # for a lesion: the first place that is far enough from the others is taken
 _APART_MM = 8.0  # between surfaces; what lies nearer looks like one lesion at 4 mm
 
 
@@ -132,30 +132,28 @@ def _draw_places(
     varied: bool,
     given: Sequence[Place],
 ) -> list[Place]:
-    """Return site and voxel of every lesion. Few sites of all possible ones are involved in one patient.
+    """Return site and voxel of every lesion.
 
-    The fitted numbers count components, so lesions lie apart where their sites have room for that.
+    The fitted numbers count components, so lesions lie apart. One whose site is full lies at another.
     """
     names = [site for site in figures.sites if site in regions.site]
-    shares = np.array([figures.sites[site] for site in names])
-    involved = min(len(names), 1 + int(rng.poisson(1.0 + 1.6 * np.log1p(len(radii_mm)))))
-    # Gumbel's trick: sites without repetition in proportion to their shares.
-    chosen = np.argsort(-(np.log(shares) + rng.gumbel(size=len(names))))[:involved]
-    weights = rng.dirichlet(np.full(involved, 1.5))
+    fitted = np.array([figures.sites[site] for site in names])
+    shares = rng.dirichlet(figures.concentration * fitted / fitted.sum())
     places = [given[i] for i in rng.permutation(len(given))]
     for number in range(len(places), len(radii_mm)):
         if varied and rng.random() < 0.2:
-            tried = [str(rng.choice(list(regions.site)))] * _TRIES
+            sites = [str(rng.choice(list(regions.site)))]
         else:
-            tried = [names[int(chosen[k])] for k in rng.choice(involved, size=_TRIES, p=weights)]
-        voxels = np.array([regions.site[site][rng.integers(len(regions.site[site]))] for site in tried])
+            sites = [names[k] for k in rng.choice(len(names), size=_SITES_TRIED, p=shares)]
+        tried = [site for site in sites for _ in range(_VOXELS_TRIED)]
+        voxels = np.concatenate([rng.choice(regions.site[site], _VOXELS_TRIED) for site in sites])
         voxels = voxels + rng.uniform(-0.5, 0.5, voxels.shape)
         best = 0
         if places:
             others = np.stack([voxel for _, voxel in places])
             away_mm = np.linalg.norm((voxels[:, None] - others) * regions.spacing_mm, axis=2)
             gap_mm = (away_mm - radii_mm[:number] - radii_mm[number]).min(axis=1)
-            best = int(np.argmax(gap_mm > _APART_MM)) if (gap_mm > _APART_MM).any() else int(np.argmax(gap_mm))
+            best = int(np.argmax(np.minimum(gap_mm, _APART_MM)))
         places.append((tried[best], voxels[best]))
     return places
 
