@@ -24,10 +24,26 @@ def make_pet(scene: Scene, activity: torch.Tensor, generator: torch.Generator) -
         scene.placement.shape, (in_plane / spacing[0], in_plane / spacing[1], axial / spacing[2]), generator
     )
     level = compute_slice_noise(scanner, scene.placement.field, scene.placement.shape[2], spacing[2])
-    root = (mean + scanner.floor_suv).sqrt_()  # SD of a voxel ~ SUV^0.75, see `compute_slice_noise`
-    noise *= root * root.sqrt()
-    pet = noise.mul_(scene.spread_along_z(level)).add_(mean).clamp_min_(0.0)
+    pet = add_noise(mean, noise, scene.spread_along_z(level), scanner.floor_suv)
     return _filter(pet, scanner, spacing)
+
+
+def add_noise(mean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor, floor_suv: float) -> torch.Tensor:
+    """Return an uptake with noise; both arguments are overwritten.
+
+    The noise is log-normal around mean + floor, as iterative reconstruction makes it (Barrett et al. 1994, Phys Med
+    Biol 39:833): never negative before the floor is taken off, with more bright specks than dark ones.
+
+    Args:
+        mean: SUV.
+        noise: of SD 1.
+        level: SD over SUV^0.75, see `compute_slice_noise`.
+        floor_suv: what the air adds.
+    """
+    mean += floor_suv
+    variance = (level / mean.sqrt().sqrt_()).square_().log1p_()  # of the logarithm
+    noise *= variance.sqrt()
+    return noise.sub_(variance.mul_(0.5)).exp_().mul_(mean).sub_(floor_suv).clamp_min_(0.0)
 
 
 def compute_slice_noise(

@@ -16,7 +16,7 @@ from petct_simulator.fields import smooth_field
 from petct_simulator.label_volume import LabelVolume
 from petct_simulator.lesion_plan import PlannedLesion
 from petct_simulator.paint import Ball, Confines, draw_contour, find_kept_height, grow_body, paint_ball, shape_lesion
-from petct_simulator.pet_image import compute_slice_noise, make_pet
+from petct_simulator.pet_image import add_noise, compute_slice_noise, make_pet
 from petct_simulator.placement import Placement
 from petct_simulator.scene import Scene
 from petct_simulator.tissue import Tissue
@@ -170,16 +170,17 @@ def surround(
     """
     scanner, ct = examination.pet, examination.ct
     in_plane, axial = scanner.noise_fwhm_mm
-    pet = smooth_field(shape, (in_plane / spacing_mm[0], in_plane / spacing_mm[1], axial / spacing_mm[2]), generator)
-    level = compute_slice_noise(scanner, ((0, 0), (0, 0), (0, shape[2] - 1)), shape[2], spacing_mm[2])
-    pet *= torch.from_numpy((level * scanner.floor_suv**0.75).astype(np.float32))
+    noise = smooth_field(shape, (in_plane / spacing_mm[0], in_plane / spacing_mm[1], axial / spacing_mm[2]), generator)
+    ends = ((0.0, 0.0), (0.0, 0.0), (0.0, shape[2] - 1.0))
+    level = torch.from_numpy(compute_slice_noise(scanner, ends, shape[2], spacing_mm[2]).astype(np.float32))
+    pet = add_noise(torch.zeros(shape), noise, level, scanner.floor_suv)
     hu = torch.randn(shape, generator=generator).mul_(0.5 * ct.noise_hu).sub_(1000.0)
     if ct.field_mm < 600:
         hu.masked_fill_(
             find_beyond_field(ct.field_mm, [(p.stop + p.start - 1) / 2 for p in inside], shape, spacing_mm),
             AIR_VOXEL_HU,
         )
-    whole = Rendered(pet.clamp_min_(0.0), hu.clamp_min_(AIR_VOXEL_HU), torch.zeros(shape, dtype=torch.uint8))
+    whole = Rendered(pet, hu.clamp_min_(AIR_VOXEL_HU), torch.zeros(shape, dtype=torch.uint8))
     for target, source in ((whole.pet, seen.pet), (whole.ct, seen.ct), (whole.truth, seen.truth)):
         target[inside] = source
     return whole

@@ -76,7 +76,7 @@ def draw_pet_scanner(rng: np.random.Generator, weight_kg: float, *, varied: bool
         fwhm_mm=float(rng.uniform(5.0, 7.5) if siemens else rng.uniform(5.5, 9.0)),
         noise=float(np.clip(noise * np.exp(rng.normal(0.0, 0.18)) * heavy, 0.08, 0.32)),
         noise_fwhm_mm=(float(in_plane * np.exp(rng.normal(0, 0.12))), float(axial * np.exp(rng.normal(0, 0.1)))),
-        end_noise=float(np.clip(14.0 * np.exp(rng.normal(0.0, 0.5)), 4.0, 40.0)) if ends else 0.4,
+        end_noise=float(np.clip(7.0 * np.exp(rng.normal(0.0, 0.5)), 2.0, 20.0)) if ends else 0.4,
         end_mm=float(rng.uniform(3.0, 6.0)),
         floor_suv=float(rng.uniform(0.04, 0.12)),
         breath_mm=float(rng.uniform(2.0, 6.0)),

@@ -1,5 +1,6 @@
 """Training patches from label volumes: deterministic, in the right units, with truth where the lesions are."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import torch
 
 from autosegnet.errors import InputError
 from petct_simulator.bodies import make_body
+from petct_simulator.cohorts import FITTED
 from petct_simulator.fields import blur, smooth_field
 from petct_simulator.generator import BodyGenerator, BodyLibrary, Patches
 from petct_simulator.label_volume import LabelVolume, held_out_maps, is_held_out, pack, read_label_volume
 from petct_simulator.lesion_plan import plan_lesions, split_burden
 from petct_simulator.paste import RealCrop, cut_randomly, paste_real, weigh_cold
+from petct_simulator.pet_image import add_noise
 from petct_simulator.placement import pad_labels, place_varied, place_whole
 from petct_simulator.regions import find_regions
 
@@ -190,6 +193,38 @@ def test_every_kind_of_spread_is_drawn(body: LabelVolume) -> None:
             kind = "diffuse" if lesion.diffuse else "conglomerate" if len(lesion.radii_mm) > 1 else "ball"
             found |= {kind, lesion.site, f"{lesion.site} {'within' if lesion.within else 'beyond'}"}
     assert {"diffuse", "conglomerate", "peritoneum", "pleura within", "thoracic spine beyond"} <= found
+
+
+@pytest.mark.parametrize(("cohort", "shares_a_site"), [("melanoma", 0.33), ("lung_cancer", 0.17), ("lymphoma", 0.34)])
+def test_lesions_lie_at_the_fitted_sites(body: LabelVolume, cohort: str, shares_a_site: float) -> None:
+    """Sites of up to ten lesions of each study, and how often two of a study share one (real: see `cohorts`)."""
+    regions = find_regions(body)
+    sites: Counter[str] = Counter()
+    shared = []
+    for seed in range(250):
+        rng = np.random.default_rng(seed)
+        # The rare coats of plaques are no part of the fitted number.
+        lesions = [one for one in plan_lesions(cohort, regions, rng, varied=False) if one.site in FITTED[cohort].sites]
+        ten = Counter(lesions[i].site for i in rng.permutation(len(lesions))[:10])
+        sites.update(ten)
+        count = sum(ten.values())
+        if count > 1:
+            shared.append(sum(n * (n - 1) for n in ten.values()) / (count * (count - 1)))
+    fitted = FITTED[cohort].sites
+    for site in sorted(fitted, key=fitted.__getitem__)[-3:]:
+        assert sites[site] / sites.total() == pytest.approx(fitted[site] / sum(fitted.values()), rel=0.35), site
+    assert np.mean(shared) == pytest.approx(shares_a_site, abs=0.08)
+
+
+def test_noise_is_skewed_and_keeps_mean_and_sd() -> None:
+    generator = torch.Generator().manual_seed(1)
+    mean = torch.full((60, 60, 60), 2.8)
+    noisy = add_noise(mean.clone(), torch.randn(mean.shape, generator=generator), torch.tensor(0.2 * 2.8**0.25), 0.05)
+    assert float(noisy.mean()) == pytest.approx(2.8, rel=0.01)
+    assert float(noisy.std() / noisy.mean()) == pytest.approx(0.2, rel=0.03)
+    assert float((((noisy - noisy.mean()) / noisy.std()) ** 3).mean()) == pytest.approx(0.6, abs=0.1)
+    air = add_noise(torch.zeros(9, 9, 9), torch.randn(9, 9, 9, generator=generator), torch.tensor(2.0), 0.05)
+    assert float(air.min()) == 0.0 < float(air.max())
 
 
 def test_lesions_of_a_study_lie_apart(body: LabelVolume) -> None:
