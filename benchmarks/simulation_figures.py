@@ -21,16 +21,30 @@ from scipy import ndimage
 
 from autosegnet.runtime.distribute import run_each
 from autosegnet.runtime.workers import Workers
-from petct_simulator.bodies import open_anatomy
+from petct_simulator.bodies import open_anatomy, to_voxels
 from petct_simulator.protocol import Protocol
+from petct_simulator.regions import SITES
 from petct_simulator.simulate_command import derive_study_seed, list_organ_maps
 from petct_simulator.tissue import Tissue
-from petct_simulator.whole_study import SimulatedStudy, simulate_study
+from petct_simulator.whole_study import LesionRecord, SimulatedStudy, simulate_study
 
 T = Tissue
 POSITIVE = ("melanoma", "lung_cancer", "lymphoma")
 SLICES_AT_THE_END = 3
 COARSE_MM = 6.0  # grid of the published component volumes
+FIELD_MM = 814.4  # of the real studies; what is above a percentile of all voxels depends on how much of them is air
+# What the rule that sorted real lesions calls a site; a site that it does not know is sorted by its place.
+REGIONS = {
+    "neck": "neck/supraclavicular", "mediastinum": "mediastinum/hilum", "lung": "lung", "liver": "liver",
+    "spleen": "spleen", "stomach": "stomach", "heart": "heart", "kidney": "kidney", "brain": "brain", "head": "head",
+    "prostate": "prostate", "pleura": "pleura/rib/edge of lung", "axilla": "axilla/shoulder",
+    "chest wall": "chest wall/other chest", "arm": "arm/axilla/lateral", "groin": "groin/thigh/leg",
+    "pelvis": "pelvis", "lateral abdomen": "lateral abdomen", "upper abdomen": "upper abdomen outside organs",
+    "central abdomen": "central abdomen (para-aortic, mesentery, bowel)", "back": "back wall/scapula",
+    "thoracic spine": "thoracic spine/paravertebral", "lumbar spine": "lumbar spine/retroperitoneum",
+}  # fmt: skip
+BY_PLACE = ("lumbar spine", "thoracic spine", "central abdomen", "lateral abdomen", "pelvis", "groin", "mediastinum",
+            "neck", "head", "axilla", "back", "chest wall", "arm")  # fmt: skip
 Volume = NDArray[np.float32]
 
 
@@ -84,7 +98,7 @@ def measure(task: Task) -> Figures:
         component_ml=tuple(measure_coarse_volumes(truth, study.grid.spacing_mm)),
         lesion_suv=suv.ravel()[voxels],
         lesion_hu=study.ct.ravel()[voxels].astype(np.float32),
-        sites=tuple(record.site for record in records),
+        sites=tuple(name_region(record, study) for record in records),
         hot_spots=hot_spots,
         share_in_lowest_slices=lowest,
         aorta=measure_aorta(study),
@@ -93,6 +107,21 @@ def measure(task: Task) -> Figures:
         bladder=measure_bladder(suv, tissue, study.grid.spacing_mm),
         brain=measure_brain(suv, tissue),
     )
+
+
+def name_region(record: LesionRecord, study: SimulatedStudy) -> str:
+    """Return where a lesion lies, in the words of the tables of real lesions."""
+    if record.site in REGIONS:
+        return REGIONS[record.site]
+    matrix = to_voxels(study.grid)
+    voxel = np.rint(matrix[:, :3] @ record.centre_mm + matrix[:, 3]).astype(int)
+    place = study.body.find_reference_mm(voxel[None])[0]
+    place[0] = abs(place[0])
+    for site in BY_PLACE:
+        _, *bounds = SITES[site]
+        if all(low <= at <= high for at, (low, high) in zip(place, bounds, strict=True)):
+            return REGIONS[site]
+    return "elsewhere"
 
 
 def measure_coarse_volumes(truth: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> list[float]:
@@ -323,7 +352,7 @@ def main() -> None:
     cohorts = (*POSITIVE, "negative")
     tasks = [
         Task(derive_study_seed(arguments.seed, i), maps[(7 * i) % len(maps)] if maps else None,
-             Protocol(tuple(arguments.spacing), cohort=cohorts[i % len(cohorts)]))
+             Protocol(tuple(arguments.spacing), FIELD_MM, cohorts[i % len(cohorts)]))
         for i in range(len(cohorts) * arguments.number)
     ]  # fmt: skip
     studies = run_each(measure, tasks, workers=Workers(arguments.processes), unit="study")
