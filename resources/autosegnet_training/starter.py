@@ -82,7 +82,10 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="folder that label-volumes wrote")
     parser.add_argument("--real", type=Path, required=True, metavar="DIR", help="folder that prepare wrote")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for checkpoints and weights")
-    parser.add_argument("--minutes", type=float, required=True, help="of training, all networks together")
+    parser.add_argument(
+        "--minutes", type=float, required=True,
+        help="of training, for the common network and all five folds, also if --folds trains only some of them",
+    )  # fmt: skip
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
     parser.add_argument(
         "--initial",
