@@ -6,7 +6,7 @@ torch nor SimpleITK: they are loaded with the first of these names.
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["Result", "Segmenter", "__version__", "segment"]
 
 if TYPE_CHECKING:
