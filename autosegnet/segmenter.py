@@ -179,7 +179,7 @@ class Segmenter:
 
     Args:
         weights: folder with recipe.json and folds; None finds them as the command line does.
-        device: "auto", "cpu", "cuda" or "reference", as `--device`.
+        device: "auto", "cpu", "cuda", "mps" or "reference", as `--device`.
         fast: run a few large slabs instead of overlapping windows, as `--fast`: faster; the mask differs.
         precision: "float32", "bfloat16" or "auto", as `--precision`.
 
@@ -343,7 +343,7 @@ def segment(
         pet: PET in SUV: a path, a DICOM folder, a SimpleITK or nibabel image, or (array, affine).
         ct: CT in HU, in any of these forms, on any grid.
         weights: folder with recipe.json and folds; None finds them as the command line does.
-        device: "auto", "cpu", "cuda" or "reference".
+        device: "auto", "cpu", "cuda", "mps" or "reference".
         fast: run a few large slabs instead of overlapping windows.
         precision: "float32", "bfloat16" or "auto".
         options: how the files are to be read.

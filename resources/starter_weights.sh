@@ -4,7 +4,7 @@
 #   bash resources/starter_weights.sh --labels DIR --real DIR --output DIR --minutes N [--device auto|cpu|cuda] …
 #
 # DIR of --labels is what `autosegnet-train label-volumes` writes, DIR of --real what `autosegnet-train prepare` writes.
-# Given again, it goes on where it stopped. All options: bash resources/starter_weights.sh --help
+# Run again, it continues where it stopped. All options: bash resources/starter_weights.sh --help
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$repository:$repository/resources${PYTHONPATH:+:$PYTHONPATH}"

@@ -41,7 +41,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--iou", type=float, nargs="+", default=IOU_THRESHOLDS, metavar="T",
-        help="a lesion is found if its IoU is above T (default: %(default)s)",
+        help=f"a lesion is found if its IoU is above T (default: {' '.join(map(str, IOU_THRESHOLDS))})",
     )  # fmt: skip
     parser.add_argument(
         "--nsd-tolerance", type=float, default=NSD_TOLERANCE_MM, metavar="MM",

@@ -44,9 +44,9 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fast",
         action="store_true",
-        help="run a few large slabs instead of overlapping windows: faster; the mask differs",
+        help="run a few large slabs instead of overlapping windows: faster, but the mask differs, in whole bodies much",
     )
-    parser.add_argument(
+    group.add_argument(
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],

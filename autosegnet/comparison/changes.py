@@ -29,9 +29,13 @@ class DateFigures:
 
     Args:
         lesions: their numbers in that date's table; empty if there is none.
-        volume_ml, tlg_g: 0 without a lesion.
-        suv_max, suv_peak, sul_peak: None without a lesion; sul_peak None, too, if the body's size is not known.
-        site, side: of the largest one, '' if not known.
+        volume_ml: 0 without a lesion.
+        tlg_g: 0 without a lesion.
+        suv_max: None without a lesion.
+        suv_peak: None without a lesion.
+        sul_peak: None without a lesion, or if the body's size is not known.
+        site: of the largest one, '' if not known.
+        side: of the largest one, '' if not known.
         flag: of the largest one that may be physiological, '' if none may.
         is_doubtful: whether every one of them may be physiological.
     """

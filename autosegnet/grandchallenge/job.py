@@ -35,8 +35,12 @@ def parse_job(*, prog: str, about: str | None, words: Sequence[str] | None = Non
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--input", type=Path, default=Path("/input"), help="folder of the job's input sockets")
-    parser.add_argument("--output", type=Path, default=Path("/output"), help="folder of the job's output sockets")
+    parser.add_argument(
+        "--input", type=Path, default=Path("/input"), help="folder of the job's input sockets (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("/output"), help="folder of the job's output sockets (default: %(default)s)"
+    )
     parser.add_argument(
         "--edition",
         default=os.environ.get("AUTOSEGNET_EDITION") or DEFAULT_EDITION,

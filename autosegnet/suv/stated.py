@@ -19,7 +19,8 @@ class StatedFacts:
         scan_time: in the same form, the time to which the PET is decay-corrected, or its first acquisition if it is
             not.
         dose_mbq: activity at the injection.
-        weight_kg, height_cm: of the patient.
+        weight_kg: of the patient.
+        height_cm: of the patient.
         same_frame: PET and CT lie in one frame of reference, whatever their UIDs say.
         attenuation_corrected: the PET is corrected for attenuation.
         way: how facts are stated in this run, for messages: by options, or by a table with one row per case.

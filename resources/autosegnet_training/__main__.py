@@ -22,7 +22,7 @@ COMMANDS = {
     "train": "train one fold; repeat the command to continue after an interruption",
     "cross-validate": "evaluate trained folds on their validation cases, and compare them with thresholds",
     "starter": "train five starter folds in a given time, from label volumes and real crops",
-    "average": "write the mean of several sets of folds, trained on from each other, as a folder of weights",
+    "average": "write the mean of sets of folds, each trained further from the one before, as a folder of weights",
     "export": "write trained folds as a folder of weights",
 }
 

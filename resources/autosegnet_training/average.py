@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `average` to the parser of `autosegnet-train`."""
-    parser = commands.add_parser("average", help="several sets of folds, trained on from each other -> their mean")
+    parser = commands.add_parser(
+        "average", help="sets of folds, each trained further from the one before -> their mean"
+    )
     parser.add_argument(
         "sources",
         nargs="+",

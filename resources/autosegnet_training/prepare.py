@@ -51,10 +51,22 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the arrays")
     add_worker_arguments(parser, "--processes")
     default = Recipe()
-    parser.add_argument("--spacing", type=float, nargs=3, default=default.spacing_mm, metavar="MM")
-    parser.add_argument("--ct-window", type=float, nargs=2, default=default.ct_window_hu, metavar="HU")
+    spacing, window = (" ".join(f"{v:g}" for v in values) for values in (default.spacing_mm, default.ct_window_hu))
+    parser.add_argument(
+        "--spacing", type=float, nargs=3, default=default.spacing_mm, metavar="MM",
+        help=f"of the network's grid (default: {spacing})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ct-window", type=float, nargs=2, default=default.ct_window_hu, metavar="HU",
+        help=f"to which the CT is clipped (default: {window})",
+    )  # fmt: skip
     parser.add_argument("--suv-limit", type=float, metavar="SUV", help="of the PET (default: none, as in the paper)")
-    parser.add_argument("--crop", choices=["body", "ct_foreground"], default=default.crop)
+    parser.add_argument(
+        "--crop",
+        choices=["body", "ct_foreground"],
+        default=default.crop,
+        help="body: the patient and a margin; ct_foreground: as the authors crop (default: %(default)s)",
+    )
     parser.add_argument(
         "--anchor",
         choices=["region", "lattice"],

@@ -109,8 +109,14 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--false-volume", type=float, default=PRESETS["starter"].false_volume, metavar="WEIGHT",
         help="weight of the loss's term for false volume; default: %(default)s",
     )  # fmt: skip
-    parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="default: %(default)s")
-    parser.add_argument("--largest-patch", type=int, default=PHASES[-1].size, help="voxels; default: %(default)s")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=5.0, metavar="MINUTES",
+        help="at most so long between checkpoints; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--largest-patch", type=int, default=PHASES[-1].size, metavar="VOXELS",
+        help="edge of the largest patch; default: %(default)s",
+    )  # fmt: skip
     parser.add_argument(
         "--storage", choices=["float16", "int8"], default="int8", help="of the folds; default: %(default)s"
     )
