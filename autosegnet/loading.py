@@ -21,6 +21,7 @@ from autosegnet.scan import ScanFacts
 from autosegnet.study import AIR_HU, Study, check_study
 from autosegnet.suv import Conversion, StatedFacts, convert_sidecar, weigh_activity
 from autosegnet.suv.tracer import doubt_tracer
+from autosegnet.suv_check import check_suv
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -112,7 +113,7 @@ def load_pet(pet: Path, options: InputOptions | None = None) -> LoadedStudy:
         options: how to read it.
 
     Raises:
-        InputError: it cannot be read or converted.
+        InputError: it cannot be read or converted, or is not in SUV.
         UsageError: options contradict each other or the kind of input.
     """
     from autosegnet.dicom.pet import describe_scan, read_dicom_pet
@@ -122,6 +123,7 @@ def load_pet(pet: Path, options: InputOptions | None = None) -> LoadedStudy:
     check_options(options, pet_is_folder=pet_is_folder, ct_is_folder=False)
     if not pet_is_folder:
         image, conversion = _read_pet_file(pet, options)
+        check_suv(image)
         return LoadedStudy(Study(image, _make_air(image)), conversion, None, describe_scan(conversion, image))
     from autosegnet.dicom.choice import choose_pet
     from autosegnet.dicom.series import gather_series
@@ -129,6 +131,7 @@ def load_pet(pet: Path, options: InputOptions | None = None) -> LoadedStudy:
     chosen = choose_pet(gather_series(pet), _choose(options))
     read = read_dicom_pet(chosen, mode=options.mode, facts=options.facts, expected_tracer=options.expected_tracer)
     log_conversion(read.conversion)
+    check_suv(read.image)
     return LoadedStudy(Study(read.image, _make_air(read.image)), read.conversion, read.source, read.scan)
 
 

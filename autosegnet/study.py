@@ -14,6 +14,7 @@ from autosegnet.alignment import find_best_rival
 from autosegnet.errors import InputError
 from autosegnet.geometry import Grid, resample, view_voxels
 from autosegnet.judgement import Judgement, find_doubts, measure_images
+from autosegnet.suv_check import LIKE_BQML, check_suv, refuse_constant, sample_voxels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -26,16 +27,12 @@ AIR_HU = -1024.0
 # Limits from which a study is doubtful. The figures in brackets are the extremes over the 41 STS studies, their
 # sub-crops, and simulated whole bodies, heads, legs, five slices of lung, hot bladders and low counts
 # (docs/evidence/reliability.md).
-_SAMPLES = 2_000_000  # most voxels that are sampled to judge a distribution
-_LOWEST_SUV = -50.0  # ringing beside a bladder of SUV 200 stays above; padding values lie below [0]
-_HIGHEST_SUV = 1000.0  # 99.9th percentile [196]; Bq/ml is about 3000 times the SUV
 _TISSUE_SUV = (0.05, 50.0)  # median over tissue [0.40 to 6.1]
 _NARROWEST_HU = 100.0  # from lowest to highest [1600]; scaled CTs span 1, 2 or 255
 _BODY_HU = 500.0  # median over what takes up tracer [-500 to 50]
 _UNCOVERED = -1e6  # HU that marks voxels that the CT does not cover
 _COARSE_MM = 8.0  # averages noise, keeps the checks below a second
 _BODY_SUV = 0.3  # fat and lung, the coldest tissues, measure 0.3 and 0.5 SUV; air without noise is below 0.1
-_LIKE_BQML = "which looks like Bq/ml or counts; expected SUV (g/ml)"
 _LEAST_COVERED, _WELL_COVERED = 0.5, 0.9  # [0.83 for the one study with a truncated CT, above 0.9 for all others]
 
 
@@ -72,11 +69,10 @@ def check_study(*, pet: sitk.Image, ct: sitk.Image) -> Study:
         if min(image.GetSize()) < 3:
             times = " x ".join(str(n) for n in image.GetSize())
             raise InputError(f"{name} has {times} voxels; at least 3 along each axis are needed")
-    pet_sample, ct_sample = _sample(pet), _sample(ct)
-    _refuse_constant("PET", pet_sample)
-    _refuse_constant("CT", ct_sample)
-    _check_pet_unit(pet_sample, ct_sample)
-    _check_lowest(pet)
+    ct_sample = sample_voxels(ct)
+    is_like_pet = float(np.percentile(ct_sample, 1.0)) >= -1.0
+    check_suv(pet, advice="; PET and CT may be swapped" if is_like_pet else "")
+    refuse_constant("CT", ct_sample)
     _check_ct_unit(ct_sample)
     ct = _lift_padding(ct)
     coarse = _average(pet)
@@ -108,40 +104,6 @@ def _tell_doubts(judged: Judgement) -> None:
         log.warning("%s", doubt.text)
 
 
-def _sample(image: sitk.Image) -> NDArray[Any]:
-    whole = view_voxels(image)
-    stride = max(1, round((whole.size / _SAMPLES) ** (1 / 3)))
-    sample: NDArray[Any] = whole[::stride, ::stride, ::stride]
-    return sample
-
-
-def _refuse_constant(name: str, voxels: NDArray[Any]) -> None:
-    if voxels.min() == voxels.max():
-        raise InputError(f"{name} is constant ({voxels.flat[0]:g} everywhere); expected an image of a patient")
-
-
-def _check_pet_unit(pet: NDArray[Any], ct: NDArray[Any]) -> None:
-    low, high = (float(v) for v in np.percentile(pet, [1.0, 99.9]))
-    advice = "; PET and CT may be swapped" if float(np.percentile(ct, 1.0)) >= -1.0 else ""
-    if low < -200.0:
-        raise InputError(f"PET has a 1st percentile of {low:g}, which looks like a CT in HU{advice}; expected SUV >= 0")
-    if low < -1.0:
-        raise InputError(
-            f"PET has a 1st percentile of {low:g}{advice}; expected SUV, which is at or above 0 but for noise"
-        )
-    if high >= _HIGHEST_SUV:
-        raise InputError(f"PET has a 99.9th percentile of {high:g}, {_LIKE_BQML}")
-
-
-def _check_lowest(pet: sitk.Image) -> None:
-    lowest = float(view_voxels(pet).min())
-    if lowest < _LOWEST_SUV:
-        raise InputError(
-            f"PET has voxels down to {lowest:g}, which no reconstruction makes (is it a padding value, or HU?); "
-            "expected SUV, which is at or above 0 but for noise"
-        )
-
-
 def _check_ct_unit(ct: NDArray[Any]) -> None:
     low, high = float(ct.min()), float(ct.max())
     if low > -200.0 and float(np.mean((ct >= 900) & (ct <= 1200))) > 0.05:
@@ -160,7 +122,7 @@ def _check_together(suv: NDArray[np.float32], hu: NDArray[np.float32]) -> None:
     outside = hu <= -950.0
     typical_suv = float(np.median(suv[hu > -300.0])) if (hu > -300.0).any() else None
     if typical_suv is not None and typical_suv > _TISSUE_SUV[1]:
-        raise InputError(f"PET has a median of {typical_suv:g} over the CT's tissue, {_LIKE_BQML}, about 0.5 there")
+        raise InputError(f"PET has a median of {typical_suv:g} over the CT's tissue, {LIKE_BQML}, about 0.5 there")
     body = suv > max(_BODY_SUV, _estimate_noise_suv(suv[outside]))
     if not body.any():
         body = suv > _BODY_SUV

@@ -291,6 +291,15 @@ def test_the_table_is_the_same_from_two_processes(folders) -> None:
     assert {"f1_overlap", "f1_iou_0.1", "f1_iou_0.5", "pq", "nsd", "hd95_mm", "volume_error_ml"} <= row.keys()
 
 
+def test_a_pet_that_cannot_be_in_suv_costs_its_row(folders) -> None:
+    bqml = 5000 * np.random.default_rng(0).random((12, 12, 12)).astype(np.float32)
+    write(folders / "suv" / "a.mha", bqml)
+    words = ("--prediction", folders / "p", "--truth", folders / "t", "--pet", folders / "suv")
+    with pytest.raises(InputError, match="1 of 4 cases could not be measured"):
+        run(*words, "--output", folders / "m.csv")
+    assert "looks like Bq/ml" in rows_of(folders / "m.csv")["a"]["error"]
+
+
 def test_the_summary_has_intervals_and_limits_of_agreement(folders, capsys) -> None:
     run(
         "--prediction", folders / "p", "--truth", folders / "t", "--pet", folders / "suv", "--output", folders / "m.csv"

@@ -18,6 +18,7 @@ from autosegnet.errors import InputError, UsageError
 from autosegnet.geometry import Grid, is_part_of, is_same_set, make_image, view_voxels
 from autosegnet.io import write_image as write_file
 from autosegnet.label_files import read_lesion_mask, read_organ_labels
+from autosegnet.loading import load_pet
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +227,21 @@ def test_a_mask_and_an_organ_map_with_nan_are_read_if_asked(tmp_path) -> None:
     np.testing.assert_array_equal(view_voxels(mask), np.nan_to_num(values))
     organs = read_organ_labels(tmp_path / "m.mha", "totalsegmentator", nonfinite="air")
     np.testing.assert_array_equal(view_voxels(organs.labels), np.nan_to_num(values))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda suv: suv * 5000, "looks like Bq/ml"),
+        (lambda suv: suv * 0 - 1, "PET is constant"),
+        (lambda suv: suv - suv.max(), "no voxel above 0|1st percentile"),
+    ],
+)
+def test_a_pet_alone_is_refused_if_it_cannot_be_in_suv(folder, tmp_path, change, expected) -> None:
+    pet = sitk.ReadImage(str(folder / "pet.nii.gz"))
+    write_file(make_image(change(view_voxels(pet)).astype(np.float32), Grid.from_image(pet)), tmp_path / "pet.nii.gz")
+    with pytest.raises(InputError, match=expected):
+        load_pet(tmp_path / "pet.nii.gz")
 
 
 def test_a_viewers_page_is_written_alone_and_without_a_ct(folder, tmp_path, monkeypatch) -> None:

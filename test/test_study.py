@@ -93,6 +93,7 @@ def test_real_studies_pass(real_data) -> None:
         (lambda s: changed(s.pet, lambda a: a * 5000), lambda s: s.ct, "Bq/ml"),
         (lambda s: changed(s.pet, lambda a: a - 5), lambda s: s.ct, "at or above 0"),
         (lambda s: changed(s.pet, lambda a: a * 0 + 1), lambda s: s.ct, "PET is constant"),
+        (lambda s: changed(s.pet, lambda a: (a - a.max()) / a.max()), lambda s: s.ct, "no voxel above 0"),
         (lambda s: s.pet, lambda s: changed(s.ct, lambda a: a * 0 - 1000), "CT is constant"),
         (lambda s: changed(s.pet, lambda a: a / 100), lambda s: s.ct, "no voxel above SUV 0.3"),
         (lambda s: s.pet[:, :, :2], lambda s: s.ct, "at least 3"),

@@ -18,6 +18,7 @@ from autosegnet.evaluation.uptake import UptakeFigures, measure_uptake
 from autosegnet.geometry import Grid, find_occupied_box, is_same_set, resample_labels, view_voxels
 from autosegnet.io.decoded import Nonfinite
 from autosegnet.io.nifti_forms import Form
+from autosegnet.suv_check import check_suv
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -135,6 +136,7 @@ def _read_pet(path: Path, truth: sitk.Image, options: EvaluationOptions) -> Any:
     from autosegnet.io import read_image
 
     pet = read_image(path, form=options.nifti_form, air=options.air)
+    check_suv(pet)
     if not is_same_set(Grid.from_image(pet), Grid.from_image(truth)):
         raise InputError(
             f"the PET {format_path(path)} is not on the grid of the truth; expected the same voxel centres"
