@@ -137,6 +137,14 @@ def test_stated_times_replace_those_of_the_header_and_are_told(injection, scan):
     assert done.describe()["stated"] == list(done.stated)
 
 
+def test_a_stated_injection_with_a_date_is_refused_if_the_scan_has_none():
+    header = replace(HEADER, series_date="", slices=(replace(SCAN, acquisition_date=""),))
+    with pytest.raises(InputError, match="--injection-time has a date, .* state --scan-time with its date, too"):
+        convert(header, facts=StatedFacts(injection_time="2020-03-01 10:00"))
+    done = convert(header, facts=StatedFacts(injection_time="2020-03-01 10:00", scan_time="2020-03-01 11:00"))
+    assert done.factors == pytest.approx((HOUR,), rel=1e-12)
+
+
 @pytest.mark.parametrize("text", ["ten", "25:00", "1000000", "2020-13-01 10:00"])
 def test_a_stated_time_that_is_none_is_refused(text):
     with pytest.raises(UsageError, match="--injection-time is .* expected HH:MM"):

@@ -82,3 +82,50 @@ def test_uptake_dose_and_weight_of_a_sidecar_are_judged_as_in_a_header():
 def test_what_no_float_holds_is_refused_as_input(more, absurd):
     with pytest.raises(InputError):
         convert_sidecar({**SIDECAR, **more, **absurd})
+
+
+ZIRCONIUM = {"TracerRadionuclide": "Zr89", "RadionuclideHalfLife": 78.41 * 3600, "InjectedRadioactivity": 70}
+
+
+@pytest.mark.parametrize("more", [{}, UNDECAYED], ids=["decay-corrected", "not"])
+@pytest.mark.parametrize(
+    ("injection", "scan", "hours"),
+    [
+        ("2024-01-01 10:00", "2024-01-04 11:00", 73.0),
+        ("2024-01-04 10:00", "2024-01-04 11:00", 1.0),
+        ("10:00", "2024-01-04 11:00", 1.0),
+        ("23:30", "2024-01-04 00:30", 1.0),
+        ("23:30", "00:30", 1.0),
+        ("10:00", "", 1.0),
+        ("23:00", "", 12.0),
+        ("", "11:30", 73.5),
+        ("", "23:30", 61.5),
+    ],
+)
+def test_stated_times_lie_on_their_dates_else_where_a_header_puts_them(more, injection, scan, hours):
+    """The sidecar has its scan at 11:00, 73 h after the injection."""
+    sidecar = {**SIDECAR, **ZIRCONIUM, **more, "TimeZero": "11:00:00", "InjectionStart": -73 * 3600}
+    done = convert_sidecar(sidecar, facts=StatedFacts(injection_time=injection, scan_time=scan))
+    assert done.figures["uptake_s"] == pytest.approx(hours * 3600)
+    assert any("assumed to be within 24 h" in w for w in done.warnings) == (injection in ("10:00", "23:00", "23:30"))
+
+
+@pytest.mark.parametrize(("injection", "scan"), [("2024-01-01 23:30", "2024-01-02 00:30"), ("23:30", "00:30")])
+def test_two_stated_times_need_no_time_zero_and_may_span_midnight(injection, scan):
+    done = convert_sidecar(SIDECAR, facts=StatedFacts(injection_time=injection, scan_time=scan))
+    assert done.factors == pytest.approx((HOUR,), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("injection", "scan", "message"),
+    [
+        ("2024-01-01 10:00", "11:00", "--injection-time has a date, .* state --scan-time with its date"),
+        ("2024-01-01 10:00", "", "--injection-time has a date"),
+        ("", "2024-01-01 11:00", "--scan-time has a date, .* state --injection-time with its date"),
+        ("2024-01-04 12:00", "2024-01-04 11:00", "the injection, --injection-time, lies 60.0 min after"),
+    ],
+)
+def test_a_date_that_nothing_can_be_compared_with_is_refused(injection, scan, message):
+    sidecar = {**SIDECAR, **ZIRCONIUM, "TimeZero": "11:00:00"}
+    with pytest.raises(InputError, match=message):
+        convert_sidecar(sidecar, facts=StatedFacts(injection_time=injection, scan_time=scan))

@@ -9,6 +9,7 @@ Source: DICOM PS3.5 6.2, value representations DA, TM and DT, and the older form
 import re
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
+from typing import NoReturn
 
 from autosegnet.errors import InputError, UsageError
 from autosegnet.suv.pet_header import name_field
@@ -123,6 +124,22 @@ def read_stated_moment(text: str, way: str) -> tuple[date | None, time]:
             told = time(int(clock[1]), int(clock[2]), int(clock[3] or 0), round(seconds * 1e6) % 1_000_000)
             return (None if day_text is None else read_date(day_text, "series_date")), told
     raise UsageError(f"{way} is {text[:30]!r}; expected HH:MM, HH:MM:SS or 'YYYY-MM-DD HH:MM:SS'")
+
+
+def refuse_lone_date(way: str, other_way: str) -> NoReturn:
+    """Refuse a stated moment with a date if the other moment has none, so that the days between them are unknown.
+
+    Args:
+        way: option or column that states the moment.
+        other_way: the one that states the other moment.
+
+    Raises:
+        InputError: always.
+    """
+    raise InputError(
+        f"{way} has a date, but the moment it is compared with has none; state {other_way} with its date, too, or "
+        f"{way} without one"
+    )
 
 
 def _parse_offset(text: str, field: str) -> timedelta:

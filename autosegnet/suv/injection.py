@@ -11,13 +11,13 @@ from autosegnet.suv.dates import (
     read_datetime,
     read_stated_moment,
     read_time,
+    refuse_lone_date,
     states_only_foreign_zone,
 )
 from autosegnet.suv.pet_header import name_field
-from autosegnet.suv.plausibility import UptakeTime, judge_uptake
+from autosegnet.suv.plausibility import UptakeTime, judge_undated_injection, judge_uptake
 
 _APART_S: Final = 60.0  # seconds by which the two attributes of the injection may differ
-_LONG_S: Final = 86400.0
 
 
 def read_injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -> datetime:
@@ -28,14 +28,11 @@ def read_injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -
     the time of day counts.
 
     Raises:
-        InputError: the time is missing or cannot be true.
+        InputError: the time is missing or cannot be true, or a stated one has a date and the scan has none.
     """
     way, is_stated = ledger.facts.name_way("injection_time"), bool(ledger.facts.injection_time)
     if is_stated:
-        day, clock = read_stated_moment(ledger.facts.injection_time, way)
-        ledger.state(f"injection time {clock:%H:%M:%S} was stated by {way}")
-        moment = _put_on_day_of(reference, clock) if day is None else datetime.combine(day, clock)
-        source = way
+        moment, source = _read_stated(ledger, reference, half_life_s), way
     else:
         moment, source = _read_injection(ledger, reference, half_life_s)
     ledger.times["injection"] = moment
@@ -51,6 +48,18 @@ def read_injection(ledger: Ledger, *, reference: datetime, half_life_s: float) -
     )
     ledger.judge(judge_uptake(uptake))
     return moment
+
+
+def _read_stated(ledger: Ledger, reference: datetime, half_life_s: float) -> datetime:
+    way = ledger.facts.name_way("injection_time")
+    day, clock = read_stated_moment(ledger.facts.injection_time, way)
+    ledger.state(f"injection time {clock:%H:%M:%S} was stated by {way}")
+    if day is None:
+        ledger.judge(judge_undated_injection(half_life_s))
+        return _put_on_day_of(reference, clock)
+    if not has_dates(reference):
+        refuse_lone_date(way, ledger.facts.name_way("scan_time"))
+    return datetime.combine(day, clock)
 
 
 def _read_injection(ledger: Ledger, reference: datetime, half_life_s: float) -> tuple[datetime, str]:
@@ -69,11 +78,7 @@ def _read_injection(ledger: Ledger, reference: datetime, half_life_s: float) -> 
     if clock is None:
         assert moment is not None
         clock, of_clock = moment.time(), of_moment
-    if half_life_s > _LONG_S / 2:
-        ledger.warn(
-            f"the injection has no date and the half-life is {half_life_s / 3600:.1f} h: the injection is assumed to "
-            "be within 24 h before the scan"
-        )
+    ledger.judge(judge_undated_injection(half_life_s))
     moment = _put_on_day_of(reference, clock)
     if moment.date() < reference.date():
         of_clock += f", {clock:%H:%M:%S} without a date and taken for the day before,"

@@ -136,6 +136,19 @@ def judge_uptake(uptake: UptakeTime) -> list[Finding]:
     return []
 
 
+def judge_undated_injection(half_life_s: float) -> list[Finding]:
+    """Return the doubt about an injection without a date, which is taken for the last 24 h before the scan."""
+    if half_life_s <= _LONG_LIVED_S / 2:
+        return []
+    return [
+        Finding(
+            "warn",
+            f"the injection has no date and the half-life is {half_life_s / 3600:.1f} h: the injection is assumed to "
+            "be within 24 h before the scan",
+        )
+    ]
+
+
 def _is_removed(uptake: UptakeTime) -> bool:
     if uptake.injected is None or uptake.reference is None or uptake.is_stated:
         return False

@@ -5,22 +5,33 @@ Source: Brain Imaging Data Structure 1.10, positron emission tomography; times a
 """
 
 import math
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
 from autosegnet.errors import InputError
 from autosegnet.suv.conversion import Conversion
-from autosegnet.suv.dates import count_seconds_of_day, read_stated_moment, read_time
+from autosegnet.suv.dates import count_seconds_of_day, read_stated_moment
 from autosegnet.suv.nuclides import find_in_text
-from autosegnet.suv.plausibility import Finding, UptakeTime, admit, judge_dose, judge_uptake, judge_weight
+from autosegnet.suv.plausibility import (
+    Finding,
+    UptakeTime,
+    admit,
+    judge_dose,
+    judge_undated_injection,
+    judge_uptake,
+    judge_weight,
+)
+from autosegnet.suv.sidecar_entries import read_frame, read_positive, read_unit
+from autosegnet.suv.sidecar_times import StatedMoment, count_uptake_s
 from autosegnet.suv.stated import StatedFacts
 from autosegnet.suv.tracer import Tracer, identify_nuclide, name_tracer
 
 _BECQUEREL: Final = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "mci": 3.7e7, "uci": 3.7e4}
 _CONCENTRATION: Final = {"bq/ml": 1.0, "bqml": 1.0, "kbq/ml": 1e3, "mbq/ml": 1e6}
 _LONGEST_FRAME_S: Final = 86400.0
+_INJECTION_START: Final = (
+    "InjectionStart in the sidecar (seconds from TimeZero, less than 0 if TimeZero is the scan's start)"
+)
 _NAMES: Final[tuple[str, ...]] = (
     "Units",
     "InjectedRadioactivity",
@@ -49,7 +60,7 @@ def convert_sidecar(sidecar: dict[str, Any], *, facts: StatedFacts | None = None
         InputError: an entry is missing or cannot be true, or the PET has several frames.
     """
     page = _Page(sidecar, facts or StatedFacts())
-    unit = _read_unit(sidecar, "Units", _CONCENTRATION, default="Bq/mL")
+    unit = read_unit(sidecar, "Units", _CONCENTRATION, default="Bq/mL")
     dose_bq, weight = page.read_dose_bq(), page.read_weight_kg()
     tracer = page.read_tracer()
     half_life_s = tracer.half_life_s
@@ -60,7 +71,7 @@ def convert_sidecar(sidecar: dict[str, Any], *, facts: StatedFacts | None = None
         after_s = page.read_uptake_s("ImageDecayCorrectionTime", half_life_s)
         factor, rule = per_dose * 2.0 ** (after_s / half_life_s), "sidecar, decay-corrected: 1000 W / (D 2^(-t / T))"
     else:
-        after_s, duration_s = page.read_uptake_s("FrameTimesStart", half_life_s), _frame(sidecar, "FrameDuration")
+        after_s, duration_s = page.read_uptake_s("FrameTimesStart", half_life_s), read_frame(sidecar, "FrameDuration")
         if not 0 < duration_s <= _LONGEST_FRAME_S:
             raise InputError(f"FrameDuration in the sidecar is {duration_s:g} s; expected more than 0, at most a day")
         decay = math.log(2.0) / half_life_s
@@ -102,8 +113,8 @@ class _Page:
         stated, way = self._facts.dose_mbq, self._facts.name_way("dose_mbq")
         if stated is None:
             name = "InjectedRadioactivity"
-            dose_bq, source = _read_positive(self._sidecar, name), _name_in_sidecar(name)
-            dose_bq *= _read_unit(self._sidecar, f"{name}Units", _BECQUEREL)
+            dose_bq, source = read_positive(self._sidecar, name), _name_in_sidecar(name)
+            dose_bq *= read_unit(self._sidecar, f"{name}Units", _BECQUEREL)
         else:
             dose_bq, source = stated * 1e6, way
             self._state(f"dose {stated:g} MBq was stated by {way}")
@@ -114,7 +125,7 @@ class _Page:
     def read_weight_kg(self) -> float:
         stated, way = self._facts.weight_kg, self._facts.name_way("weight_kg")
         if stated is None:
-            weight, source = _read_positive(self._sidecar, "PatientWeight"), _name_in_sidecar("PatientWeight")
+            weight, source = read_positive(self._sidecar, "PatientWeight"), _name_in_sidecar("PatientWeight")
         else:
             weight, source = stated, way
             self._state(f"weight {stated:g} kg was stated by {way}")
@@ -123,7 +134,7 @@ class _Page:
 
     def read_tracer(self) -> Tracer:
         stated_s = (
-            _read_positive(self._sidecar, "RadionuclideHalfLife") if "RadionuclideHalfLife" in self._sidecar else None
+            read_positive(self._sidecar, "RadionuclideHalfLife") if "RadionuclideHalfLife" in self._sidecar else None
         )
         texts = {name: str(self._sidecar.get(name, "")) for name in ("TracerName", "TracerRadionuclide")}
         name, doubts = name_tracer({"TracerName": texts["TracerName"]}, "")
@@ -134,35 +145,27 @@ class _Page:
 
     def read_uptake_s(self, to: str, half_life_s: float) -> float:
         """Return the seconds from the injection to the entry `to`, once they are judged."""
-        facts = self._facts
-        given_s = self._read_seconds("injection_time", lambda: _number(self._sidecar, "InjectionStart"))
-        held_s = self._read_seconds("scan_time", lambda: _frame(self._sidecar, to))
-        if facts.injection_time and not facts.scan_time and given_s > held_s:
-            given_s -= 86400.0  # the day before
+        injection, scan = self._read_stated("injection_time"), self._read_stated("scan_time")
+        way = self._facts.name_way("injection_time")
         uptake = UptakeTime(
-            seconds=held_s - given_s,
+            seconds=count_uptake_s(self._sidecar, to, stated=(injection, scan), facts=self._facts),
             half_life_s=half_life_s,
-            source="InjectionStart in the sidecar (seconds from TimeZero, less than 0 if TimeZero is the scan's start)",
-            way=facts.name_way("injection_time"),
-            is_stated=bool(facts.injection_time or facts.scan_time),
+            source=_INJECTION_START if injection is None else way,
+            way=way,
+            is_stated=injection is not None or scan is not None,
         )
+        if injection is not None and injection[0] is None:
+            self._judge(judge_undated_injection(half_life_s))
         self._judge(judge_uptake(uptake))
         return uptake.seconds
 
-    def _read_seconds(self, fact: str, read: Callable[[], float]) -> float:
-        """Return the time that the user states, in seconds from TimeZero, else the sidecar's."""
-        stated, way = getattr(self._facts, fact), self._facts.name_way(fact)
-        if not stated:
-            return read()
-        _, clock = read_stated_moment(stated, way)
-        try:
-            zero = read_time(str(self._sidecar.get("TimeZero", "")), "series_time")
-        except InputError:
-            zero = None
-        if zero is None:
-            raise InputError(f"TimeZero is missing in the sidecar or is not HH:MM:SS; {way} needs it")
+    def _read_stated(self, fact: str) -> StatedMoment | None:
+        text, way = getattr(self._facts, fact), self._facts.name_way(fact)
+        if not text:
+            return None
+        day, clock = read_stated_moment(text, way)
         self._state(f"{fact.replace('_', ' ')} {clock:%H:%M:%S} was stated by {way}")
-        return count_seconds_of_day(clock) - count_seconds_of_day(zero)
+        return day, count_seconds_of_day(clock)
 
 
 def _name_in_sidecar(name: str) -> str:
@@ -174,34 +177,3 @@ def _is_decay_corrected(sidecar: dict[str, Any]) -> bool:
     if not isinstance(corrected, bool):
         raise InputError("ImageDecayCorrected is missing in the sidecar or not true or false")
     return corrected
-
-
-def _number(sidecar: dict[str, Any], name: str) -> float:
-    value = sidecar.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-        raise InputError(f"{name} is {'missing' if value is None else 'not a number'} in the sidecar; SUV needs it")
-    return float(value)
-
-
-def _read_positive(sidecar: dict[str, Any], name: str) -> float:
-    value = _number(sidecar, name)
-    if value <= 0:
-        raise InputError(f"{name} is {value:g} in the sidecar; expected more than 0")
-    return value
-
-
-def _frame(sidecar: dict[str, Any], name: str) -> float:
-    value = sidecar.get(name)
-    if isinstance(value, list) and len(value) != 1:
-        raise InputError(f"{name} has {len(value)} entries in the sidecar; only a PET of one frame can be segmented")
-    return _number({name: value[0] if isinstance(value, list) else value}, name)
-
-
-def _read_unit(sidecar: dict[str, Any], name: str, units: dict[str, float], *, default: str | None = None) -> float:
-    text = sidecar.get(name, default)
-    known = units.get(str(text).lower().replace(" ", "")) if text is not None else None
-    if known is None:
-        raise InputError(
-            f"{name} is {'missing' if text is None else 'unknown'} in the sidecar; expected one of {', '.join(units)}"
-        )
-    return known
