@@ -145,6 +145,25 @@ def test_a_stated_injection_with_a_date_is_refused_if_the_scan_has_none():
     assert done.factors == pytest.approx((HOUR,), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("scan", "acquired", "injected"),
+    [
+        ("11:00", "20200301110000", "20200301100000"),
+        ("23:50", "20200302000500", "20200301225000"),
+        ("00:10", "20200301235500", "20200301231000"),
+    ],
+)
+@pytest.mark.parametrize("correction", ["START", "ADMIN"])
+def test_a_stated_scan_time_lies_near_the_acquisition_even_if_the_series_is_of_another_day(
+    scan, acquired, injected, correction
+):
+    slices = (replace(SCAN, acquisition_date=acquired[:8], acquisition_time=acquired[8:]),)
+    header = replace(HEADER, slices=slices, series_date="20200304", series_time="090000", decay_correction=correction)
+    header = replace(header, injection_datetime=injected, injection_time=injected[8:])
+    done = convert(header, facts=StatedFacts(scan_time=scan))
+    assert done.figures["uptake_s"] == 3600.0
+
+
 @pytest.mark.parametrize("text", ["ten", "25:00", "1000000", "2020-13-01 10:00"])
 def test_a_stated_time_that_is_none_is_refused(text):
     with pytest.raises(UsageError, match="--injection-time is .* expected HH:MM"):

@@ -28,24 +28,33 @@ def state_scan_time(ledger: Ledger, *, near: datetime | None) -> datetime | None
     """Return the scan's time that the user states, or None.
 
     Args:
-        near: the header's time; its day is used for a stated time without a date.
+        near: the header's time; a stated time without a date lies on the day on which it is nearest to it.
     """
     stated, way = ledger.facts.scan_time, ledger.facts.name_way("scan_time")
     if not stated:
         return None
     day, clock = read_stated_moment(stated, way)
     ledger.state(f"scan time {clock:%H:%M:%S} was stated by {way}")
-    if day is None:
-        day = near.date() if near is not None else read_series_day(ledger)
-    moment = datetime.combine(day, clock)
+    if day is not None:
+        moment = datetime.combine(day, clock)
+    elif near is None:
+        moment = datetime.combine(read_series_day(ledger), clock)
+    else:
+        moment = _put_near(near, clock)
     ledger.times["reference: stated"] = moment
     return moment
+
+
+def _put_near(near: datetime, clock: time) -> datetime:
+    on_its_day = datetime.combine(near.date(), clock)
+    return min((on_its_day + timedelta(days=day) for day in (-1, 0, 1)), key=lambda moment: abs(moment - near))
 
 
 def find_start_reference(ledger: Ledger, *, half_life_s: float) -> tuple[datetime, str]:
     """Return the moment to which DecayCorrection START refers, and the name of the candidate that gave it.
 
-    A stated time comes first. Candidates of the header after the first acquisition are dropped, because decay is
+    A stated time comes first; without a date it lies near the first acquisition, because a series may be processed days
+    later. Candidates of the header after the first acquisition are dropped, because decay is
     corrected to a moment that is not after it. The moment that most of the others share is taken. A vendor's own scan
     start counts double. In a tie the order of the standard decides: series time, vendor's scan start, frame reference
     time, earliest acquisition. Every candidate is kept in the ledger.
@@ -54,7 +63,8 @@ def find_start_reference(ledger: Ledger, *, half_life_s: float) -> tuple[datetim
         InputError: no candidate exists.
     """
     found = _find_candidates(ledger, half_life_s)
-    stated = state_scan_time(ledger, near=next(iter(found.values()), None))
+    near = found.get("earliest acquisition", next(iter(found.values()), None))
+    stated = state_scan_time(ledger, near=near)
     if stated is not None:
         return stated, "stated time"
     if not found:
