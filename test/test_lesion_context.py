@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from body_phantom import BLOOD_SUV, GRID, LIVER_SUV, ball, body_phantom
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid, make_image, resample_labels, view_voxels
+from autosegnet.geometry import Grid, make_image, resample, resample_labels, view_voxels
 from autosegnet.io import read_image, read_mask
 from autosegnet.lesions import (
     ORGAN_TABLES,
@@ -185,6 +185,25 @@ def test_the_rule_abstains_where_the_tissue_below_the_lung_is_uneven_or_no_lung_
     parts = [sitk.RegionOfInterest(image, legs.size, (0, 0, 0)) for image in (mask, body.pet, body.ct)]
     found = measure_lesions(parts[0], parts[1], Context(ct=parts[2])).references
     assert (found.liver, found.without_liver) == (None, "no organ map, and no lungs found in the CT")
+
+
+@pytest.mark.parametrize("height_mm", [540.0, 570.0, 590.0])
+def test_an_oblique_pet_gives_a_whole_sphere_of_liver_or_none(body, height_mm) -> None:
+    """At 570 mm the largest ball below the lung lay outside the PET, at 590 mm it shared one voxel with it."""
+    cos, sin = np.cos(np.radians(20.0)), np.sin(np.radians(20.0))
+    turned = np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
+    size = (72, 46, 60)
+    origin = np.array([0.0, 0.0, height_mm]) - turned @ [(size[0] - 1) * 3.0, (size[1] - 1) * 3.0, 0.0]
+    grid = Grid(size, (6.0, 6.0, 6.0), tuple(origin.tolist()), tuple(turned.ravel().tolist()))
+    mask = np.zeros(grid.shape, np.uint8)
+    mask[30:33, 20:23, 30:33] = 1
+    pet = resample(body.pet, grid, outside=0.0)
+    found = measure_lesions(make_image(mask, grid), pet, Context(ct=body.ct)).references
+    if found.liver is None:
+        assert found.without_liver == "no ball of soft tissue of 4.4 cm below the right lung in the PET"
+    else:
+        assert found.liver.voxels * 0.216 == pytest.approx(14.14, rel=0.25)
+    assert (found.liver is None) == (height_mm > 580.0)
 
 
 @pytest.mark.parametrize(("suv", "warned"), [(0.9, True), (1.4, False), (2.9, False), (4.4, True)])

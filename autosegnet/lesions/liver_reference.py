@@ -43,7 +43,7 @@ def find_liver_by_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_
 def find_liver_by_rule(
     suv: sitk.Image, ct: sitk.Image, landmarks: Landmarks, lesions: NDArray[np.bool_]
 ) -> Reference | str:
-    """Find the largest ball of soft tissue below the right lung, and abstain unless it is as even as a liver."""
+    """Find the largest ball of soft tissue below the right lung that the PET covers, and abstain unless it is even."""
     from scipy import ndimage
 
     grid = landmarks.grid
@@ -53,12 +53,14 @@ def find_liver_by_rule(
     under = ndimage.binary_dilation(landmarks.lungs.any(axis=0), iterations=3) & (x < landmarks.midline_mm)
     below_mm = landmarks.lung_floor_mm - z[:, None, None]
     soft = (smooth > _SOFT_HU[0]) & (smooth < _SOFT_HU[1]) & under & (below_mm > 0) & (below_mm < _BELOW_LUNG_MM)
-    soft &= view_voxels(resample_labels(make_image(lesions.astype(np.uint8), Grid.from_image(suv)), grid)) == 0
+    # Outside the PET the free voxels are 0, so a ball that fits lies in the PET, even if that is oblique.
+    free = make_image((~lesions).astype(np.uint8), Grid.from_image(suv))
+    soft &= view_voxels(resample_labels(free, grid)) > 0
     if not soft.any():
-        return "no soft tissue below the right lung"
+        return "no soft tissue below the right lung in the PET"
     box, depth = measure_depth_mm(soft, grid)
     if float(depth.max()) < _LEAST_RADIUS_MM:
-        return f"no ball of soft tissue of {2 * _LEAST_RADIUS_MM / 10:.1f} cm below the right lung"
+        return f"no ball of soft tissue of {2 * _LEAST_RADIUS_MM / 10:.1f} cm below the right lung in the PET"
     source = "3 cm sphere in the largest ball of soft tissue below the right lung; no organ map"
     found = _measure_sphere(suv, _find_deepest(depth, grid, box), source, sure=False)
     if found.suv_mean <= 0 or found.suv_sd > _MOST_VARIATION * found.suv_mean:
