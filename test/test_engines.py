@@ -314,6 +314,21 @@ def test_the_cuda_engine_agrees_with_the_reference(
     assert np.abs(engine.compute_logits(WINDOW, 1) - reference[1]).max() < limit
 
 
+@pytest.mark.parametrize("last_step", ["softmax", "two_sigmoids"])
+def test_where_no_window_of_the_only_layer_lies_there_is_no_lesion(tiny_weights: Weights, last_step: str) -> None:
+    weights = replace(tiny_weights, recipe=replace(tiny_weights.recipe, last_step=last_step))
+    engine = TorchEngine(weights, device="cpu", dtype=torch.float32)
+    x, y, z = WINDOW.shape[1:]
+    study = np.concatenate([WINDOW, WINDOW], axis=1)
+    accumulator = engine.open_accumulator(study, sums=1, channels=2 if last_step == "two_sigmoids" else 1)
+    accumulator.add([Window((0, 0, 0), (x, y, z))], 0, {0: 1.0})
+    along_x = np.repeat(np.array([1, 0], np.float32), x)
+    (found,) = accumulator.blend([(along_x, np.ones(y, np.float32), np.ones(z, np.float32))])
+    assert np.isfinite(found).all()
+    assert (found[x:] == 0).all()
+    assert (found[:x] > 0).all()
+
+
 @pytest.mark.parametrize("device", ["cpu", "torch"])
 def test_both_logits_are_summed_if_the_last_step_needs_them(tiny_weights: Weights, device: str) -> None:
     both = replace(tiny_weights, recipe=replace(tiny_weights.recipe, last_step="two_sigmoids"))

@@ -184,6 +184,18 @@ def test_where_no_window_lies_there_is_no_lesion(channels: int) -> None:
     assert (found[:2, :, 2:] > 0.5).all()
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_where_no_window_of_the_only_layer_lies_there_is_no_lesion(channels: int) -> None:
+    ones, half = np.ones(4, np.float32), np.array([2, 1, 0, 0], np.float32)
+    sums = np.zeros((*((2,) if channels == 2 else ()), 4, 4, 4), np.float32)
+    (sums if channels == 1 else sums[1])[..., :2, :, :] = 3.0
+    (found,) = HostAccumulator(ThresholdEngine(), np.zeros((2, 4, 4, 4), np.float32), [sums]).blend(
+        [(half, ones, ones)]
+    )
+    assert (found[2:] == 0).all()
+    assert (found[:2] > 0.5).all()
+
+
 def test_logits_that_are_not_finite_are_refused() -> None:
     class Broken(ThresholdEngine):
         def compute_logits(self, window, fold):

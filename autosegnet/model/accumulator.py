@@ -147,7 +147,7 @@ def _blend(summed: NDArray[np.float32], coverages: Sequence[Coverage]) -> NDArra
     """Turn logits summed over windows into the probability, in place if there is one channel."""
     refuse_unless_finite(bool(np.isfinite(summed).all()))
     channels = summed if summed.ndim > 3 else summed[None]
-    if len(coverages) == 1:
+    if is_covered_once(coverages):
         for axis, count in enumerate(coverages[0]):
             channels /= count.reshape([-1 if a == axis else 1 for a in range(3)])
     else:
@@ -158,6 +158,11 @@ def _blend(summed: NDArray[np.float32], coverages: Sequence[Coverage]) -> NDArra
                 channel[x][counts == 0] = outside
     sigmoid = _apply_sigmoid(summed)
     return compare_sigmoids(sigmoid) if sigmoid.ndim > 3 else sigmoid
+
+
+def is_covered_once(coverages: Sequence[Coverage]) -> bool:
+    """Return whether one tiling covers every voxel; its counts can then be divided by, one axis after the other."""
+    return len(coverages) == 1 and all((count > 0).all() for count in coverages[0])
 
 
 def compare_sigmoids(sigmoids: VoxelArray) -> VoxelArray:

@@ -19,6 +19,7 @@ from autosegnet.model.accumulator import (
     VoxelData,
     Window,
     compare_sigmoids,
+    is_covered_once,
     refuse_unless_finite,
 )
 from autosegnet.model.folded import CHANNELS, Convolution, evaluate, load_networks
@@ -222,7 +223,7 @@ class _DeviceAccumulator:
         """See `LogitAccumulator.blend`."""
         self._windows = None
         refuse_unless_finite(_are_finite(self._sums))
-        if len(coverages) == 1:
+        if is_covered_once(coverages):
             for axis, count in enumerate(coverages[0]):
                 shape = [-1 if a == axis else 1 for a in range(3)]
                 self._sums /= torch.from_numpy(count).to(self._sums.device).reshape(shape)
