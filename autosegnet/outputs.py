@@ -126,6 +126,7 @@ def make_context(
         disagreement=uncertainty,
         size=size or BodySize(scan.weight_kg, scan.height_cm, scan.sex),
         tracer=loaded.conversion.tracer if loaded.conversion is not None else scan.tracer,
+        nuclide=scan.nuclide,
     )
 
 

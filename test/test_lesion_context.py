@@ -27,6 +27,10 @@ from autosegnet.lesions import (
 from autosegnet.lesions.organ_names import describe_label
 from autosegnet.lesions.references import warn_of_liver
 from autosegnet.lesions.response import count_measurable, find_percist_threshold_suv, suggest_deauville
+from autosegnet.loading import LoadedStudy
+from autosegnet.outputs import make_context
+from autosegnet.scan import ScanFacts
+from autosegnet.study import Study
 
 # Where a ball of 15 mm lies, its region and side by landmarks, and its organ if the map has one there.
 PLACES = {
@@ -223,6 +227,23 @@ def test_the_deauville_suggestion_compares_with_blood_pool_and_liver(body, suv, 
     assert suggest_deauville(table.lesions[0], table.fdg_references) == score
     other_tracer = measure_lesions(mask, body.pet, Context(organs=body.organs, tracer="PSMA-1007"))
     assert suggest_deauville(other_tracer.lesions[0], other_tracer.fdg_references) == ""
+
+
+@pytest.mark.parametrize(
+    ("tracer", "nuclide", "is_fdg"),
+    [
+        ("", "", True), ("", "F-18", True), ("FDG", "F-18", True), ("FDG", "", True), ("Fluorodeoxyglucose", "", True),
+        ("", "Ga-68", False), ("FDG", "Ga-68", False), ("PSMA", "F-18", False), ("another", "", False),
+    ],
+)  # fmt: skip
+def test_rules_for_fdg_need_a_tracer_and_a_nuclide_that_may_be_fdg(tracer, nuclide, is_fdg) -> None:
+    assert Context(tracer=tracer, nuclide=nuclide).is_fdg == is_fdg
+
+
+def test_the_nuclide_of_a_study_decides_whether_rules_for_fdg_apply(body) -> None:
+    study = Study(body.pet, body.ct)
+    assert make_context(LoadedStudy(study, scan=ScanFacts(nuclide="F-18"))).is_fdg
+    assert not make_context(LoadedStudy(study, scan=ScanFacts(nuclide="Ga-68"))).is_fdg
 
 
 def test_percist_asks_for_one_and_a_half_times_the_liver_and_two_sd(body) -> None:

@@ -56,7 +56,7 @@ def suggest_percist(changes: Sequence[LesionChange], baseline: LesionTable, foll
         baseline, followup: with references and the body's size.
     """
     if not (baseline.is_fdg and followup.is_fdg):
-        return PercistSuggestion("", ("PERCIST is for FDG, and a header names another tracer.",))
+        return PercistSuggestion("", ("PERCIST is for FDG, and a header names another tracer or nuclide.",))
     seen = [c for c in changes if c.is_imaged_twice and not c.is_doubtful]
     threshold = _find_threshold_sul(baseline)
     before = max((c.baseline.sul_peak for c in seen if c.baseline.sul_peak is not None), default=None)

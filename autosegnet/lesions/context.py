@@ -59,6 +59,7 @@ class Context:
         disagreement: standard deviation of the folds' probabilities, on the PET's grid.
         size: of the patient.
         tracer: as the header names it; '' if it says nothing.
+        nuclide: as 'F-18'; '' if it is not known.
     """
 
     ct: sitk.Image | None = None
@@ -67,9 +68,11 @@ class Context:
     disagreement: sitk.Image | None = None
     size: BodySize = BodySize()
     tracer: str = ""
+    nuclide: str = ""
 
     @property
     def is_fdg(self) -> bool:
-        """Return whether rules for FDG apply: they do, unless the header names another tracer."""
+        """Return whether rules for FDG apply: they do, unless the header names another tracer or nuclide."""
         name = self.tracer.lower()
-        return not name or "fdg" in name or "fluorodeoxyglucose" in name or "deoxyglucose" in name
+        may_be = not name or "fdg" in name or "deoxyglucose" in name
+        return may_be and self.nuclide in ("", "F-18")
