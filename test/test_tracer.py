@@ -50,6 +50,18 @@ def test_witnesses_that_contradict_each_other_without_a_half_life_are_refused():
         ("FDG -- fluorodeoxyglucose", "FDG"),
         ("[18F]FDG", "FDG"),
         ("F-18 Fluordesoxyglukose", "FDG"),
+        ("2-deoxy-2-[18F]fluoro-D-glucose", "FDG"),
+        ("Fludeoxyglucose F^18^", "FDG"),
+        ("FDG Alliance", "FDG"),
+        ("18F-FDGal", "another"),
+        ("FDGal F-18", "another"),
+        ("F-18 fluorodeoxygalactose", "another"),
+        ("Glucosamine", "another"),
+        ("Acetate C^11^", "acetate"),
+        ("C-11 ACETATE", "acetate"),
+        ("Cu-64 SARTATE", "SSTR ligand"),
+        ("Ga-68 octreotate", "SSTR ligand"),
+        ("18F-FET", "FET"),
         ("Ga-68 PSMA-11", "PSMA"),
         ("F-18 PSMA-1007", "PSMA"),
         ("68Ga-DOTATATE", "SSTR ligand"),
@@ -69,6 +81,10 @@ def test_tracers_are_known_by_how_scanners_write_them(text, name):
 
 def test_a_code_names_the_tracer():
     assert name_tracer({}, "C-B1031") == name_tracer({}, "35321007") == ("FDG", [])
+
+
+def test_a_text_and_a_code_of_acetate_agree():
+    assert name_tracer({"Radiopharmaceutical": "Acetate C^11^"}, "C-B1043") == ("acetate", [])
 
 
 def test_two_tracers_in_one_header_are_neither():

@@ -22,16 +22,16 @@ _ROUGH: Final = (
 _NAMES: Final = {
     name: re.compile(pattern)
     for name, pattern in {
-        "FDG": r"FDG|GLU[CK]OS",
+        "FDG": r"FDG(?!AL($|\d|F18))|(FLU|OXY|F18|18F).*GLU[CK]OS(?!AM|ID)",  # neither FDGal nor glucosamine
         "PSMA": r"PSMA|PIFLUFOLASTAT|DCFPYL|PYLARIFY|FLOTUFOLASTAT|GOZETOTIDE",
-        "SSTR ligand": r"DOTA|TATE|EDOTREOTID|SSTR|PENTETREOTID|OCTREOTID",
+        "SSTR ligand": r"DOTA|(^|\d|SAR|OCTREO)TATE|EDOTREOTID|SSTR|PENTETREOTID|OCTREOTID",
         "FAPI": r"FAPI",
         "choline": r"CHOLIN",
         "FLT": r"FLT|THYMIDIN",
-        "FET": r"(^|\d)FET|ETHYLTYROS",
+        "FET": r"(^|\d|18F)FET|ETHYLTYROS",
         "FDOPA": r"DOPA",
         "methionine": r"METHIONIN",
-        "FES": r"(^|\d)FES|ESTRADIOL",
+        "FES": r"(^|\d|18F)FES|ESTRADIOL",
         "amyloid tracer": r"FLORBETA|FLUTEMETAMOL|PITTSBURGH|VIZAMYL|AMYVID|NEURACEQ",
         "tau tracer": r"TAUCIPIR|MK6240|THK5",
         "FMISO": r"MISO",
