@@ -37,6 +37,7 @@ from autosegnet.dicom.pet import read_dicom_ct, read_dicom_pet
 from autosegnet.dicom.series import gather_series
 from autosegnet.errors import InputError
 from autosegnet.geometry import view_voxels
+from autosegnet.runtime.log import keep_study_warnings
 from autosegnet.suv import StatedFacts
 
 KEY_OBJECT = "1.2.840.10008.5.1.4.1.1.88.59"
@@ -373,11 +374,17 @@ def test_a_file_of_the_size_of_its_neighbours_that_cannot_be_read_is_refused(tmp
         gather_series(tmp_path)
 
 
-def test_a_file_of_another_kind_of_that_size_is_named(tmp_path, caplog):
-    folder = write_series(tmp_path)
-    (folder / "thumb.jpg").write_bytes(b"\xff" * (folder / "PET001.dcm").stat().st_size)
-    gather_series(folder)
-    assert "thumb.jpg is not DICOM and has the size of the DICOM files" in caplog.text
+def test_the_report_hears_of_a_file_beside_the_slices_without_its_name(tmp_path, caplog):
+    write_series(tmp_path, slices=5)
+    size = (tmp_path / "PET001.dcm").stat().st_size
+    for name in ("DOE_JANE_19500101.bak", "DOE_JANE_19500101.tmp"):
+        (tmp_path / name).write_bytes(b"x" * size)
+    with caplog.at_level(logging.INFO), keep_study_warnings() as warnings:
+        gather_series(tmp_path)
+    assert warnings == [
+        "2 files beside the slices: of their size, but not DICOM. Is a slice damaged? The log gives the names"
+    ]
+    assert "DOE_JANE_19500101.bak" in caplog.text
 
 
 def test_an_archive_is_to_be_unzipped(tmp_path):

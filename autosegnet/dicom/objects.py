@@ -65,7 +65,7 @@ def find_lost(objects: Collection[Path], others: Iterable[Path]) -> list[Path]:
     sizes: dict[Path, list[int]] = {}
     for path in objects:
         sizes.setdefault(path.parent, []).append(get_size(path))
-    lost = []
+    lost, odd = [], 0
     for path in others:
         if path.parent not in sizes:
             continue
@@ -73,10 +73,15 @@ def find_lost(objects: Collection[Path], others: Iterable[Path]) -> list[Path]:
         of_that_size = abs(get_size(path) - usual) <= _SAME_SIZE * usual
         of_other_kind = path.suffix[1:2].isalpha()  # not the end of a UID
         if of_other_kind and of_that_size:
-            name = format_path(path.name, 80)
-            log.warning("%s is not DICOM and has the size of the DICOM files beside it: is it a damaged slice?", name)
+            odd += 1
+            log.info("not DICOM, but of the size of the DICOM files beside it: %s", format_path(path.name, 80))
         elif not of_other_kind and (of_that_size or _may_be_cut(path)):
             lost.append(path)
+    if odd:  # without names, because a report repeats warnings
+        log.warning(
+            "%s beside the slices: of their size, but not DICOM. Is a slice damaged? The log gives the names",
+            format_count(odd, "file"),
+        )
     return lost
 
 
