@@ -13,9 +13,11 @@ import pytest
 from test_batch import SMALL, batch, rows, tree, weights, write  # noqa: F401  (fixtures)
 
 from autosegnet.__main__ import _run_command_line
+from autosegnet.batch.bids_derivatives import write_bids_derivatives
 from autosegnet.batch.cohort_tables import COHORT_LESION_COLUMNS, STUDY_COLUMNS
 from autosegnet.batch.overview import write_overview
 from autosegnet.batch.record import StudyRow
+from autosegnet.errors import InputError
 from autosegnet.runtime.exit import run_program
 
 
@@ -101,6 +103,15 @@ def test_masks_of_bids_studies_become_a_derivative_dataset(tmp_path, batch, monk
         assert (made / f"{place}.nii.gz").read_bytes() == (tmp_path / "out" / f"{case}.nii.gz").read_bytes()
         assert json.loads((made / f"{place}.json").read_text())["GeneratedFrom"]["software"].startswith("autosegnet")
     assert json.loads((made / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+
+
+def test_subjects_of_one_name_in_two_datasets_are_refused_as_derivatives(tmp_path) -> None:
+    studies = [
+        StudyRow(case=f"{site}_sub-1_ses-a", status="done", mask=f"{site}.nii.gz") for site in ("north", "south")
+    ]
+    with pytest.raises(InputError, match=r"north_sub-1_ses-a and south_sub-1_ses-a would be one mask .* sub-1/ses-a/"):
+        write_bids_derivatives(tmp_path, studies, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
 
 
 def test_summarize_refuses_a_folder_of_something_else(tmp_path, monkeypatch, capfd) -> None:

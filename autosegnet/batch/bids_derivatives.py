@@ -28,23 +28,15 @@ def write_bids_derivatives(output: Path, rows: Iterable[StudyRow], dataset: Path
         dataset: folder of the derivatives.
 
     Raises:
-        InputError: no study is named as in BIDS.
+        InputError: no study is named as in BIDS, or two have one place in the dataset. Nothing is written then.
         OutputError: something cannot be written.
     """
-    written = 0
-    for row in rows:
-        match = _NAME.fullmatch(row.case)
-        if row.status != "done" or match is None or not row.mask.endswith(".nii.gz"):
-            continue
-        folder = dataset.joinpath(*filter(None, (match["subject"], match["session"])), "pet")
-        name = f"{row.case[match.start('subject') :]}_label-lesion_mask"
+    places = _find_places(rows)
+    for stem, row in places.items():
         record = read_record(Places(output, row.case).record)
         sidecar = {"Type": "Lesion", **({} if record is None else {"GeneratedFrom": record.made_by})}
         text = json.dumps(sidecar, indent=2) + "\n"
-        write_all({folder / f"{name}.json": text, folder / f"{name}.nii.gz": (output / row.mask).read_bytes()})
-        written += 1
-    if not written:
-        raise InputError("no study is done, named sub-… and written as .nii.gz; expected the masks of a BIDS dataset")
+        write_all({dataset / f"{stem}.json": text, dataset / f"{stem}.nii.gz": (output / row.mask).read_bytes()})
     description = {
         "Name": "Lesions in FDG PET/CT",
         "BIDSVersion": "1.10.0",
@@ -52,4 +44,24 @@ def write_bids_derivatives(output: Path, rows: Iterable[StudyRow], dataset: Path
         "GeneratedBy": [{"Name": "autosegnet", "Version": __version__}],
     }
     write_all({dataset / "dataset_description.json": json.dumps(description, indent=2) + "\n"})
-    return written
+    return len(places)
+
+
+def _find_places(rows: Iterable[StudyRow]) -> dict[str, StudyRow]:
+    """Return the masks' studies by where they lie in the dataset, without the end of the name."""
+    places = dict[str, StudyRow]()
+    for row in rows:
+        match = _NAME.fullmatch(row.case)
+        if row.status != "done" or match is None or not row.mask.endswith(".nii.gz"):
+            continue
+        folders = "/".join(filter(None, (match["subject"], match["session"], "pet")))
+        stem = f"{folders}/{row.case[match.start('subject') :]}_label-lesion_mask"
+        if stem in places:
+            raise InputError(
+                f"{places[stem].case} and {row.case} would be one mask in the BIDS dataset, {stem}.nii.gz; expected "
+                "the masks of one dataset, in which a subject has one name"
+            )
+        places[stem] = row
+    if not places:
+        raise InputError("no study is done, named sub-… and written as .nii.gz; expected the masks of a BIDS dataset")
+    return places
