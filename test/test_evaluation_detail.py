@@ -300,6 +300,12 @@ def test_a_pet_that_cannot_be_in_suv_costs_its_row(folders) -> None:
     assert "looks like Bq/ml" in rows_of(folders / "m.csv")["a"]["error"]
 
 
+def test_two_pets_for_one_case_are_refused(folders) -> None:
+    write(folders / "suv" / "a.nii.gz", np.ones((12, 12, 12), np.float32))
+    with pytest.raises(InputError, match=r"two PETs for case a, expected one: .*a\.mha and .*a\.nii\.gz"):
+        evaluate_cases([folders / "p"], folders / "t", pet=folders / "suv")
+
+
 def test_the_summary_has_intervals_and_limits_of_agreement(folders, capsys) -> None:
     run(
         "--prediction", folders / "p", "--truth", folders / "t", "--pet", folders / "suv", "--output", folders / "m.csv"

@@ -7,7 +7,7 @@ Parts are joined by "_" and not by "/", so that a flat folder of predictions can
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def evaluate_cases(
         options: how to measure.
         workers: where cases are measured.
     Raises:
-        InputError: the folders do not hold the same cases
+        InputError: the folders do not hold the same cases, or two images of one
     """
     truths = find_masks(truth)
     found = [find_masks(folder) for folder in predictions]
@@ -96,7 +96,7 @@ def _find_pets(folder: Path, truths: Mapping[str, Path]) -> dict[str, Path]:
     """Return the PET of every case: `SUV` beside other images as in the autoPET data, or a flat folder."""
     paths = _list_images_below(folder)
     suv = [path for path in paths if strip_suffix(path).lower() == TREE_PET]
-    pets = {_derive_case_name(path, folder): path for path in suv or paths}
+    pets = _name_cases(suv or paths, folder, what="PETs")
     missing = truths.keys() - pets.keys()
     if missing:
         raise InputError(
@@ -121,18 +121,24 @@ def find_masks(folder: Path) -> dict[str, Path]:
         )
     paths = _list_images_below(folder)
     named = [p for p in paths if strip_suffix(p).lower() == MASK_STEM or _is_label(p, folder)]
-    masks: dict[str, Path] = {}
-    for path in named or paths:
-        case = _derive_case_name(path, folder)
-        if case in masks:
-            raise InputError(
-                f"two masks for case {format_path(case)}, expected one: "
-                f"{format_path(masks[case])} and {format_path(path)}"
-            )
-        masks[case] = path
+    masks = _name_cases(named or paths, folder, what="masks")
     if not masks:
         raise InputError(f"no mask ({', '.join(IMAGE_SUFFIXES)}) below {format_path(folder)}; expected one per case")
     return dict(sorted(masks.items()))
+
+
+def _name_cases(paths: Iterable[Path], root: Path, *, what: str) -> dict[str, Path]:
+    """Return images by the name of their case, and refuse two of one case."""
+    cases = dict[str, Path]()
+    for path in paths:
+        case = _derive_case_name(path, root)
+        if case in cases:
+            raise InputError(
+                f"two {what} for case {format_path(case)}, expected one: {format_path(cases[case])} and "
+                f"{format_path(path)}"
+            )
+        cases[case] = path
+    return cases
 
 
 def is_mask_file(name: str) -> bool:
