@@ -230,6 +230,17 @@ def test_the_deauville_suggestion_compares_with_blood_pool_and_liver(body, suv, 
 
 
 @pytest.mark.parametrize(
+    ("size", "formulas"),
+    [((70, 170, "M"), {"janma", "james"}), ((200, 165, "F"), {"janma"}), ((250, 160, "O"), {"janma"})],
+)
+def test_a_lean_mass_that_is_not_above_0_gives_no_sul(size, formulas) -> None:
+    """James, for 200 kg and 165 cm: 1.07 x 200 - 148 x (200 / 165)^2 = -3.4 kg."""
+    factors = BodySize(*size).compute_lean_factors()
+    assert factors.keys() == formulas
+    assert min(factors.values()) > 0
+
+
+@pytest.mark.parametrize(
     ("tracer", "nuclide", "is_fdg"),
     [
         ("", "", True), ("", "F-18", True), ("FDG", "F-18", True), ("FDG", "", True), ("Fluorodeoxyglucose", "", True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from autosegnet.suv.body_size import compute_body_surface_m2, compute_norm_kg
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from autosegnet.lesions.organ_labels import OrganLabels
+
+_LEAN_NORMS: Final = {"janma": "LBMJANMA", "james": "LBMJAMES128"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +39,14 @@ class BodySize:
     def compute_lean_factors(self) -> dict[str, float]:
         """Return the factors from SUV to SUL (kg of lean body mass per kg of weight) by the name of the formula.
 
-        Empty if weight, height or sex is unknown.
+        Empty if weight, height or sex is unknown. The formula of James falls below 0 for the heaviest patients, and is
+        missing then.
         """
         if not self.weight_kg or not self.height_cm or self.sex not in ("M", "F", "O"):
             return {}
         size = {"weight_kg": self.weight_kg, "height_cm": self.height_cm}
-        return {
-            "janma": compute_norm_kg("LBMJANMA", sex=self.sex, **size) / self.weight_kg,
-            "james": compute_norm_kg("LBMJAMES128", sex=self.sex, **size) / self.weight_kg,
-        }
+        lean_kg = {name: compute_norm_kg(norm, sex=self.sex, **size) for name, norm in _LEAN_NORMS.items()}
+        return {name: lean / self.weight_kg for name, lean in lean_kg.items() if lean > 0}
 
 
 @dataclass(frozen=True, slots=True)
