@@ -191,6 +191,22 @@ def test_the_rule_abstains_where_the_tissue_below_the_lung_is_uneven_or_no_lung_
     assert (found.liver, found.without_liver) == (None, "no organ map, and no lungs found in the CT")
 
 
+def test_an_aorta_with_two_equal_bulges_is_measured_in_one_of_them() -> None:
+    """The median height of their deep voxels lies between them, where no voxel is deep."""
+    grid = Grid((40, 40, 60), (4.0, 4.0, 4.0), (-78.0, -78.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    z, y, x = (4.0 * np.indices(grid.shape).T + (0.0, -78.0, -78.0)).T
+    is_wide = (z > 180) | (np.abs(z - 160) <= 6) | (np.abs(z - 136) <= 6)
+    aorta = (np.hypot(x, y) < np.where(is_wide, 14, 9)) & (z > 40) & (z <= 220)
+    mask = np.zeros(grid.shape, np.uint8)
+    mask[2:4, 2:4, 2:4] = 1
+    suv = make_image(np.where(aorta, BLOOD_SUV, 0.5).astype(np.float32), grid)
+    organs = OrganLabels(make_image(aorta.astype(np.uint8), grid), {1: "aorta"})
+    blood = measure_lesions(make_image(mask, grid), suv, Context(organs=organs)).references.blood
+    assert blood is not None
+    assert blood.suv_mean == pytest.approx(BLOOD_SUV)
+    assert min(abs(blood.centre_mm[2] - bulge) for bulge in (136, 160)) <= 6
+
+
 @pytest.mark.parametrize("height_mm", [540.0, 570.0, 590.0])
 def test_an_oblique_pet_gives_a_whole_sphere_of_liver_or_none(body, height_mm) -> None:
     """At 570 mm the largest ball below the lung lay outside the PET, at 590 mm it shared one voxel with it."""

@@ -44,7 +44,7 @@ def find_blood_by_map(suv: sitk.Image, organs: Organs, lesions: NDArray[np.bool_
     if float(deep[behind].max()) < _AORTA_RADIUS_MM:
         return "the descending aorta has no room for a circle of 1 cm"
     axis = behind & (deep >= 0.8 * deep[behind].max())
-    middle_mm = float(np.median(places[axis, 2]))
+    middle_mm = _find_middle_mm(heights[axis])
     core = places[axis & (np.abs(heights - middle_mm) <= _AORTA_HALF_MM)]
     centre = core.mean(axis=0)
     centre_mm = (float(centre[0]), float(centre[1]), middle_mm)
@@ -91,6 +91,13 @@ def _find_cylinder(grid: Grid, centre_mm: Position) -> tuple[tuple[slice, ...], 
     around, offsets = find_around(grid, centre_mm, float(np.hypot(_AORTA_RADIUS_MM, _AORTA_HALF_MM)))
     inside = np.linalg.norm(offsets[..., :2], axis=-1) <= _AORTA_RADIUS_MM
     return around, inside & (np.abs(offsets[..., 2]) <= _AORTA_HALF_MM)
+
+
+def _find_middle_mm(heights_mm: NDArray[np.float64]) -> float:
+    """Return the median height, or the height nearest to it if two wide parts leave the median in a narrow one."""
+    middle_mm = float(np.median(heights_mm))
+    away_mm = np.abs(heights_mm - middle_mm)
+    return middle_mm if away_mm.min() <= _AORTA_HALF_MM else float(heights_mm[away_mm.argmin()])
 
 
 def _estimate_front_mm(back_mm: NDArray[np.float64]) -> float:
