@@ -595,6 +595,7 @@ def test_folders_of_files_are_compared_by_their_masks(tmp_path: Path) -> None:
 
 def test_no_change_of_nothing_is_a_percentage() -> None:
     assert find_percent(0.0, 3.0) is None
+    assert {find_percent(0.1 * k, 0.0) for k in range(1, 2000)} == {-100.0}
     assert find_percent(None, 3.0) is None
 
 

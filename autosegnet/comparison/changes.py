@@ -108,7 +108,7 @@ def find_percent(before: float | None, after: float | None) -> float | None:
     """Return the change in percent of the first value; None without both, or if the first is 0."""
     if before is None or after is None or before == 0:
         return None
-    return 100.0 * (after - before) / before
+    return 100.0 * ((after - before) / before)  # in this order, what vanished gives -100 exactly
 
 
 def find_changes(baseline: LesionTable, followup: LesionTable, matched: Matched) -> tuple[LesionChange, ...]:
