@@ -118,6 +118,9 @@ _ELEMENTS: Final = {
     "Lu": "LUTETIUM",
     "Tl": "THALLIUM|THALLOUS",
 }
+ELEMENTS: Final = re.compile(rf"(?<![A-Z])(?:{'|'.join(_ELEMENTS.values())})(?![A-Z])", re.IGNORECASE)
+"""Names of the nuclides' elements as texts write them."""
+
 _BETWEEN: Final = r"[\s\-^\[\]()]*"
 
 

@@ -121,7 +121,7 @@ def name_tracer(texts: Mapping[str, str], code: str) -> tuple[str, list[str]]:
 def _is_specific(text: str) -> bool:
     """Return whether a text names more than a nuclide."""
     if nuclides.find_in_text(text):
-        text = re.sub(r"\d+M?|(?<![A-Za-z])[A-Z][a-z]?(?![A-Za-z])|[A-Za-z]+(ine|ium|on|per)\b", "", text)
+        text = re.sub(r"\d+M?|(?<![A-Za-z])[A-Z][a-z]?(?![A-Za-z])", "", nuclides.ELEMENTS.sub("", text))
     left = re.sub(r"[^A-Z]", "", _SAYS_NOTHING.sub("", text.upper()))
     return len(left) > 2
 
