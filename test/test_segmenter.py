@@ -72,7 +72,7 @@ def test_the_readmes_example_runs_as_printed(
     monkeypatch.setenv("AUTOSEGNET_WEIGHTS", str(tiny_weights.folder))
     exec(example, {})  # noqa: S102  (our own README)
     assert {"mask.nii.gz", "probability.nii.gz", "lesions.csv", "report.html"} <= {
-        path.name for path in (tmp_path / "out").iterdir()
+        path.name for path in (tmp_path / "out" / "first").iterdir()
     }
 
 
