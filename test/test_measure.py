@@ -143,6 +143,24 @@ def test_each_label_is_a_lesion_or_chosen_by_its_number(folder, tmp_path, monkey
     assert set(np.unique(view_voxels(chosen)).tolist()) == {0, 2}
 
 
+@pytest.mark.parametrize(("labels", "kind"), [((300, 7), np.uint16), ((255, 7), np.uint8)])
+def test_the_mask_as_measured_keeps_its_labels(folder, tmp_path, monkeypatch, labels, kind) -> None:
+    values = sum(label * view_voxels(ball((70, 50, z), 12.0)).astype(np.uint16)
+                 for label, z in zip(labels, (480, 700), strict=True))  # fmt: skip
+    write_file(make_image(values, GRID), tmp_path / "labels.mha")
+    rows = []
+    for mask in ("labels.mha", "output.nii.gz"):
+        words = ("--mask", tmp_path / mask, "--labelled", "--report", tmp_path / f"{mask}.report")
+        output = ("--output", tmp_path / "output.nii.gz") if mask == "labels.mha" else ()
+        assert measure(monkeypatch, folder, *words, *output) == 0
+        rows.append([(row["label"], row["volume_ml"]) for row in rows_of(tmp_path / f"{mask}.report")])
+    assert rows[0] == rows[1]
+    assert {label for label, _ in rows[0]} == set(map(str, labels))
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "output.nii.gz")))
+    np.testing.assert_array_equal(written, values)
+    assert written.dtype == kind
+
+
 # --- files of labels -------------------------------------------------------------------------------------------------
 
 

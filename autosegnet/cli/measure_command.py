@@ -87,7 +87,7 @@ def run_measure(args: argparse.Namespace) -> None:
     log_selection(table)
     files: dict[Path, sitk.Image | str | bytes] = {}
     if args.output is not None:
-        files[args.output] = _as_bytes(mask)
+        files[args.output] = _store_smaller(mask)
     files.update(make_result_files(mask, loaded, results, table))
     made_by = _describe(loaded, warnings)
     if args.viewer is not None:
@@ -121,14 +121,15 @@ def _check_outputs(args: argparse.Namespace, *, has_results: bool) -> None:
         probe_output(args.report / REPORT_PAGE)
 
 
-def _as_bytes(mask: sitk.Image) -> sitk.Image:
-    """Return a mask as uint8, its labels kept if they fit."""
+def _store_smaller(mask: sitk.Image) -> sitk.Image:
+    """Return a mask with its labels, as uint8 if they fit, else as uint16."""
     import numpy as np
 
     from autosegnet.geometry import Grid, make_image, view_voxels
 
     values = view_voxels(mask)
-    return make_image((values if values.max(initial=0) < 256 else values != 0).astype(np.uint8), Grid.from_image(mask))
+    kind = np.uint8 if values.max(initial=0) <= np.iinfo(np.uint8).max else np.uint16
+    return make_image(values.astype(kind), Grid.from_image(mask))
 
 
 def _describe(loaded: LoadedStudy, warnings: list[str]) -> Provenance:

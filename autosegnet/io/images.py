@@ -88,7 +88,7 @@ def read_mask(path: Path, *, form: Form = "both", air: float | None = None, advi
 
 
 def write_image(image: "SimpleITK.Image", path: Path) -> None:
-    """Write a uint8 or float32 image, zlib-compressed except for .nii. `path` appears whole or not at all.
+    """Write a uint8, uint16 or float32 image, zlib-compressed except for .nii. `path` appears whole or not at all.
 
     Raises:
         UsageError: the suffix is not .mha, .nii or .nii.gz

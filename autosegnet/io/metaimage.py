@@ -22,7 +22,7 @@ from autosegnet.io.streams import ZLIB_OR_GZIP, check_inflatable, inflate_into, 
 if TYPE_CHECKING:
     import SimpleITK
 
-_WRITTEN_TYPES = {"uint8": "MET_UCHAR", "float32": "MET_FLOAT"}
+_WRITTEN_TYPES = {"uint8": "MET_UCHAR", "uint16": "MET_USHORT", "float32": "MET_FLOAT"}
 _COMPRESSION_LEVEL = 1  # a third of the time of level 6 for a mask, which becomes tiny at either level
 
 
@@ -49,12 +49,12 @@ def read_metaimage(path: Path) -> DecodedImage:
 
 
 def encode_metaimage(image: "SimpleITK.Image") -> Iterator[bytes]:
-    """Return the bytes of an .mha file with an image in it, uint8 or float32, zlib-compressed, exact to the last digit.
+    """Return the bytes of an .mha file with an image in it, zlib-compressed, exact to the last digit.
 
     No metadata of the image is written, because it may hold a patient's name.
 
     Args:
-        image: three-dimensional, scalar, uint8 or float32
+        image: three-dimensional, scalar, uint8, uint16 or float32
     """
     import SimpleITK
 

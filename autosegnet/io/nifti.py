@@ -81,14 +81,14 @@ def encode_nifti(image: "SimpleITK.Image", *, compressed: bool) -> Iterator[byte
     The qform is left out if the axes are so far from perpendicular that it would contradict the sform.
 
     Args:
-        image: three-dimensional, scalar, uint8 or float32
+        image: three-dimensional, scalar, uint8, uint16 or float32
         compressed: as .nii.gz, without file name and time, so that equal images make equal files
     """
     import SimpleITK
 
     voxels = SimpleITK.GetArrayViewFromImage(image)  # (z, y, x), no copy
     assert image.GetDimension() == 3
-    assert voxels.dtype.name in {"uint8", "float32"}, f"{voxels.dtype} is not written"
+    assert voxels.dtype.name in {"uint8", "uint16", "float32"}, f"{voxels.dtype} is not written"
     plain = itertools.chain((_encode_header(image, voxels.dtype),), _iterate_planes(voxels))
     if not compressed:
         yield from plain
