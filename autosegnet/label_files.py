@@ -40,18 +40,14 @@ def read_organ_labels(
         nonfinite: "air" reads voxels that are NaN or infinite as 0.
 
     Raises:
-        InputError: it cannot be read, or its labels have no names.
+        InputError: it cannot be read, its labels have no names, or segments overlap.
         UsageError: there is no such table.
     """
+    known = _open_table(table) if table else None
     if _is_image(path):
-        labels, names = _read_labels(path, form, nonfinite), _read_nifti_names(path)
+        labels, names = _read_labels(path, form, nonfinite), _read_nifti_names(path) if known is None else known
     else:
-        from autosegnet.dicom.stored_masks import read_stored_mask
-
-        stored = read_stored_mask(path, Grid((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1)))
-        labels, names = stored.labels, dict(stored.names)
-    if table:
-        names = dict(_open_table(table))
+        labels, names = _draw_organs(path, known)
     if not names:
         raise InputError(
             f"the organ map {format_path(path)} does not name its labels; say what made it: "
@@ -60,11 +56,27 @@ def read_organ_labels(
     return OrganLabels(labels, names)
 
 
+def _draw_organs(path: Path, table: Mapping[int, str] | None) -> tuple[sitk.Image, Mapping[int, str]]:
+    """Return the segments of a Segmentation, only those in the table if there is one, and their names."""
+    from autosegnet.dicom.stored_masks import draw_mask, open_stored_mask
+
+    stored = open_stored_mask(path)
+    names = stored.names if table is None else table
+    drawn = draw_mask(stored, stored.names.keys() & names.keys(), None)
+    if drawn.overlapping:
+        raise InputError(
+            f"organs in {stored.where} overlap ({format_list(drawn.overlapping)}), and a voxel can lie in one only; "
+            'name those to take by their numbers: --organ-table FILE.json, such as {"1": "liver"}'
+        )
+    return drawn.labels, drawn.names if table is None else table
+
+
 def read_lesion_mask(  # noqa: PLR0913
     path: Path,
     pet: Grid,
     *,
     labels: Sequence[str] = (),
+    labelled: bool = False,
     resample: bool = False,
     form: Form = "both",
     nonfinite: Nonfinite = "refuse",
@@ -75,27 +87,35 @@ def read_lesion_mask(  # noqa: PLR0913
         path: NIfTI, .mha, DICOM Segmentation or structure set.
         pet: the PET's grid.
         labels: numbers, or names in a DICOM object, of those to take; empty for all.
+        labelled: whether each label is one lesion. Else chosen segments or regions may overlap, and get label 1 then.
         resample: take a mask on another grid, each voxel from the nearest one.
         form, nonfinite: as for `read_organ_labels`.
 
     Raises:
-        InputError: it cannot be read, is on another grid, or holds none of the labels.
+        InputError: it cannot be read, is on another grid, lacks a label, or its segments or regions overlap.
     """
-    names: Mapping[int, str] = {}
     if _is_image(path):
         mask = _read_labels(path, form, nonfinite)
+        numbers = {int(number): "" for number in np.unique(view_voxels(mask)) if number}
+        mask = _keep_labels(mask, _choose(labels, numbers, path)) if labels else mask
     else:
-        from autosegnet.dicom.stored_masks import read_stored_mask
+        mask = _draw_lesions(path, pet, labels, labelled=labelled)
+    return _put_on(mask, pet, path, resample=resample)
 
-        stored = read_stored_mask(path, pet)
-        if stored.overlaps and not labels:
-            raise InputError(
-                f"segments of {format_path(path.name, 80)} overlap ({format_list([*stored.names.values()])}); "
-                "choose with --label which are lesions"
-            )
-        mask, names = stored.labels, stored.names
-    mask = _put_on(mask, pet, path, resample=resample)
-    return _choose_labels(mask, names, labels, path) if labels else mask
+
+def _draw_lesions(path: Path, pet: Grid, labels: Sequence[str], *, labelled: bool) -> sitk.Image:
+    from autosegnet.dicom.stored_masks import draw_mask, open_stored_mask
+
+    stored = open_stored_mask(path)
+    drawn = draw_mask(stored, _choose(labels, stored.names, path) if labels else stored.names.keys(), pet)
+    if not drawn.overlapping:
+        return drawn.labels
+    found = f"segments of {stored.where} overlap ({format_list(drawn.overlapping)})"
+    if not labels:
+        raise InputError(f"{found}; choose with `autosegnet measure --label` which are lesions")
+    if labelled:
+        raise InputError(f"{found}, and a voxel can lie in one lesion only; choose others, or leave out --labelled")
+    return make_image((view_voxels(drawn.labels) != 0).astype(np.uint16), Grid.from_image(drawn.labels))
 
 
 def _put_on(mask: sitk.Image, pet: Grid, path: Path, *, resample: bool) -> sitk.Image:
@@ -114,15 +134,29 @@ def _put_on(mask: sitk.Image, pet: Grid, path: Path, *, resample: bool) -> sitk.
     return placed
 
 
-def _choose_labels(mask: sitk.Image, names: Mapping[int, str], labels: Sequence[str], path: Path) -> sitk.Image:
-    numbers = {int(label) for label in labels if label.isdecimal()}
-    numbers |= {number for number, name in names.items() if name in labels}
-    known = {str(number) for number in np.unique(view_voxels(mask)).tolist() if number} | set(names.values())
-    missing = [label for label in labels if label not in known]
-    if missing:
-        raise InputError(
-            f"no label {format_list(missing)} in {format_path(path.name, 80)}, which holds {format_list(sorted(known))}"
-        )
+def _choose(labels: Sequence[str], names: Mapping[int, str], path: Path) -> set[int]:
+    """Return the numbers that numbers or names mean.
+
+    Raises:
+        InputError: there is no such label, or it is the number of one and the name of another.
+    """
+    chosen: set[int] = set()
+    for label in labels:
+        by_number = {number for number in names if str(number) == label}
+        by_name = {number for number, name in names.items() if name == label}
+        if not by_number | by_name:
+            known = sorted({str(number) for number in names} | {*names.values()} - {""})
+            raise InputError(f"no label {label} in {format_path(path.name, 80)}, which holds {format_list(known)}")
+        if by_number and by_name and by_number != by_name:
+            raise InputError(
+                f"label {label} of {format_path(path.name, 80)} is the number of one and the name of another "
+                f"({format_list([f'{n}: {names[n]}' for n in sorted(by_number | by_name)])}); say it otherwise"
+            )
+        chosen |= by_number | by_name
+    return chosen
+
+
+def _keep_labels(mask: sitk.Image, numbers: set[int]) -> sitk.Image:
     values = view_voxels(mask)
     return make_image(np.where(np.isin(values, list(numbers)), values, 0).astype(values.dtype), Grid.from_image(mask))
 

@@ -13,7 +13,6 @@ from body_phantom import GRID, NAMES, ball, body_phantom
 from dicom_phantoms import write_image
 
 from autosegnet import __main__
-from autosegnet.dicom.stored_masks import fill_contours
 from autosegnet.errors import InputError, UsageError
 from autosegnet.geometry import Grid, is_part_of, is_same_set, make_image, view_voxels
 from autosegnet.io import write_image as write_file
@@ -205,16 +204,6 @@ def test_names_of_organs_come_from_a_nifti_s_own_table_or_a_file(tmp_path) -> No
 def test_an_organ_map_without_names_says_how_to_name_them(folder) -> None:
     with pytest.raises(InputError, match="--organ-table totalsegmentator"):
         read_organ_labels(folder / "organs.mha")
-
-
-def test_a_hole_in_a_contour_stays_a_hole_and_planes_far_apart_fill_the_slices_between() -> None:
-    outer = np.array([[1.5, 1.5], [8.5, 1.5], [8.5, 8.5], [1.5, 8.5]])
-    inner = np.array([[3.5, 3.5], [5.5, 3.5], [5.5, 5.5], [3.5, 5.5]])
-    contours = [np.column_stack([c, np.full(4, z)]) for z in (2.0, 5.0) for c in (outer, inner)]
-    filled = fill_contours(contours, (12, 12, 10))
-    assert filled.sum(axis=(1, 2)).tolist() == [0, 45, 45, 45, 45, 45, 45, 0, 0, 0]
-    assert not filled[2, 4:6, 4:6].any()
-    assert filled[2, 2:9, 2:9].sum() == 45
 
 
 def test_a_real_structure_set_gives_the_mask_that_others_made_of_it(real_data, tmp_path) -> None:

@@ -76,6 +76,7 @@ def run_measure(args: argparse.Namespace) -> None:
         args.mask,
         grid,
         labels=args.label,
+        labelled=args.labelled,
         resample=args.resample_mask,
         form=args.nifti_form,
         nonfinite=args.nonfinite,

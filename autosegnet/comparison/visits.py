@@ -110,7 +110,8 @@ def open_visit(files: VisitFiles, open_segmenter: OpenSegmenter) -> Visit:
     path = files.mask
     if path is not None:
         grid = Grid.from_image(loaded.study.pet)
-        mask, source = read_lesion_mask(path, grid, resample=files.resample_mask), "the mask was given"
+        mask = read_lesion_mask(path, grid, labelled=files.labelled, resample=files.resample_mask)
+        source = "the mask was given"
     else:
         found = open_segmenter().segment_loaded(loaded, warnings=tuple(warnings))
         mask, source = found.mask, f"segmented by {found.provenance.engine}, weights {found.provenance.weights[:12]}"
