@@ -105,6 +105,59 @@ def test_a_label_that_is_a_number_and_another_s_name_is_refused(tmp_path) -> Non
     assert slices_of(read_lesion_mask(path, PET, labels=["1"])) == dict.fromkeys(range(10, 15), 25)
 
 
+@pytest.mark.parametrize(
+    ("planes", "slices"),
+    [
+        ([10, 30], [10, 30]),
+        ([10, 11, 30], [10, 11, 30]),
+        ([10, 12], [10, 12]),
+        ([10.5], [10]),
+        ([10.5, 11.5, 12.5, 13.5, 14.5], [10, 11, 12, 13, 14]),
+        ([10.25, 30.4], [10, 30]),
+        ([-1, 0], [0]),
+        ([-0.6], []),
+        ([59, 60], [59]),
+    ],
+)
+def test_a_contour_fills_its_own_slice_only(planes, slices, tmp_path) -> None:
+    assert read_region(tmp_path, [square(5, 8, z) for z in planes]) == dict.fromkeys(slices, 16)
+
+
+def test_contours_of_a_coarser_ct_fill_the_slices_between(tmp_path) -> None:
+    every_second = PET.spacing_mm[2] * np.array([10, 11.5, 13, 14.5])  # 4.5 mm: slabs from 27.75 to 45.75 mm
+    planes = (every_second / PET.spacing_mm[2]).tolist()
+    assert read_region(tmp_path, [square(5, 8, z) for z in planes]) == dict.fromkeys(range(10, 16), 16)
+
+
+def test_planes_on_slices_of_the_pet_fill_slices_between_only_if_they_refer_to_a_ct(tmp_path) -> None:
+    fine = Grid(PET.size, (4.0, 4.0, 2.0), PET.origin_mm, UPRIGHT)
+    for image, slices in ((CT_IMAGE, range(14, 20)), (PET_IMAGE, (15, 17, 19)), ("", (15, 17, 19))):
+        planes = [square(5, 8, z * 2 / 3, image=image) for z in (15, 17, 19)]  # 4 mm apart, slices 2 mm
+        path = structure_set(tmp_path, (1, "GTV", planes))
+        assert list(slices_of(read_lesion_mask(path, fine))) == list(slices)
+
+
+def test_contours_of_a_finer_ct_do_not_thicken_a_lesion(tmp_path) -> None:
+    """Planes 1 mm apart: the volume is that of the slabs on average over all places, here 10 mm."""
+    found = [
+        len(read_region(tmp_path, [square(5, 8, (31 + k + shift) / 3, image=CT_IMAGE) for k in range(10)]))
+        for shift in (0.0, 1.0, 2.0)
+    ]
+    assert sum(found) * 3.0 / 3 == pytest.approx(10.0)
+
+
+def test_a_lesion_too_thin_for_the_centre_of_a_slice_is_not_lost(tmp_path) -> None:
+    body = [square(1, 14, k / 3, image=CT_IMAGE) for k in range(60)]
+    assert read_region(tmp_path, [square(5, 8, 31 / 3, image=CT_IMAGE)], BODY=body) == {10: 16}
+
+
+def test_the_distance_of_planes_comes_from_the_whole_structure_set(tmp_path) -> None:
+    """Two nodes in single slices of a CT of 4.5 mm, which only the outline of the body shows."""
+    body = [square(1, 14, k * 1.5, image=CT_IMAGE) for k in range(38)]
+    nodes = [square(5, 8, z, image=CT_IMAGE) for z in (9.0, 13.5)]  # slabs of 4.5 mm: 8.25 to 9.75, 12.75 to 14.25
+    assert read_region(tmp_path, nodes, BODY=body) == {9: 16, 13: 16, 14: 16}
+
+
 def test_a_region_number_that_is_no_label_is_no_background(tmp_path) -> None:
     path = structure_set(tmp_path, (0, "GTV", GTV[2]), (70000, "node", [square(5, 8, 40)]), (4, "none", []))
     mask = read_lesion_mask(path, PET)
@@ -137,10 +190,21 @@ def test_a_hole_stays_a_hole_in_the_slices_between_planes() -> None:
     outer = np.array([[1.5, 1.5], [8.5, 1.5], [8.5, 8.5], [1.5, 8.5]])
     inner = np.array([[3.5, 3.5], [5.5, 3.5], [5.5, 5.5], [3.5, 5.5]])
     contours = [np.column_stack([c, np.full(4, z)]) for z in (2.0, 5.0) for c in (outer, inner)]
-    filled = fill_contours(contours, (12, 12, 10))
+    filled = fill_contours(contours, (12, 12, 10), thickness=3.0)
     assert filled.sum(axis=(1, 2)).tolist() == [0, 45, 45, 45, 45, 45, 45, 0, 0, 0]
     assert not filled[2, 4:6, 4:6].any()
     assert filled[2, 2:9, 2:9].sum() == 45
+
+
+def test_contours_of_one_plane_stay_together_whatever_the_last_digits_of_their_heights() -> None:
+    """Rounding to two digits would part 3.124999 from 3.125001."""
+    left, right = np.array([[1.5, 1.5], [4.5, 1.5], [4.5, 4.5]]), np.array([[6.5, 6.5], [9.5, 6.5], [9.5, 9.5]])
+    apart = [np.column_stack([c, np.full(3, z)]) for c, z in ((left, 3.124999), (right, 3.125001))]
+    both = fill_contours(apart, (12, 12, 6))
+    np.testing.assert_array_equal(both, fill_contours(apart[:1], (12, 12, 6)) | fill_contours(apart[1:], (12, 12, 6)))
+    assert np.flatnonzero(both.any(axis=(1, 2))).tolist() == [3]
+    assert both[3, :5].any()
+    assert both[3, 6:].any()
 
 
 # --- Segmentations ---------------------------------------------------------------------------------------------------
