@@ -252,6 +252,45 @@ def segmentation(path, frames: list[tuple[int, int, np.ndarray]], names: dict[in
     return save(made, path / "segments.dcm")
 
 
+@pytest.mark.parametrize("slices", [[4], [4, 5, 16], [4, 16], [4, 6], [4, 6, 9], [16, 33, 4], [0, 59]])
+@pytest.mark.parametrize(
+    "measures", [{}, {"SpacingBetweenSlices": 3}, {"SpacingBetweenSlices": 36}, {"SliceThickness": 1}]
+)
+def test_frames_on_slices_of_the_pet_fill_these_slices(slices, measures, tmp_path) -> None:
+    path = segmentation(tmp_path, [(1, z, plane_of(2, 4)) for z in slices], {1: "Lesion"}, **measures)
+    for resample in (False, True):
+        mask = read_lesion_mask(path, PET, resample=resample)
+        assert slices_of(mask) == dict.fromkeys(sorted(slices), 9)
+
+
+@pytest.mark.parametrize(
+    ("measures", "step_mm", "size"),
+    [
+        ({"SpacingBetweenSlices": 1.5}, 1.5, 31),
+        ({"SpacingBetweenSlices": 7}, 9.0, 6),  # no distance of frames is a multiple of it
+        ({"SpacingBetweenSlices": 0, "SliceThickness": 3}, 9.0, 6),
+        ({}, 9.0, 6),
+    ],
+)
+def test_without_a_pet_slices_are_as_far_apart_as_stated_or_as_all_frames_allow(
+    measures, step_mm, size, tmp_path
+) -> None:
+    path = segmentation(tmp_path, [(1, z, plane_of(2, 4)) for z in (3, 9, 18)], {1: "liver"}, **measures)
+    labels = read_organ_labels(path).labels
+    grid = Grid.from_image(labels)
+    assert (grid.spacing_mm[2], grid.size[2]) == (pytest.approx(step_mm), size)
+    positions = [grid.find_position_mm((0, 0, z))[2] for z in slices_of(labels)]
+    assert positions == pytest.approx([100 + 3 * z for z in (3, 9, 18)])
+
+
+def test_a_rounded_distance_of_slices_does_not_lead_astray(tmp_path) -> None:
+    """2.991 for 3 mm is 0.5 mm too short after 59 slices, a sixth of a slice."""
+    path = segmentation(
+        tmp_path, [(1, z, plane_of(2, 4)) for z in range(60)], {1: "liver"}, SpacingBetweenSlices="2.991"
+    )
+    assert Grid.from_image(read_organ_labels(path).labels).spacing_mm[2] == pytest.approx(3.0)
+
+
 def test_a_chosen_segment_keeps_the_voxels_that_others_claim(tmp_path) -> None:
     frames = [(1, 4, plane_of(2, 4)), (1, 5, plane_of(2, 4)), *[(2, z, plane_of(1, 12)) for z in range(60)]]
     path = segmentation(tmp_path, frames, {1: "Lesion", 2: "Body"})

@@ -1,6 +1,7 @@
 """The segments of a DICOM Segmentation, slice by slice, on the grid that its frames form.
 
-Source: DICOM PS3.3 A.51 and C.8.20.
+Source: DICOM PS3.3 A.51 and C.8.20. Frames without a voxel may be missing, so that the distance of the frames is not
+that of the slices.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosegnet.errors import InputError
-from autosegnet.geometry import Grid
+from autosegnet.geometry import Grid, is_part_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 _LEAST_FRACTION: Final = 0.5  # of a fractional segment
+_APART: Final = 0.05  # how far a frame may lie from its slice, as a fraction of the smallest voxel side
+_THINNEST_MM: Final = 0.5  # slices of PET and CT are further apart
 
 
 def name_segments(dataset: Dataset) -> dict[int, str]:
@@ -29,21 +32,19 @@ def name_segments(dataset: Dataset) -> dict[int, str]:
 
 
 def place_segments(
-    dataset: Dataset,
-    chosen: Collection[int],
-    pet: Grid | None,  # noqa: ARG001
+    dataset: Dataset, chosen: Collection[int], pet: Grid | None
 ) -> tuple[Grid, Iterator[tuple[int, int, NDArray[np.bool_]]]]:
     """Return the grid of a Segmentation, and of each frame its segment, slice, and voxels (y, x).
 
     Args:
         dataset: the Segmentation.
         chosen: numbers of segments; the others are left out.
-        pet: not needed, because a Segmentation has a grid.
+        pet: on which it is to be laid. Frames that lie on the PET's voxels get its slices.
 
     Raises:
         InputError: the frames form no volume, or are not described.
     """
-    grid, slices = _find_grid(dataset)
+    grid, slices = _find_grid(dataset, pet)
     return grid, _split_frames(dataset, chosen, slices)
 
 
@@ -80,42 +81,80 @@ def _find_background(dataset: Dataset) -> int:
 # --- the grid --------------------------------------------------------------------------------------------------------
 
 
-def _find_grid(dataset: Dataset) -> tuple[Grid, NDArray[np.int64]]:
-    """Return the grid of the frames, and the slice of each."""
-    shared = dataset.SharedFunctionalGroupsSequence[0]
-    frames = dataset.PerFrameFunctionalGroupsSequence
-    first, second = _read_orientation(shared, frames[0])
-    rows_mm, columns_mm, spacing_mm = _read_pixel_measures(shared, frames[0])
-    normal = np.cross(first, second)
-    places = np.array([_read_position(shared, frame) for frame in frames])
-    heights = places @ normal
-    step_mm = _find_slice_step(heights, spacing_mm)
-    index = np.rint((heights - heights.min()) / step_mm).astype(int)
-    lowest = places[int(heights.argmin())]
-    drift = places - lowest - np.outer(index * step_mm, normal)
-    if float(np.abs(drift).max()) > 0.05 * min(rows_mm, columns_mm, step_mm):
-        raise InputError("the frames of the Segmentation do not form a volume; expected slices of one orientation")
-    size = (int(dataset.Columns), int(dataset.Rows), int(index.max()) + 1)
-    direction = np.stack([first, second, normal], axis=1)
-    grid = Grid(size, (columns_mm, rows_mm, step_mm), _take_triple(lowest), tuple(direction.ravel().tolist()))
-    return grid, index
+def _find_grid(dataset: Dataset, pet: Grid | None) -> tuple[Grid, NDArray[np.int64]]:
+    """Return the grid of the frames, and the slice of each.
+
+    Slices are as far apart as the PET's if every frame lies on voxels of the PET; else as the object states; else as
+    the PET's; else the largest distance of which all distances of frames are multiples.
+    """
+    shared, frames = dataset.SharedFunctionalGroupsSequence[0], dataset.PerFrameFunctionalGroupsSequence
+    places_mm = np.array([_read_position(shared, frame) for frame in frames])
+    frame, measures = _read_frame(dataset), _find_group(shared, frames[0], "PixelMeasuresSequence")
+    pet_mm = () if pet is None else (_find_pet_step(frame, pet),)
+    for step_mm in pet_mm:
+        stack = _stack_frames(frame, places_mm, step_mm)
+        if stack is not None and pet is not None and is_part_of(stack[0], pet):
+            return stack
+    stated_mm = abs(float(measures.get("SpacingBetweenSlices") or 0))
+    thickness_mm = abs(float(measures.get("SliceThickness") or 0))
+    for step_mm in (stated_mm, *pet_mm, *_divide_gaps(frame, places_mm, thickness_mm)):
+        stack = _stack_frames(frame, places_mm, step_mm) if step_mm > 0 else None
+        if stack is not None:
+            return stack
+    raise InputError("the frames of the Segmentation do not form a volume; expected slices of one orientation")
 
 
-def _read_orientation(shared: Dataset, frame: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    item = _find_group(shared, frame, "PlaneOrientationSequence")
-    cosines = np.array([float(v) for v in item.ImageOrientationPatient])
-    return cosines[:3], cosines[3:]
+def _read_frame(dataset: Dataset) -> Grid:
+    """Return the grid of the first frame alone."""
+    shared, frame = dataset.SharedFunctionalGroupsSequence[0], dataset.PerFrameFunctionalGroupsSequence[0]
+    cosines = [float(v) for v in _find_group(shared, frame, "PlaneOrientationSequence").ImageOrientationPatient]
+    row, column = cosines[:3], cosines[3:]
+    direction = np.stack([row, column, np.cross(row, column)], axis=1)
+    rows_mm, columns_mm = (float(v) for v in _find_group(shared, frame, "PixelMeasuresSequence").PixelSpacing)
+    size = (int(dataset.Columns), int(dataset.Rows), 1)
+    return Grid(size, (columns_mm, rows_mm, 1.0), _read_position(shared, frame), tuple(direction.ravel().tolist()))
 
 
-def _read_pixel_measures(shared: Dataset, frame: Dataset) -> tuple[float, float, float | None]:
-    item = _find_group(shared, frame, "PixelMeasuresSequence")
-    rows_mm, columns_mm = (float(v) for v in item.PixelSpacing)
-    between = item.get("SpacingBetweenSlices") or item.get("SliceThickness")
-    return rows_mm, columns_mm, float(between) if between else None
+def _stack_frames(frame: Grid, places_mm: NDArray[np.float64], step_mm: float) -> tuple[Grid, NDArray[np.int64]] | None:
+    """Return the grid of slices about as far apart, and the slice of each frame; None if frames lie between them."""
+    normal = frame.steps_mm[:, 2]
+    heights_mm = places_mm @ normal
+    order = np.argsort(heights_mm)
+    slices = np.zeros(len(order), np.int64)
+    slices[order[1:]] = np.cumsum(np.rint(np.diff(heights_mm[order]) / step_mm))
+    count = int(slices.max())
+    # Over hundreds of slices, a rounded distance would lead beside the last one.
+    fitted_mm = float(np.ptp(heights_mm)) / count if count else step_mm
+    first = places_mm[order[0]]
+    drift_mm = np.abs(places_mm - first - np.outer(slices * fitted_mm, normal))
+    if float(drift_mm.max()) > _APART * min(*frame.spacing_mm[:2], fitted_mm):
+        return None
+    spacing_mm = (*frame.spacing_mm[:2], fitted_mm)
+    return Grid((*frame.size[:2], count + 1), spacing_mm, _take_triple(first), frame.direction), slices
 
 
-def _read_position(shared: Dataset, frame: Dataset) -> list[float]:
-    return [float(v) for v in _find_group(shared, frame, "PlanePositionSequence").ImagePositionPatient]
+def _find_pet_step(frame: Grid, pet: Grid) -> float:
+    """Return the distance of the PET's voxels along the axis that leads from frame to frame."""
+    cosines = np.reshape(pet.direction, (3, 3)).T @ frame.steps_mm[:, 2]
+    return pet.spacing_mm[int(np.abs(cosines).argmax())]
+
+
+def _divide_gaps(frame: Grid, places_mm: NDArray[np.float64], thickness_mm: float) -> list[float]:
+    """Return the smallest distance of frames and its fractions, down to half a slice's thickness."""
+    gaps_mm = np.diff(np.unique(np.round(places_mm @ frame.steps_mm[:, 2], 2)))
+    if not gaps_mm.size:
+        return [thickness_mm or 1.0]
+    smallest_mm = float(gaps_mm.min())
+    parts = int(smallest_mm / max(_THINNEST_MM, thickness_mm / 2))
+    return [smallest_mm / part for part in range(1, max(parts, 1) + 1)]
+
+
+def _read_position(shared: Dataset, frame: Dataset) -> tuple[float, float, float]:
+    return _take_triple(_find_group(shared, frame, "PlanePositionSequence").ImagePositionPatient)
+
+
+def _take_triple(values: Any) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
 
 
 def _find_group(shared: Dataset, frame: Dataset, keyword: str) -> Any:
@@ -123,15 +162,3 @@ def _find_group(shared: Dataset, frame: Dataset, keyword: str) -> Any:
         if keyword in groups:
             return groups[keyword][0]
     raise InputError(f"{keyword} is missing in the Segmentation; expected place and segment of every frame")
-
-
-def _find_slice_step(heights: NDArray[np.float64], stated_mm: float | None) -> float:
-    """Return the distance of slices: the smallest that occurs, or what the object states if it has one slice."""
-    apart = np.diff(np.unique(np.round(heights, 3)))
-    if apart.size:
-        return float(apart.min())
-    return stated_mm or 1.0
-
-
-def _take_triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    return float(values[0]), float(values[1]), float(values[2])
