@@ -115,7 +115,6 @@ def test_a_label_that_is_a_number_and_another_s_name_is_refused(tmp_path) -> Non
         ([10.5, 11.5, 12.5, 13.5, 14.5], [10, 11, 12, 13, 14]),
         ([10.25, 30.4], [10, 30]),
         ([-1, 0], [0]),
-        ([-0.6], []),
         ([59, 60], [59]),
     ],
 )
@@ -156,6 +155,13 @@ def test_the_distance_of_planes_comes_from_the_whole_structure_set(tmp_path) -> 
     body = [square(1, 14, k * 1.5, image=CT_IMAGE) for k in range(38)]
     nodes = [square(5, 8, z, image=CT_IMAGE) for z in (9.0, 13.5)]  # slabs of 4.5 mm: 8.25 to 9.75, 12.75 to 14.25
     assert read_region(tmp_path, nodes, BODY=body) == {9: 16, 13: 16, 14: 16}
+
+
+def test_contours_beside_the_pet_are_refused_and_an_empty_region_is_not(tmp_path) -> None:
+    path = structure_set(tmp_path, (1, "GTV", [square(5, 8, -0.6)]), (2, "none", []))
+    with pytest.raises(InputError, match="expected one patient"):
+        read_lesion_mask(path, PET)
+    assert slices_of(read_lesion_mask(path, PET, labels=["none"])) == {}
 
 
 def test_a_region_number_that_is_no_label_is_no_background(tmp_path) -> None:

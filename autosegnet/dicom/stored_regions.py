@@ -44,7 +44,8 @@ def place_regions(
         pet: the grid.
 
     Raises:
-        InputError: contours of a chosen region are not parallel to the PET's slices, or there is no PET.
+        InputError: contours of a chosen region are not parallel to the PET's slices, none has a voxel of the PET
+            inside, or there is no PET.
     """
     if pet is None:
         raise InputError("a structure set (RTSTRUCT) has no grid of its own; expected a Segmentation (SEG)")
@@ -60,14 +61,19 @@ def _fill_regions(dataset: Dataset, chosen: Collection[int], pet: Grid) -> Itera
         )
     regions = {number: [_find_corners(c, pet) for c in drawn] for number, drawn in contours.items()}
     apart = _find_plane_distance(list(regions.values()), pet.spacing_mm[2])
-    for number in (n for n in regions if n in chosen):
+    wanted = [number for number, corners in regions.items() if number in chosen and corners]
+    is_inside = False
+    for number in wanted:
         if any(float(np.ptp(corners[:, 2])) > _PARALLEL for corners in regions[number]):
             raise InputError(
                 "contours of the structure set are not parallel to the PET's slices; export them on the PET"
             )
         thickness = 1.0 if _is_on_slices(contours[number], regions[number]) else apart
         for z, inside in _fill_slices(regions[number], pet.size, thickness):
+            is_inside = is_inside or bool(inside.any())
             yield number, z, inside
+    if wanted and not is_inside:
+        raise InputError("no voxel of the PET lies inside the contours of the structure set; expected one patient")
 
 
 def _find_corners(contour: Dataset, pet: Grid) -> NDArray[np.float64]:
