@@ -179,12 +179,16 @@ def test_numbers_of_regions_are_the_labels_if_they_can_be(tmp_path) -> None:
 
 
 def test_regions_that_are_not_chosen_may_lie_across_the_slices(tmp_path) -> None:
-    across = square(5, 8, 20)
-    across.ContourData[2] = "500"
-    path = structure_set(tmp_path, GTV, (2, "needle", [across]))
+    across = [square(5, 8, 20.5), square(5, 8, 20.7)]
+    for contour in across:
+        contour.ContourData[2] = "500"
+    path = structure_set(tmp_path, GTV, (2, "needle", across))
     assert slices_of(read_lesion_mask(path, PET, labels=["GTV"])) == dict.fromkeys(range(10, 15), 25)
     with pytest.raises(InputError, match="not parallel"):
         read_lesion_mask(path, PET)
+    between = [square(5, 8, z) for z in (10.5, 12.0)]  # slabs of 1.5 slices: 9.75 to 12.75
+    path = structure_set(tmp_path, (1, "GTV", between), (2, "needle", across))
+    assert slices_of(read_lesion_mask(path, PET, labels=["GTV"])) == dict.fromkeys((10, 11, 12), 16)
 
 
 @pytest.mark.parametrize("kind", ["CLOSED_PLANAR", "CLOSEDPLANAR_XOR"])

@@ -64,7 +64,7 @@ def _fill_regions(dataset: Dataset, chosen: Collection[int], pet: Grid) -> Itera
     wanted = [number for number, corners in regions.items() if number in chosen and corners]
     is_inside = False
     for number in wanted:
-        if any(float(np.ptp(corners[:, 2])) > _PARALLEL for corners in regions[number]):
+        if not all(_is_parallel(corners) for corners in regions[number]):
             raise InputError(
                 "contours of the structure set are not parallel to the PET's slices; export them on the PET"
             )
@@ -83,12 +83,17 @@ def _find_corners(contour: Dataset, pet: Grid) -> NDArray[np.float64]:
     return index
 
 
+def _is_parallel(corners: NDArray[np.float64]) -> bool:
+    return float(np.ptp(corners[:, 2])) <= _PARALLEL
+
+
 def _find_plane_distance(regions: Sequence[list[NDArray[np.float64]]], slice_mm: float) -> float:
     """Return how far apart the planes of a structure set are, in slices: the smallest distance within a region.
 
     Planes that are further apart than slices that people contour say nothing; then a contour stands for one slice.
     """
-    gaps = [np.diff([height for height, _ in _group_planes(contours)]) for contours in regions]
+    parallel = [[c for c in contours if _is_parallel(c)] for contours in regions]
+    gaps = [np.diff([height for height, _ in _group_planes(contours)]) for contours in parallel]
     limit = max(_THICKEST_MM / slice_mm, 1.0) + _PARALLEL
     return min((float(gap) for region in gaps for gap in region if gap <= limit), default=1.0)
 
