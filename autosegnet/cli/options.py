@@ -44,7 +44,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fast",
         action="store_true",
-        help="run a few large slabs instead of overlapping windows: faster, but the mask differs, in whole bodies much",
+        help="run a few large slabs instead of overlapping windows: faster, but the mask differs, on some bodies much",
     )
     group.add_argument(
         "--precision",
